@@ -1,0 +1,95 @@
+// Finds out when an adapter really reads its streams and is subscribed. By conditions, never by a delay.
+
+import { setTimeout as sleep } from "node:timers/promises";
+
+const BOUND_MS = 60_000;
+const EMITTER = "emitter";
+const HEARTBEAT = "2";
+
+export async function until(what, condition) {
+  const deadline = Date.now() + BOUND_MS;
+  for (;;) {
+    const value = await condition();
+    if (value) {
+      return value;
+    }
+    if (Date.now() > deadline) {
+      throw new Error(`timed out: ${what}`);
+    }
+    await sleep(5);
+  }
+}
+
+// The streams that a peer polls.
+export function polledStreams(generation, options) {
+  const { streamName = "socket.io", streamCount = 1 } = options;
+  if (generation === "0.2" || streamCount === 1) {
+    return [streamName];
+  }
+  return Array.from({ length: streamCount }, (_, i) => `${streamName}-${i}`);
+}
+
+// The stream to which a peer writes the messages of a namespace; not always one that is polled.
+export function streamOf(generation, options, nsp) {
+  const { streamName = "socket.io", streamCount = 1 } = options;
+  if (generation === "0.2" || streamCount === 1) {
+    return streamName;
+  }
+  let hash = 0;
+  for (let i = 0; i < nsp.length; i++) {
+    hash = (hash * 31 + nsp.charCodeAt(i)) | 0;
+  }
+  return `${streamName}-${hash % streamCount}`;
+}
+
+// Every stream has its own blocked XREAD.
+export async function readersBlocked(control, name, count) {
+  await until("a blocked XREAD on every stream", async () => {
+    const list = await control.client("LIST");
+    const blocked = list.split("\n").filter((line) => {
+      const fields = Object.fromEntries(line.split(" ").map((pair) => pair.split(/=(.*)/s)));
+      return fields.name === name && fields.cmd === "xread" && fields.flags?.includes("b");
+    });
+    return blocked.length >= count;
+  });
+}
+
+// The private channel of every adapter has its subscriber.
+export async function subscribed(control, options, adapters) {
+  const { channelPrefix = "socket.io", useShardedPubSub = false } = options;
+  const channels = adapters.map((adapter) => `${channelPrefix}#${adapter.nsp.name}#${adapter.uid}#`);
+  await until("the subscriptions", async () => {
+    const counts = await control.call("PUBSUB", useShardedPubSub ? "SHARDNUMSUB" : "NUMSUB", ...channels);
+    return channels.every((_, i) => Number(counts[2 * i + 1]) > 0);
+  });
+}
+
+// Writes harmless entries (a heartbeat of an emitter, which no node counts or answers) until one has arrived. From then
+// on the reader has an entry's id as its cursor and not "$", so it misses nothing that is written between two XREADs.
+export async function probeArrives(control, stream, adapter) {
+  const id = `${adapter.uid}-${stream}`;
+  let arrived = false;
+  const onMessage = adapter.onMessage;
+  adapter.onMessage = function (message, offset) {
+    if (message.uid === EMITTER && message.data?.probe === id) {
+      arrived = true;
+      return;
+    }
+    return onMessage.call(this, message, offset);
+  };
+  try {
+    await until(`a probe on ${stream}`, async () => {
+      if (!arrived) {
+        const data = JSON.stringify({ probe: id });
+        await control.xadd(stream, "*", "uid", EMITTER, "nsp", adapter.nsp.name, "type", HEARTBEAT, "data", data);
+        const deadline = Date.now() + 200;
+        while (!arrived && Date.now() < deadline) {
+          await sleep(2);
+        }
+      }
+      return arrived;
+    });
+  } finally {
+    delete adapter.onMessage;
+  }
+}

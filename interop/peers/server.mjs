@@ -1,0 +1,64 @@
+// A real Socket.IO server with a real adapter, set up as an application does it.
+
+import { createServer } from "node:http";
+import { Server } from "socket.io";
+import * as streams02 from "streams-0.2";
+import * as streams03 from "streams-0.3";
+import { connect, connectControl } from "./redis-clients.mjs";
+import { polledStreams, probeArrives, readersBlocked, streamOf, subscribed } from "./ready.mjs";
+
+const ADAPTERS = { "0.2": streams02, "0.3": streams03 };
+
+// config: {generation, client, url, adapter, namespaces, recovery, server, probe}
+export async function startServer(config) {
+  const { generation, client: kind = "redis4", url, adapter: options = {}, namespaces = ["/"], recovery, probe = true } = config;
+  const { createAdapter } = ADAPTERS[generation] ?? {};
+  if (createAdapter === undefined) {
+    throw new Error(`no such generation: ${generation}`);
+  }
+  if (generation === "0.2" && kind === "redis5") {
+    throw new Error("the adapter 0.2.3 cannot read with redis 5, which has no commandOptions()");
+  }
+  const name = `sio-peer-${process.pid}`;
+  const control = await connectControl(url);
+  const client = await connect(kind, url, name);
+
+  const httpServer = createServer();
+  const io = new Server(httpServer, {
+    adapter: createAdapter(client, options),
+    ...recoveryOptions(recovery),
+    ...config.server,
+  });
+  for (const nsp of namespaces) {
+    io.of(nsp);
+  }
+  await new Promise((resolve) => httpServer.listen(0, "127.0.0.1", resolve));
+
+  const adapters = [...new Set(["/", ...namespaces])].map((nsp) => io.of(nsp).adapter);
+  if (generation === "0.3") {
+    await subscribed(control, options, adapters);
+  }
+  const streams = polledStreams(generation, options);
+  await readersBlocked(control, name, streams.length);
+  if (probe) {
+    for (const stream of streams) {
+      // Any namespace will do: an entry is handed to its adapter whatever stream it lies on.
+      await probeArrives(control, stream, adapters[0]);
+    }
+  }
+  return {
+    io,
+    control,
+    client,
+    port: httpServer.address().port,
+    uids: Object.fromEntries(adapters.map((adapter) => [adapter.nsp.name, adapter.uid])),
+    streams: Object.fromEntries(adapters.map(({ nsp }) => [nsp.name, streamOf(generation, options, nsp.name)])),
+  };
+}
+
+function recoveryOptions(recovery) {
+  if (!recovery) {
+    return {};
+  }
+  return { connectionStateRecovery: recovery === true ? {} : { maxDisconnectionDuration: recovery } };
+}
