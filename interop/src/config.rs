@@ -1,0 +1,106 @@
+//! How a peer is set up.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+/// The generation of `@socket.io/redis-streams-adapter`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+pub enum Generation {
+    /// 0.2.3: everything on the stream.
+    #[serde(rename = "0.2")]
+    V02,
+    /// 0.3.1: requests and answers on Pub/Sub.
+    #[serde(rename = "0.3")]
+    V03,
+}
+
+/// The Redis client that the peer's adapter uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisClient {
+    /// `redis` 4.
+    Redis4,
+    /// `redis` 5; not with [`Generation::V02`], which cannot read with it.
+    Redis5,
+    /// `ioredis` 5.
+    IoRedis,
+}
+
+/// How a peer is set up: what an application would pass to `createAdapter` and `new Server`.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerConfig {
+    generation: Generation,
+    client: RedisClient,
+    url: String,
+    adapter: Map<String, Value>,
+    server: Map<String, Value>,
+    namespaces: Vec<String>,
+    recovery: Value,
+    probe: bool,
+}
+
+impl PeerConfig {
+    /// The adapter's defaults, `redis` 4, the namespace `/`, no connection state recovery.
+    pub fn new(generation: Generation, url: impl Into<String>) -> Self {
+        Self {
+            generation,
+            client: RedisClient::Redis4,
+            url: url.into(),
+            adapter: Map::new(),
+            server: Map::new(),
+            namespaces: vec!["/".to_owned()],
+            recovery: json!(false),
+            probe: true,
+        }
+    }
+
+    /// Chooses the Redis client.
+    #[must_use]
+    pub fn client(mut self, client: RedisClient) -> Self {
+        self.client = client;
+        self
+    }
+
+    /// Sets an option of the adapter, by its JavaScript name: `streamName`, `heartbeatInterval`, ...
+    #[must_use]
+    pub fn adapter(mut self, option: &str, value: impl Into<Value>) -> Self {
+        self.adapter.insert(option.to_owned(), value.into());
+        self
+    }
+
+    /// Sets an option of the Socket.IO server, by its JavaScript name: `pingTimeout`, ...
+    #[must_use]
+    pub fn server(mut self, option: &str, value: impl Into<Value>) -> Self {
+        self.server.insert(option.to_owned(), value.into());
+        self
+    }
+
+    /// The namespaces to open. `/` is always open.
+    #[must_use]
+    pub fn namespaces(mut self, namespaces: &[&str]) -> Self {
+        self.namespaces = namespaces.iter().map(|&name| name.to_owned()).collect();
+        self
+    }
+
+    /// Turns connection state recovery on, with the server's default duration.
+    #[must_use]
+    pub fn recovery(mut self) -> Self {
+        self.recovery = json!(true);
+        self
+    }
+
+    /// Turns connection state recovery on, for this long.
+    #[must_use]
+    pub fn recovery_ms(mut self, max_disconnection_duration: u64) -> Self {
+        self.recovery = json!(max_disconnection_duration);
+        self
+    }
+
+    /// Leaves the streams as they are: the peer is ready when its XREAD waits, with `$` for a cursor. It then may miss
+    /// what is written between two XREADs, until it has read its first entry. Without this, it reads a probe first.
+    #[must_use]
+    pub fn without_probe(mut self) -> Self {
+        self.probe = false;
+        self
+    }
+}

@@ -1,0 +1,58 @@
+//! Waiting for a condition.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::{Error, Result};
+
+/// How long a condition may take. Generous: a loaded machine is no failure.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// How often it is looked at.
+const PACE: Duration = Duration::from_millis(10);
+
+/// Something that is met or not yet: a `bool`, or an `Option` with the value that was waited for.
+pub trait Condition {
+    /// What comes out when it is met.
+    type Value;
+
+    /// The value, if it is met.
+    fn met(self) -> Option<Self::Value>;
+}
+
+impl Condition for bool {
+    type Value = ();
+
+    fn met(self) -> Option<()> {
+        self.then_some(())
+    }
+}
+
+impl<T> Condition for Option<T> {
+    type Value = T;
+
+    fn met(self) -> Option<T> {
+        self
+    }
+}
+
+/// Looks at a condition again and again until it is met, for at most 30 seconds.
+pub async fn eventually<F, Fut>(what: &str, mut condition: F) -> Result<<Fut::Output as Condition>::Value>
+where
+    F: FnMut() -> Fut,
+    Fut: Future,
+    Fut::Output: Condition,
+{
+    let deadline = Instant::now() + BOUND;
+    loop {
+        if let Some(value) = condition().await.met() {
+            return Ok(value);
+        }
+        if Instant::now() > deadline {
+            return Err(Error::TimedOut(what.to_owned()));
+        }
+        sleep(PACE).await;
+    }
+}
