@@ -6,6 +6,7 @@
 //   NaN, Infinity, -Infinity, -0      {"$num": "NaN"}, ...
 //   bigint                            {"$bigint": "<decimal>"}
 //   Error                             {"$error": "<message>"}
+//   text with half a surrogate pair   {"$utf16": [<code units>]}
 
 export function toJson(value) {
   switch (typeof value) {
@@ -15,6 +16,8 @@ export function toJson(value) {
       return { $bigint: value.toString() };
     case "number":
       return Number.isFinite(value) && !Object.is(value, -0) ? value : { $num: Object.is(value, -0) ? "-0" : `${value}` };
+    case "string":
+      return value.isWellFormed() ? value : { $utf16: Array.from({ length: value.length }, (_, i) => value.charCodeAt(i)) };
     case "function":
     case "symbol":
       return { $opaque: typeof value };
@@ -64,6 +67,8 @@ export function fromJson(value) {
         return Number(value.$num);
       case "$bigint":
         return BigInt(value.$bigint);
+      case "$utf16":
+        return String.fromCharCode(...value.$utf16);
     }
   }
   return Object.fromEntries(keys.map((key) => [key, fromJson(value[key])]));

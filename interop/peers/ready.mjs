@@ -6,15 +6,16 @@ const BOUND_MS = 60_000;
 const EMITTER = "emitter";
 const HEARTBEAT = "2";
 
-export async function until(what, condition) {
-  const deadline = Date.now() + BOUND_MS;
+// `what`: a text, or a function that makes it when the time is up.
+export async function until(what, condition, boundMs = BOUND_MS) {
+  const deadline = Date.now() + boundMs;
   for (;;) {
     const value = await condition();
     if (value) {
       return value;
     }
     if (Date.now() > deadline) {
-      throw new Error(`timed out: ${what}`);
+      throw new Error(`timed out: ${typeof what === "function" ? what() : what}`);
     }
     await sleep(5);
   }
