@@ -195,6 +195,11 @@ async function allKnown(servers) {
   });
 }
 
+const redis = new Redis(url);
+if ((await redis.dbsize()) > 0) {
+  console.error(`${url} is not empty, and recording would wipe it`);
+  process.exit(2);
+}
 mkdirSync(directory, { recursive: true });
 for (const generation of ["0.2", "0.3"]) {
   const lines = await record(generation);
