@@ -1,0 +1,255 @@
+//! What the engine asks of Redis, and what can come back.
+
+use core::fmt;
+use core::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use smallvec::SmallVec;
+
+use crate::id::EntryId;
+
+/// Names a command, so that its reply finds its way back: see [`Engine::handle_reply`](crate::Engine::handle_reply).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub(crate) u64);
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
+/// One of the connections that a node needs.
+///
+/// Commands of one lane are executed in the order in which they were polled. A blocking read keeps its connection to itself: that is why
+/// lanes exist.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Publishes and asks.
+    Writer,
+    /// Reads one stream, blocking.
+    Reader(ByteString),
+    /// Subscribes, and receives Pub/Sub messages.
+    Subscriber,
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lane::Writer => f.write_str("writer"),
+            Lane::Reader(stream) => write!(f, "reader of {stream}"),
+            Lane::Subscriber => f.write_str("subscriber"),
+        }
+    }
+}
+
+/// A Redis command. Each is answered by the [`Reply`] that is named with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Command {
+    /// `XADD stream MAXLEN ~ max_len * fields…` → [`Reply::Added`].
+    XAdd {
+        /// The stream's key.
+        stream: ByteString,
+        /// About how many entries the stream keeps.
+        max_len: u64,
+        /// The entry.
+        fields: Fields,
+    },
+    /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], empty if nothing came while it blocked.
+    XRead {
+        /// The stream's key.
+        stream: ByteString,
+        /// Entries after this one are read.
+        after: EntryId,
+        /// How many at most.
+        count: u32,
+        /// How long to wait for the first; whole milliseconds, at least one.
+        block: Duration,
+    },
+    /// `XINFO STREAM stream` → [`Reply::Stream`]; `None` if there is no such key.
+    XInfoStream {
+        /// The stream's key.
+        stream: ByteString,
+    },
+    /// `PUBLISH channel payload`, or `SPUBLISH` → [`Reply::Done`].
+    Publish {
+        /// The channel.
+        channel: ByteString,
+        /// The message.
+        payload: Bytes,
+        /// Sharded Pub/Sub.
+        sharded: bool,
+    },
+    /// `SUBSCRIBE channels…`, or one `SSUBSCRIBE` each → [`Reply::Done`] once every subscription is in force.
+    Subscribe {
+        /// The channels.
+        channels: Vec<ByteString>,
+        /// Sharded Pub/Sub.
+        sharded: bool,
+    },
+    /// `UNSUBSCRIBE channels…`, or `SUNSUBSCRIBE` → [`Reply::Done`].
+    Unsubscribe {
+        /// The channels.
+        channels: Vec<ByteString>,
+        /// Sharded Pub/Sub.
+        sharded: bool,
+    },
+    /// `PUBSUB NUMSUB channel`, or `SHARDNUMSUB`, summed over all masters → [`Reply::Count`].
+    PubSubNumSub {
+        /// The channel.
+        channel: ByteString,
+        /// Sharded Pub/Sub.
+        sharded: bool,
+    },
+    /// `PUBSUB CHANNELS pattern`, or `SHARDCHANNELS`, of all masters → [`Reply::Channels`].
+    PubSubChannels {
+        /// A glob pattern.
+        pattern: ByteString,
+        /// Sharded Pub/Sub.
+        sharded: bool,
+    },
+    /// Not a command to Redis: the lane is not needed any more, its connection may be closed. → [`Reply::Done`].
+    Release {
+        /// The lane.
+        lane: Lane,
+    },
+}
+
+impl Command {
+    /// The connection on which the command belongs.
+    pub fn lane(&self) -> Lane {
+        match self {
+            Command::XRead { stream, .. } => Lane::Reader(stream.clone()),
+            Command::XInfoStream { stream } => Lane::Reader(stream.clone()),
+            Command::Subscribe { .. } | Command::Unsubscribe { .. } => Lane::Subscriber,
+            Command::Release { lane } => lane.clone(),
+            Command::XAdd { .. }
+            | Command::Publish { .. }
+            | Command::PubSubNumSub { .. }
+            | Command::PubSubChannels { .. } => Lane::Writer,
+        }
+    }
+}
+
+/// What Redis answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Reply {
+    /// The id of the new entry.
+    Added(EntryId),
+    /// Entries, the oldest first.
+    Entries(Vec<Entry>),
+    /// What is known of a stream; `None` if there is none.
+    Stream(Option<StreamInfo>),
+    /// A number.
+    Count(u64),
+    /// Names of channels.
+    Channels(Vec<ByteString>),
+    /// It is done.
+    Done,
+}
+
+/// A stream entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its fields, in order.
+    pub fields: Fields,
+}
+
+/// What `XINFO STREAM` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// How many entries there are.
+    pub length: u64,
+    /// The highest id that the stream ever gave.
+    pub last_generated_id: EntryId,
+    /// How many entries were ever added. Redis 7.0 and later.
+    pub entries_added: Option<u64>,
+    /// The highest id that was deleted by XDEL; trimming leaves no trace here. Redis 7.0 and later.
+    pub max_deleted_entry_id: Option<EntryId>,
+    /// The oldest entry that is still there.
+    pub first_entry_id: Option<EntryId>,
+}
+
+/// Why a command has no reply. What matters most is whether it may have had an effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The command was not sent: it certainly had no effect.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// The link was lost between the command and its reply: it may have had its effect, or may yet have it.
+    #[error("the link was lost before the reply came: {0}")]
+    Lost(String),
+    /// The server refused.
+    #[error("Redis answered {code}: {message}")]
+    Server {
+        /// The error's first word: `READONLY`, `OOM`, `NOPERM`, …
+        code: String,
+        /// The rest.
+        message: String,
+    },
+    /// The server's answer is not what belongs to the command, or the backend can't do it.
+    #[error("unusable reply: {0}")]
+    Unusable(String),
+}
+
+/// The fields of a stream entry: names and values, in order.
+///
+/// ```
+/// use sio_streams_core::Fields;
+///
+/// let mut fields = Fields::new();
+/// fields.push("uid", "d0a1b2c3d4e5f607");
+/// assert_eq!(fields.get("uid").unwrap(), "d0a1b2c3d4e5f607");
+/// assert_eq!(fields.get("nsp"), None);
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Fields(SmallVec<[(Bytes, Bytes); 4]>);
+
+impl Fields {
+    /// No fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a field.
+    pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.0.push((name.into(), value.into()));
+    }
+
+    /// The value of the last field of this name: the one that counts where a name stands twice.
+    pub fn get(&self, name: &str) -> Option<&Bytes> {
+        self.0.iter().rev().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Bytes)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
+    /// How many fields there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<N: Into<Bytes>, V: Into<Bytes>> FromIterator<(N, V)> for Fields {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        Fields(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

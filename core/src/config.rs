@@ -1,0 +1,219 @@
+//! How a node behaves. The options bear the peers' names and defaults.
+
+use core::time::Duration;
+
+use bytestring::ByteString;
+
+/// Which peers a node speaks with: what goes over which transport in which encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `@socket.io/redis-streams-adapter` 0.2: everything on the stream; nodes know each other by heartbeats.
+    Streams02,
+    /// `@socket.io/redis-streams-adapter` 0.3: requests and their answers go through Pub/Sub; nodes are counted by their subscriptions.
+    #[default]
+    Streams03,
+    /// Both in one cluster, as during a rolling upgrade: sees, asks and answers nodes of either generation.
+    ///
+    /// Requests go over the stream, which both generations read; each answers in its own way. Know that a listener of a Node 0.3 peer
+    /// that throws on such a request sends that peer into an endless loop of reading it again (a flaw of the peer's; see
+    /// `docs/protocol.md`).
+    Bridge,
+}
+
+impl Dialect {
+    /// Whether nodes announce themselves on the stream.
+    pub(crate) fn heartbeats(self) -> bool {
+        matches!(self, Dialect::Streams02 | Dialect::Bridge)
+    }
+
+    /// Whether nodes subscribe to channels, and are counted there.
+    pub(crate) fn subscribes(self) -> bool {
+        matches!(self, Dialect::Streams03 | Dialect::Bridge)
+    }
+}
+
+/// The options of a node.
+///
+/// ```
+/// use sio_streams_core::{Config, Dialect};
+///
+/// let config = Config { dialect: Dialect::Bridge, max_len: 50_000, ..Config::default() };
+/// assert_eq!(config.stream_name, "socket.io");
+/// config.validate().unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Which peers the node speaks with.
+    pub dialect: Dialect,
+    /// `streamName`: the stream's key; with `stream_count` > 1 its prefix.
+    pub stream_name: ByteString,
+    /// `streamCount` (0.3): how many streams there are. A namespace always uses the same one, `<stream_name>-<i>`.
+    pub stream_count: u32,
+    /// `maxLen`: about how many entries a stream keeps.
+    pub max_len: u64,
+    /// `readCount`: how many entries are read at once, at most.
+    pub read_count: u32,
+    /// `blockTimeInMs` (0.3): how long a read waits for the first entry.
+    pub block_time: Duration,
+    /// `heartbeatInterval` (0.2): a heartbeat goes out when the node published nothing else that counts for so long.
+    pub heartbeat_interval: Duration,
+    /// `heartbeatTimeout` (0.2): a node that was silent for longer is down.
+    pub heartbeat_timeout: Duration,
+    /// `channelPrefix` (0.3): the first part of the Pub/Sub channels' names.
+    pub channel_prefix: ByteString,
+    /// `useShardedPubSub` (0.3): SPUBLISH and SSUBSCRIBE, of Redis 7.
+    pub use_sharded_pub_sub: bool,
+    /// `onlyPlaintext` (0.3): a payload with binary data is refused instead of being written to the stream.
+    pub only_plaintext: bool,
+    /// How long answers to a request are waited for, where the request's own flags don't say. The peers' fixed 5 s.
+    pub request_timeout: Duration,
+    /// What the engine holds at most.
+    pub limits: Limits,
+}
+
+/// Bounds. A call that would pass one of them is refused at once, with an error that says which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Published messages whose fate is not known yet.
+    pub in_flight: usize,
+    /// The bytes of those messages.
+    pub in_flight_bytes: usize,
+    /// Requests that wait for answers.
+    pub requests: usize,
+    /// Nodes that are known in one namespace. Entries of further ones are obeyed, but they are not counted.
+    pub nodes: usize,
+    /// Namespaces that are open.
+    pub namespaces: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { in_flight: 10_000, in_flight_bytes: 64 << 20, requests: 10_000, nodes: 1_000, namespaces: 100_000 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            dialect: Dialect::default(),
+            stream_name: ByteString::from_static("socket.io"),
+            stream_count: 1,
+            max_len: 10_000,
+            read_count: 100,
+            block_time: Duration::from_secs(5),
+            heartbeat_interval: Duration::from_secs(5),
+            heartbeat_timeout: Duration::from_secs(10),
+            channel_prefix: ByteString::from_static("socket.io"),
+            use_sharded_pub_sub: false,
+            only_plaintext: false,
+            request_timeout: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// An option has a value with which no node can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{option} {reason}")]
+pub struct ConfigError {
+    option: &'static str,
+    reason: &'static str,
+}
+
+impl Config {
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    ///
+    /// Names the first option that can't work, and why.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let checks = [
+            (self.stream_name.is_empty(), "stream_name", "must not be empty"),
+            (self.stream_count == 0, "stream_count", "must be at least 1"),
+            (
+                self.stream_count > 1 && self.dialect == Dialect::Streams02,
+                "stream_count",
+                "must be 1 with streams-0.2 peers, which know a single stream",
+            ),
+            (self.stream_count > 1_024, "stream_count", "must be at most 1024: each stream takes a connection"),
+            (self.max_len == 0, "max_len", "must be at least 1"),
+            (self.read_count == 0, "read_count", "must be at least 1"),
+            (self.block_time < Duration::from_millis(1), "block_time", "must be at least 1 ms: 0 would block for ever"),
+            (
+                self.heartbeat_interval < Duration::from_millis(1),
+                "heartbeat_interval",
+                "must be at least 1 ms",
+            ),
+            (
+                self.heartbeat_timeout <= self.heartbeat_interval,
+                "heartbeat_timeout",
+                "must be longer than heartbeat_interval, or every node would seem down between two heartbeats",
+            ),
+            (self.request_timeout.is_zero(), "request_timeout", "must not be zero"),
+        ];
+        match checks.into_iter().find(|(wrong, ..)| *wrong) {
+            Some((_, option, reason)) => Err(ConfigError { option, reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// The stream of a namespace: where this node writes and reads it.
+    pub(crate) fn stream_of(&self, nsp: &str) -> ByteString {
+        match self.stream_count {
+            1 => self.stream_name.clone(),
+            count => self.numbered(i64::from(hash_code(nsp)).rem_euclid(i64::from(count))),
+        }
+    }
+
+    /// The stream to which Node peers write a namespace whose hash is negative. None of them reads it; this project does.
+    pub(crate) fn lost_stream_of(&self, nsp: &str) -> Option<ByteString> {
+        let index = i64::from(hash_code(nsp)) % i64::from(self.stream_count);
+        (index < 0).then(|| self.numbered(index))
+    }
+
+    fn numbered(&self, index: i64) -> ByteString {
+        format!("{}-{index}", self.stream_name).into()
+    }
+
+    /// The channel on which a namespace's nodes hear each other.
+    pub(crate) fn channel_of(&self, nsp: &str) -> ByteString {
+        format!("{}#{nsp}#", self.channel_prefix).into()
+    }
+
+    /// The channel on which one node gets its answers.
+    pub(crate) fn private_channel_of(&self, nsp: &str, node: &str) -> ByteString {
+        format!("{}#{nsp}#{node}#", self.channel_prefix).into()
+    }
+}
+
+/// The peers' hash of a namespace: over UTF-16 code units, wrapping to signed 32 bits.
+fn hash_code(text: &str) -> i32 {
+    text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_with_a_negative_hash_has_a_stream_that_is_read() {
+        let config = Config { stream_count: 4, ..Config::default() };
+        assert_eq!(config.stream_of("/"), "socket.io-3");
+        assert_eq!(config.lost_stream_of("/"), None);
+        // Computed with the peer's own function, in Node: hashCode("/notifications") % 4.
+        assert!(hash_code("/notifications") < 0);
+        let lost = config.lost_stream_of("/notifications").unwrap();
+        assert!(lost.starts_with("socket.io--"), "{lost}");
+        let read: ByteString = config.stream_of("/notifications");
+        assert!(["socket.io-0", "socket.io-1", "socket.io-2", "socket.io-3"].contains(&&*read), "{read}");
+    }
+
+    #[test]
+    fn options_that_cannot_work_are_refused_by_name() {
+        let wrong = Config { heartbeat_timeout: Duration::from_secs(5), ..Config::default() };
+        assert!(wrong.validate().unwrap_err().to_string().starts_with("heartbeat_timeout must be longer"));
+        let wrong = Config { stream_count: 2, dialect: Dialect::Streams02, ..Config::default() };
+        assert!(wrong.validate().unwrap_err().to_string().starts_with("stream_count"));
+        Config::default().validate().unwrap();
+    }
+}

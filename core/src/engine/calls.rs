@@ -1,0 +1,640 @@
+//! What the application asks of the cluster, and answers to it.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::namespace::Namespace;
+use super::requests::Request;
+use super::{CallError, Effect, EffectKind, Engine, Purpose, Timer};
+use crate::command::{Command, CommandError, Fields};
+use crate::config::Dialect;
+use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way};
+use crate::id::{EntryId, RequestId};
+use crate::message::{Body, Message};
+use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket};
+use crate::payload::{Encoding, Payload, PayloadError};
+use crate::rooms::RoomChange;
+use crate::time::Time;
+use crate::wire::{entry, pubsub};
+
+/// Event names between servers on which Node's namespaces fail: they refuse to send the first three, and throw on the last one unless
+/// somebody listens.
+const RESERVED_BETWEEN_SERVERS: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
+
+/// While answers are awaited from nodes that are known by their subscriptions only, it is looked after them this often.
+const RECHECK: core::time::Duration = core::time::Duration::from_millis(500);
+
+impl Engine {
+    /// Sends a packet to the clients that `opts` match, on all nodes.
+    ///
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own clients get it ([`Event::Broadcast`]) in either case, at
+    /// that moment: only then its offset is known.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`].
+    pub fn broadcast(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Packet,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
+        let local = opts.flags.is_local();
+        self.act(now, nsp, body, local, EffectKind::Broadcast { packet, opts })
+    }
+
+    /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
+    ///
+    /// Ends with [`Event::RequestDone`]. Before, there is an [`Event::Answer`] with the number of clients from each node, and one with each
+    /// acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`].
+    pub fn broadcast_with_ack(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Packet,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let id = RequestId::random(&mut self.rng);
+        let body =
+            Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: Some(id.clone()) };
+        let ticket = self.ask(nsp, id.clone(), body, &opts)?;
+        self.expect_self(ticket);
+        let asker = self.asker_self(nsp, id);
+        self.deliver_with_ack(asker, packet, opts);
+        self.ask_others(ticket);
+        Ok(ticket)
+    }
+
+    /// Makes the sockets that `opts` match join rooms, on all nodes.
+    ///
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; this node's own sockets join at that moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    pub fn sockets_join(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: Vec<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        let body = Body::SocketsJoin { opts: opts.clone(), rooms: rooms.clone() };
+        let local = opts.flags.is_local();
+        self.act(now, nsp, body, local, EffectKind::Join { opts, rooms })
+    }
+
+    /// Makes the sockets that `opts` match leave rooms, on all nodes.
+    ///
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; this node's own sockets leave at that moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    pub fn sockets_leave(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: Vec<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        let body = Body::SocketsLeave { opts: opts.clone(), rooms: rooms.clone() };
+        let local = opts.flags.is_local();
+        self.act(now, nsp, body, local, EffectKind::Leave { opts, rooms })
+    }
+
+    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    ///
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; [`Event::DisconnectSockets`] names this node's own sockets at that moment.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    pub fn disconnect_sockets(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        close: bool,
+    ) -> Result<Ticket, CallError> {
+        let body = Body::DisconnectSockets { opts: opts.clone(), close };
+        let local = opts.flags.is_local();
+        self.act(now, nsp, body, local, EffectKind::Disconnect { opts, close })
+    }
+
+    /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an [`Event::FetchSockets`].
+    ///
+    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] from each node.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    pub fn fetch_sockets(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let id = RequestId::random(&mut self.rng);
+        let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
+        let ticket = self.ask(nsp, id.clone(), body, &opts)?;
+        self.expect_self(ticket);
+        let asker = self.asker_self(nsp, id);
+        self.sockets_wanted(asker, &opts);
+        self.ask_others(ticket);
+        Ok(ticket)
+    }
+
+    /// Emits an event to the other servers. `packet` is `[event, …args]`: see [`Payload::event`].
+    ///
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`].
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`], [`CallError::Payload`], [`CallError::Binary`].
+    pub fn server_side_emit(&mut self, now: Time, nsp: &str, packet: Payload) -> Result<Ticket, CallError> {
+        self.advance(now);
+        check_server_event(&packet)?;
+        let ticket = Ticket(self.number());
+        self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, Some(ticket), None)?;
+        Ok(ticket)
+    }
+
+    /// Emits an event to the other servers and collects their answers. `packet` is `[event, …args]`: see [`Payload::event`].
+    ///
+    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] from each node.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`], [`CallError::Payload`], [`CallError::Binary`].
+    pub fn server_side_emit_with_ack(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Payload,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        check_server_event(&packet)?;
+        let id = RequestId::random(&mut self.rng);
+        let body = Body::ServerSideEmit { packet, request_id: Some(id.clone()) };
+        let ticket = self.ask(nsp, id, body, &BroadcastOptions::all())?;
+        self.ask_others(ticket);
+        Ok(ticket)
+    }
+
+    /// Asks how many servers the namespace has. Ends with [`Event::ServerCount`].
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let ticket = Ticket(self.number());
+        let (name, namespace) = self.open(nsp)?;
+        let count = 1 + namespace.members.len() as u64;
+        let channel = namespace.channel.clone();
+        if self.config.dialect.subscribes() {
+            let sharded = self.config.use_sharded_pub_sub;
+            self.command(Command::PubSubNumSub { channel, sharded }, Purpose::ServerCount(ticket, name));
+        } else {
+            self.events.push_back(Event::ServerCount { ticket, count: Ok(count) });
+        }
+        Ok(ticket)
+    }
+
+    /// Answers [`Event::FetchSockets`].
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
+    /// answered.
+    pub fn respond_sockets(
+        &mut self,
+        now: Time,
+        responder: SocketsResponder,
+        sockets: Vec<RemoteSocket>,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.respond(&responder.0, Answer::Sockets(sockets))
+    }
+
+    /// Answers [`Event::ServerSideEmit`] with one value.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
+    /// answered.
+    pub fn respond_emit(
+        &mut self,
+        now: Time,
+        responder: EmitResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.respond(&responder.0, Answer::Emit(value))
+    }
+
+    /// Passes on one client's acknowledgement of a broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked does not
+    /// get it.
+    pub fn respond_ack(
+        &mut self,
+        now: Time,
+        responder: &AckResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.respond(&responder.0, Answer::Ack(value))
+    }
+
+    /// A client has connected to this node: its socket is addressed from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn add_socket(&mut self, nsp: &str, socket: impl Into<ByteString>) -> Result<Vec<RoomChange>, CallError> {
+        Ok(self.open_mut(nsp)?.rooms.add(socket.into()))
+    }
+
+    /// A client of this node is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
+        Ok(self.open_mut(nsp)?.rooms.remove(socket))
+    }
+
+    /// A socket of this node joins rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn join(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        Ok(self.open_mut(nsp)?.rooms.join(socket, rooms))
+    }
+
+    /// A socket of this node leaves rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn leave<'a>(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        Ok(self.open_mut(nsp)?.rooms.leave(socket, rooms))
+    }
+
+    fn open(&self, nsp: &str) -> Result<(ByteString, &Namespace), CallError> {
+        match self.namespaces.get_key_value(nsp) {
+            Some((name, namespace)) => Ok((name.clone(), namespace)),
+            None => Err(CallError::UnknownNamespace(nsp.into())),
+        }
+    }
+
+    fn open_mut(&mut self, nsp: &str) -> Result<&mut Namespace, CallError> {
+        self.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
+    }
+
+    /// Publishes something that has an effect here too.
+    fn act(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        body: Body,
+        local: bool,
+        kind: EffectKind,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let ticket = Ticket(self.number());
+        let effect = Effect { nsp: self.open(nsp)?.0, kind };
+        if local {
+            self.take_effect(effect, None);
+            self.events.push_back(Event::Published { ticket, entry: None });
+        } else {
+            self.publish(nsp, body, Some(ticket), Some(Box::new(effect)))?;
+        }
+        Ok(ticket)
+    }
+
+    /// The fields of an entry of ours.
+    pub(super) fn entry(&self, nsp: &ByteString, body: Body) -> Result<Fields, PayloadError> {
+        let beat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
+        let mut fields = entry::encode(&self.message(nsp, body))?;
+        if beat && self.config.dialect == Dialect::Bridge {
+            fields.push(entry::BRIDGE_FIELD, "1");
+        }
+        Ok(fields)
+    }
+
+    /// The command that publishes a message, by the way that the dialect has for it.
+    fn publication(&self, nsp: &str, body: Body) -> Result<Command, CallError> {
+        let (name, namespace) = self.open(nsp)?;
+        let asks = match &body {
+            Body::Broadcast { request_id, .. } => request_id.is_some(),
+            Body::FetchSockets { .. } | Body::ServerSideEmit { .. } => true,
+            _ => false,
+        };
+        match asks && self.config.dialect == Dialect::Streams03 {
+            true => self.to_channel(namespace.channel.clone(), &self.message(&name, body)),
+            false => self.to_stream(namespace.stream.clone(), &name, body),
+        }
+    }
+
+    fn to_stream(&self, stream: ByteString, nsp: &ByteString, body: Body) -> Result<Command, CallError> {
+        if self.config.only_plaintext && has_binary(&body) {
+            return Err(CallError::Binary);
+        }
+        Ok(Command::XAdd { stream, max_len: self.config.max_len, fields: self.entry(nsp, body)? })
+    }
+
+    fn to_channel(&self, channel: ByteString, message: &Message) -> Result<Command, CallError> {
+        let sharded = self.config.use_sharded_pub_sub;
+        Ok(Command::Publish { channel, payload: pubsub::encode(message)?, sharded })
+    }
+
+    fn publish(
+        &mut self,
+        nsp: &str,
+        body: Body,
+        ticket: Option<Ticket>,
+        effect: Option<Box<Effect>>,
+    ) -> Result<(), CallError> {
+        let command = self.publication(nsp, body)?;
+        self.published_in(nsp);
+        self.send(command, ticket, effect)
+    }
+
+    /// Hands a message to the writer, within the limits.
+    fn send(
+        &mut self,
+        command: Command,
+        ticket: Option<Ticket>,
+        effect: Option<Box<Effect>>,
+    ) -> Result<(), CallError> {
+        let size = size_of(&command);
+        let limits = self.config.limits;
+        if self.published >= limits.in_flight {
+            return Err(CallError::Full { what: "messages in flight", limit: limits.in_flight });
+        }
+        if self.published_bytes.saturating_add(size) > limits.in_flight_bytes {
+            return Err(CallError::Full { what: "bytes in flight", limit: limits.in_flight_bytes });
+        }
+        self.published += 1;
+        self.published_bytes += size;
+        self.command(command, Purpose::Publish { ticket, effect, size });
+        Ok(())
+    }
+
+    /// Opens a request. It is not sent yet.
+    fn ask(
+        &mut self,
+        nsp: &str,
+        id: RequestId,
+        body: Body,
+        opts: &BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        let limit = self.config.limits.requests;
+        if self.requests.len() >= limit {
+            return Err(CallError::Full { what: "open requests", limit });
+        }
+        let name = self.open(nsp)?.0;
+        // Encoded at once, so that it is refused at once.
+        let command = match opts.flags.is_local() {
+            true => None,
+            false => Some(self.publication(nsp, body)?),
+        };
+        let ticket = Ticket(self.number());
+        self.requests.insert(ticket, Request::new(name, id, command));
+        let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
+        self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
+        Ok(ticket)
+    }
+
+    fn expect_self(&mut self, ticket: Ticket) {
+        let uid = self.uid.clone();
+        if let Some(request) = self.requests.get_mut(ticket) {
+            request.expect(uid);
+        }
+    }
+
+    /// Finds out who will answer, and sends the request.
+    fn ask_others(&mut self, ticket: Ticket) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let (nsp, local) = (request.nsp.clone(), request.unsent.is_none());
+        if local {
+            self.finish_if_over(ticket);
+        } else if self.config.dialect.subscribes() {
+            self.ask_count(ticket, &nsp);
+        } else {
+            self.send_request(ticket, 0);
+        }
+    }
+
+    pub(super) fn ask_count(&mut self, ticket: Ticket, nsp: &ByteString) {
+        if let Some(namespace) = self.namespaces.get(nsp) {
+            let (channel, sharded) = (namespace.channel.clone(), self.config.use_sharded_pub_sub);
+            self.command(Command::PubSubNumSub { channel, sharded }, Purpose::CountFor(ticket));
+        }
+    }
+
+    /// How many of the subscribers are nodes that nothing else tells of.
+    pub(super) fn silent_subscribers(&self, nsp: &str, subscribers: u64) -> u64 {
+        let bridges = self.namespaces.get(nsp).map_or(0, |namespace| namespace.members.bridges());
+        subscribers.saturating_sub(1 + bridges as u64)
+    }
+
+    /// Sends a request; `unnamed` nodes will answer beside those that are known by name.
+    pub(super) fn send_request(&mut self, ticket: Ticket, unnamed: u64) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let Some(command) = request.unsent.take() else { return };
+        let nsp = request.nsp.clone();
+        request.expect_unnamed(unnamed);
+        if let Some(namespace) = self.namespaces.get(&nsp) {
+            namespace.members.names().for_each(|node| request.expect(node.clone()));
+        }
+        self.command(command, Purpose::Request(ticket));
+        self.published_in(&nsp);
+        self.finish_if_over(ticket);
+        self.recheck_later(ticket);
+    }
+
+    pub(super) fn recheck_later(&mut self, ticket: Ticket) {
+        let open = self.requests.get_mut(ticket).is_some_and(|request| request.awaits_subscribers());
+        if open && self.config.dialect.subscribes() {
+            self.timers.arm(Timer::Recheck(ticket), self.now + RECHECK);
+        }
+    }
+
+    /// Asks which of the subscribers are still there.
+    pub(super) fn recheck(&mut self, ticket: Ticket) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        if let Some(namespace) = self.namespaces.get(&request.nsp) {
+            let pattern = format!("{}*#", escape_glob(&namespace.channel)).into();
+            let sharded = self.config.use_sharded_pub_sub;
+            self.command(Command::PubSubChannels { pattern, sharded }, Purpose::ListFor(ticket));
+        }
+    }
+
+    pub(super) fn finish_if_over(&mut self, ticket: Ticket) {
+        if self.requests.get_mut(ticket).is_some_and(|request| request.is_over()) {
+            self.finish_request(ticket, false, None);
+        }
+    }
+
+    pub(super) fn finish_request(&mut self, ticket: Ticket, timed_out: bool, error: Option<CommandError>) {
+        if let Some(request) = self.requests.remove(ticket) {
+            self.timers.cancel(&Timer::RequestTimeout(ticket));
+            self.timers.cancel(&Timer::Recheck(ticket));
+            let outcome = request.outcome(timed_out, error);
+            self.events.push_back(Event::RequestDone { ticket, outcome });
+        }
+    }
+
+    fn asker_self(&self, nsp: &str, request_id: RequestId) -> Asker {
+        Asker { nsp: nsp.into(), node: self.uid.clone(), request_id, way: Way::Local }
+    }
+
+    /// A packet for clients whose acknowledgements are wanted.
+    pub(super) fn deliver_with_ack(&mut self, asker: Asker, packet: Packet, opts: BroadcastOptions) {
+        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let clients = namespace.rooms.count_matching(&opts) as u64;
+        let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
+        let responder = Some(AckResponder(asker.clone()));
+        self.events.push_back(Event::Broadcast(Delivery { nsp, packet, opts, offset: None, from, responder }));
+        // Even if there are none: who asked waits for the number. If the queue is full it goes without, as with any node that is silent.
+        let _ = self.respond(&asker, Answer::ClientCount(clients));
+    }
+
+    pub(super) fn sockets_wanted(&mut self, asker: Asker, opts: &BroadcastOptions) {
+        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let (nsp, sockets) = (asker.nsp.clone(), namespace.rooms.matching(opts));
+        self.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
+    }
+
+    fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
+        if asker.way == Way::Local {
+            let uid = self.uid.clone();
+            self.answered(&asker.request_id, &uid, answer);
+            return Ok(());
+        }
+        let request_id = asker.request_id.clone();
+        let body = match answer {
+            Answer::Sockets(sockets) => Body::FetchSocketsResponse { request_id, sockets },
+            Answer::Emit(packet) => Body::ServerSideEmitResponse { request_id, packet },
+            Answer::ClientCount(client_count) => Body::BroadcastClientCount { request_id, client_count },
+            Answer::Ack(packet) => Body::BroadcastAck { request_id, packet },
+        };
+        let (name, namespace) = self.open(&asker.nsp)?;
+        let command = match asker.way {
+            Way::PubSub => {
+                let channel = self.config.private_channel_of(&name, asker.node.as_str());
+                self.to_channel(channel, &self.message(&name, body))?
+            }
+            Way::Stream | Way::Local => self.to_stream(namespace.stream.clone(), &name, body)?,
+        };
+        self.published_in(&name);
+        self.send(command, None, None)
+    }
+
+    /// An answer to a request of this node.
+    pub(super) fn answered(&mut self, id: &RequestId, from: &crate::NodeId, answer: Answer) {
+        let limit = self.config.limits.nodes;
+        let Some(ticket) = self.requests.find(id) else { return };
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let beats = self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
+        if request.answer(from, &answer, beats || *from == self.uid, limit) {
+            self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
+            self.finish_if_over(ticket);
+        }
+    }
+
+    /// What a message does here, once it has its place in the stream.
+    pub(super) fn take_effect(&mut self, effect: Effect, entry: Option<EntryId>) {
+        let from = self.uid.clone();
+        self.apply(effect, entry, from);
+    }
+
+    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: crate::NodeId) {
+        let Effect { nsp, kind } = effect;
+        let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
+        let event = match kind {
+            EffectKind::Broadcast { packet, opts } => {
+                let recoverable =
+                    packet.kind == EVENT && packet.id.is_none() && opts.flags.volatile.is_none();
+                let offset = entry.filter(|_| recoverable);
+                Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
+            }
+            EffectKind::Join { opts, rooms } => {
+                let sockets = namespace.rooms.matching(&opts);
+                let each = sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
+                let changes = each.collect();
+                Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
+            }
+            EffectKind::Leave { opts, rooms } => {
+                let sockets = namespace.rooms.matching(&opts);
+                let each = sockets
+                    .iter()
+                    .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
+                let changes = each.collect();
+                Event::SocketsLeave(crate::event::Moved { nsp, sockets, rooms, changes })
+            }
+            EffectKind::Disconnect { opts, close } => {
+                Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
+            }
+        };
+        self.events.push_back(event);
+    }
+}
+
+fn check_server_event(packet: &Payload) -> Result<(), CallError> {
+    match packet.event_name() {
+        None => Err(PayloadError::NotAnEvent.into()),
+        Some(name) if RESERVED_BETWEEN_SERVERS.contains(&name.as_str()) => Err(CallError::ReservedEvent(name)),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether any payload in the message is in MessagePack, as those are that hold binary data.
+fn has_binary(body: &Body) -> bool {
+    entry::payloads(body).any(|payload| payload.encoding() == Encoding::MsgPack)
+}
+
+fn size_of(command: &Command) -> usize {
+    match command {
+        Command::XAdd { fields, .. } => fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum(),
+        Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
+        _ => 0,
+    }
+}
+
+/// A pattern that matches just this text.
+fn escape_glob(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}

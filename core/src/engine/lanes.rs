@@ -1,0 +1,58 @@
+//! What waits to be sent on which connection.
+
+use std::collections::BTreeMap;
+
+use crate::command::{Command, CommandId, Lane};
+
+/// The commands of one connection that have not been handed out, in the order of their ids.
+///
+/// A command that certainly was not sent comes back with its old id, and so to its old place: order holds over reconnects.
+#[derive(Debug, Default)]
+struct Queue {
+    down: bool,
+    paused: bool,
+    waiting: BTreeMap<CommandId, Command>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lanes(BTreeMap<Lane, Queue>);
+
+impl Lanes {
+    pub(super) fn push(&mut self, id: CommandId, command: Command) {
+        self.0.entry(command.lane()).or_default().waiting.insert(id, command);
+    }
+
+    /// The next command of a lane that is neither down nor paused.
+    pub(super) fn pop(&mut self) -> Option<(CommandId, Command)> {
+        self.0.values_mut().filter(|queue| !queue.down && !queue.paused).find_map(|queue| queue.waiting.pop_first())
+    }
+
+    /// Notes the state of a link; whether that is news. A link counts as up until it is reported down.
+    pub(super) fn set_up(&mut self, lane: &Lane, up: bool) -> bool {
+        let queue = self.0.entry(lane.clone()).or_default();
+        queue.paused &= !up;
+        core::mem::replace(&mut queue.down, !up) == up
+    }
+
+    pub(super) fn is_down(&self, lane: &Lane) -> bool {
+        self.0.get(lane).is_some_and(|queue| queue.down)
+    }
+
+    /// Hands out nothing more for this lane until it is resumed or reported up.
+    pub(super) fn pause(&mut self, lane: &Lane) {
+        if let Some(queue) = self.0.get_mut(lane) {
+            queue.paused = true;
+        }
+    }
+
+    pub(super) fn resume(&mut self, lane: &Lane) {
+        if let Some(queue) = self.0.get_mut(lane) {
+            queue.paused = false;
+        }
+    }
+
+    /// Forgets the lane and all that waits for it.
+    pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
+        self.0.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())
+    }
+}

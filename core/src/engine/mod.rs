@@ -1,0 +1,298 @@
+//! The engine: what a node of the cluster does, without doing it.
+
+mod calls;
+mod lanes;
+mod members;
+mod namespace;
+mod reader;
+mod receive;
+mod replies;
+mod requests;
+mod timers;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use hashbrown::HashMap;
+
+use crate::command::{Command, CommandError, CommandId, Lane, Reply};
+use crate::config::{Config, ConfigError};
+use crate::event::{Event, Source, Ticket};
+use crate::id::{NodeId, hex16};
+use crate::message::{Body, Message};
+use crate::packet::{BroadcastOptions, Packet};
+use crate::payload::PayloadError;
+use crate::rooms::{Keyed, Rooms};
+use crate::time::Time;
+use crate::wire::pubsub;
+use lanes::Lanes;
+use namespace::Namespace;
+use reader::Reader;
+use requests::Requests;
+use timers::{Timer, Timers};
+
+/// How long a refused command waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// A node of a Socket.IO cluster, as a state machine.
+///
+/// It does no I/O and has no clock. Whatever happens is put in by a method call that carries the time; afterwards everything that follows
+/// from it is taken out, until there is no more:
+///
+/// - [`poll_event`](Engine::poll_event): what the application should know or do;
+/// - [`poll_command`](Engine::poll_command): what Redis should do;
+/// - [`poll_timeout`](Engine::poll_timeout): when to call [`handle_timeout`](Engine::handle_timeout) if nothing else happens.
+///
+/// Events first: the entries that have been read are looked at one by one as events are polled, and the next read is asked for only when they
+/// are used up. An application that is slow to take events thus slows the reading of its streams, and nothing else; the streams are the
+/// buffer.
+///
+/// The same configuration, seed and inputs give the same outputs, byte for byte.
+///
+/// The crate's [first page](crate) shows a whole program.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    uid: NodeId,
+    rng: fastrand::Rng,
+    now: Time,
+    /// Numbers commands and tickets alike.
+    count: u64,
+    namespaces: HashMap<ByteString, Namespace, Keyed>,
+    /// The namespace of each channel that is subscribed.
+    channels: HashMap<ByteString, ByteString, Keyed>,
+    /// Namespaces that are being left, and how many commands that still takes.
+    closing: BTreeMap<ByteString, usize>,
+    readers: BTreeMap<ByteString, Reader>,
+    requests: Requests,
+    lanes: Lanes,
+    in_flight: HashMap<CommandId, InFlight, Keyed>,
+    published: usize,
+    published_bytes: usize,
+    timers: Timers,
+    events: VecDeque<Event>,
+}
+
+/// A command whose reply has not come.
+#[derive(Debug)]
+struct InFlight {
+    command: Command,
+    purpose: Purpose,
+}
+
+/// What a command is for.
+#[derive(Debug)]
+enum Purpose {
+    /// Where does the stream end?
+    Locate,
+    /// What is new in the stream?
+    Read,
+    /// Hear these namespaces' channels.
+    Subscribe(Vec<ByteString>),
+    /// Tell the others something. Counts against the limits by its size.
+    Publish { ticket: Option<Ticket>, effect: Option<Box<Effect>>, size: usize },
+    /// Ask the others something.
+    Request(Ticket),
+    /// How many will answer?
+    CountFor(Ticket),
+    /// Who is there to answer?
+    ListFor(Ticket),
+    /// How many servers are there?
+    ServerCount(Ticket, ByteString),
+    /// Leave the namespace.
+    Leave(ByteString),
+    /// Give up the connection.
+    Release,
+}
+
+/// What a published message does on this node itself, once it has its place in the stream.
+#[derive(Debug)]
+struct Effect {
+    nsp: ByteString,
+    kind: EffectKind,
+}
+
+#[derive(Debug)]
+enum EffectKind {
+    Broadcast { packet: Packet, opts: BroadcastOptions },
+    Join { opts: BroadcastOptions, rooms: Vec<ByteString> },
+    Leave { opts: BroadcastOptions, rooms: Vec<ByteString> },
+    Disconnect { opts: BroadcastOptions, close: bool },
+}
+
+/// Why the engine did not take a call. Nothing has happened then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The namespace is not open on this node.
+    #[error("the namespace {0:?} is not open: open it first")]
+    UnknownNamespace(String),
+    /// The namespace is open already, or is just being closed.
+    #[error("the namespace {0:?} is open already, or is being closed")]
+    NamespaceInUse(String),
+    /// A namespace begins with a slash.
+    #[error("the namespace {0:?} does not begin with '/'")]
+    InvalidNamespace(String),
+    /// A value can't be carried to Node peers.
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    /// The event's name is one that Node's servers keep for themselves, or on which they throw.
+    #[error("the event name {0:?} can't be used between servers")]
+    ReservedEvent(String),
+    /// The message holds binary data, and `only_plaintext` is set.
+    #[error("the message holds binary data, but only_plaintext is set")]
+    Binary,
+    /// One of the [`Limits`](crate::Limits) is reached. Try again when events show that something is done.
+    #[error("the limit of {limit} {what} is reached")]
+    Full {
+        /// What there is too much of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl Engine {
+    /// A node that has no namespace yet.
+    ///
+    /// `seed` decides the node's name, the ids of its requests and the keys of its hash tables: draw it at random, and not twice the same in a
+    /// cluster.
+    ///
+    /// # Errors
+    ///
+    /// If the options can't work together.
+    pub fn new(config: Config, seed: u64, now: Time) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let uid = NodeId::new(hex16(rng.u64(..)));
+        let hash = Keyed(rng.u64(..), rng.u64(..));
+        Ok(Engine {
+            config,
+            uid,
+            rng,
+            now,
+            count: 0,
+            namespaces: HashMap::with_hasher(hash),
+            channels: HashMap::with_hasher(hash),
+            closing: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            requests: Requests::new(hash),
+            lanes: Lanes::default(),
+            in_flight: HashMap::with_hasher(hash),
+            published: 0,
+            published_bytes: 0,
+            timers: Timers::default(),
+            events: VecDeque::new(),
+        })
+    }
+
+    /// The name of this node in the cluster.
+    pub fn uid(&self) -> &NodeId {
+        &self.uid
+    }
+
+    /// The options.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The sockets and rooms of a namespace, if it is open.
+    pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
+        self.namespaces.get(nsp).map(|namespace| &namespace.rooms)
+    }
+
+    /// The next event, until there is none.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let (stream, entry) = self.next_entry()?;
+            self.receive_entry(&stream, entry);
+        }
+    }
+
+    /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).
+    ///
+    /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.
+    pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
+        self.lanes.pop()
+    }
+
+    /// When [`handle_timeout`](Engine::handle_timeout) is due, if nothing happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Does what is due. Calling it too early does no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.advance(now);
+        while let Some(timer) = self.timers.pop(self.now) {
+            match timer {
+                Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
+                Timer::Expiry(nsp) => self.expiry_due(&nsp),
+                Timer::RequestTimeout(ticket) => self.finish_request(ticket, true, None),
+                Timer::Recheck(ticket) => self.recheck(ticket),
+                Timer::Retry(lane) => self.lanes.resume(&lane),
+                Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
+            }
+        }
+    }
+
+    /// A connection was lost, or is there (again).
+    ///
+    /// Report a loss before the errors of the commands that it took with it: the engine then waits for the connection to come back, and does not
+    /// try them again by itself after a while. A connection counts as there until it is reported lost.
+    pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
+        self.advance(now);
+        if !self.lanes.set_up(lane, up) {
+            return;
+        }
+        self.events.push_back(Event::Link { lane: lane.clone(), up });
+        if *lane == Lane::Subscriber {
+            self.subscriber_changed(up);
+        }
+    }
+
+    /// A Pub/Sub message has come.
+    pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
+        self.advance(now);
+        let Some(nsp) = self.channels.get(channel) else { return };
+        match pubsub::decode(payload) {
+            Ok(message) if message.nsp == *nsp => self.receive(message, None),
+            Ok(_) => {}
+            Err(reason) => {
+                let channel = ByteString::from(channel);
+                self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
+            }
+        }
+    }
+
+    /// The reply to a command has come, or will never come. Replies to unknown commands are passed over.
+    pub fn handle_reply(&mut self, now: Time, id: CommandId, reply: Result<Reply, CommandError>) {
+        self.advance(now);
+        self.replied(id, reply);
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    fn number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
+        let id = CommandId(self.number());
+        self.in_flight.insert(id, InFlight { command: command.clone(), purpose });
+        self.lanes.push(id, command);
+        id
+    }
+
+    fn message(&self, nsp: &ByteString, body: Body) -> Message {
+        Message { uid: self.uid.clone(), nsp: nsp.clone(), body }
+    }
+}

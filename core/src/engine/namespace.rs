@@ -1,0 +1,365 @@
+//! Entering and leaving the cluster, namespace by namespace; and who else is there.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use bytestring::ByteString;
+
+use super::members::Members;
+use super::{CallError, Engine, Purpose, RETRY, Timer};
+use crate::command::{Command, CommandError, Lane};
+use crate::config::Dialect;
+use crate::event::{DownReason, Event};
+use crate::id::NodeId;
+use crate::message::Body;
+use crate::rooms::Rooms;
+
+/// How many namespaces are subscribed again by one command.
+const SUBSCRIBE_AT_ONCE: usize = 100;
+
+/// While a stream's news is late, nobody's silence counts; after this long it is looked again.
+const EXPIRY_GRACE: Duration = Duration::from_secs(1);
+
+/// Where a namespace stands with its channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subscription {
+    No,
+    Asked,
+    Yes,
+}
+
+/// A namespace that is open on this node.
+#[derive(Debug)]
+pub(super) struct Namespace {
+    /// Where it is published.
+    pub(super) stream: ByteString,
+    /// Where Node peers publish it to nobody, if they do.
+    lost_stream: Option<ByteString>,
+    pub(super) channel: ByteString,
+    private_channel: ByteString,
+    pub(super) rooms: Rooms,
+    pub(super) members: Members,
+    /// The nodes that have been heard, or listed as subscribers. Only for giving names to those that are missing.
+    pub(super) known: BTreeSet<NodeId>,
+    subscription: Subscription,
+    ready: bool,
+    /// When this node published last.
+    last_published: crate::Time,
+}
+
+impl Namespace {
+    fn streams(&self) -> impl Iterator<Item = &ByteString> {
+        core::iter::once(&self.stream).chain(&self.lost_stream)
+    }
+
+    fn channels(&self) -> [ByteString; 2] {
+        [self.channel.clone(), self.private_channel.clone()]
+    }
+}
+
+impl Engine {
+    /// Enters the cluster in this namespace. [`Event::Ready`] tells when it hears everything.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`], [`CallError::Full`].
+    pub fn open_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
+        self.advance(now);
+        if !nsp.starts_with('/') {
+            return Err(CallError::InvalidNamespace(nsp.into()));
+        }
+        if self.namespaces.contains_key(nsp) || self.closing.contains_key(nsp) {
+            return Err(CallError::NamespaceInUse(nsp.into()));
+        }
+        let limit = self.config.limits.namespaces;
+        if self.namespaces.len() >= limit {
+            return Err(CallError::Full { what: "namespaces", limit });
+        }
+        let mut seed = [0; 16];
+        self.rng.fill(&mut seed);
+        let name = ByteString::from(nsp);
+        let namespace = Namespace {
+            stream: self.config.stream_of(nsp),
+            lost_stream: self.config.lost_stream_of(nsp),
+            channel: self.config.channel_of(nsp),
+            private_channel: self.config.private_channel_of(nsp, self.uid.as_str()),
+            rooms: Rooms::new(seed),
+            members: Members::default(),
+            known: BTreeSet::new(),
+            subscription: Subscription::No,
+            ready: false,
+            last_published: self.now,
+        };
+        let streams: Vec<ByteString> = namespace.streams().cloned().collect();
+        let channels = namespace.channels();
+        self.namespaces.insert(name.clone(), namespace);
+        if self.config.dialect.subscribes() {
+            for channel in channels {
+                self.channels.insert(channel, name.clone());
+            }
+            self.subscribe(vec![name.clone()]);
+        }
+        for stream in &streams {
+            self.read_stream(stream);
+        }
+        self.maybe_ready(&name);
+        Ok(())
+    }
+
+    /// Leaves the cluster in this namespace and tells the others. Requests that are open end with what has come. [`Event::Closed`] tells
+    /// when the others know.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn close_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
+        self.advance(now);
+        let unknown = || CallError::UnknownNamespace(nsp.into());
+        for ticket in self.requests.of(nsp) {
+            self.finish_request(ticket, false, None);
+        }
+        let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
+        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
+            self.timers.cancel(&timer(name.clone()));
+        }
+        for stream in namespace.streams() {
+            self.unread_stream(stream);
+        }
+        let mut farewells = 0;
+        if self.config.dialect.heartbeats() {
+            let fields = self.entry(&name, Body::AdapterClose);
+            let max_len = self.config.max_len;
+            if let Ok(fields) = fields {
+                self.command(
+                    Command::XAdd { stream: namespace.stream.clone(), max_len, fields },
+                    Purpose::Leave(name.clone()),
+                );
+                farewells += 1;
+            }
+        }
+        if self.config.dialect.subscribes() {
+            let channels = namespace.channels();
+            for channel in &channels {
+                self.channels.remove(channel);
+            }
+            let sharded = self.config.use_sharded_pub_sub;
+            self.command(
+                Command::Unsubscribe { channels: channels.into(), sharded },
+                Purpose::Leave(name.clone()),
+            );
+            farewells += 1;
+        }
+        self.closing.insert(name, farewells);
+        Ok(())
+    }
+
+    /// Leaves the cluster in every namespace: see [`close_namespace`](Engine::close_namespace).
+    pub fn close(&mut self, now: crate::Time) {
+        let mut open: Vec<ByteString> = self.namespaces.keys().cloned().collect();
+        open.sort();
+        for nsp in open {
+            // Just seen to be open.
+            let _ = self.close_namespace(now, &nsp);
+        }
+    }
+
+    /// Whether no namespace is open or being closed.
+    pub fn is_closed(&self) -> bool {
+        self.namespaces.is_empty() && self.closing.is_empty()
+    }
+
+    /// One of the farewells has been said, or can't be.
+    pub(super) fn left(&mut self, nsp: &ByteString) {
+        if let Some(farewells) = self.closing.get_mut(nsp) {
+            *farewells -= 1;
+            if *farewells == 0 {
+                self.closing.remove(nsp);
+                self.events.push_back(Event::Closed { nsp: nsp.clone() });
+            }
+        }
+    }
+
+    /// Asks to hear these namespaces' channels.
+    pub(super) fn subscribe(&mut self, names: Vec<ByteString>) {
+        let mut channels = Vec::new();
+        for nsp in &names {
+            if let Some(namespace) = self.namespaces.get_mut(nsp) {
+                namespace.subscription = Subscription::Asked;
+                channels.extend(namespace.channels());
+            }
+        }
+        if !channels.is_empty() {
+            let sharded = self.config.use_sharded_pub_sub;
+            self.command(Command::Subscribe { channels, sharded }, Purpose::Subscribe(names));
+        }
+    }
+
+    pub(super) fn subscribed(&mut self, names: &[ByteString]) {
+        for nsp in names {
+            if let Some(namespace) = self.namespaces.get_mut(nsp) {
+                namespace.subscription = Subscription::Yes;
+                self.maybe_ready(nsp);
+            }
+        }
+    }
+
+    /// A subscription has failed. If the link is down it is made again when the link comes back; if not, after a while.
+    pub(super) fn subscribe_failed(&mut self, names: Vec<ByteString>, error: CommandError) {
+        let down = self.lanes.is_down(&Lane::Subscriber);
+        if matches!(error, CommandError::Server { .. } | CommandError::Unusable(_)) {
+            self.events.push_back(Event::Refused { lane: Lane::Subscriber, error });
+        }
+        for nsp in names {
+            if let Some(namespace) = self.namespaces.get_mut(&nsp) {
+                namespace.subscription = Subscription::No;
+                if !down {
+                    self.timers.arm(Timer::Resubscribe(nsp), self.now + RETRY);
+                }
+            }
+        }
+    }
+
+    /// A new connection has no subscriptions.
+    pub(super) fn subscriber_changed(&mut self, up: bool) {
+        if !up {
+            for namespace in self.namespaces.values_mut() {
+                namespace.subscription = match namespace.subscription {
+                    // Its command will come back by itself.
+                    Subscription::Asked => Subscription::Asked,
+                    _ => Subscription::No,
+                };
+            }
+            return;
+        }
+        let mut silent: Vec<ByteString> = self
+            .namespaces
+            .iter()
+            .filter(|(_, namespace)| namespace.subscription == Subscription::No)
+            .map(|(nsp, _)| nsp.clone())
+            .collect();
+        silent.sort();
+        for some in silent.chunks(SUBSCRIBE_AT_ONCE) {
+            self.subscribe(some.to_vec());
+        }
+    }
+
+    /// The stream's end is known, for the first time or after a break.
+    pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
+        let mut names: Vec<ByteString> = self
+            .namespaces
+            .iter()
+            .filter(|(_, namespace)| namespace.streams().any(|other| other == stream))
+            .map(|(nsp, _)| nsp.clone())
+            .collect();
+        names.sort();
+        for nsp in names {
+            if let Some(namespace) = self.namespaces.get_mut(&nsp) {
+                // During the break nobody could be heard.
+                namespace.members.refresh_all(self.now);
+            }
+            self.maybe_ready(&nsp);
+        }
+    }
+
+    fn maybe_ready(&mut self, nsp: &ByteString) {
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let located = namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
+        let subscribed = !self.config.dialect.subscribes() || namespace.subscription == Subscription::Yes;
+        if namespace.ready || !located || !subscribed {
+            return;
+        }
+        namespace.ready = true;
+        if self.config.dialect.heartbeats() {
+            self.announce(nsp, Body::InitialHeartbeat);
+            self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+        }
+        self.events.push_back(Event::Ready { nsp: nsp.clone() });
+    }
+
+    /// Publishes a heartbeat.
+    pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
+        let (Some(namespace), Ok(fields)) = (self.namespaces.get(nsp), self.entry(nsp, body)) else { return };
+        let (stream, max_len) = (namespace.stream.clone(), self.config.max_len);
+        let purpose = Purpose::Publish { ticket: None, effect: None, size: 0 };
+        self.published += 1;
+        self.command(Command::XAdd { stream, max_len, fields }, purpose);
+        self.published_in(nsp);
+    }
+
+    /// Something was published in the namespace: no heartbeat is needed for a while.
+    pub(super) fn published_in(&mut self, nsp: &str) {
+        if let Some(namespace) = self.namespaces.get_mut(nsp) {
+            namespace.last_published = self.now;
+        }
+    }
+
+    pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
+        let Some(namespace) = self.namespaces.get(nsp) else { return };
+        let due = namespace.last_published + self.config.heartbeat_interval;
+        if due > self.now {
+            self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
+            return;
+        }
+        // While the link is down heartbeats would only pile up: nobody can hear them, and late ones tell nothing.
+        if !self.lanes.is_down(&Lane::Writer) {
+            self.announce(nsp, Body::Heartbeat);
+        }
+        self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+    }
+
+    /// An entry of that node has come.
+    pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
+        let dialect = self.config.dialect;
+        if !dialect.heartbeats() || node.is_emitter() || node.as_str().is_empty() || *body == Body::AdapterClose {
+            return;
+        }
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        // Beside nodes of 0.2, whose every message is a sign of life, there are those of 0.3, which are counted by their subscriptions.
+        let heartbeat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
+        if dialect == Dialect::Bridge && !heartbeat {
+            namespace.members.refresh(node, self.now);
+        } else if namespace.members.seen(node, bridge, self.now, self.config.limits.nodes) {
+            if namespace.members.len() == 1 {
+                self.timers.arm(Timer::Expiry(nsp.clone()), self.now + self.config.heartbeat_timeout);
+            }
+            self.events.push_back(Event::NodeUp { nsp: nsp.clone(), node: node.clone() });
+        }
+    }
+
+    pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let timeout = self.config.heartbeat_timeout;
+        let heard = self.readers.get(&namespace.stream).is_some_and(super::Reader::caught_up)
+            && !self.lanes.is_down(&Lane::Reader(namespace.stream.clone()));
+        if !heard {
+            namespace.members.refresh_all(self.now);
+            self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
+            return;
+        }
+        let silent = namespace.members.expire(self.now, timeout);
+        if let Some(next) = namespace.members.next_expiry(timeout) {
+            self.timers.arm(Timer::Expiry(nsp.clone()), next);
+        }
+        for node in silent {
+            self.node_is_down(nsp, node, DownReason::Silent);
+        }
+    }
+
+    /// The node has said that it leaves.
+    pub(super) fn node_closed(&mut self, nsp: &ByteString, node: &NodeId) {
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        if namespace.members.remove(node) {
+            self.node_is_down(nsp, node.clone(), DownReason::Closed);
+        }
+    }
+
+    fn node_is_down(&mut self, nsp: &ByteString, node: NodeId, reason: DownReason) {
+        for ticket in self.requests.of(nsp) {
+            if let Some(request) = self.requests.get_mut(ticket) {
+                request.gone(&node);
+            }
+            self.finish_if_over(ticket);
+        }
+        self.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });
+    }
+}

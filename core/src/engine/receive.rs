@@ -1,0 +1,103 @@
+//! What comes from the other nodes.
+
+use bytestring::ByteString;
+
+use super::{Effect, EffectKind, Engine};
+use crate::command::Entry;
+use crate::config::Dialect;
+use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
+use crate::id::{EntryId, NodeId, RequestId};
+use crate::message::{Body, Message};
+use crate::wire::{WireError, entry};
+
+impl Engine {
+    /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
+    pub(super) fn receive_entry(&mut self, stream: &ByteString, read: Entry) {
+        let Entry { id, fields } = read;
+        let decoded = match entry::namespace(&fields) {
+            None => Err(WireError::MissingField("nsp")),
+            // Not for this node.
+            Some(nsp) if !self.namespaces.contains_key(nsp) => return,
+            Some(_) => entry::decode(&fields),
+        };
+        match decoded {
+            Ok(message) if message.uid == self.uid => {}
+            Ok(message) => {
+                let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
+                self.heard(&message.nsp, &message.uid, &message.body, bridge);
+                self.receive(message, Some(id));
+            }
+            Err(reason) => {
+                let source = Source::Entry { stream: stream.clone(), id };
+                self.events.push_back(Event::Skipped { source, reason });
+            }
+        }
+    }
+
+    /// Does what a message of another node asks for. Those in the stream have an entry.
+    pub(super) fn receive(&mut self, message: Message, entry: Option<EntryId>) {
+        let Message { uid, nsp, body } = message;
+        if uid == self.uid {
+            return;
+        }
+        self.note_sender(&nsp, &uid);
+        let (node, way) = (uid.clone(), self.way_back(entry));
+        let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node, request_id, way };
+        match body {
+            Body::InitialHeartbeat if self.config.dialect.heartbeats() => self.announce(&nsp, Body::Heartbeat),
+            Body::InitialHeartbeat | Body::Heartbeat => {}
+            Body::AdapterClose => self.node_closed(&nsp, &uid),
+            Body::Broadcast { packet, opts, request_id: Some(id) } => {
+                self.deliver_with_ack(asker(id), packet, opts);
+            }
+            Body::Broadcast { packet, opts, request_id: None } => {
+                self.apply(Effect { nsp, kind: EffectKind::Broadcast { packet, opts } }, entry, uid);
+            }
+            Body::SocketsJoin { opts, rooms } => {
+                self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);
+            }
+            Body::SocketsLeave { opts, rooms } => {
+                self.apply(Effect { nsp, kind: EffectKind::Leave { opts, rooms } }, entry, uid);
+            }
+            Body::DisconnectSockets { opts, close } => {
+                self.apply(Effect { nsp, kind: EffectKind::Disconnect { opts, close } }, entry, uid);
+            }
+            Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
+            Body::ServerSideEmit { packet, request_id } => {
+                let responder = request_id.map(|id| EmitResponder(asker(id)));
+                self.events.push_back(Event::ServerSideEmit { nsp, packet, from: uid, responder });
+            }
+            Body::FetchSocketsResponse { request_id, sockets } => {
+                self.answered(&request_id, &uid, Answer::Sockets(sockets));
+            }
+            Body::ServerSideEmitResponse { request_id, packet } => {
+                self.answered(&request_id, &uid, Answer::Emit(packet));
+            }
+            Body::BroadcastClientCount { request_id, client_count } => {
+                self.answered(&request_id, &uid, Answer::ClientCount(client_count));
+            }
+            Body::BroadcastAck { request_id, packet } => self.answered(&request_id, &uid, Answer::Ack(packet)),
+        }
+    }
+
+    /// By which way a question that came like this is answered. Nodes of 0.2 hear nothing but the stream; those of 0.3 wait for answers on
+    /// their channel only, even if they asked on the stream.
+    fn way_back(&self, entry: Option<EntryId>) -> Way {
+        match (self.config.dialect, entry) {
+            (Dialect::Streams02, _) | (Dialect::Bridge, Some(_)) => Way::Stream,
+            (Dialect::Streams03, _) | (Dialect::Bridge, None) => Way::PubSub,
+        }
+    }
+
+    /// Remembers the name of a node that subscribes, in case it is missed.
+    fn note_sender(&mut self, nsp: &ByteString, uid: &NodeId) {
+        if !self.config.dialect.subscribes() || uid.is_emitter() {
+            return;
+        }
+        if let Some(namespace) = self.namespaces.get_mut(nsp) {
+            if namespace.known.len() < self.config.limits.nodes && !namespace.known.contains(uid) {
+                namespace.known.insert(uid.clone());
+            }
+        }
+    }
+}

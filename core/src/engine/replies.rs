@@ -1,0 +1,157 @@
+//! What Redis answers.
+
+use std::collections::BTreeSet;
+
+use bytestring::ByteString;
+
+use super::{Engine, InFlight, Purpose, RETRY, Timer};
+use crate::command::{Command, CommandError, CommandId, Lane, Reply};
+use crate::event::{Event, Ticket};
+use crate::id::NodeId;
+
+impl Engine {
+    pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
+        let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
+        match purpose {
+            Purpose::Locate => self.reader_replied(&command, reply, |engine, stream, reply| match reply {
+                Reply::Stream(info) => {
+                    engine.located(stream, info);
+                    None
+                }
+                other => Some(other),
+            }),
+            Purpose::Read => self.reader_replied(&command, reply, |engine, stream, reply| match reply {
+                Reply::Entries(entries) => {
+                    engine.entries_read(stream, entries);
+                    None
+                }
+                other => Some(other),
+            }),
+            Purpose::Subscribe(names) => match reply {
+                Ok(_) => self.subscribed(&names),
+                Err(error) => self.subscribe_failed(names, error),
+            },
+            Purpose::Publish { ticket, effect, size } => {
+                if matches!(reply, Err(CommandError::NotSent(_))) {
+                    return self.again(id, command, Purpose::Publish { ticket, effect, size });
+                }
+                self.published -= 1;
+                self.published_bytes -= size;
+                let entry = match &reply {
+                    Ok(Reply::Added(entry)) => Some(*entry),
+                    _ => None,
+                };
+                if let Some(ticket) = ticket {
+                    self.events.push_back(match reply {
+                        Ok(_) => Event::Published { ticket, entry },
+                        Err(error) => Event::PublishFailed { ticket, error },
+                    });
+                }
+                if let Some(effect) = effect {
+                    self.take_effect(*effect, entry);
+                }
+            }
+            Purpose::Request(ticket) => match reply {
+                Err(CommandError::NotSent(_)) if self.requests.contains(ticket) => {
+                    self.again(id, command, Purpose::Request(ticket));
+                }
+                // It may have been heard: answers may come until the time is up.
+                Ok(_) | Err(CommandError::Lost(_)) => {}
+                Err(error) => self.finish_request(ticket, false, Some(error)),
+            },
+            Purpose::CountFor(ticket) => match reply {
+                Ok(Reply::Count(subscribers)) => {
+                    if let Some(request) = self.requests.get_mut(ticket) {
+                        let nsp = request.nsp.clone();
+                        let unnamed = self.silent_subscribers(&nsp, subscribers);
+                        self.send_request(ticket, unnamed);
+                    }
+                }
+                // Asking twice harms nothing.
+                Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
+                    self.again(id, command, Purpose::CountFor(ticket));
+                }
+                Ok(other) => self.finish_request(ticket, false, Some(unusable(&other))),
+                Err(error) => self.finish_request(ticket, false, Some(error)),
+            },
+            Purpose::ListFor(ticket) => {
+                if let Ok(Reply::Channels(channels)) = reply {
+                    self.listed(ticket, &channels);
+                }
+                // Without a list the request still ends in time; only the missing have no names.
+                self.recheck_later(ticket);
+            }
+            Purpose::ServerCount(ticket, nsp) => {
+                let count = match reply {
+                    Err(CommandError::NotSent(_)) => {
+                        return self.again(id, command, Purpose::ServerCount(ticket, nsp));
+                    }
+                    Ok(Reply::Count(subscribers)) => {
+                        let members = self.namespaces.get(&nsp).map_or(0, |namespace| namespace.members.len());
+                        Ok(1 + members as u64 + self.silent_subscribers(&nsp, subscribers))
+                    }
+                    Ok(other) => Err(unusable(&other)),
+                    Err(error) => Err(error),
+                };
+                self.events.push_back(Event::ServerCount { ticket, count });
+            }
+            Purpose::Leave(nsp) => match reply {
+                Err(CommandError::NotSent(_)) => self.again(id, command, Purpose::Leave(nsp)),
+                _ => self.left(&nsp),
+            },
+            Purpose::Release => {}
+        }
+    }
+
+    fn reader_replied(
+        &mut self,
+        command: &Command,
+        reply: Result<Reply, CommandError>,
+        take: impl FnOnce(&mut Self, &ByteString, Reply) -> Option<Reply>,
+    ) {
+        let Lane::Reader(stream) = command.lane() else { return };
+        let refused = match reply {
+            Ok(reply) => take(self, &stream, reply).map(|other| unusable(&other)),
+            Err(error) => Some(error),
+        };
+        if let Some(error) = refused {
+            self.read_failed(&stream, error);
+        }
+    }
+
+    /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
+    fn again(&mut self, id: CommandId, command: Command, purpose: Purpose) {
+        let lane = command.lane();
+        self.in_flight.insert(id, InFlight { command: command.clone(), purpose });
+        self.lanes.push(id, command);
+        if !self.lanes.is_down(&lane) {
+            self.lanes.pause(&lane);
+            self.timers.arm(Timer::Retry(lane), self.now + RETRY);
+        }
+    }
+
+    /// The channels of a namespace are known: each node has one of its own, which bears its name.
+    fn listed(&mut self, ticket: Ticket, channels: &[ByteString]) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let Some(namespace) = self.namespaces.get_mut(&request.nsp) else { return };
+        let name_in = |channel: &ByteString| {
+            let name = channel.strip_prefix(&*namespace.channel)?.strip_suffix('#')?;
+            (!name.is_empty() && !name.contains('#')).then(|| NodeId::new(name.to_owned()))
+        };
+        let uid = &self.uid;
+        let listed: BTreeSet<NodeId> = channels
+            .iter()
+            .filter_map(name_in)
+            .filter(|name| name != uid)
+            .take(self.config.limits.nodes)
+            .collect();
+        let members = &namespace.members;
+        request.listed(&listed, &namespace.known, |node| node == uid || members.contains(node));
+        namespace.known = listed;
+        self.finish_if_over(ticket);
+    }
+}
+
+fn unusable(reply: &Reply) -> CommandError {
+    CommandError::Unusable(format!("{reply:?} is not what belongs to the command"))
+}

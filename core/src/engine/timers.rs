@@ -1,0 +1,62 @@
+//! A table of alarms.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytestring::ByteString;
+
+use crate::command::Lane;
+use crate::event::Ticket;
+use crate::time::Time;
+
+/// What is due.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// The namespace has been silent for a heartbeat interval.
+    Heartbeat(ByteString),
+    /// A node of the namespace may have been silent for too long.
+    Expiry(ByteString),
+    /// The request has waited for long enough.
+    RequestTimeout(Ticket),
+    /// Are the nodes that the request waits for still there?
+    Recheck(Ticket),
+    /// The lane may be tried again.
+    Retry(Lane),
+    /// The namespace's subscription may be tried again.
+    Resubscribe(ByteString),
+}
+
+/// Each timer is armed at most once; arming it again moves it.
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    due: BTreeSet<(Time, Timer)>,
+    armed: BTreeMap<Timer, Time>,
+}
+
+impl Timers {
+    pub(super) fn arm(&mut self, timer: Timer, at: Time) {
+        if let Some(before) = self.armed.insert(timer.clone(), at) {
+            self.due.remove(&(before, timer.clone()));
+        }
+        self.due.insert((at, timer));
+    }
+
+    pub(super) fn cancel(&mut self, timer: &Timer) {
+        if let Some((timer, at)) = self.armed.remove_entry(timer) {
+            self.due.remove(&(at, timer));
+        }
+    }
+
+    pub(super) fn next(&self) -> Option<Time> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Takes the first timer that is due.
+    pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
+        if self.next()? > now {
+            return None;
+        }
+        let (_, timer) = self.due.pop_first()?;
+        self.armed.remove(&timer);
+        Some(timer)
+    }
+}

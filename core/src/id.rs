@@ -1,0 +1,150 @@
+//! The names that things have on the wire.
+
+use core::fmt;
+use core::str::FromStr;
+
+use bytestring::ByteString;
+
+/// The name of a node (a server's adapter), the `uid` of an entry.
+///
+/// Streams peers draw 16 hexadecimal characters at random. Whatever arrives is kept as it is: a peer may use another form.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(ByteString);
+
+impl NodeId {
+    /// The uid under which programs publish that are not members of the cluster. It is never counted as a node.
+    pub const EMITTER: NodeId = NodeId(ByteString::from_static("emitter"));
+
+    /// A node of this name.
+    pub fn new(uid: impl Into<ByteString>) -> Self {
+        NodeId(uid.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is the uid of emitters, which are not nodes.
+    pub fn is_emitter(&self) -> bool {
+        *self == Self::EMITTER
+    }
+
+    pub(crate) fn text(&self) -> &ByteString {
+        &self.0
+    }
+}
+
+impl fmt::Debug for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NodeId({})", self.as_str())
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The id that Redis gave to a stream entry: `<milliseconds>-<sequence>`.
+///
+/// It is also the *offset* that a client of a cluster with connection state recovery sends back.
+///
+/// ```
+/// use sio_streams_core::EntryId;
+///
+/// let id: EntryId = "1700000000000-3".parse().unwrap();
+/// assert_eq!(id, EntryId { ms: 1_700_000_000_000, seq: 3 });
+/// assert!("1700000000000".parse::<EntryId>().is_err());
+/// assert!(id < EntryId { ms: 1_700_000_000_000, seq: 10 });
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Milliseconds of the server's clock when the entry was added.
+    pub ms: u64,
+    /// Counts the entries of one millisecond.
+    pub seq: u64,
+}
+
+impl EntryId {
+    /// Before every entry: reading from here reads the whole stream.
+    pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
+}
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// The text is not an entry id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an entry id: two decimal 64-bit numbers joined by '-' are expected")]
+pub struct InvalidEntryId;
+
+impl FromStr for EntryId {
+    type Err = InvalidEntryId;
+
+    /// Accepts what the peers accept, `^[0-9]+-[0-9]+$`, as far as Redis can represent it.
+    fn from_str(s: &str) -> Result<Self, InvalidEntryId> {
+        // `u64::from_str` alone would also take a leading plus sign.
+        let number = |part: &str| match part.bytes().all(|b| b.is_ascii_digit()) {
+            true => part.parse::<u64>().map_err(|_| InvalidEntryId),
+            false => Err(InvalidEntryId),
+        };
+        let (ms, seq) = s.split_once('-').ok_or(InvalidEntryId)?;
+        Ok(EntryId { ms: number(ms)?, seq: number(seq)? })
+    }
+}
+
+/// The name of a request on the wire: what its answers repeat. Ours are 16 hexadecimal characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(ByteString);
+
+impl RequestId {
+    /// A request of this name.
+    pub fn new(id: impl Into<ByteString>) -> Self {
+        RequestId(id.into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn random(rng: &mut fastrand::Rng) -> Self {
+        RequestId(hex16(rng.u64(..)))
+    }
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestId({})", self.as_str())
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Sixteen lower-case hexadecimal digits, the form of the streams peers' random ids.
+pub(crate) fn hex16(value: u64) -> ByteString {
+    format!("{value:016x}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_id_is_two_plain_decimal_numbers() {
+        for bad in ["", "-", "1-", "-1", "+1-1", "1-+1", "1-1-1", " 1-1", "1-1\n", "$", "a-b", "18446744073709551616-0"] {
+            assert_eq!(bad.parse::<EntryId>(), Err(InvalidEntryId), "{bad:?}");
+        }
+        let id: EntryId = "18446744073709551615-0".parse().unwrap();
+        assert_eq!(id.to_string(), "18446744073709551615-0");
+    }
+}

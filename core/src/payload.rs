@@ -1,0 +1,344 @@
+//! Values that the engine carries without looking into them.
+
+use core::fmt;
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::wire::json;
+use crate::wire::msgpack::{self, MsgPackError};
+
+/// How deep arrays and maps may be nested in what is read or written; deeper input is refused.
+///
+/// The peers' encoder (`@msgpack/msgpack`) gives up at 100, envelope included.
+pub const MAX_DEPTH: usize = 100;
+
+/// The largest payload that is accepted for writing, in bytes. Redis itself refuses a bulk string over 512 MiB.
+pub const MAX_PAYLOAD: usize = 256 << 20;
+
+/// How many levels the envelope of a message adds around a payload, at most (`{data: {sockets: [{data: …`).
+const ENVELOPE_DEPTH: usize = 5;
+
+/// How a [`Payload`] is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// JSON text.
+    Json,
+    /// MessagePack. The peers use it for whatever holds binary data, and for everything that goes through Pub/Sub.
+    MsgPack,
+}
+
+/// One value, still in the form in which it came or will go: JSON text or MessagePack.
+///
+/// Cloning is cheap: it shares the bytes. The value is decoded only when asked for, into a type of the caller's.
+///
+/// ```
+/// use sio_streams_core::{Encoding, Payload};
+///
+/// let text = Payload::encode(&("hello", 1)).unwrap();
+/// assert_eq!(text.encoding(), Encoding::Json);
+/// assert_eq!(text.bytes(), r#"["hello",1]"#);
+/// assert_eq!(text.decode::<(String, u8)>().unwrap(), ("hello".into(), 1));
+///
+/// // Binary data makes it MessagePack, as with the peers.
+/// let binary = Payload::encode(&serde_bytes::Bytes::new(&[1, 2, 3])).unwrap();
+/// assert_eq!(binary.encoding(), Encoding::MsgPack);
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Payload {
+    encoding: Encoding,
+    bytes: Bytes,
+}
+
+/// Why a value can't be carried.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PayloadError {
+    /// The value's `Serialize` implementation failed.
+    #[error("the value can't be serialised: {0}")]
+    Serialize(String),
+    /// The text is not JSON.
+    #[error("not a JSON value: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The bytes are not MessagePack.
+    #[error("not a MessagePack value: {0}")]
+    MsgPack(#[from] MsgPackError),
+    /// A map key is not a string, or is `__proto__`: Node's decoder would refuse the whole message.
+    #[error("a map key is not a string, or is \"__proto__\": Node peers can't read that; use other keys")]
+    Key,
+    /// An integer is beyond ±(2^53 − 1): a JavaScript number would change it silently.
+    #[error("an integer is beyond 2^53 - 1: JavaScript would change it; send it as a string")]
+    Integer,
+    /// Arrays and maps are nested too deeply for the peers' encoder and decoder.
+    #[error("the value is nested deeper than {} levels", MAX_DEPTH - ENVELOPE_DEPTH)]
+    Depth,
+    /// The value takes more than [`MAX_PAYLOAD`] bytes.
+    #[error("the value takes {0} bytes; at most {MAX_PAYLOAD} are accepted")]
+    Size(usize),
+    /// The value is not `[event, …args]`: an array that begins with the event's name.
+    #[error("an event is an array that begins with its name, a string")]
+    NotAnEvent,
+    /// Socket.IO keeps this name for itself. A Node client that receives it ends its connection.
+    #[error("the event name {0:?} is reserved by Socket.IO")]
+    ReservedEvent(String),
+}
+
+/// Why a payload is not the type that was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("the payload is no {wanted}: {reason}")]
+pub struct DecodeError {
+    wanted: &'static str,
+    reason: String,
+}
+
+impl Payload {
+    /// Encodes `value`: as JSON, or, if any binary data (serde's *bytes*) is inside, as MessagePack.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        let packed = rmp_serde::to_vec_named(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+        let packed = Payload::from_msgpack(packed)?;
+        match packed.facts()?.binary {
+            true => Ok(packed),
+            false => {
+                let text = serde_json::to_vec(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
+            }
+        }
+    }
+
+    /// Takes a JSON text as it is. Blanks around it are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Json`] if it is not one JSON value in UTF-8; [`PayloadError::Depth`], [`PayloadError::Size`].
+    pub fn from_json(text: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let bytes: Bytes = text.into();
+        if bytes.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(bytes.len()));
+        }
+        let raw: &serde_json::value::RawValue = serde_json::from_slice(&bytes)?;
+        if json_depth(raw.get()) > MAX_DEPTH - ENVELOPE_DEPTH {
+            return Err(PayloadError::Depth);
+        }
+        let bytes = bytes.slice_ref(raw.get().as_bytes());
+        Ok(Payload { encoding: Encoding::Json, bytes })
+    }
+
+    /// Takes a MessagePack value as it is.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
+        let payload = Payload { encoding: Encoding::MsgPack, bytes: bytes.into() };
+        if payload.bytes.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(payload.bytes.len()));
+        }
+        let facts = payload.facts()?;
+        if facts.bad_key {
+            return Err(PayloadError::Key);
+        }
+        if facts.unsafe_integer {
+            return Err(PayloadError::Integer);
+        }
+        Ok(payload)
+    }
+
+    /// `[name, …args]`: an event with its arguments, which are a tuple, an array or a `Vec` of values; `()` for none.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
+        let args = Payload::encode(args)?;
+        match args.as_json() {
+            Some("null") => Payload::encode(&[name]),
+            Some(text) => json::prepend(name, text).ok_or(PayloadError::NotAnEvent).and_then(Payload::from_json),
+            None => {
+                let event = msgpack::prepend(name, args.bytes()).ok_or(PayloadError::NotAnEvent)?;
+                Payload::from_msgpack(event)
+            }
+        }
+    }
+
+    /// `null`.
+    pub fn null() -> Self {
+        Payload { encoding: Encoding::Json, bytes: Bytes::from_static(b"null") }
+    }
+
+    /// A value that the wire's readers have already walked over.
+    pub(crate) fn from_wire(encoding: Encoding, bytes: Bytes) -> Self {
+        Payload { encoding, bytes }
+    }
+
+    fn facts(&self) -> Result<msgpack::Facts, PayloadError> {
+        let mut facts = msgpack::Facts::default();
+        let mut reader = msgpack::Reader::with_depth(&self.bytes, MAX_DEPTH - ENVELOPE_DEPTH);
+        let walked = reader.walk(&mut facts).and_then(|()| reader.end());
+        match walked {
+            Ok(()) => Ok(facts),
+            Err(MsgPackError::TooDeep { .. }) => Err(PayloadError::Depth),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// How the value is written.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The value as it is written: JSON text, or MessagePack.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The JSON text, if that is how the value is written.
+    pub fn as_json(&self) -> Option<&str> {
+        match self.encoding {
+            Encoding::Json => core::str::from_utf8(&self.bytes).ok(),
+            Encoding::MsgPack => None,
+        }
+    }
+
+    /// Decodes the value into a type of the caller's.
+    ///
+    /// A JavaScript `Date` inside MessagePack reads as the ISO text that JSON would have carried, so that it makes no difference which
+    /// of the two a peer chose.
+    ///
+    /// # Errors
+    ///
+    /// If the value is not a `T`.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        let reason = match self.encoding {
+            Encoding::Json => match serde_json::from_slice(&self.bytes) {
+                Ok(value) => return Ok(value),
+                Err(error) => error.to_string(),
+            },
+            Encoding::MsgPack => match self.decode_msgpack() {
+                Ok(value) => return Ok(value),
+                Err(reason) => reason,
+            },
+        };
+        Err(DecodeError { wanted: core::any::type_name::<T>(), reason })
+    }
+
+    fn decode_msgpack<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let facts = msgpack::facts(&self.bytes).map_err(|e| e.to_string())?;
+        let decoded = match facts.extension {
+            true => {
+                let plain = msgpack::without_extensions(&self.bytes).map_err(|e| e.to_string())?;
+                rmp_serde::from_slice(&plain)
+            }
+            false => rmp_serde::from_slice(&self.bytes),
+        };
+        decoded.map_err(|e| e.to_string())
+    }
+
+    /// Appends the value in MessagePack, whatever its own encoding.
+    pub(crate) fn write_msgpack(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+        match self.encoding {
+            Encoding::MsgPack => out.extend_from_slice(&self.bytes),
+            Encoding::Json => {
+                let start = out.len();
+                let mut json = serde_json::Deserializer::from_slice(&self.bytes);
+                let mut writer = rmp_serde::Serializer::new(&mut *out);
+                serde_transcode::transcode(&mut json, &mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
+                if msgpack::facts(&Bytes::copy_from_slice(&out[start..]))?.bad_key {
+                    return Err(PayloadError::Key);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the event, if the value is `[event, …args]`.
+    pub fn event_name(&self) -> Option<String> {
+        match self.encoding {
+            Encoding::Json => {
+                let rest = self.bytes.trim_ascii_start().strip_prefix(b"[")?;
+                serde_json::Deserializer::from_slice(rest).into_iter::<String>().next()?.ok()
+            }
+            Encoding::MsgPack => {
+                let mut reader = msgpack::Reader::new(&self.bytes);
+                match reader.head() {
+                    Ok(msgpack::Head::Array(len)) if len > 0 => reader.str().ok().map(Into::into),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Whether the value is an array.
+    pub(crate) fn is_array(&self) -> bool {
+        match self.encoding {
+            Encoding::Json => self.bytes.trim_ascii_start().first() == Some(&b'['),
+            Encoding::MsgPack => {
+                matches!(msgpack::Reader::new(&self.bytes).head(), Ok(msgpack::Head::Array(_)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_json() {
+            Some(text) => write!(f, "Payload({text})"),
+            None => write!(f, "Payload(MessagePack, {:?})", self.bytes),
+        }
+    }
+}
+
+/// How deep arrays and objects are nested in `text`, which is well-formed.
+fn json_depth(text: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    deepest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_node_would_change_or_refuse_is_refused() {
+        assert!(matches!(Payload::encode(&u64::MAX), Err(PayloadError::Integer)));
+        assert!(matches!(Payload::encode(&[((1 << 53) - 1_i64), -(1 << 53)]), Err(PayloadError::Integer)));
+        assert!(Payload::encode(&((1_i64 << 53) - 1)).is_ok());
+        let odd: std::collections::BTreeMap<u8, u8> = [(1, 2)].into();
+        assert!(matches!(Payload::encode(&odd), Err(PayloadError::Key)));
+        let proto: std::collections::BTreeMap<&str, u8> = [("__proto__", 2)].into();
+        assert!(matches!(Payload::encode(&proto), Err(PayloadError::Key)));
+        assert!(matches!(Payload::from_json("[1,"), Err(PayloadError::Json(_))));
+        assert!(matches!(Payload::from_json("1 2"), Err(PayloadError::Json(_))));
+        let deep = format!("{}1{}", "[".repeat(96), "]".repeat(96));
+        assert!(matches!(Payload::from_json(deep), Err(PayloadError::Depth)));
+    }
+
+    #[test]
+    fn a_date_reads_the_same_from_both_encodings() {
+        let packed = Payload::from_msgpack(vec![0x91, 0xd6, 0xff, 0x65, 0x53, 0xf1, 0x00]).unwrap();
+        assert_eq!(packed.decode::<[String; 1]>().unwrap(), ["2023-11-14T22:13:20.000Z"]);
+    }
+
+    #[test]
+    fn brackets_in_strings_are_not_depth() {
+        assert_eq!(json_depth(r#"["[[[\"[",{"a":"}"}]"#), 2);
+    }
+}

@@ -1,0 +1,356 @@
+//! Which sockets of this node are in which rooms.
+//!
+//! Two maps, as in Socket.IO's adapter: rooms → sockets and sockets → rooms. Both name each other by small numbers, so that a
+//! membership costs sixteen bytes, and a socket leaves a room without anything being searched.
+
+use core::hash::BuildHasher;
+
+use bytestring::ByteString;
+use hashbrown::HashTable;
+use siphasher::sip::SipHasher13;
+use smallvec::SmallVec;
+
+use crate::packet::BroadcastOptions;
+
+/// A keyed hash: nobody who chooses room names can know which of them collide.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyed(pub(crate) u64, pub(crate) u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// What changed as sockets came, went, joined and left. The names are those of the events of Socket.IO's adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomChange {
+    /// The room has got its first socket. Precedes its `Join`.
+    Create {
+        /// The room.
+        room: ByteString,
+    },
+    /// A socket is in the room now.
+    Join {
+        /// The room.
+        room: ByteString,
+        /// The socket.
+        socket: ByteString,
+    },
+    /// A socket is not in the room any more.
+    Leave {
+        /// The room.
+        room: ByteString,
+        /// The socket.
+        socket: ByteString,
+    },
+    /// The room has lost its last socket. Follows its `Leave`.
+    Delete {
+        /// The room.
+        room: ByteString,
+    },
+}
+
+/// One side of a membership: the number of the other side, and where the membership stands in the other side's list.
+#[derive(Clone, Copy, Debug)]
+struct Tie {
+    to: u32,
+    at: u32,
+}
+
+#[derive(Debug)]
+struct Place {
+    name: ByteString,
+    ties: SmallVec<[Tie; 2]>,
+}
+
+/// Named things that are numbered: rooms, or sockets.
+#[derive(Debug)]
+struct Names {
+    hash: Keyed,
+    table: HashTable<u32>,
+    places: Vec<Option<Place>>,
+    free: Vec<u32>,
+}
+
+impl Names {
+    fn new(hash: Keyed) -> Self {
+        Names { hash, table: HashTable::new(), places: Vec::new(), free: Vec::new() }
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hash.hash_one(name);
+        self.table.find(hash, |&index| self.place(index).is_some_and(|place| place.name == name)).copied()
+    }
+
+    fn place(&self, index: u32) -> Option<&Place> {
+        self.places.get(index as usize)?.as_ref()
+    }
+
+    fn ties(&self, index: u32) -> &[Tie] {
+        self.place(index).map_or(&[], |place| &place.ties)
+    }
+
+    fn name(&self, index: u32) -> ByteString {
+        self.place(index).map(|place| place.name.clone()).unwrap_or_default()
+    }
+
+    /// The number of the name, and whether it is new.
+    fn intern(&mut self, name: &ByteString) -> (u32, bool) {
+        if let Some(index) = self.find(name) {
+            return (index, false);
+        }
+        let place = Some(Place { name: name.clone(), ties: SmallVec::new() });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.places[index as usize] = place;
+                index
+            }
+            None => {
+                self.places.push(place);
+                (self.places.len() - 1) as u32
+            }
+        };
+        let (hash, places) = (self.hash, &self.places);
+        let name_of = |index: u32| places[index as usize].as_ref().map_or("", |place| &place.name);
+        self.table.insert_unique(hash.hash_one(&**name), index, |&index| hash.hash_one(name_of(index)));
+        (index, true)
+    }
+
+    fn remove(&mut self, index: u32) {
+        let Some(place) = self.places[index as usize].take() else { return };
+        self.free.push(index);
+        if let Ok(entry) = self.table.find_entry(self.hash.hash_one(&*place.name), |&other| other == index) {
+            entry.remove();
+        }
+    }
+
+    fn tie(&mut self, index: u32, to: u32, at: u32) {
+        if let Some(place) = &mut self.places[index as usize] {
+            place.ties.push(Tie { to, at });
+        }
+    }
+
+    /// Takes the tie at `at` out of the list of `index`; returns the one that has moved into its place.
+    fn untie(&mut self, index: u32, at: u32) -> Option<Tie> {
+        let ties = &mut self.places[index as usize].as_mut()?.ties;
+        ties.swap_remove(at as usize);
+        ties.get(at as usize).copied()
+    }
+
+    fn moved(&mut self, index: u32, at: u32, now_at: u32) {
+        if let Some(place) = &mut self.places[index as usize] {
+            place.ties[at as usize].at = now_at;
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.table.len()
+    }
+}
+
+/// The sockets of one namespace on this node, and their rooms.
+///
+/// Every socket is in the room that bears its own id, from [`add`](Rooms::add) on.
+///
+/// ```
+/// use sio_streams_core::{BroadcastOptions, Rooms};
+///
+/// let mut rooms = Rooms::new([0; 16]);
+/// rooms.add("socket1".into());
+/// rooms.add("socket2".into());
+/// rooms.join("socket1", ["room".into()]);
+///
+/// assert_eq!(rooms.matching(&BroadcastOptions::to("room")), ["socket1"]);
+/// assert_eq!(rooms.matching(&BroadcastOptions::all().except("room")), ["socket2"]);
+/// assert_eq!(rooms.matching(&BroadcastOptions::to("socket2")), ["socket2"]);
+/// ```
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: Names,
+    sockets: Names,
+}
+
+impl Rooms {
+    /// No sockets, no rooms. `seed` keys the hash tables, so that chosen room names can't slow them down: draw it at random, or
+    /// fix it where runs must repeat.
+    pub fn new(seed: [u8; 16]) -> Self {
+        let half = |from: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&seed[from..from + 8]);
+            u64::from_le_bytes(bytes)
+        };
+        let hash = Keyed(half(0), half(8));
+        Rooms { rooms: Names::new(hash), sockets: Names::new(hash) }
+    }
+
+    /// A socket is here now. Without effect on one that was.
+    pub fn add(&mut self, socket: ByteString) -> Vec<RoomChange> {
+        let mut changes = Vec::new();
+        let (index, new) = self.sockets.intern(&socket);
+        if new {
+            self.enter(index, &socket, &mut changes);
+        }
+        changes
+    }
+
+    /// The socket is gone, and has left all its rooms.
+    pub fn remove(&mut self, socket: &str) -> Vec<RoomChange> {
+        let mut changes = Vec::new();
+        if let Some(index) = self.sockets.find(socket) {
+            while let Some(tie) = self.sockets.ties(index).last().copied() {
+                let at = (self.sockets.ties(index).len() - 1) as u32;
+                self.part(index, at, tie, &mut changes);
+            }
+            self.sockets.remove(index);
+        }
+        changes
+    }
+
+    /// The socket joins rooms. Without effect for a socket that isn't here, and for rooms that it is in.
+    pub fn join(&mut self, socket: &str, rooms: impl IntoIterator<Item = ByteString>) -> Vec<RoomChange> {
+        let mut changes = Vec::new();
+        if let Some(index) = self.sockets.find(socket) {
+            for room in rooms {
+                self.enter(index, &room, &mut changes);
+            }
+        }
+        changes
+    }
+
+    /// The socket leaves rooms. Without effect for rooms that it isn't in.
+    pub fn leave<'a>(&mut self, socket: &str, rooms: impl IntoIterator<Item = &'a str>) -> Vec<RoomChange> {
+        let mut changes = Vec::new();
+        if let Some(index) = self.sockets.find(socket) {
+            for room in rooms {
+                let room = self.rooms.find(room);
+                if let Some((at, tie)) = room.and_then(|room| self.membership(index, room)) {
+                    self.part(index, at, tie, &mut changes);
+                }
+            }
+        }
+        changes
+    }
+
+    fn enter(&mut self, socket: u32, room: &ByteString, changes: &mut Vec<RoomChange>) {
+        let (index, new) = self.rooms.intern(room);
+        if new {
+            changes.push(RoomChange::Create { room: room.clone() });
+        } else if self.membership(socket, index).is_some() {
+            return;
+        }
+        let (at_room, at_socket) = (self.rooms.ties(index).len() as u32, self.sockets.ties(socket).len() as u32);
+        self.rooms.tie(index, socket, at_socket);
+        self.sockets.tie(socket, index, at_room);
+        changes.push(RoomChange::Join { room: room.clone(), socket: self.sockets.name(socket) });
+    }
+
+    /// Where the membership stands in the socket's list. The shorter of the two lists is searched.
+    fn membership(&self, socket: u32, room: u32) -> Option<(u32, Tie)> {
+        let (of_socket, of_room) = (self.sockets.ties(socket), self.rooms.ties(room));
+        let at = if of_socket.len() <= of_room.len() {
+            of_socket.iter().position(|tie| tie.to == room)?
+        } else {
+            of_room.iter().find(|tie| tie.to == socket)?.at as usize
+        };
+        Some((at as u32, of_socket[at]))
+    }
+
+    /// Ends the membership at `at` in the socket's list.
+    fn part(&mut self, socket: u32, at: u32, tie: Tie, changes: &mut Vec<RoomChange>) {
+        let room = tie.to;
+        if let Some(moved) = self.sockets.untie(socket, at) {
+            self.rooms.moved(moved.to, moved.at, at);
+        }
+        if let Some(moved) = self.rooms.untie(room, tie.at) {
+            self.sockets.moved(moved.to, moved.at, tie.at);
+        }
+        let name = self.rooms.name(room);
+        changes.push(RoomChange::Leave { room: name.clone(), socket: self.sockets.name(socket) });
+        if self.rooms.ties(room).is_empty() {
+            self.rooms.remove(room);
+            changes.push(RoomChange::Delete { room: name });
+        }
+    }
+
+    /// How many sockets are here.
+    pub fn socket_count(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// How many rooms there are, the sockets' own included.
+    pub fn room_count(&self) -> usize {
+        self.rooms.len()
+    }
+
+    /// Whether the socket is here.
+    pub fn contains(&self, socket: &str) -> bool {
+        self.sockets.find(socket).is_some()
+    }
+
+    /// The rooms of a socket, its own included; `None` if it isn't here.
+    pub fn of(&self, socket: &str) -> Option<Vec<ByteString>> {
+        let index = self.sockets.find(socket)?;
+        Some(self.sockets.ties(index).iter().map(|tie| self.rooms.name(tie.to)).collect())
+    }
+
+    /// The sockets that `opts` address, each once: the union of its rooms, or all sockets if it names none, without those in any room
+    /// of `except`.
+    pub fn matching(&self, opts: &BroadcastOptions) -> Vec<ByteString> {
+        let mut found = Vec::new();
+        self.each_matching(opts, |name| found.push(name.clone()));
+        found
+    }
+
+    /// How many sockets `opts` address.
+    pub fn count_matching(&self, opts: &BroadcastOptions) -> usize {
+        let mut count = 0;
+        self.each_matching(opts, |_| count += 1);
+        count
+    }
+
+    fn each_matching(&self, opts: &BroadcastOptions, mut each: impl FnMut(&ByteString)) {
+        let mut seen = Marks(Vec::new());
+        // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
+        let marking = opts.rooms.len() > 1 || !opts.except.is_empty();
+        if marking {
+            seen.0.resize(self.sockets.places.len().div_ceil(64), 0);
+        }
+        for room in opts.except.iter().filter_map(|room| self.rooms.find(room)) {
+            for tie in self.rooms.ties(room) {
+                seen.mark(tie.to);
+            }
+        }
+        if opts.rooms.is_empty() {
+            for (index, place) in self.sockets.places.iter().enumerate() {
+                match place {
+                    Some(place) if !marking || seen.mark(index as u32) => each(&place.name),
+                    _ => {}
+                }
+            }
+        }
+        for room in opts.rooms.iter().filter_map(|room| self.rooms.find(room)) {
+            for tie in self.rooms.ties(room) {
+                match self.sockets.place(tie.to) {
+                    Some(place) if !marking || seen.mark(tie.to) => each(&place.name),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// A bit for each socket.
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// Marks the socket; whether it wasn't marked before.
+    fn mark(&mut self, index: u32) -> bool {
+        let (word, bit) = (&mut self.0[index as usize / 64], 1 << (index % 64));
+        let new = *word & bit == 0;
+        *word |= bit;
+        new
+    }
+}

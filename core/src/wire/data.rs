@@ -1,0 +1,259 @@
+//! The `data` of a message, between its two encodings and its meaning.
+
+use bytestring::ByteString;
+
+use super::WireError;
+use super::sink::Sink;
+use crate::id::RequestId;
+use crate::message::Body;
+use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
+use crate::payload::{Payload, PayloadError};
+
+/// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
+#[derive(Debug)]
+pub(super) enum PacketData {
+    Packet(Packet),
+    Value(Payload),
+}
+
+/// The keys that occur in the data of some message or other, as far as they were there.
+#[derive(Debug, Default)]
+pub(super) struct Data {
+    pub(super) packet: Option<PacketData>,
+    pub(super) opts: Option<BroadcastOptions>,
+    pub(super) request_id: Option<ByteString>,
+    pub(super) rooms: Option<Vec<ByteString>>,
+    pub(super) close: Option<bool>,
+    pub(super) sockets: Option<Vec<RemoteSocket>>,
+    pub(super) client_count: Option<u64>,
+}
+
+/// The message number of a broadcast: only there `packet` is a packet.
+pub(super) const BROADCAST: u8 = 3;
+
+/// The message's number, from its text or number.
+pub(super) fn kind(number: u64) -> Result<u8, WireError> {
+    match u8::try_from(number) {
+        Ok(kind @ 1..=13) => Ok(kind),
+        _ => Err(WireError::UnknownType(number.to_string())),
+    }
+}
+
+/// Whether messages of this kind have `data` at all.
+pub(super) fn carries_data(kind: u8) -> bool {
+    !matches!(kind, 1 | 2 | 13)
+}
+
+impl Data {
+    /// The message of this kind that the keys make up.
+    pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
+        let missing = |key| WireError::MissingKey { kind, key };
+        let request_id = self.request_id.map(RequestId::new);
+        let opts = self.opts.ok_or(missing("opts"));
+        // An answer of `undefined` leaves no key behind in JSON.
+        let value = |packet| match packet {
+            Some(PacketData::Value(value)) => value,
+            Some(PacketData::Packet(packet)) => packet.data,
+            None => Payload::null(),
+        };
+        Ok(match kind {
+            1 => Body::InitialHeartbeat,
+            2 => Body::Heartbeat,
+            BROADCAST => match self.packet {
+                Some(PacketData::Packet(packet)) => Body::Broadcast { packet, opts: opts?, request_id },
+                _ => return Err(missing("packet")),
+            },
+            4 => Body::SocketsJoin { opts: opts?, rooms: self.rooms.ok_or(missing("rooms"))? },
+            5 => Body::SocketsLeave { opts: opts?, rooms: self.rooms.ok_or(missing("rooms"))? },
+            6 => Body::DisconnectSockets { opts: opts?, close: self.close.unwrap_or(false) },
+            7 => Body::FetchSockets { opts: opts?, request_id: request_id.ok_or(missing("requestId"))? },
+            8 => Body::FetchSocketsResponse {
+                request_id: request_id.ok_or(missing("requestId"))?,
+                sockets: self.sockets.ok_or(missing("sockets"))?,
+            },
+            9 => match self.packet {
+                Some(packet) => {
+                    let packet = value(Some(packet));
+                    match packet.is_array() {
+                        true => Body::ServerSideEmit { packet, request_id },
+                        false => return Err(WireError::PacketData),
+                    }
+                }
+                None => return Err(missing("packet")),
+            },
+            10 => Body::ServerSideEmitResponse {
+                request_id: request_id.ok_or(missing("requestId"))?,
+                packet: value(self.packet),
+            },
+            11 => Body::BroadcastClientCount {
+                request_id: request_id.ok_or(missing("requestId"))?,
+                client_count: self.client_count.ok_or(missing("clientCount"))?,
+            },
+            12 => Body::BroadcastAck {
+                request_id: request_id.ok_or(missing("requestId"))?,
+                packet: value(self.packet),
+            },
+            13 => Body::AdapterClose,
+            other => return Err(WireError::UnknownType(other.to_string())),
+        })
+    }
+}
+
+/// The payloads inside a message, whose encodings decide the message's.
+pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
+    let (one, opts, sockets): (Option<&Payload>, Option<&BroadcastOptions>, &[RemoteSocket]) = match body {
+        Body::Broadcast { packet, opts, .. } => (Some(&packet.data), Some(opts), &[]),
+        Body::SocketsJoin { opts, .. }
+        | Body::SocketsLeave { opts, .. }
+        | Body::DisconnectSockets { opts, .. }
+        | Body::FetchSockets { opts, .. } => (None, Some(opts), &[]),
+        Body::FetchSocketsResponse { sockets, .. } => (None, None, sockets),
+        Body::ServerSideEmit { packet, .. }
+        | Body::ServerSideEmitResponse { packet, .. }
+        | Body::BroadcastAck { packet, .. } => (Some(packet), None, &[]),
+        Body::InitialHeartbeat
+        | Body::Heartbeat
+        | Body::BroadcastClientCount { .. }
+        | Body::AdapterClose => (None, None, &[]),
+    };
+    let flags = opts.into_iter().flat_map(|opts| opts.flags.other.iter().map(|(_, value)| value));
+    one.into_iter().chain(flags).chain(sockets.iter().flat_map(|socket| [&socket.handshake, &socket.data]))
+}
+
+/// Writes the data of a message. What is absent is omitted, never written as null: to Node, `requestId: null` means that
+/// acknowledgements are wanted, and a `volatile` that is there at all keeps the offset away.
+pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadError> {
+    let string = |out: &mut S, key, value: &str| {
+        out.key(key);
+        out.str(value);
+    };
+    match body {
+        Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => out.map(0, |_| Ok(())),
+        Body::Broadcast { packet, opts, request_id } => out.map(2 + usize::from(request_id.is_some()), |out| {
+            out.key("packet");
+            write_packet(packet, out)?;
+            if let Some(id) = request_id {
+                string(out, "requestId", id.as_str());
+            }
+            write_opts(opts, out)
+        }),
+        Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
+            write_opts(opts, out)?;
+            strings("rooms", rooms, out)
+        }),
+        Body::DisconnectSockets { opts, close } => out.map(2, |out| {
+            write_opts(opts, out)?;
+            out.key("close");
+            out.bool(*close);
+            Ok(())
+        }),
+        Body::FetchSockets { opts, request_id } => out.map(2, |out| {
+            write_opts(opts, out)?;
+            string(out, "requestId", request_id.as_str());
+            Ok(())
+        }),
+        Body::FetchSocketsResponse { request_id, sockets } => out.map(2, |out| {
+            string(out, "requestId", request_id.as_str());
+            out.key("sockets");
+            out.array(sockets.len(), |out| sockets.iter().try_for_each(|socket| write_socket(socket, out)))
+        }),
+        Body::ServerSideEmit { packet, request_id } => out.map(1 + usize::from(request_id.is_some()), |out| {
+            if let Some(id) = request_id {
+                string(out, "requestId", id.as_str());
+            }
+            out.key("packet");
+            out.payload(packet)
+        }),
+        Body::ServerSideEmitResponse { request_id, packet } | Body::BroadcastAck { request_id, packet } => {
+            out.map(2, |out| {
+                string(out, "requestId", request_id.as_str());
+                out.key("packet");
+                out.payload(packet)
+            })
+        }
+        Body::BroadcastClientCount { request_id, client_count } => out.map(2, |out| {
+            string(out, "requestId", request_id.as_str());
+            out.key("clientCount");
+            out.unsigned(*client_count);
+            Ok(())
+        }),
+    }
+}
+
+fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadError> {
+    let keys = 2 + usize::from(packet.nsp.is_some()) + usize::from(packet.id.is_some());
+    out.map(keys, |out| {
+        out.key("type");
+        out.unsigned(u64::from(packet.kind));
+        out.key("data");
+        out.payload(&packet.data)?;
+        if let Some(nsp) = &packet.nsp {
+            out.key("nsp");
+            out.str(nsp);
+        }
+        if let Some(id) = packet.id {
+            out.key("id");
+            out.unsigned(id);
+        }
+        Ok(())
+    })
+}
+
+fn write_opts<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
+    out.key("opts");
+    out.map(3, |out| {
+        strings("rooms", &opts.rooms, out)?;
+        strings("except", &opts.except, out)?;
+        out.key("flags");
+        write_flags(&opts.flags, out)
+    })
+}
+
+fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> {
+    let switches = [
+        ("volatile", flags.volatile),
+        ("compress", flags.compress),
+        ("local", flags.local),
+        ("broadcast", flags.broadcast),
+        ("binary", flags.binary),
+        ("expectSingleResponse", flags.expect_single_response),
+    ];
+    let known = switches.iter().filter(|(_, value)| value.is_some()).count() + usize::from(flags.timeout.is_some());
+    out.map(known + flags.other.len(), |out| {
+        for (key, value) in switches {
+            if let Some(value) = value {
+                out.key(key);
+                out.bool(value);
+            }
+        }
+        if let Some(timeout) = flags.timeout {
+            out.key("timeout");
+            out.unsigned(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        }
+        for (key, value) in &flags.other {
+            out.key(key);
+            out.payload(value)?;
+        }
+        Ok(())
+    })
+}
+
+fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), PayloadError> {
+    out.map(4, |out| {
+        out.key("id");
+        out.str(&socket.id);
+        out.key("handshake");
+        out.payload(&socket.handshake)?;
+        strings("rooms", &socket.rooms, out)?;
+        out.key("data");
+        out.payload(&socket.data)
+    })
+}
+
+fn strings<S: Sink>(key: &str, values: &[ByteString], out: &mut S) -> Result<(), PayloadError> {
+    out.key(key);
+    out.array(values.len(), |out| {
+        values.iter().for_each(|value| out.str(value));
+        Ok(())
+    })
+}

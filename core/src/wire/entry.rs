@@ -1,0 +1,83 @@
+//! A stream entry: the fields `uid`, `nsp`, `type` (decimal text) and, for most types, `data`.
+//!
+//! `data` is JSON if it begins with `{`, and base64 of MessagePack otherwise. The peers write MessagePack only where binary data is inside.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::sink::{JsonSink, PackedSink};
+use super::{WireError, data, json, msgpack, packed};
+use crate::command::Fields;
+use crate::id::NodeId;
+use crate::message::Message;
+use crate::payload::{Encoding, PayloadError};
+
+/// A field with which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its heartbeats: it subscribes to the namespace's channel
+/// too, and is not to be counted twice. Peers pass over fields that they don't know.
+pub const BRIDGE_FIELD: &str = "bridge";
+
+pub(crate) use super::data::payloads;
+
+/// Reads an entry. Fields that this crate doesn't know are passed over.
+///
+/// # Errors
+///
+/// If the entry is none of the protocol's messages: see [`WireError`].
+pub fn decode(fields: &Fields) -> Result<Message, WireError> {
+    let field = |name: &'static str| fields.get(name);
+    let nsp = field("nsp").filter(|nsp| !nsp.is_empty()).ok_or(WireError::MissingField("nsp"))?;
+    let number = field("type").ok_or(WireError::MissingField("type"))?;
+    let kind = core::str::from_utf8(number).ok().and_then(|text| text.parse().ok());
+    let kind = kind.ok_or_else(|| WireError::UnknownType(String::from_utf8_lossy(number).into_owned()))?;
+    let kind = data::kind(kind)?;
+    let data = match field("data").filter(|_| data::carries_data(kind)) {
+        None => data::Data::default(),
+        Some(text) if text.first() == Some(&b'{') => json::read(kind, text)?,
+        Some(text) => {
+            let bytes = Bytes::from(msgpack::from_base64(text)?);
+            let mut reader = msgpack::Reader::new(&bytes);
+            let data = packed::read(kind, &mut reader)?;
+            reader.end()?;
+            data
+        }
+    };
+    // An entry without a uid is nobody's, and yet obeyed: as the peers do it.
+    let uid = NodeId::new(field("uid").map(text).unwrap_or_default());
+    Ok(Message { uid, nsp: text(nsp), body: data.into_body(kind)? })
+}
+
+/// Writes an entry: JSON if every payload inside is JSON, MessagePack otherwise.
+///
+/// # Errors
+///
+/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+pub fn encode(message: &Message) -> Result<Fields, PayloadError> {
+    let kind = message.body.kind();
+    let mut fields = Fields::new();
+    fields.push("uid", message.uid.text().clone().into_bytes());
+    fields.push("nsp", message.nsp.clone().into_bytes());
+    fields.push("type", kind.to_string());
+    if data::carries_data(kind) {
+        let plain = data::payloads(&message.body).all(|payload| payload.encoding() == Encoding::Json);
+        let text = if plain {
+            let mut sink = JsonSink::default();
+            data::write(&message.body, &mut sink)?;
+            sink.out
+        } else {
+            let mut sink = PackedSink::default();
+            data::write(&message.body, &mut sink)?;
+            msgpack::to_base64(&sink.out).into_bytes()
+        };
+        fields.push("data", text);
+    }
+    Ok(fields)
+}
+
+/// The namespace of an entry, without decoding the rest.
+pub(crate) fn namespace(fields: &Fields) -> Option<&str> {
+    fields.get("nsp").and_then(|nsp| core::str::from_utf8(nsp).ok()).filter(|nsp| !nsp.is_empty())
+}
+
+fn text(bytes: &Bytes) -> ByteString {
+    ByteString::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
+}

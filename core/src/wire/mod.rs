@@ -1,0 +1,68 @@
+//! Bytes ↔ messages, without state.
+//!
+//! | module | what it reads and writes |
+//! |---|---|
+//! | [`entry`] | a stream entry: fields `uid`, `nsp`, `type`, `data` |
+//! | [`pubsub`] | a Pub/Sub message: `{uid, nsp, type, data}` in MessagePack |
+//!
+//! Decoding never panics, needs memory in proportion to its input only, and leaves payloads where they are: they come out as slices of
+//! the bytes that came in. Encoding writes nothing that a Node peer can't digest.
+//!
+//! ```
+//! use sio_streams_core::wire::entry;
+//! use sio_streams_core::{Body, Fields};
+//!
+//! let fields: Fields = [
+//!     ("uid", r"d0a1b2c3d4e5f607"),
+//!     ("nsp", "/"),
+//!     ("type", "3"),
+//!     ("data", r#"{"packet":{"type":2,"data":["hi"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#),
+//! ]
+//! .into_iter()
+//! .collect();
+//! let message = entry::decode(&fields).unwrap();
+//! let Body::Broadcast { packet, .. } = message.body else { unreachable!() };
+//! assert_eq!(packet.data.as_json(), Some(r#"["hi"]"#));
+//! ```
+
+mod data;
+pub mod entry;
+pub(crate) mod json;
+pub(crate) mod msgpack;
+mod packed;
+pub mod pubsub;
+mod sink;
+
+pub use msgpack::MsgPackError;
+
+/// Why bytes from the wire are no message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// A field of the entry, or a key of the Pub/Sub message, is missing.
+    #[error("the field {0:?} is missing")]
+    MissingField(&'static str),
+    /// The message's number is none of the protocol's thirteen.
+    #[error("{0:?} is no known message type")]
+    UnknownType(String),
+    /// The data lacks a key that this type of message needs.
+    #[error("a message of type {kind} needs {key:?} in its data")]
+    MissingKey {
+        /// The message's number.
+        kind: u8,
+        /// What is missing.
+        key: &'static str,
+    },
+    /// The data is not JSON, or not of the expected shape.
+    #[error("the data is not as expected: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The data is not MessagePack, or not of the expected shape.
+    #[error("the data is not as expected: {0}")]
+    MsgPack(#[from] MsgPackError),
+    /// The data is neither JSON nor base64.
+    #[error("the data is neither a JSON object nor base64: {0}")]
+    Base64(#[from] base64::DecodeError),
+    /// A broadcast's packet carries something else than an array.
+    #[error("the packet's data is not an array")]
+    PacketData,
+}

@@ -1,0 +1,130 @@
+//! One way of writing for both encodings, so that each message is spelled out once.
+
+use super::msgpack;
+use crate::payload::{Encoding, Payload, PayloadError};
+
+/// Takes the pieces of a value in order.
+pub(super) trait Sink: Sized {
+    /// A map of `len` keys, which `content` writes with their values.
+    fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
+    /// An array of `len` elements, which `content` writes.
+    fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
+    fn key(&mut self, key: &str);
+    fn str(&mut self, value: &str);
+    fn unsigned(&mut self, value: u64);
+    fn bool(&mut self, value: bool);
+    fn payload(&mut self, value: &Payload) -> Result<(), PayloadError>;
+}
+
+/// Writes JSON. It is used only where every payload is JSON already.
+#[derive(Debug, Default)]
+pub(super) struct JsonSink {
+    pub(super) out: Vec<u8>,
+    comma: bool,
+}
+
+impl JsonSink {
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.comma = true;
+    }
+
+    fn quoted(&mut self, text: &str) {
+        if let Err(error) = serde_json::to_writer(&mut self.out, text) {
+            unreachable!("a Vec takes every string: {error}")
+        }
+    }
+
+    fn container<E>(
+        &mut self,
+        brackets: [u8; 2],
+        content: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.separate();
+        self.out.push(brackets[0]);
+        self.comma = false;
+        content(self)?;
+        self.out.push(brackets[1]);
+        self.comma = true;
+        Ok(())
+    }
+}
+
+impl Sink for JsonSink {
+    fn map<E>(&mut self, _: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        self.container(*b"{}", content)
+    }
+
+    fn array<E>(&mut self, _: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        self.container(*b"[]", content)
+    }
+
+    fn key(&mut self, key: &str) {
+        self.separate();
+        self.quoted(key);
+        self.out.push(b':');
+        self.comma = false;
+    }
+
+    fn str(&mut self, value: &str) {
+        self.separate();
+        self.quoted(value);
+    }
+
+    fn unsigned(&mut self, value: u64) {
+        self.separate();
+        self.out.extend_from_slice(value.to_string().as_bytes());
+    }
+
+    fn bool(&mut self, value: bool) {
+        self.separate();
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
+    }
+
+    fn payload(&mut self, value: &Payload) -> Result<(), PayloadError> {
+        debug_assert_eq!(value.encoding(), Encoding::Json);
+        self.separate();
+        self.out.extend_from_slice(value.bytes());
+        Ok(())
+    }
+}
+
+/// Writes MessagePack.
+#[derive(Debug, Default)]
+pub(super) struct PackedSink {
+    pub(super) out: Vec<u8>,
+}
+
+impl Sink for PackedSink {
+    fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        msgpack::write_map(&mut self.out, len);
+        content(self)
+    }
+
+    fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        msgpack::write_array(&mut self.out, len);
+        content(self)
+    }
+
+    fn key(&mut self, key: &str) {
+        self.str(key);
+    }
+
+    fn str(&mut self, value: &str) {
+        msgpack::write_str(&mut self.out, value);
+    }
+
+    fn unsigned(&mut self, value: u64) {
+        msgpack::write_unsigned(&mut self.out, value);
+    }
+
+    fn bool(&mut self, value: bool) {
+        msgpack::write_bool(&mut self.out, value);
+    }
+
+    fn payload(&mut self, value: &Payload) -> Result<(), PayloadError> {
+        value.write_msgpack(&mut self.out)
+    }
+}
