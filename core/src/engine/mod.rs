@@ -214,6 +214,13 @@ impl Engine {
         }
     }
 
+    /// The next event among those that have happened already: no further entry is looked at.
+    ///
+    /// For a caller whose application takes no more broadcasts just now, but waits for what becomes of its own calls.
+    pub fn poll_pending_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
     /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).
     ///
     /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.

@@ -1,0 +1,174 @@
+//! What the application hears.
+
+use sio_streams_core::{
+    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane, Moved, NodeId, Packet,
+    Payload, RemoteSocket, SocketsResponder, Source,
+};
+
+use crate::Error;
+use crate::node::WeakNode;
+
+/// Something that the application should do or know. They come in order; while they are not taken, the streams are not read on.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A packet is to be sent to clients of this node.
+    Broadcast(Broadcast),
+    /// Sockets of this node have joined rooms, because somebody asked for it.
+    SocketsJoin(Moved),
+    /// Sockets of this node have left rooms, because somebody asked for it.
+    SocketsLeave(Moved),
+    /// Sockets of this node are to be disconnected: disconnect the clients, then
+    /// [remove](crate::Namespace::remove_socket) the sockets.
+    DisconnectSockets {
+        /// The namespace.
+        nsp: ByteString,
+        /// The sockets.
+        sockets: Vec<ByteString>,
+        /// Whether the underlying connections are closed too.
+        close: bool,
+    },
+    /// Somebody wants to know these sockets of this node; perhaps this node itself.
+    FetchSockets {
+        /// The namespace.
+        nsp: ByteString,
+        /// The ids of the sockets.
+        sockets: Vec<ByteString>,
+        /// Takes the answer.
+        reply: SocketsReply,
+    },
+    /// Another server has emitted an event to the servers.
+    ServerSideEmit {
+        /// The namespace.
+        nsp: ByteString,
+        /// `[event, …args]`.
+        packet: Payload,
+        /// The sender.
+        from: NodeId,
+        /// Takes the answer, if one is wanted.
+        reply: Option<EmitReply>,
+    },
+    /// A node has been heard for the first time. Only where nodes send heartbeats.
+    NodeUp {
+        /// The namespace.
+        nsp: ByteString,
+        /// The node.
+        node: NodeId,
+    },
+    /// A node is gone. Only where nodes send heartbeats.
+    NodeDown {
+        /// The namespace.
+        nsp: ByteString,
+        /// The node.
+        node: NodeId,
+        /// How that is known.
+        reason: DownReason,
+    },
+    /// Something that arrived was no message, and has been passed over.
+    Skipped {
+        /// Where it stood.
+        source: Source,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A connection was lost, or is there again.
+    Link {
+        /// Which.
+        lane: Lane,
+        /// Whether it is there.
+        up: bool,
+    },
+    /// A stream is behind what was already read; reading goes on from its end. See
+    /// [`sio_streams_core::Event::Rewound`].
+    Rewound {
+        /// The stream.
+        stream: ByteString,
+        /// The last entry that had been read.
+        cursor: EntryId,
+        /// The stream's last entry.
+        last: EntryId,
+    },
+    /// Redis refuses to let a stream be read, or a channel be subscribed. It is tried again until it works.
+    Refused {
+        /// The connection.
+        lane: Lane,
+        /// What Redis says.
+        error: CommandError,
+    },
+}
+
+/// A packet for clients of this node.
+#[derive(Debug)]
+pub struct Broadcast {
+    /// The namespace.
+    pub nsp: ByteString,
+    /// The packet.
+    pub packet: Packet,
+    /// The clients that are to get it: the sockets of this node that matched when the packet's turn came.
+    pub sockets: Vec<ByteString>,
+    /// How it is to be sent, and to whom it was addressed.
+    pub opts: BroadcastOptions,
+    /// What is to be appended to the packet's data if connection state recovery is on; `None` for packets that are not recovered.
+    pub offset: Option<EntryId>,
+    /// The node that sent it; may be this one.
+    pub from: NodeId,
+    /// Takes the clients' acknowledgements, if they are wanted.
+    pub acks: Option<AckReply>,
+}
+
+/// Takes the answer to [`Event::FetchSockets`]. Dropped without an answer, it leaves whoever asked waiting until the time is up.
+#[derive(Debug)]
+pub struct SocketsReply {
+    pub(crate) responder: SocketsResponder,
+    pub(crate) node: WeakNode,
+}
+
+impl SocketsReply {
+    /// Answers.
+    ///
+    /// # Errors
+    ///
+    /// If the answer can't be sent: [`Error::Call`] says why.
+    pub async fn send(self, sockets: Vec<RemoteSocket>) -> Result<(), Error> {
+        let SocketsReply { responder, node } = self;
+        node.call(move |run| run.engine.respond_sockets(run.now(), responder, sockets)).await
+    }
+}
+
+/// Takes the answer to [`Event::ServerSideEmit`].
+#[derive(Debug)]
+pub struct EmitReply {
+    pub(crate) responder: EmitResponder,
+    pub(crate) node: WeakNode,
+}
+
+impl EmitReply {
+    /// Answers with one value.
+    ///
+    /// # Errors
+    ///
+    /// If the answer can't be sent: [`Error::Call`] says why.
+    pub async fn send(self, value: Payload) -> Result<(), Error> {
+        let EmitReply { responder, node } = self;
+        node.call(move |run| run.engine.respond_emit(run.now(), responder, value)).await
+    }
+}
+
+/// Takes clients' acknowledgements of an [`Event::Broadcast`], one for each client.
+#[derive(Clone, Debug)]
+pub struct AckReply {
+    pub(crate) responder: AckResponder,
+    pub(crate) node: WeakNode,
+}
+
+impl AckReply {
+    /// Passes on one client's value.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be sent: [`Error::Call`] says why.
+    pub async fn send(&self, value: Payload) -> Result<(), Error> {
+        let responder = self.responder.clone();
+        self.node.call(move |run| run.engine.respond_ack(run.now(), &responder, value)).await
+    }
+}

@@ -1,0 +1,149 @@
+//! Runs the [`sio-streams-core`](sio_streams_core) engine on tokio, over any Redis client.
+//!
+//! [`start`] a node on a [backend](backend::Backend): `sio-streams-redis-rs` for a real server, or the [in-memory one](memory) for tests and
+//! demonstrations. What comes back is a [`Node`], to ask things of the cluster, and [`Events`], to hear from it.
+//!
+//! ```
+//! use sio_streams_core::{BroadcastOptions, Config, Packet};
+//! use sio_streams_driver::{Event, memory::MemoryRedis};
+//!
+//! # let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+//! # runtime.block_on(async {
+//! let redis = MemoryRedis::new();
+//! let (one, _) = sio_streams_driver::start(Config::default(), redis.backend()).unwrap();
+//! let (two, mut events) = sio_streams_driver::start(Config::default(), redis.backend()).unwrap();
+//! let here = one.open("/chat").await.unwrap();
+//! let there = two.open("/chat").await.unwrap();
+//! there.add_socket("a client's socket id").await.unwrap();
+//!
+//! let packet = Packet::event("hello", &("world",)).unwrap();
+//! here.broadcast(packet, BroadcastOptions::all()).await.unwrap();
+//!
+//! let Some(Event::Broadcast(broadcast)) = events.next().await else { unreachable!() };
+//! assert_eq!(broadcast.packet.data.as_json(), Some(r#"["hello","world"]"#));
+//! assert_eq!(broadcast.sockets, ["a client's socket id"]);
+//! # });
+//! ```
+//!
+//! # Taking events
+//!
+//! Take them steadily. While they are not taken, the streams are not read on: nothing is lost, but answers to requests that come by a stream
+//! wait there too. So don't wait for a request in the very task that takes the events; spawn it.
+
+pub mod backend;
+mod event;
+mod lane;
+pub mod memory;
+mod node;
+mod observe;
+mod run;
+
+use sio_streams_core::{Config, ConfigError, Engine, Time};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+
+use backend::{Backend, Timing};
+pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
+pub use node::{Acks, Error, Namespace, Node, Responses, Sockets};
+pub use sio_streams_core;
+
+/// How a node is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The engine's options.
+    pub config: Config,
+    /// How long to wait for Redis.
+    pub timing: Timing,
+    /// How many events wait for the application before the streams are not read on.
+    pub event_buffer: usize,
+    /// How many Pub/Sub messages may wait to be looked at. If there are more, the connection is opened anew: what was lost is seen then.
+    pub push_buffer: usize,
+    /// What the node's name and its request ids are drawn from; `None`: the operating system's randomness.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            config: Config::default(),
+            timing: Timing::default(),
+            event_buffer: 1_024,
+            push_buffer: 16_384,
+            seed: None,
+        }
+    }
+}
+
+impl From<Config> for Options {
+    fn from(config: Config) -> Self {
+        Options { config, ..Options::default() }
+    }
+}
+
+/// Why a node can't be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The options can't work.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The operating system gives no randomness.
+    #[error("no randomness for the node's name: {0}; give a seed")]
+    Randomness(getrandom::Error),
+}
+
+/// Starts a node. It has no connection and no namespace yet: [`Node::open`].
+///
+/// # Errors
+///
+/// If the options can't work.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime.
+pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Node, Events), StartError> {
+    let mut options = options.into();
+    options.event_buffer = options.event_buffer.max(1);
+    options.push_buffer = options.push_buffer.max(1);
+    let seed = match options.seed {
+        Some(seed) => seed,
+        None => getrandom::u64().map_err(StartError::Randomness)?,
+    };
+    let engine = Engine::new(options.config.clone(), seed, Time::ZERO)?;
+    let (calls, inbox) = mpsc::channel(1_024);
+    let (sender, events) = mpsc::channel(options.event_buffer);
+    let uid = engine.uid().clone();
+    let weak = node::WeakNode { calls: calls.downgrade() };
+    let run = run::Run::new(engine, options, weak, sender);
+    tokio::spawn(run::Loop::new(run, backend, inbox).run());
+    Ok((Node { calls, uid }, Events { events }))
+}
+
+/// What the application hears, in order. A stream.
+#[derive(Debug)]
+pub struct Events {
+    events: mpsc::Receiver<Event>,
+}
+
+impl Events {
+    /// The next event; nothing when the node is closed.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// The next event, if one is there already.
+    pub fn try_next(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(
+        mut self: core::pin::Pin<&mut Self>,
+        cx: &mut core::task::Context<'_>,
+    ) -> core::task::Poll<Option<Event>> {
+        self.events.poll_recv(cx)
+    }
+}

@@ -1,0 +1,411 @@
+//! What the application holds.
+
+use sio_streams_core::{
+    BroadcastOptions, ByteString, CallError, CommandError, EntryId, NodeId, Outcome, Packet, Payload, RemoteSocket, Ticket,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::Stream;
+
+use crate::run::{Call, Run, Waiting};
+
+/// Why something that was asked of a node did not happen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine did not take the call: nothing has happened.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// It was taken, but Redis did not do it, or it is not known whether it did.
+    #[error("not published: {0}")]
+    Command(#[from] CommandError),
+    /// Too many events are waiting to be taken by the application.
+    #[error("{0} events have not been taken; take them before asking for more")]
+    EventsNotTaken(usize),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}
+
+/// A node of the cluster. Cheap to clone; all clones are the same node. When the last one is dropped the node leaves the cluster.
+#[derive(Clone, Debug)]
+pub struct Node {
+    pub(crate) calls: mpsc::Sender<Call>,
+    pub(crate) uid: NodeId,
+}
+
+/// A node that may be gone.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakNode {
+    pub(crate) calls: mpsc::WeakSender<Call>,
+}
+
+impl WeakNode {
+    pub(crate) async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Run) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let calls = self.calls.upgrade().ok_or(Error::Closed)?;
+        let answer = submit(&calls, move |run, answer| drop(answer.send(call(run)))).await?;
+        Ok(answer.await.map_err(|_| Error::Closed)??)
+    }
+}
+
+/// Puts a call in line. What it is given to answer with is returned.
+async fn submit<T: Send + 'static>(
+    calls: &mpsc::Sender<Call>,
+    call: impl FnOnce(&mut Run, oneshot::Sender<T>) + Send + 'static,
+) -> Result<oneshot::Receiver<T>, Error> {
+    let (sender, receiver) = oneshot::channel();
+    let call: Call = Box::new(move |run: &mut Run| call(run, sender));
+    calls.send(call).await.map_err(|_| Error::Closed)?;
+    Ok(receiver)
+}
+
+impl Node {
+    /// The node's name in the cluster.
+    pub fn uid(&self) -> &NodeId {
+        &self.uid
+    }
+
+    /// Enters the cluster in a namespace; done when everything that is published from now on is heard.
+    ///
+    /// While Redis can't be reached this waits, and [`Event::Link`](crate::Event::Link) tells so: put a time limit around it if that is not
+    /// wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if the namespace is open already, or its name can't be one; [`Error::Closed`].
+    pub async fn open(&self, nsp: impl Into<ByteString>) -> Result<Namespace, Error> {
+        let nsp = nsp.into();
+        let name = nsp.clone();
+        let ready = submit(&self.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| {
+            match run.engine.open_namespace(run.now(), &name) {
+                Ok(()) => run.opening.entry(name).or_default().push(answer),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        });
+        ready.await?.await.map_err(|_| Error::Closed)??;
+        Ok(Namespace { node: self.clone(), nsp })
+    }
+
+    /// Leaves the cluster: tells the others, waits until they can know (or Redis has been away for too long), and closes the connections.
+    /// Everything that is still under way ends with [`Error::Closed`].
+    pub async fn close(self) {
+        let done = submit(&self.calls, |run, answer: oneshot::Sender<()>| run.close(Some(answer)));
+        if let Ok(done) = done.await {
+            // It ends either way.
+            let _ = done.await;
+        }
+    }
+}
+
+/// A namespace that is open on a node. Cheap to clone.
+///
+/// Calls are in line from their first poll on; dropping the future afterwards does not take them back.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    node: Node,
+    nsp: ByteString,
+}
+
+/// The sockets that were found.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// The sockets of all nodes that answered, this one included.
+    pub sockets: Vec<RemoteSocket>,
+    /// Who answered, and who didn't.
+    pub outcome: Outcome,
+}
+
+/// The other servers' answers.
+#[derive(Clone, Debug, Default)]
+pub struct Responses {
+    /// Each server's value.
+    pub responses: Vec<(NodeId, Payload)>,
+    /// Who answered, and who didn't.
+    pub outcome: Outcome,
+}
+
+/// Clients' acknowledgements, as they come: a stream that ends when all are there, or the time is up.
+#[derive(Debug)]
+pub struct Acks {
+    values: mpsc::UnboundedReceiver<Payload>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Acks {
+    /// The next client's value; nothing when there will be no more.
+    pub async fn next(&mut self) -> Option<Payload> {
+        self.values.recv().await
+    }
+
+    /// All values that come, and who acknowledged and who didn't.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn all(mut self) -> Result<(Vec<Payload>, Outcome), Error> {
+        let mut values = Vec::new();
+        while let Some(value) = self.next().await {
+            values.push(value);
+        }
+        Ok((values, self.outcome().await?))
+    }
+
+    /// How it ended. Waits for the end.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn outcome(self) -> Result<Outcome, Error> {
+        self.outcome.await.map_err(|_| Error::Closed)
+    }
+}
+
+impl Stream for Acks {
+    type Item = Payload;
+
+    fn poll_next(
+        mut self: core::pin::Pin<&mut Self>,
+        cx: &mut core::task::Context<'_>,
+    ) -> core::task::Poll<Option<Payload>> {
+        self.values.poll_recv(cx)
+    }
+}
+
+type Published = Result<Option<EntryId>, Error>;
+
+impl Namespace {
+    /// The namespace's name.
+    pub fn name(&self) -> &str {
+        &self.nsp
+    }
+
+    /// The node that it is open on.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Sends a packet to the clients that `opts` match, on all nodes. Done when it is in the stream; its id there is returned.
+    ///
+    /// To have many on their way at once, join many of these futures: they are published in the order in which they are first polled.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with
+    /// [`CommandError::Lost`]) perhaps it was; this node's own clients have got it.
+    pub async fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Published {
+        self.publish(|run, nsp| run.engine.broadcast(run.now(), nsp, packet, opts)).await
+    }
+
+    /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]: nothing has happened. What becomes of it later is in the [`Outcome`].
+    pub async fn broadcast_with_ack(&self, packet: Packet, opts: BroadcastOptions) -> Result<Acks, Error> {
+        let (sender, values) = mpsc::unbounded_channel();
+        let (done, outcome) = oneshot::channel();
+        self.start(
+            move |run, nsp| run.engine.broadcast_with_ack(run.now(), nsp, packet, opts),
+            Waiting::Acks { values: sender, done },
+        )
+        .await?;
+        Ok(Acks { values, outcome })
+    }
+
+    /// Makes the sockets that `opts` match join rooms, on all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Namespace::broadcast).
+    pub async fn sockets_join(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Published {
+        self.publish(|run, nsp| run.engine.sockets_join(run.now(), nsp, opts, rooms)).await
+    }
+
+    /// Makes the sockets that `opts` match leave rooms, on all nodes.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Namespace::broadcast).
+    pub async fn sockets_leave(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Published {
+        self.publish(|run, nsp| run.engine.sockets_leave(run.now(), nsp, opts, rooms)).await
+    }
+
+    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Namespace::broadcast).
+    pub async fn disconnect_sockets(&self, opts: BroadcastOptions, close: bool) -> Published {
+        self.publish(move |run, nsp| run.engine.disconnect_sockets(run.now(), nsp, opts, close)).await
+    }
+
+    /// The sockets of all nodes that `opts` match. Nodes that don't answer don't make it fail: the outcome names them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Command`] if the question could not be published; [`Error::Closed`].
+    pub async fn fetch_sockets(&self, opts: BroadcastOptions) -> Result<Sockets, Error> {
+        let (done, found) = oneshot::channel();
+        self.start(
+            move |run, nsp| run.engine.fetch_sockets(run.now(), nsp, opts),
+            Waiting::Sockets { found: Vec::new(), done },
+        )
+        .await?;
+        let mut sockets = found.await.map_err(|_| Error::Closed)?;
+        match sockets.outcome.error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(sockets),
+        }
+    }
+
+    /// Emits an event to the other servers. `packet` is `[event, …args]`: see [`Payload::event`].
+    ///
+    /// # Errors
+    ///
+    /// As [`broadcast`](Namespace::broadcast).
+    pub async fn server_side_emit(&self, packet: Payload) -> Published {
+        self.publish(|run, nsp| run.engine.server_side_emit(run.now(), nsp, packet)).await
+    }
+
+    /// Emits an event to the other servers and collects their answers. Servers that don't answer don't make it fail: the outcome names them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Command`] if the question could not be published; [`Error::Closed`].
+    pub async fn server_side_emit_with_ack(&self, packet: Payload) -> Result<Responses, Error> {
+        let (done, answers) = oneshot::channel();
+        self.start(
+            move |run, nsp| run.engine.server_side_emit_with_ack(run.now(), nsp, packet),
+            Waiting::Responses { responses: Vec::new(), done },
+        )
+        .await?;
+        let mut responses = answers.await.map_err(|_| Error::Closed)?;
+        match responses.outcome.error.take() {
+            Some(error) => Err(error.into()),
+            None => Ok(responses),
+        }
+    }
+
+    /// How many servers the namespace has, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Command`]; [`Error::Closed`].
+    pub async fn server_count(&self) -> Result<u64, Error> {
+        let (done, count) = oneshot::channel();
+        self.start(move |run, nsp| run.engine.server_count(run.now(), nsp), Waiting::Count(done)).await?;
+        Ok(count.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// A client has connected to this node: its socket is addressed from now on, and is in the room that bears its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn add_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.call(move |run, nsp| run.engine.add_socket(nsp, socket).map(drop)).await
+    }
+
+    /// A client of this node is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn remove_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.call(move |run, nsp| run.engine.remove_socket(nsp, &socket).map(drop)).await
+    }
+
+    /// A socket of this node joins rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn join(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.call(move |run, nsp| run.engine.join(nsp, &socket, rooms).map(drop)).await
+    }
+
+    /// A socket of this node leaves rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn leave(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        let left = move |run: &mut Run, nsp: &str| {
+            run.engine.leave(nsp, &socket, rooms.iter().map(|room| &**room)).map(drop)
+        };
+        self.call(left).await
+    }
+
+    /// The rooms of a socket of this node, its own included; `None` if it isn't here.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn rooms(&self, socket: impl Into<ByteString>) -> Result<Option<Vec<ByteString>>, Error> {
+        let socket = socket.into();
+        let rooms = move |run: &mut Run, nsp: &str| {
+            let unknown = || CallError::UnknownNamespace(nsp.into());
+            run.engine.rooms(nsp).map(|rooms| rooms.of(&socket)).ok_or_else(unknown)
+        };
+        self.call(rooms).await
+    }
+
+    /// Leaves the cluster in this namespace; done when the others have been told.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if it is closed already; [`Error::Closed`].
+    pub async fn close(self) -> Result<(), Error> {
+        let nsp = self.nsp.clone();
+        let closed = submit(&self.node.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| {
+            match run.engine.close_namespace(run.now(), &nsp) {
+                Ok(()) => run.closing.entry(nsp).or_default().push(answer),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        });
+        Ok(closed.await?.await.map_err(|_| Error::Closed)??)
+    }
+
+    async fn call<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Run, &str) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let nsp = self.nsp.clone();
+        let answer = submit(&self.node.calls, move |run, answer| drop(answer.send(call(run, &nsp)))).await?;
+        Ok(answer.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// Makes a call whose end is told by an event, for which `waiting` waits.
+    async fn start(
+        &self,
+        call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
+        waiting: Waiting,
+    ) -> Result<(), Error> {
+        let nsp = self.nsp.clone();
+        let taken = submit(&self.node.calls, move |run, answer: oneshot::Sender<Result<(), Error>>| {
+            let taken = match run.backlog() {
+                Some(backlog) => Err(Error::EventsNotTaken(backlog)),
+                None => call(run, &nsp).map_err(Error::from),
+            };
+            let taken = taken.map(|ticket| drop(run.waiting.insert(ticket, waiting)));
+            // Whoever asked may have lost interest.
+            let _ = answer.send(taken);
+        });
+        taken.await?.await.map_err(|_| Error::Closed)?
+    }
+
+    async fn publish(
+        &self,
+        call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
+    ) -> Published {
+        let (done, published) = oneshot::channel();
+        self.start(call, Waiting::Published(done)).await?;
+        Ok(published.await.map_err(|_| Error::Closed)??)
+    }
+}

@@ -1,0 +1,344 @@
+//! The loop that carries a node.
+
+use std::collections::{HashMap, VecDeque};
+
+use sio_streams_core::{
+    Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent, Lane, NodeId, Outcome,
+    Payload, RemoteSocket, Reply, Ticket, Time,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+
+use crate::backend::{Backend, Push, PushSender};
+use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
+use crate::lane::{LaneTask, Report};
+use crate::node::{Responses, Sockets, WeakNode};
+use crate::{Options, observe};
+
+/// Something to be done between two looks at the outside.
+pub(crate) type Call = Box<dyn FnOnce(&mut Run) + Send>;
+
+/// Calls that are taken in one go, at most.
+const CALLS_AT_ONCE: usize = 256;
+
+/// Who waits for what becomes of a ticket.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    Published(oneshot::Sender<Result<Option<EntryId>, CommandError>>),
+    Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
+    Responses { responses: Vec<(NodeId, Payload)>, done: oneshot::Sender<Responses> },
+    Acks { values: mpsc::UnboundedSender<Payload>, done: oneshot::Sender<Outcome> },
+    Count(oneshot::Sender<Result<u64, CommandError>>),
+}
+
+type Opening = oneshot::Sender<Result<(), CallError>>;
+
+/// The node's state, as calls find it.
+pub(crate) struct Run {
+    pub(crate) engine: Engine,
+    started: Instant,
+    pub(crate) waiting: HashMap<Ticket, Waiting>,
+    pub(crate) opening: HashMap<ByteString, Vec<Opening>>,
+    pub(crate) closing: HashMap<ByteString, Vec<Opening>>,
+    node: WeakNode,
+    events: mpsc::Sender<Event>,
+    /// Events for which the application has no room just now.
+    overflow: VecDeque<Event>,
+    /// When a closing node stops waiting for its farewells.
+    deadline: Option<Instant>,
+    closed: Vec<oneshot::Sender<()>>,
+    options: Options,
+}
+
+impl Run {
+    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: mpsc::Sender<Event>) -> Self {
+        Run {
+            engine,
+            started: Instant::now(),
+            waiting: HashMap::new(),
+            opening: HashMap::new(),
+            closing: HashMap::new(),
+            node,
+            events,
+            overflow: VecDeque::new(),
+            deadline: None,
+            closed: Vec::new(),
+            options,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        let micros = self.started.elapsed().as_micros();
+        Time::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+    }
+
+    fn instant(&self, time: Time) -> Instant {
+        self.started + time.since(Time::ZERO)
+    }
+
+    /// How many events are not taken, if they are too many for more calls.
+    pub(crate) fn backlog(&self) -> Option<usize> {
+        let waiting = self.overflow.len();
+        (waiting >= self.options.event_buffer).then_some(waiting + self.options.event_buffer)
+    }
+
+    pub(crate) fn close(&mut self, done: Option<oneshot::Sender<()>>) {
+        self.engine.close(self.now());
+        self.deadline.get_or_insert(Instant::now() + self.options.timing.response);
+        self.closed.extend(done);
+    }
+
+    fn is_over(&self) -> bool {
+        self.deadline.is_some_and(|deadline| self.engine.is_closed() || deadline <= Instant::now())
+    }
+
+    /// Hands on everything that has happened. Entries are looked at only while the application takes what comes of them.
+    fn take_events(&mut self) {
+        loop {
+            let event = match self.overflow.is_empty() {
+                true => self.engine.poll_event(),
+                false => self.engine.poll_pending_event(),
+            };
+            match event {
+                Some(event) => {
+                    observe::event(&event);
+                    self.dispatch(event);
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn dispatch(&mut self, event: CoreEvent) {
+        match event {
+            CoreEvent::Ready { nsp } => answer_all(self.opening.remove(&nsp)),
+            CoreEvent::Closed { nsp } => {
+                answer_all(self.closing.remove(&nsp));
+                // It was closed before it was ready.
+                self.opening.remove(&nsp);
+            }
+            CoreEvent::Published { ticket, entry } => self.published(ticket, Ok(entry)),
+            CoreEvent::PublishFailed { ticket, error } => self.published(ticket, Err(error)),
+            CoreEvent::ServerCount { ticket, count } => {
+                if let Some(Waiting::Count(done)) = self.waiting.remove(&ticket) {
+                    let _ = done.send(count);
+                }
+            }
+            CoreEvent::Answer { ticket, from, answer } => self.answered(ticket, from, answer),
+            CoreEvent::RequestDone { ticket, outcome } => self.request_done(ticket, outcome),
+            other => {
+                if let Some(event) = self.for_application(other) {
+                    self.tell(event);
+                }
+            }
+        }
+    }
+
+    // Who waits for an answer may have lost interest: that a send fails means nothing.
+
+    fn published(&mut self, ticket: Ticket, result: Result<Option<EntryId>, CommandError>) {
+        if let Some(Waiting::Published(done)) = self.waiting.remove(&ticket) {
+            let _ = done.send(result);
+        }
+    }
+
+    fn answered(&mut self, ticket: Ticket, from: NodeId, answer: Answer) {
+        match (self.waiting.get_mut(&ticket), answer) {
+            (Some(Waiting::Sockets { found, .. }), Answer::Sockets(sockets)) => found.extend(sockets),
+            (Some(Waiting::Responses { responses, .. }), Answer::Emit(value)) => responses.push((from, value)),
+            (Some(Waiting::Acks { values, .. }), Answer::Ack(value)) => drop(values.send(value)),
+            _ => {}
+        }
+    }
+
+    fn request_done(&mut self, ticket: Ticket, outcome: Outcome) {
+        match self.waiting.remove(&ticket) {
+            Some(Waiting::Sockets { found, done }) => drop(done.send(Sockets { sockets: found, outcome })),
+            Some(Waiting::Responses { responses, done }) => drop(done.send(Responses { responses, outcome })),
+            Some(Waiting::Acks { done, .. }) => drop(done.send(outcome)),
+            _ => {}
+        }
+    }
+
+    fn for_application(&self, event: CoreEvent) -> Option<Event> {
+        let node = || self.node.clone();
+        Some(match event {
+            CoreEvent::Broadcast(delivery) => Event::Broadcast(Broadcast {
+                sockets: self
+                    .engine
+                    .rooms(&delivery.nsp)
+                    .map(|rooms| rooms.matching(&delivery.opts))
+                    .unwrap_or_default(),
+                acks: delivery.responder.map(|responder| AckReply { responder, node: node() }),
+                nsp: delivery.nsp,
+                packet: delivery.packet,
+                opts: delivery.opts,
+                offset: delivery.offset,
+                from: delivery.from,
+            }),
+            CoreEvent::SocketsJoin(moved) => Event::SocketsJoin(moved),
+            CoreEvent::SocketsLeave(moved) => Event::SocketsLeave(moved),
+            CoreEvent::DisconnectSockets { nsp, sockets, close } => {
+                Event::DisconnectSockets { nsp, sockets, close }
+            }
+            CoreEvent::FetchSockets { nsp, sockets, responder } => {
+                Event::FetchSockets { nsp, sockets, reply: SocketsReply { responder, node: node() } }
+            }
+            CoreEvent::ServerSideEmit { nsp, packet, from, responder } => {
+                let reply = responder.map(|responder| EmitReply { responder, node: node() });
+                Event::ServerSideEmit { nsp, packet, from, reply }
+            }
+            CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
+            CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
+            CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason: reason.to_string() },
+            CoreEvent::Link { lane, up } => Event::Link { lane, up },
+            CoreEvent::Rewound { stream, cursor, last } => Event::Rewound { stream, cursor, last },
+            CoreEvent::Refused { lane, error } => Event::Refused { lane, error },
+            _ => return None,
+        })
+    }
+
+    fn tell(&mut self, event: Event) {
+        if !self.overflow.is_empty() {
+            self.overflow.push_back(event);
+        } else if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+            self.overflow.push_back(event);
+        }
+        // Nobody listens any more: the application has chosen so.
+    }
+}
+
+fn answer_all(waiting: Option<Vec<Opening>>) {
+    for answer in waiting.into_iter().flatten() {
+        let _ = answer.send(Ok(()));
+    }
+}
+
+/// The loop's hands: what it needs beside the state that calls see.
+pub(crate) struct Loop<B: Backend> {
+    run: Run,
+    backend: std::sync::Arc<B>,
+    calls: mpsc::Receiver<Call>,
+    pushes: mpsc::Receiver<Push>,
+    push_sender: PushSender,
+    reports: mpsc::UnboundedReceiver<Report>,
+    report_sender: mpsc::UnboundedSender<Report>,
+    lanes: HashMap<Lane, (mpsc::UnboundedSender<(CommandId, Command)>, AbortHandle)>,
+    tasks: JoinSet<()>,
+}
+
+impl<B: Backend> Loop<B> {
+    pub(crate) fn new(run: Run, backend: B, calls: mpsc::Receiver<Call>) -> Self {
+        let (push_sender, pushes) = mpsc::channel(run.options.push_buffer);
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        Loop {
+            run,
+            backend: std::sync::Arc::new(backend),
+            calls,
+            pushes,
+            push_sender: PushSender::new(push_sender),
+            reports,
+            report_sender,
+            lanes: HashMap::new(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let mut calls = Vec::new();
+        let events = self.run.events.clone();
+        loop {
+            self.run.take_events();
+            while let Some((id, command)) = self.run.engine.poll_command() {
+                self.send(id, command);
+            }
+            // What was just released may have been the last thing to wait for.
+            self.run.take_events();
+            if self.run.is_over() {
+                break;
+            }
+            let waker = [self.run.engine.poll_timeout().map(|time| self.run.instant(time)), self.run.deadline];
+            let waker = waker.into_iter().flatten().min();
+            let crowded = !self.run.overflow.is_empty();
+            tokio::select! {
+                Some(report) = self.reports.recv() => {
+                    self.report(report);
+                    while let Ok(report) = self.reports.try_recv() {
+                        self.report(report);
+                    }
+                }
+                count = self.calls.recv_many(&mut calls, CALLS_AT_ONCE), if self.run.deadline.is_none() => {
+                    if count == 0 {
+                        // The last handle is gone.
+                        self.run.close(None);
+                    }
+                    for call in calls.drain(..) {
+                        call(&mut self.run);
+                    }
+                }
+                Some(push) = self.pushes.recv(), if !crowded => {
+                    let now = self.run.now();
+                    self.run.engine.handle_push(now, &push.channel, &push.payload);
+                }
+                permit = events.reserve(), if crowded => match (permit, self.run.overflow.pop_front()) {
+                    (Ok(permit), Some(event)) => permit.send(event),
+                    _ => self.run.overflow.clear(),
+                },
+                () = sleep_until(waker.unwrap_or_else(Instant::now)), if waker.is_some() => {
+                    let now = self.run.now();
+                    self.run.engine.handle_timeout(now);
+                }
+            }
+        }
+        for done in self.run.closed.drain(..) {
+            let _ = done.send(());
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        let now = self.run.now();
+        match report {
+            Report::Link { lane, up, reason } => {
+                observe::link(&lane, up, &reason);
+                self.run.engine.handle_link(now, &lane, up);
+            }
+            Report::Replies(replies) => {
+                for (id, reply) in replies {
+                    self.run.engine.handle_reply(now, id, reply);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, id: CommandId, command: Command) {
+        let now = self.run.now();
+        if let Command::Release { lane } = &command {
+            if let Some((_, task)) = self.lanes.remove(lane) {
+                task.abort();
+            }
+            return self.run.engine.handle_reply(now, id, Ok(Reply::Done));
+        }
+        let lane = command.lane();
+        if !self.lanes.contains_key(&lane) {
+            let (sender, inbox) = mpsc::unbounded_channel();
+            let task = LaneTask {
+                lane: lane.clone(),
+                backend: self.backend.clone(),
+                timing: self.run.options.timing,
+                pushes: self.push_sender.clone(),
+                inbox,
+                reports: self.report_sender.clone(),
+            };
+            let task = self.tasks.spawn(task.run());
+            self.lanes.insert(lane.clone(), (sender, task));
+        }
+        let sent = self.lanes.get(&lane).is_some_and(|(lane, _)| lane.send((id, command)).is_ok());
+        if !sent {
+            // The lane's task has died of a panic in the backend.
+            self.lanes.remove(&lane);
+            let gone = CommandError::Lost("the connection's task is gone".into());
+            self.run.engine.handle_reply(now, id, Err(gone));
+        }
+    }
+}
