@@ -103,7 +103,7 @@ pub use event::{
 };
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId};
 pub use message::{Body, Message};
-pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, Packet, RemoteSocket};
+pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
 pub use payload::{DecodeError, Encoding, MAX_DEPTH, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
 pub use time::Time;

@@ -178,19 +178,25 @@ pub struct RemoteSocket {
     pub data: Payload,
 }
 
-impl RemoteSocket {
+/// A socket of this node, as the application tells of it when it is asked. Its rooms the engine knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalSocket {
+    /// The socket's id.
+    pub id: ByteString,
+    /// What is known of the client's handshake.
+    pub handshake: Payload,
+    /// What the application attached to the socket.
+    pub data: Payload,
+}
+
+impl LocalSocket {
     /// A socket with the given handshake and data.
     ///
     /// # Errors
     ///
     /// If the handshake can't be carried; its headers, query and auth come from a client.
-    pub fn new(
-        id: impl Into<ByteString>,
-        handshake: &Handshake,
-        rooms: Vec<ByteString>,
-        data: Payload,
-    ) -> Result<Self, PayloadError> {
-        Ok(RemoteSocket { id: id.into(), handshake: Payload::encode(handshake)?, rooms, data })
+    pub fn new(id: impl Into<ByteString>, handshake: &Handshake, data: Payload) -> Result<Self, PayloadError> {
+        Ok(LocalSocket { id: id.into(), handshake: Payload::encode(handshake)?, data })
     }
 }
 

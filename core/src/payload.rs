@@ -99,7 +99,10 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let packed = rmp_serde::to_vec_named(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+        let mut packed = Vec::new();
+        // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
+        let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
+        value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
         let packed = Payload::from_msgpack(packed)?;
         match packed.facts()?.binary {
             true => Ok(packed),
@@ -231,9 +234,9 @@ impl Payload {
         let decoded = match facts.extension {
             true => {
                 let plain = msgpack::without_extensions(&self.bytes).map_err(|e| e.to_string())?;
-                rmp_serde::from_slice(&plain)
+                from_msgpack(&plain)
             }
-            false => rmp_serde::from_slice(&self.bytes),
+            false => from_msgpack(&self.bytes),
         };
         decoded.map_err(|e| e.to_string())
     }
@@ -248,8 +251,11 @@ impl Payload {
                 let mut writer = rmp_serde::Serializer::new(&mut *out);
                 serde_transcode::transcode(&mut json, &mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
                 // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
-                if msgpack::facts(&Bytes::copy_from_slice(&out[start..]))?.bad_key {
-                    return Err(PayloadError::Key);
+                match msgpack::facts(&Bytes::copy_from_slice(&out[start..])) {
+                    Ok(facts) if facts.bad_key => return Err(PayloadError::Key),
+                    Ok(_) => {}
+                    Err(MsgPackError::TooDeep { .. }) => return Err(PayloadError::Depth),
+                    Err(error) => return Err(error.into()),
                 }
             }
         }
@@ -282,6 +288,11 @@ impl Payload {
             }
         }
     }
+}
+
+/// With the text form of types that have one, as `Payload::encode` writes it and as JSON has it.
+fn from_msgpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable())
 }
 
 impl fmt::Debug for Payload {

@@ -102,7 +102,8 @@ impl Names {
         if let Some(index) = self.find(name) {
             return (index, false);
         }
-        let place = Some(Place { name: name.clone(), ties: SmallVec::new() });
+        // A copy: what was decoded shares the bytes of its message, which would live as long as the name.
+        let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new() });
         let index = match self.free.pop() {
             Some(index) => {
                 self.places[index as usize] = place;

@@ -1,8 +1,8 @@
 //! What the application hears.
 
 use sio_streams_core::{
-    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane, Moved, NodeId, Packet,
-    Payload, RemoteSocket, SocketsResponder, Source,
+    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane, LocalSocket, Moved,
+    NodeId, Packet, Payload, SocketsResponder, Source,
 };
 
 use crate::Error;
@@ -124,12 +124,12 @@ pub struct SocketsReply {
 }
 
 impl SocketsReply {
-    /// Answers.
+    /// Answers. The sockets' rooms are known already.
     ///
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
-    pub async fn send(self, sockets: Vec<RemoteSocket>) -> Result<(), Error> {
+    pub async fn send(self, sockets: Vec<LocalSocket>) -> Result<(), Error> {
         let SocketsReply { responder, node } = self;
         node.call(move |run| run.engine.respond_sockets(run.now(), responder, sockets)).await
     }

@@ -88,6 +88,11 @@ impl Node {
         Ok(Namespace { node: self.clone(), nsp })
     }
 
+    /// The handle of a namespace, for those who have only its name. Its calls fail while the namespace is not open.
+    pub fn namespace(&self, nsp: impl Into<ByteString>) -> Namespace {
+        Namespace { node: self.clone(), nsp: nsp.into() }
+    }
+
     /// Leaves the cluster: tells the others, waits until they can know (or Redis has been away for too long), and closes the connections.
     /// Everything that is still under way ends with [`Error::Closed`].
     pub async fn close(self) {

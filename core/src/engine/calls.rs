@@ -11,7 +11,7 @@ use crate::config::Dialect;
 use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way};
 use crate::id::{EntryId, RequestId};
 use crate::message::{Body, Message};
-use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket};
+use crate::packet::{BroadcastOptions, EVENT, LocalSocket, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload, PayloadError};
 use crate::rooms::RoomChange;
 use crate::time::Time;
@@ -210,7 +210,7 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Answers [`Event::FetchSockets`].
+    /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms; sockets that are not here any more it leaves out.
     ///
     /// # Errors
     ///
@@ -220,9 +220,15 @@ impl Engine {
         &mut self,
         now: Time,
         responder: SocketsResponder,
-        sockets: Vec<RemoteSocket>,
+        sockets: Vec<LocalSocket>,
     ) -> Result<(), CallError> {
         self.advance(now);
+        let rooms = &self.open(&responder.0.nsp)?.1.rooms;
+        let with_rooms = |LocalSocket { id, handshake, data }| {
+            let rooms = rooms.of(&id)?;
+            Some(RemoteSocket { id, handshake, rooms, data })
+        };
+        let sockets = sockets.into_iter().filter_map(with_rooms).collect();
         self.respond(&responder.0, Answer::Sockets(sockets))
     }
 

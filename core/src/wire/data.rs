@@ -44,6 +44,42 @@ pub(super) fn carries_data(kind: u8) -> bool {
     !matches!(kind, 1 | 2 | 13)
 }
 
+/// Whether messages of this kind use this key of their data. What another key holds doesn't matter, as with the peers.
+pub(super) fn uses(kind: u8, key: &str) -> bool {
+    match key {
+        "packet" => matches!(kind, BROADCAST | 9 | 10 | 12),
+        "opts" => matches!(kind, BROADCAST..=7),
+        "requestId" => matches!(kind, BROADCAST | 7..=12),
+        "rooms" => matches!(kind, 4 | 5),
+        "close" => kind == 6,
+        "sockets" => kind == 8,
+        "clientCount" => kind == 11,
+        _ => false,
+    }
+}
+
+/// What JavaScript's `String` makes of an object. Nobody names a room like this: one that is an object matches nothing, and yet counts.
+pub(super) const OBJECT_TEXT: &str = "[object Object]";
+
+/// What JavaScript's `String` makes of a number.
+pub(super) fn number_text(number: f64) -> String {
+    match number.abs() {
+        0.0 => "0".into(),
+        f64::INFINITY => if number > 0.0 { "Infinity" } else { "-Infinity" }.into(),
+        1e-6..1e21 => number.to_string(),
+        1e21.. => format!("{number:e}").replacen('e', "e+", 1),
+        _ if number.is_nan() => "NaN".into(),
+        _ => format!("{number:e}"),
+    }
+}
+
+/// The integer, not negative and exact in JavaScript, that a float without a fraction is.
+pub(super) fn whole(number: f64) -> Option<u64> {
+    const MAX: f64 = ((1_u64 << 53) - 1) as f64;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked to be exact
+    (number.fract() == 0.0 && (0.0..=MAX).contains(&number)).then_some(number as u64)
+}
+
 impl Data {
     /// The message of this kind that the keys make up.
     pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
@@ -231,7 +267,7 @@ fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> 
             out.unsigned(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         }
         for (key, value) in &flags.other {
-            out.key(key);
+            out.any_key(key)?;
             out.payload(value)?;
         }
         Ok(())

@@ -1,32 +1,27 @@
 //! Reading the `data` of a message from JSON. Only the envelope is parsed; payloads stay text.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::time::Duration;
 use std::borrow::Cow;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::WireError;
-use super::data::{BROADCAST, Data, PacketData};
+use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses, whole};
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
 /// Reads the data of a message of this kind.
 pub(super) fn read(kind: u8, bytes: &Bytes) -> Result<Data, WireError> {
-    let source = Source(bytes);
-    if kind == BROADCAST {
-        let data: JsonData<'_, JsonPacket<'_>> = serde_json::from_slice(bytes)?;
-        let packet = data.packet.as_ref().map(|packet| source.packet(packet)).transpose()?;
-        Ok(source.data(data, packet.map(PacketData::Packet)))
-    } else {
-        let data: JsonData<'_, &RawValue> = serde_json::from_slice(bytes)?;
-        let packet = data.packet.map(|raw| PacketData::Value(source.payload(raw)));
-        Ok(source.data(data, packet))
-    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let data = DataOf(kind).deserialize(&mut json)?;
+    json.end()?;
+    Source(bytes).data(data)
 }
 
 /// `array`, a JSON text, with `first` put before its elements; nothing if it is no array.
@@ -36,93 +31,164 @@ pub(crate) fn prepend(first: &str, array: &str) -> Option<String> {
     Some(format!("[{}{comma}{rest}", serde_json::Value::from(first)))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct JsonData<'a, P> {
-    packet: Option<P>,
-    #[serde(borrow)]
+/// The data of a message of this kind: only the keys that it uses are looked at.
+struct DataOf(u8);
+
+#[derive(Default)]
+struct JsonData<'a> {
+    packet: Option<JsonPacket<'a>>,
+    value: Option<&'a RawValue>,
     opts: Option<JsonOptions<'a>>,
-    #[serde(borrow)]
     request_id: Option<JsonStr<'a>>,
-    #[serde(borrow)]
     rooms: Option<Vec<JsonStr<'a>>>,
-    close: Option<bool>,
-    #[serde(borrow)]
+    close: Option<&'a RawValue>,
     sockets: Option<Vec<JsonSocket<'a>>>,
-    client_count: Option<u64>,
+    client_count: Option<Whole>,
 }
 
-#[derive(Deserialize)]
-struct JsonPacket<'a> {
-    #[serde(rename = "type")]
-    kind: Option<u8>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow)]
-    nsp: Option<JsonStr<'a>>,
-    #[serde(default, deserialize_with = "present")]
-    id: Option<Option<u64>>,
+impl<'de> DeserializeSeed<'de> for DataOf {
+    type Value = JsonData<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
 }
 
-#[derive(Deserialize)]
-struct JsonOptions<'a> {
-    #[serde(borrow)]
-    rooms: Option<Vec<JsonStr<'a>>>,
-    #[serde(borrow)]
-    except: Option<Vec<JsonStr<'a>>>,
-    #[serde(borrow)]
-    flags: Option<JsonFlags<'a>>,
+impl<'de> Visitor<'de> for DataOf {
+    type Value = JsonData<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut data = JsonData::default();
+        while let Some(key) = map.next_key::<JsonStr<'_>>()? {
+            match &*key.0 {
+                key if !uses(self.0, key) => drop(map.next_value::<IgnoredAny>()?),
+                "packet" if self.0 == BROADCAST => data.packet = map.next_value()?,
+                "packet" => data.value = map.next_value()?,
+                "opts" => data.opts = map.next_value()?,
+                "requestId" => data.request_id = map.next_value()?,
+                "rooms" => data.rooms = map.next_value()?,
+                "close" => data.close = map.next_value()?,
+                "sockets" => data.sockets = map.next_value()?,
+                _ => data.client_count = map.next_value()?,
+            }
+        }
+        Ok(data)
+    }
 }
 
-#[derive(Deserialize)]
-struct JsonSocket<'a> {
-    #[serde(borrow)]
-    id: JsonStr<'a>,
-    #[serde(borrow)]
-    handshake: Option<&'a RawValue>,
-    #[serde(borrow)]
-    rooms: Option<Vec<JsonStr<'a>>>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+/// An object with these keys. Others are passed over; of equal ones the last counts, as in JavaScript.
+macro_rules! object {
+    ($name:ident { $($key:literal => $field:ident: $type:ty,)* }) => {
+        #[derive(Default)]
+        struct $name<'a> {
+            $($field: $type,)*
+        }
+
+        impl<'de: 'a, 'a> Deserialize<'de> for $name<'a> {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Keys<'a>(PhantomData<$name<'a>>);
+                impl<'de: 'a, 'a> Visitor<'de> for Keys<'a> {
+                    type Value = $name<'a>;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        let mut out = $name::default();
+                        while let Some(key) = map.next_key::<JsonStr<'_>>()? {
+                            match &*key.0 {
+                                $($key => out.$field = map.next_value()?,)*
+                                _ => drop(map.next_value::<IgnoredAny>()?),
+                            }
+                        }
+                        Ok(out)
+                    }
+                }
+                deserializer.deserialize_map(Keys(PhantomData))
+            }
+        }
+    };
 }
 
-/// A key that is there counts, even with the value null.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
-    Option::<u64>::deserialize(deserializer).map(Some)
+object!(JsonPacket {
+    "type" => kind: Option<Whole>,
+    "data" => data: Option<&'a RawValue>,
+    "nsp" => nsp: Option<JsonStr<'a>>,
+    "id" => id: Present,
+});
+
+object!(JsonOptions {
+    "rooms" => rooms: Option<Vec<JsonStr<'a>>>,
+    "except" => except: Option<Vec<JsonStr<'a>>>,
+    "flags" => flags: Option<JsonFlags<'a>>,
+});
+
+object!(JsonSocket {
+    "id" => id: Option<JsonStr<'a>>,
+    "handshake" => handshake: Option<&'a RawValue>,
+    "rooms" => rooms: Option<Vec<JsonStr<'a>>>,
+    "data" => data: Option<&'a RawValue>,
+});
+
+/// A number that is there counts, even with the value null.
+#[derive(Default)]
+struct Present(Option<u64>);
+
+impl<'de> Deserialize<'de> for Present {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = Option::<Whole>::deserialize(deserializer)?;
+        Ok(Present(Some(number.map_or(0, |number| number.0))))
+    }
 }
 
-/// A string that borrows from the text unless it holds escapes. Room names may be numbers in JavaScript: they count by their text.
+/// An integer that is not negative. JavaScript has one kind of number: a float without a fraction counts.
+struct Whole(u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = serde_json::Number::deserialize(deserializer)?;
+        let whole = number.as_u64().or_else(|| number.as_f64().and_then(whole));
+        whole.map(Whole).ok_or_else(|| D::Error::custom("a whole number is expected"))
+    }
+}
+
+/// A string that borrows from the text unless it holds escapes. What is no string counts by the text that JavaScript gives it: room
+/// names may be numbers, and are `null` where somebody named an `undefined` room.
 struct JsonStr<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
-            type Value = Cow<'de, str>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Cow::Borrowed(text))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(text.into()))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(number.to_string()))
-            }
-            fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(number.to_string()))
-            }
-            fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-                Ok(Cow::Owned(number.to_string()))
-            }
-        }
-        deserializer.deserialize_any(Text).map(JsonStr)
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        let text = match json.as_bytes() {
+            [b'"', inner @ .., b'"'] if !inner.contains(&b'\\') => Cow::Borrowed(&json[1..json.len() - 1]),
+            [b'"', ..] => Cow::Owned(unescaped(json).map_err(D::Error::custom)?),
+            [b'{' | b'[', ..] => Cow::Borrowed(OBJECT_TEXT),
+            [b't' | b'f' | b'n', ..] => Cow::Borrowed(json),
+            _ => Cow::Owned(json.parse().map(number_text).map_err(D::Error::custom)?),
+        };
+        Ok(JsonStr(text))
     }
 }
 
-/// All flags in order, their values still text.
+/// The string that this JSON text stands for. Half of a surrogate pair is replaced, as it is where MessagePack carries it.
+fn unescaped(json: &str) -> serde_json::Result<String> {
+    struct Lossy;
+    impl Visitor<'_> for Lossy {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a string")
+        }
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<String, E> {
+            Ok(String::from_utf8_lossy(bytes).into_owned())
+        }
+    }
+    serde_json::Deserializer::from_str(json).deserialize_bytes(Lossy)
+}
+
+/// All flags in order, their values still text. In JavaScript anything has properties: what is no object has none of these.
 struct JsonFlags<'a>(Vec<(JsonStr<'a>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
@@ -141,7 +207,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
                 Ok(JsonFlags(pairs))
             }
         }
-        deserializer.deserialize_map(Pairs)
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match json.starts_with('{') {
+            true => serde_json::Deserializer::from_str(json).deserialize_map(Pairs).map_err(D::Error::custom),
+            false => Ok(JsonFlags(Vec::new())),
+        }
     }
 }
 
@@ -149,20 +219,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
 struct Source<'a>(&'a Bytes);
 
 impl Source<'_> {
-    fn data<P>(&self, data: JsonData<'_, P>, packet: Option<PacketData>) -> Data {
-        Data {
+    fn data(&self, data: JsonData<'_>) -> Result<Data, WireError> {
+        let packet = match data.packet {
+            Some(packet) => Some(PacketData::Packet(self.packet(packet)?)),
+            None => data.value.map(|raw| PacketData::Value(self.payload(raw))),
+        };
+        let sockets = data.sockets.map(|sockets| sockets.into_iter().map(|socket| self.socket(socket)).collect());
+        Ok(Data {
             packet,
             opts: data.opts.map(|opts| self.opts(opts)),
             request_id: data.request_id.map(|id| self.str(id)),
             rooms: data.rooms.map(|rooms| self.strs(Some(rooms))),
-            close: data.close,
-            sockets: data.sockets.map(|sockets| sockets.into_iter().map(|socket| self.socket(socket)).collect()),
-            client_count: data.client_count,
-        }
+            close: data.close.map(|raw| truthy(raw.get())),
+            sockets: sockets.transpose()?,
+            client_count: data.client_count.map(|count| count.0),
+        })
     }
 
     fn str(&self, text: JsonStr<'_>) -> ByteString {
         match text.0 {
+            Cow::Borrowed(OBJECT_TEXT) => ByteString::from_static(OBJECT_TEXT),
             Cow::Borrowed(text) => {
                 let shared = self.0.slice_ref(text.as_bytes());
                 ByteString::try_from(shared).unwrap_or_default()
@@ -179,13 +255,13 @@ impl Source<'_> {
         Payload::from_wire(Encoding::Json, self.0.slice_ref(raw.get().as_bytes()))
     }
 
-    fn packet(&self, packet: &JsonPacket<'_>) -> Result<Packet, WireError> {
+    fn packet(&self, packet: JsonPacket<'_>) -> Result<Packet, WireError> {
         let data = packet.data.map(|raw| self.payload(raw)).filter(Payload::is_array).ok_or(WireError::PacketData)?;
         Ok(Packet {
-            kind: packet.kind.unwrap_or(EVENT),
+            kind: packet.kind.map_or(EVENT, |kind| u8::try_from(kind.0).unwrap_or(u8::MAX)),
             data,
-            nsp: packet.nsp.as_ref().map(|nsp| self.str(JsonStr(nsp.0.clone()))),
-            id: packet.id.map(|id| id.unwrap_or(0)),
+            nsp: packet.nsp.map(|nsp| self.str(nsp)),
+            id: packet.id.0,
         })
     }
 
@@ -213,15 +289,20 @@ impl Source<'_> {
         flags
     }
 
-    fn socket(&self, socket: JsonSocket<'_>) -> RemoteSocket {
+    fn socket(&self, socket: JsonSocket<'_>) -> Result<RemoteSocket, WireError> {
         let value = |raw: Option<&RawValue>| raw.map_or_else(Payload::null, |raw| self.payload(raw));
-        RemoteSocket {
-            id: self.str(socket.id),
+        Ok(RemoteSocket {
+            id: self.str(socket.id.ok_or(WireError::MissingField("id"))?),
             handshake: value(socket.handshake),
             rooms: self.strs(socket.rooms),
             data: value(socket.data),
-        }
+        })
     }
+}
+
+/// Whether JavaScript takes the value of this JSON text for true.
+fn truthy(json: &str) -> bool {
+    !matches!(json, "false" | "null" | "\"\"") && json.parse() != Ok(0.0)
 }
 
 impl Flags {

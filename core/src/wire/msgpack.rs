@@ -8,6 +8,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use rmp::Marker;
 
+use super::data::{number_text, whole};
+
 /// Why bytes are not the MessagePack that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -260,6 +262,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A map key. JavaScript makes text of a number; anything else makes the peers' decoder fail.
+    fn key(&mut self) -> Result<ByteString, MsgPackError> {
+        let at = self.at;
+        let number = match self.peek()? {
+            Head::Str(_) => return self.str(),
+            Head::Unsigned(n) => n as f64,
+            Head::Signed(n) => n as f64,
+            Head::Float(n) => n,
+            _ => return Err(MsgPackError::Unexpected { at, expected: "a map key" }),
+        };
+        self.head()?;
+        Ok(number_text(number).into())
+    }
+
     pub(crate) fn bool(&mut self) -> Result<bool, MsgPackError> {
         let at = self.at;
         match self.head()? {
@@ -273,8 +289,8 @@ impl<'a> Reader<'a> {
         let at = self.at;
         match self.head()? {
             Head::Unsigned(n) => Ok(n),
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked to be exact
-            Head::Float(n) if n.fract() == 0.0 && (0.0..=SAFE_INTEGER as f64).contains(&n) => Ok(n as u64),
+            Head::Float(n) => whole(n).ok_or(MsgPackError::Unexpected { at, expected: "a whole number" }),
+            Head::Signed(n) => u64::try_from(n).map_err(|_| MsgPackError::Unexpected { at, expected: "a whole number" }),
             _ => Err(MsgPackError::Unexpected { at, expected: "a whole number" }),
         }
     }
@@ -310,7 +326,7 @@ impl<'a> Reader<'a> {
             Head::Map(len) => {
                 self.enter(at)?;
                 for _ in 0..len {
-                    let key = self.str()?;
+                    let key = self.key()?;
                     each(key, self)?;
                 }
                 self.leave();

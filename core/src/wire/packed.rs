@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::WireError;
-use super::data::{BROADCAST, Data, PacketData};
+use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses};
 use super::msgpack::{Head, MsgPackError, Reader};
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload};
@@ -12,21 +12,16 @@ use crate::payload::{Encoding, Payload};
 pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError> {
     let mut data = Data::default();
     reader.map(|key, value| {
-        let known = matches!(&*key, "packet" | "opts" | "requestId" | "rooms" | "close" | "sockets" | "clientCount");
-        // A key with nothing behind it counts as absent, except an answer of null.
-        if !known || (key != "packet" && value.nil()?) {
-            if !known {
-                value.raw()?;
-            }
-            return Ok(());
-        }
         match &*key {
+            key if !uses(kind, key) => drop(value.raw()?),
+            // A key with nothing behind it counts as absent, except an answer of null.
+            key if key != "packet" && value.nil()? => {}
             "packet" if kind == BROADCAST => data.packet = Some(PacketData::Packet(packet(value)?)),
             "packet" => data.packet = Some(PacketData::Value(payload(value)?)),
             "opts" => data.opts = Some(opts(value)?),
-            "requestId" => data.request_id = Some(value.str()?),
+            "requestId" => data.request_id = Some(name(value)?),
             "rooms" => data.rooms = Some(names(value)?),
-            "close" => data.close = Some(value.bool()?),
+            "close" => data.close = Some(truthy(value)?),
             "sockets" => data.sockets = Some(value.array(socket)?),
             _ => data.client_count = Some(value.unsigned()?),
         }
@@ -39,16 +34,30 @@ fn payload(reader: &mut Reader<'_>) -> Result<Payload, MsgPackError> {
     Ok(Payload::from_wire(Encoding::MsgPack, reader.raw()?))
 }
 
-/// Room names may be numbers in JavaScript: they count by their text.
+/// Room names may be numbers in JavaScript, and are nil where somebody named an `undefined` room: they count by their text.
 fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> {
-    let number = match reader.peek()? {
-        Head::Unsigned(n) => n.to_string(),
-        Head::Signed(n) => n.to_string(),
-        Head::Float(n) => n.to_string(),
-        _ => return reader.str(),
+    let text: ByteString = match reader.peek()? {
+        Head::Str(_) => return reader.str(),
+        Head::Nil => "null".into(),
+        Head::Bool(value) => value.to_string().into(),
+        Head::Unsigned(n) => number_text(n as f64).into(),
+        Head::Signed(n) => number_text(n as f64).into(),
+        Head::Float(n) => number_text(n).into(),
+        Head::Bin(_) | Head::Array(_) | Head::Map(_) | Head::Ext(..) => ByteString::from_static(OBJECT_TEXT),
     };
     reader.raw()?;
-    Ok(number.into())
+    Ok(text)
+}
+
+/// Whether JavaScript takes the value for true.
+fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
+    let truthy = match reader.peek()? {
+        Head::Nil | Head::Bool(false) | Head::Unsigned(0) | Head::Signed(0) | Head::Str(0) => false,
+        Head::Float(n) => n != 0.0 && !n.is_nan(),
+        _ => true,
+    };
+    reader.raw()?;
+    Ok(truthy)
 }
 
 fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
@@ -89,6 +98,11 @@ fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
 
 fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
     let mut flags = Flags::default();
+    // In JavaScript anything has properties: what is no object has none of these.
+    if !matches!(reader.peek()?, Head::Map(_)) {
+        reader.raw()?;
+        return Ok(flags);
+    }
     reader.map(|key, value| {
         let switch = value.clone().bool().ok();
         let millis = value.clone().unsigned().ok();

@@ -10,6 +10,11 @@ pub(super) trait Sink: Sized {
     /// An array of `len` elements, which `content` writes.
     fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
     fn key(&mut self, key: &str);
+    /// A key that this crate didn't choose.
+    fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
+        self.key(key);
+        Ok(())
+    }
     fn str(&mut self, value: &str);
     fn unsigned(&mut self, value: u64);
     fn bool(&mut self, value: bool);
@@ -110,6 +115,15 @@ impl Sink for PackedSink {
 
     fn key(&mut self, key: &str) {
         self.str(key);
+    }
+
+    fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
+        // The peers' decoder fails on this one.
+        if key == "__proto__" {
+            return Err(PayloadError::Key);
+        }
+        self.str(key);
+        Ok(())
     }
 
     fn str(&mut self, value: &str) {
