@@ -11,7 +11,8 @@ use crate::payload::{Payload, PayloadError};
 pub const EVENT: u8 = 2;
 
 /// Event names that a client's parser does not accept from a server: it would end the connection.
-const RESERVED: [&str; 6] = ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
 /// A Socket.IO packet on its way to clients.
 ///
@@ -195,7 +196,11 @@ impl LocalSocket {
     /// # Errors
     ///
     /// If the handshake can't be carried; its headers, query and auth come from a client.
-    pub fn new(id: impl Into<ByteString>, handshake: &Handshake, data: Payload) -> Result<Self, PayloadError> {
+    pub fn new(
+        id: impl Into<ByteString>,
+        handshake: &Handshake,
+        data: Payload,
+    ) -> Result<Self, PayloadError> {
         Ok(LocalSocket { id: id.into(), handshake: Payload::encode(handshake)?, data })
     }
 }

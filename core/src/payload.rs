@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 use crate::wire::json;
 use crate::wire::msgpack::{self, MsgPackError};
 
-/// How deep arrays and maps may be nested in what is read or written; deeper input is refused.
+/// How deep arrays and maps may be nested in what is written, and in MessagePack that is read; deeper input is refused.
 ///
-/// The peers' encoder (`@msgpack/msgpack`) gives up at 100, envelope included.
+/// The peers' encoder (`@msgpack/msgpack`) gives up at 100, envelope included. JSON that peers write may be deeper: as a payload it is
+/// passed on unseen.
 pub const MAX_DEPTH: usize = 100;
 
 /// The largest payload that is accepted for writing, in bytes. Redis itself refuses a bulk string over 512 MiB.
@@ -95,6 +96,9 @@ pub struct DecodeError {
 impl Payload {
     /// Encodes `value`: as JSON, or, if any binary data (serde's *bytes*) is inside, as MessagePack.
     ///
+    /// Types that have a text form (`is_human_readable`) go out as text either way. Integers of 128 bits are taken for binary data: send
+    /// them as strings.
+    ///
     /// # Errors
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
@@ -107,7 +111,15 @@ impl Payload {
         match packed.facts()?.binary {
             true => Ok(packed),
             false => {
-                let text = serde_json::to_vec(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                let text =
+                    serde_json::to_string(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
+                if text.len() > MAX_PAYLOAD {
+                    return Err(PayloadError::Size(text.len()));
+                }
+                if json_depth(&text) > MAX_DEPTH - ENVELOPE_DEPTH {
+                    return Err(PayloadError::Depth);
+                }
                 Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
             }
         }
@@ -160,7 +172,9 @@ impl Payload {
         let args = Payload::encode(args)?;
         match args.as_json() {
             Some("null") => Payload::encode(&[name]),
-            Some(text) => json::prepend(name, text).ok_or(PayloadError::NotAnEvent).and_then(Payload::from_json),
+            Some(text) => {
+                json::prepend(name, text).ok_or(PayloadError::NotAnEvent).and_then(Payload::from_json)
+            }
             None => {
                 let event = msgpack::prepend(name, args.bytes()).ok_or(PayloadError::NotAnEvent)?;
                 Payload::from_msgpack(event)
@@ -249,7 +263,8 @@ impl Payload {
                 let start = out.len();
                 let mut json = serde_json::Deserializer::from_slice(&self.bytes);
                 let mut writer = rmp_serde::Serializer::new(&mut *out);
-                serde_transcode::transcode(&mut json, &mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                serde_transcode::transcode(&mut json, &mut writer)
+                    .map_err(|e| PayloadError::Serialize(e.to_string()))?;
                 // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
                 match msgpack::facts(&Bytes::copy_from_slice(&out[start..])) {
                     Ok(facts) if facts.bad_key => return Err(PayloadError::Key),

@@ -242,7 +242,8 @@ impl Rooms {
         } else if self.membership(socket, index).is_some() {
             return;
         }
-        let (at_room, at_socket) = (self.rooms.ties(index).len() as u32, self.sockets.ties(socket).len() as u32);
+        let (at_room, at_socket) =
+            (self.rooms.ties(index).len() as u32, self.sockets.ties(socket).len() as u32);
         self.rooms.tie(index, socket, at_socket);
         self.sockets.tie(socket, index, at_room);
         changes.push(RoomChange::Join { room: room.clone(), socket: self.sockets.name(socket) });

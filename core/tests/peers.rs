@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use sio_streams_core::wire::{WireError, entry, pubsub};
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Encoding, Fields, Flags, Message, NodeId, Packet, Payload, PayloadError,
-    RequestId, Rooms,
+    Body, BroadcastOptions, ByteString, Encoding, Fields, Flags, Message, NodeId, Packet, Payload,
+    PayloadError, RequestId, Rooms,
 };
 
 fn fields(kind: &str, data: &str) -> Fields {
@@ -98,7 +98,10 @@ fn rooms_that_are_no_strings_count_by_the_text_that_javascript_gives_them() {
     assert_eq!(opts(r#"{"rooms":[1,-2,true,false]}"#).rooms, ["1", "-2", "true", "false"]);
     // `String(1.5)`, `String(-0)`, `String(1e21)`, … in Node.
     assert_eq!(opts(r#"{"rooms":[1.5,-0.0,2.0]}"#).rooms, ["1.5", "0", "2"]);
-    assert_eq!(opts(r#"{"rooms":[1e21,1.5e300,1e-7,1e20]}"#).rooms, ["1e+21", "1.5e+300", "1e-7", "100000000000000000000"]);
+    assert_eq!(
+        opts(r#"{"rooms":[1e21,1.5e300,1e-7,1e20]}"#).rooms,
+        ["1e+21", "1.5e+300", "1e-7", "100000000000000000000"]
+    );
     assert_eq!(opts(r#"{"rooms":[{"a":1},["b"]]}"#).rooms.len(), 2);
 }
 
@@ -109,14 +112,18 @@ fn half_of_a_surrogate_pair_in_a_room_name_is_replaced_alike_in_both_encodings()
     let Ok(Body::Broadcast { opts: a, .. }) = json(3, data) else { panic!("{:?}", json(3, data)) };
     let mut raw = b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x04\xa4data\x82\xa4opts\x80\xa5rooms\x92".to_vec();
     raw.extend(b"\xa4x\xed\xa0\xbd\xa4\xf0\x9f\x98\x80");
-    let Ok(Body::SocketsJoin { rooms: b, .. }) = pubsub::decode(&raw.into()).map(|message| message.body) else { panic!() };
+    let Ok(Body::SocketsJoin { rooms: b, .. }) = pubsub::decode(&raw.into()).map(|message| message.body)
+    else {
+        panic!()
+    };
     assert_eq!(a.rooms, b);
     assert_eq!(a.rooms, ["x\u{fffd}\u{fffd}\u{fffd}", "😀"]);
 }
 
 #[test]
 fn options_may_be_null_absent_or_of_an_odd_kind() {
-    for some in [r#"{}"#, r#"{"rooms":null,"except":null,"flags":null}"#, r#"{"flags":[]}"#, r#"{"flags":7}"#] {
+    for some in [r#"{}"#, r#"{"rooms":null,"except":null,"flags":null}"#, r#"{"flags":[]}"#, r#"{"flags":7}"#]
+    {
         assert_eq!(opts(some), BroadcastOptions::all(), "{some}");
     }
     let flags = r#"{"volatile":"yes","timeout":1.5,"mine":{"a":[1]},"compress":false}"#;
@@ -138,11 +145,14 @@ fn a_key_that_this_type_of_message_does_not_use_may_hold_anything() {
 #[test]
 fn of_equal_keys_the_last_one_counts() {
     // As with `JSON.parse` and with `@msgpack/msgpack`.
-    let body = json(4, r#"{"opts":{"rooms":["a"],"rooms":["b"]},"rooms":["x"],"rooms":["y"],"n":1,"n":2}"#).unwrap();
+    let body =
+        json(4, r#"{"opts":{"rooms":["a"],"rooms":["b"]},"rooms":["x"],"rooms":["y"],"n":1,"n":2}"#).unwrap();
     let Body::SocketsJoin { opts, rooms } = body else { panic!() };
     assert_eq!((opts.rooms, rooms), (vec!["b".into()], vec!["y".into()]));
     let raw = b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x04\xa4data\x83\xa4opts\x80\xa5rooms\x91\xa1x\xa5rooms\x91\xa1y";
-    let Ok(Body::SocketsJoin { rooms, .. }) = pubsub::decode(&Bytes::from_static(raw)).map(|message| message.body) else {
+    let Ok(Body::SocketsJoin { rooms, .. }) =
+        pubsub::decode(&Bytes::from_static(raw)).map(|message| message.body)
+    else {
         panic!()
     };
     assert_eq!(rooms, ["y"]);
@@ -201,7 +211,9 @@ fn an_answer_of_undefined_is_null_whether_its_key_is_there_or_not() {
     for data in [r#"{"requestId":"r"}"#, r#"{"requestId":"r","packet":null}"#] {
         for kind in [10, 12] {
             for body in [json(kind, data), packed(kind, data)] {
-                let (Body::ServerSideEmitResponse { packet, .. } | Body::BroadcastAck { packet, .. }) = body.unwrap() else {
+                let (Body::ServerSideEmitResponse { packet, .. } | Body::BroadcastAck { packet, .. }) =
+                    body.unwrap()
+                else {
                     panic!()
                 };
                 assert_eq!(packet.decode::<Option<u8>>().unwrap(), None);
@@ -232,12 +244,21 @@ fn entries_on_which_a_node_peer_fails_are_errors_here() {
     }
     // Empty or without `data`: Node throws in its handler, and 0.3 reads it again for ever. A blank before the brace: Node takes it for
     // base64.
-    for data in ["", " ", " {}", "{", "{}", "[]", "null", "{\"opts\":{}}", "A", "=", "wA==", "gA==", "\u{feff}{}"] {
+    for data in
+        ["", " ", " {}", "{", "{}", "[]", "null", "{\"opts\":{}}", "A", "=", "wA==", "gA==", "\u{feff}{}"]
+    {
         for kind in ["3", "4", "5", "7", "8", "9", "10", "11", "12"] {
             assert!(entry::decode(&fields(kind, data)).is_err(), "{kind} {data:?}");
         }
     }
-    for packet in [r#"{"type":2}"#, r#"{"type":2,"data":null}"#, r#"{"type":2,"data":{"0":"e"}}"#, r#""e""#, "[]", "null"] {
+    for packet in [
+        r#"{"type":2}"#,
+        r#"{"type":2,"data":null}"#,
+        r#"{"type":2,"data":{"0":"e"}}"#,
+        r#""e""#,
+        "[]",
+        "null",
+    ] {
         let data = format!(r#"{{"packet":{packet},"opts":{{}}}}"#);
         assert!(json(3, &data).is_err() && packed(3, &data).is_err(), "{packet}");
     }
@@ -302,6 +323,14 @@ fn a_type_that_is_bytes_only_for_machines_does_not_make_a_message_binary() {
         }
     }
     assert_eq!(Payload::encode(&Id).unwrap().as_json(), Some(r#""0b-1d""#));
+}
+
+#[test]
+fn a_raw_json_value_inside_is_looked_at_too() {
+    let raw = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let raw = |depth| serde_json::value::RawValue::from_string(raw(depth)).unwrap();
+    assert_eq!(Payload::encode(&raw(95)).unwrap().bytes().len(), 190);
+    assert!(matches!(Payload::encode(&raw(96)), Err(PayloadError::Depth)));
 }
 
 #[test]

@@ -147,10 +147,9 @@ pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
         Body::ServerSideEmit { packet, .. }
         | Body::ServerSideEmitResponse { packet, .. }
         | Body::BroadcastAck { packet, .. } => (Some(packet), None, &[]),
-        Body::InitialHeartbeat
-        | Body::Heartbeat
-        | Body::BroadcastClientCount { .. }
-        | Body::AdapterClose => (None, None, &[]),
+        Body::InitialHeartbeat | Body::Heartbeat | Body::BroadcastClientCount { .. } | Body::AdapterClose => {
+            (None, None, &[])
+        }
     };
     let flags = opts.into_iter().flat_map(|opts| opts.flags.other.iter().map(|(_, value)| value));
     one.into_iter().chain(flags).chain(sockets.iter().flat_map(|socket| [&socket.handshake, &socket.data]))
@@ -165,14 +164,16 @@ pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadErro
     };
     match body {
         Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => out.map(0, |_| Ok(())),
-        Body::Broadcast { packet, opts, request_id } => out.map(2 + usize::from(request_id.is_some()), |out| {
-            out.key("packet");
-            write_packet(packet, out)?;
-            if let Some(id) = request_id {
-                string(out, "requestId", id.as_str());
-            }
-            write_opts(opts, out)
-        }),
+        Body::Broadcast { packet, opts, request_id } => {
+            out.map(2 + usize::from(request_id.is_some()), |out| {
+                out.key("packet");
+                write_packet(packet, out)?;
+                if let Some(id) = request_id {
+                    string(out, "requestId", id.as_str());
+                }
+                write_opts(opts, out)
+            })
+        }
         Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
             write_opts(opts, out)?;
             strings("rooms", rooms, out)
@@ -193,13 +194,15 @@ pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadErro
             out.key("sockets");
             out.array(sockets.len(), |out| sockets.iter().try_for_each(|socket| write_socket(socket, out)))
         }),
-        Body::ServerSideEmit { packet, request_id } => out.map(1 + usize::from(request_id.is_some()), |out| {
-            if let Some(id) = request_id {
-                string(out, "requestId", id.as_str());
-            }
-            out.key("packet");
-            out.payload(packet)
-        }),
+        Body::ServerSideEmit { packet, request_id } => {
+            out.map(1 + usize::from(request_id.is_some()), |out| {
+                if let Some(id) = request_id {
+                    string(out, "requestId", id.as_str());
+                }
+                out.key("packet");
+                out.payload(packet)
+            })
+        }
         Body::ServerSideEmitResponse { request_id, packet } | Body::BroadcastAck { request_id, packet } => {
             out.map(2, |out| {
                 string(out, "requestId", request_id.as_str());
@@ -254,7 +257,8 @@ fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> 
         ("binary", flags.binary),
         ("expectSingleResponse", flags.expect_single_response),
     ];
-    let known = switches.iter().filter(|(_, value)| value.is_some()).count() + usize::from(flags.timeout.is_some());
+    let known =
+        switches.iter().filter(|(_, value)| value.is_some()).count() + usize::from(flags.timeout.is_some());
     out.map(known + flags.other.len(), |out| {
         for (key, value) in switches {
             if let Some(value) = value {

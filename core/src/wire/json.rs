@@ -224,7 +224,8 @@ impl Source<'_> {
             Some(packet) => Some(PacketData::Packet(self.packet(packet)?)),
             None => data.value.map(|raw| PacketData::Value(self.payload(raw))),
         };
-        let sockets = data.sockets.map(|sockets| sockets.into_iter().map(|socket| self.socket(socket)).collect());
+        let sockets =
+            data.sockets.map(|sockets| sockets.into_iter().map(|socket| self.socket(socket)).collect());
         Ok(Data {
             packet,
             opts: data.opts.map(|opts| self.opts(opts)),
@@ -256,7 +257,11 @@ impl Source<'_> {
     }
 
     fn packet(&self, packet: JsonPacket<'_>) -> Result<Packet, WireError> {
-        let data = packet.data.map(|raw| self.payload(raw)).filter(Payload::is_array).ok_or(WireError::PacketData)?;
+        let data = packet
+            .data
+            .map(|raw| self.payload(raw))
+            .filter(Payload::is_array)
+            .ok_or(WireError::PacketData)?;
         Ok(Packet {
             kind: packet.kind.map_or(EVENT, |kind| u8::try_from(kind.0).unwrap_or(u8::MAX)),
             data,

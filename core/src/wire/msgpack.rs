@@ -256,7 +256,8 @@ impl<'a> Reader<'a> {
                 let start = self.at;
                 let text = self.take(len)?;
                 let shared = self.bytes.slice(start..self.at);
-                Ok(ByteString::try_from(shared).unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned().into()))
+                Ok(ByteString::try_from(shared)
+                    .unwrap_or_else(|_| String::from_utf8_lossy(text).into_owned().into()))
             }
             _ => Err(MsgPackError::Unexpected { at, expected: "a string" }),
         }
@@ -290,7 +291,9 @@ impl<'a> Reader<'a> {
         match self.head()? {
             Head::Unsigned(n) => Ok(n),
             Head::Float(n) => whole(n).ok_or(MsgPackError::Unexpected { at, expected: "a whole number" }),
-            Head::Signed(n) => u64::try_from(n).map_err(|_| MsgPackError::Unexpected { at, expected: "a whole number" }),
+            Head::Signed(n) => {
+                u64::try_from(n).map_err(|_| MsgPackError::Unexpected { at, expected: "a whole number" })
+            }
             _ => Err(MsgPackError::Unexpected { at, expected: "a whole number" }),
         }
     }
@@ -510,7 +513,11 @@ mod tests {
 
     #[test]
     fn a_claimed_length_costs_nothing() {
-        for bytes in [&[0xdd, 0xff, 0xff, 0xff, 0xff][..], &[0xdf, 0xff, 0xff, 0xff, 0xff], &[0xdb, 0xff, 0xff, 0xff, 0xff]] {
+        for bytes in [
+            &[0xdd, 0xff, 0xff, 0xff, 0xff][..],
+            &[0xdf, 0xff, 0xff, 0xff, 0xff],
+            &[0xdb, 0xff, 0xff, 0xff, 0xff],
+        ] {
             let bytes = Bytes::copy_from_slice(bytes);
             assert_eq!(facts(&bytes), Err(MsgPackError::Truncated { at: 5 }));
             let read: Result<Vec<Bytes>, MsgPackError> = Reader::new(&bytes).array(Reader::raw);

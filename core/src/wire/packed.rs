@@ -117,8 +117,12 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
 
 fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError> {
     let mut id = None;
-    let mut socket =
-        RemoteSocket { id: ByteString::new(), handshake: Payload::null(), rooms: Vec::new(), data: Payload::null() };
+    let mut socket = RemoteSocket {
+        id: ByteString::new(),
+        handshake: Payload::null(),
+        rooms: Vec::new(),
+        data: Payload::null(),
+    };
     reader.map(|key, value| {
         match &*key {
             "id" => id = Some(name(value)?),
