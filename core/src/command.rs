@@ -46,6 +46,8 @@ impl fmt::Display for Lane {
 /// A Redis command. Each is answered by the [`Reply`] that is named with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// The large variant is the common one: a box would cost an allocation for each message.
+#[allow(clippy::large_enum_variant)]
 pub enum Command {
     /// `XADD stream MAXLEN ~ max_len * fields…` → [`Reply::Added`].
     XAdd {

@@ -5,7 +5,7 @@ use bytestring::ByteString;
 
 use super::namespace::Namespace;
 use super::requests::Request;
-use super::{CallError, Effect, EffectKind, Engine, Purpose, Timer};
+use super::{CallError, Effect, EffectKind, Engine, Pending, Purpose, Timer};
 use crate::command::{Command, CommandError, Fields};
 use crate::config::Dialect;
 use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way};
@@ -334,7 +334,7 @@ impl Engine {
         let ticket = Ticket(self.number());
         let effect = Effect { nsp: self.open(nsp)?.0, kind };
         if local {
-            self.take_effect(effect, None);
+            self.pending.push_back(Pending::Effect(Box::new(effect), None));
             self.events.push_back(Event::Published { ticket, entry: None });
         } else {
             self.publish(nsp, body, Some(ticket), Some(Box::new(effect)))?;
@@ -574,12 +574,7 @@ impl Engine {
         }
     }
 
-    /// What a message does here, once it has its place in the stream.
-    pub(super) fn take_effect(&mut self, effect: Effect, entry: Option<EntryId>) {
-        let from = self.uid.clone();
-        self.apply(effect, entry, from);
-    }
-
+    /// Does here what a message asks for, in this node's own sockets.
     pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: crate::NodeId) {
         let Effect { nsp, kind } = effect;
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };

@@ -20,7 +20,7 @@ use hashbrown::HashMap;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::{Config, ConfigError};
 use crate::event::{Event, Source, Ticket};
-use crate::id::{NodeId, hex16};
+use crate::id::{EntryId, NodeId, hex16};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::PayloadError;
@@ -72,7 +72,18 @@ pub struct Engine {
     published: usize,
     published_bytes: usize,
     timers: Timers,
+    /// What has come and has not been looked at: it changes rooms, so it is looked at only as its events are polled.
+    pending: VecDeque<Pending>,
     events: VecDeque<Event>,
+}
+
+/// Something that has come beside the streams.
+#[derive(Debug)]
+enum Pending {
+    /// A message of this node's has its place in the stream, if it has one, and now does here what it does elsewhere.
+    Effect(Box<Effect>, Option<EntryId>),
+    /// A Pub/Sub message.
+    Message(Box<Message>),
 }
 
 /// A command whose reply has not come.
@@ -184,6 +195,7 @@ impl Engine {
             published: 0,
             published_bytes: 0,
             timers: Timers::default(),
+            pending: VecDeque::new(),
             events: VecDeque::new(),
         })
     }
@@ -206,7 +218,7 @@ impl Engine {
     /// The next event, until there is none.
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.poll_pending_event() {
                 return Some(event);
             }
             let (stream, entry) = self.next_entry()?;
@@ -218,7 +230,15 @@ impl Engine {
     ///
     /// For a caller whose application takes no more broadcasts just now, but waits for what becomes of its own calls.
     pub fn poll_pending_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            match self.pending.pop_front()? {
+                Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
+                Pending::Message(message) => self.receive(*message, None),
+            }
+        }
     }
 
     /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).
@@ -268,7 +288,7 @@ impl Engine {
         self.advance(now);
         let Some(nsp) = self.channels.get(channel) else { return };
         match pubsub::decode(payload) {
-            Ok(message) if message.nsp == *nsp => self.receive(message, None),
+            Ok(message) if message.nsp == *nsp => self.pending.push_back(Pending::Message(Box::new(message))),
             Ok(_) => {}
             Err(reason) => {
                 let channel = ByteString::from(channel);

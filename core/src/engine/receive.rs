@@ -94,10 +94,12 @@ impl Engine {
         if !self.config.dialect.subscribes() || uid.is_emitter() {
             return;
         }
-        if let Some(namespace) = self.namespaces.get_mut(nsp) {
-            if namespace.known.len() < self.config.limits.nodes && !namespace.known.contains(uid) {
+        let limit = self.config.limits.nodes;
+        match self.namespaces.get_mut(nsp) {
+            Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
                 namespace.known.insert(uid.clone());
             }
+            _ => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::{Engine, InFlight, Purpose, RETRY, Timer};
+use super::{Engine, InFlight, Pending, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::event::{Event, Ticket};
 use crate::id::NodeId;
@@ -48,7 +48,7 @@ impl Engine {
                     });
                 }
                 if let Some(effect) = effect {
-                    self.take_effect(*effect, entry);
+                    self.pending.push_back(Pending::Effect(effect, entry));
                 }
             }
             Purpose::Request(ticket) => match reply {

@@ -1,0 +1,128 @@
+//! Who is there.
+
+use sio_streams_core::{Dialect, DownReason, Event, Lane, NodeId};
+
+use crate::world::World;
+
+fn down(world: &mut World, index: usize) -> Option<(NodeId, DownReason)> {
+    match world.take(index, |event| matches!(event, Event::NodeDown { .. })) {
+        Some(Event::NodeDown { node, reason, .. }) => Some((node, reason)),
+        _ => None,
+    }
+}
+
+#[test]
+fn nodes_know_each_other_from_the_start_in_every_dialect() {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let mut world = World::ready(&[dialect; 4]);
+        for index in 0..4 {
+            assert_eq!(world.count(index), 4, "{dialect:?}");
+        }
+    }
+}
+
+#[test]
+fn heartbeats_keep_silent_nodes_alive() {
+    for dialect in [Dialect::Streams02, Dialect::Bridge] {
+        let mut world = World::ready(&[dialect; 3]);
+        world.pass(120_000);
+        for index in 0..3 {
+            assert_eq!(world.count(index), 3);
+            assert_eq!(down(&mut world, index), None);
+        }
+    }
+}
+
+#[test]
+fn a_dead_node_expires_after_the_timeout_and_not_before() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    world.pass(1_000);
+    let dead = world.uid(1);
+    // Its last sign of life was at the start.
+    world.kill(1);
+    world.pass(8_999);
+    assert_eq!(world.count(0), 2);
+    world.pass(2);
+    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+    assert_eq!(world.count(0), 1);
+}
+
+#[test]
+fn a_node_that_leaves_is_gone_at_once() {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let mut world = World::ready(&[dialect; 2]);
+        let now = world.now();
+        let left = world.uid(1);
+        world.nodes[1].engine.close(now);
+        world.settle();
+        assert_eq!(world.count(0), 1);
+        if dialect != Dialect::Streams03 {
+            assert_eq!(down(&mut world, 0), Some((left, DownReason::Closed)));
+        }
+    }
+}
+
+#[test]
+fn nobody_is_declared_silent_while_nobody_can_be_heard() {
+    let mut world = World::ready(&[Dialect::Streams02; 3]);
+    let reader = Lane::Reader("socket.io".into());
+    world.cut(0, &reader);
+    world.pass(60_000);
+    assert_eq!(down(&mut world, 0), None);
+    world.mend(0, &reader);
+    world.pass(1_000);
+    assert_eq!(world.count(0), 3);
+    assert_eq!(down(&mut world, 0), None);
+    // And afterwards silence counts again.
+    world.kill(2);
+    world.pass(20_000);
+    assert_eq!(world.count(0), 2);
+}
+
+#[test]
+fn a_slow_application_does_not_declare_others_silent() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    world.nodes[0].stopped = true;
+    for second in 0..30 {
+        world.broadcast(1, &second.to_string());
+        world.pass(1_000);
+    }
+    world.nodes[0].stopped = false;
+    world.settle();
+    assert_eq!(down(&mut world, 0), None);
+    world.pass(2_000);
+    assert_eq!(world.count(0), 2);
+}
+
+#[test]
+fn a_bridge_counts_both_generations_and_other_bridges_once() {
+    let all = [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Bridge, Dialect::Streams03];
+    let mut world = World::ready(&all);
+    for bridge in [2, 3] {
+        assert_eq!(world.count(bridge), 5);
+    }
+    // Broadcasts of 0.3 nodes lie on the stream; that makes nobody a member twice.
+    world.broadcast(1, "hello");
+    world.broadcast(4, "hello");
+    world.pass(60_000);
+    for bridge in [2, 3] {
+        assert_eq!(world.count(bridge), 5);
+        assert_eq!(down(&mut world, bridge), None);
+    }
+    for gone in [0, 1, 3] {
+        world.kill(gone);
+    }
+    world.pass(20_000);
+    assert_eq!(world.count(2), 2);
+}
+
+#[test]
+fn an_emitter_is_no_node() {
+    let mut world = World::ready(&[Dialect::Streams02]);
+    let data = r#"{"packet":{"type":2,"data":["event","emitted"],"nsp":"/"},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+    let fields = [("uid", "emitter"), ("nsp", "/"), ("type", "3"), ("data", data)];
+    world.store.add_entry(1_800_000_000_000, "socket.io", fields.into_iter().collect()).unwrap();
+    world.settle();
+    assert_eq!(world.heard(0), ["emitted"]);
+    assert_eq!(world.count(0), 1);
+}

@@ -1,0 +1,225 @@
+//! What becomes of what is published.
+
+use sio_streams_core::{
+    BroadcastOptions, ByteString, CallError, Command, CommandError, Config, Dialect, Engine, Event, Lane, Limits, Packet, Payload,
+    PayloadError, Time,
+};
+
+use crate::world::{World, config, packet};
+
+#[test]
+fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let mut world = World::ready(&[dialect; 3]);
+        let sent = world.broadcast(0, "hello");
+        let published = world.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
+        let Some(Event::Published { entry: Some(entry), .. }) = published else { panic!("{published:?}") };
+        for index in 0..3 {
+            let Some(Event::Broadcast(delivery)) = world.take(index, |event| matches!(event, Event::Broadcast(_))) else {
+                panic!("{dialect:?}: nothing at {index}")
+            };
+            assert_eq!(delivery.offset, Some(entry));
+            assert_eq!(delivery.from, world.uid(0));
+            assert_eq!(world.heard(index), Vec::<String>::new(), "twice");
+        }
+    }
+}
+
+#[test]
+fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
+    let mut world = World::ready(&[Dialect::Streams03; 2]);
+    let mut explicit = BroadcastOptions::all();
+    explicit.flags.volatile = Some(false);
+    for opts in [BroadcastOptions::all().volatile(), explicit] {
+        world.broadcast_to(0, "gone", opts);
+        world.settle();
+        for index in [0, 1] {
+            let Some(Event::Broadcast(delivery)) = world.take(index, |event| matches!(event, Event::Broadcast(_))) else {
+                panic!("nothing")
+            };
+            assert_eq!(delivery.offset, None);
+        }
+    }
+}
+
+#[test]
+fn local_messages_stay_on_their_node() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    let before = world.store.stream_info("socket.io").unwrap().entries_added;
+    world.broadcast_to(0, "here", BroadcastOptions::all().local());
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    engine.sockets_join(now, "/", BroadcastOptions::all().local(), vec!["room".into()]).unwrap();
+    world.settle();
+    assert_eq!(world.heard(0), ["here"]);
+    assert_eq!(world.heard(1), Vec::<String>::new());
+    assert_eq!(world.store.stream_info("socket.io").unwrap().entries_added, before);
+    assert!(world.nodes[0].engine.rooms("/").unwrap().of("s0").unwrap().contains(&ByteString::from("room")));
+}
+
+#[test]
+fn room_changes_take_effect_in_stream_order_everywhere() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    let room = || BroadcastOptions::to("room");
+    engine.broadcast(now, "/", packet("before"), room()).unwrap();
+    engine.sockets_join(now, "/", BroadcastOptions::all(), vec!["room".into()]).unwrap();
+    engine.broadcast(now, "/", packet("within"), room()).unwrap();
+    engine.sockets_leave(now, "/", BroadcastOptions::all(), vec!["room".into()]).unwrap();
+    engine.broadcast(now, "/", packet("after"), room()).unwrap();
+    // The recipients are asked for as the events come, as an application would do it.
+    let mut reached = [Vec::new(), Vec::new()];
+    for _ in 0..20 {
+        for (index, reached) in reached.iter_mut().enumerate() {
+            while let Some(event) = world.nodes[index].engine.poll_event() {
+                if let Event::Broadcast(delivery) = &event {
+                    let sockets = world.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts);
+                    reached.extend(sockets.iter().map(|_| delivery.packet.data.decode::<(String, String)>().unwrap().1));
+                }
+            }
+        }
+        world.settle_commands();
+    }
+    assert_eq!(reached, [vec!["within".to_owned()], vec!["within".to_owned()]]);
+}
+
+#[test]
+fn what_was_certainly_not_sent_goes_out_later_in_the_old_order() {
+    let mut world = World::ready(&[Dialect::Streams03; 2]);
+    world.cut(0, &Lane::Writer);
+    for number in 0..50 {
+        world.broadcast(0, &number.to_string());
+    }
+    assert_eq!(world.heard(1), Vec::<String>::new());
+    world.mend(0, &Lane::Writer);
+    let expected: Vec<String> = (0..50).map(|number| number.to_string()).collect();
+    assert_eq!(world.heard(1), expected);
+    assert_eq!(world.heard(0), expected);
+}
+
+#[test]
+fn a_backend_that_reports_no_links_is_tried_again_after_a_while() {
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(Time::ZERO, id, Err(CommandError::NotSent("no connection".into())));
+    assert!(engine.poll_command().is_none(), "not at once");
+    let again = engine.poll_timeout().unwrap();
+    engine.handle_timeout(again);
+    assert!(matches!(engine.poll_command(), Some((_, Command::XInfoStream { .. }))));
+}
+
+#[test]
+fn an_unknown_fate_is_told() {
+    let mut world = World::ready(&[Dialect::Streams02]);
+    let ticket = world.broadcast_to(0, "who knows", BroadcastOptions::all());
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(now, id, Err(CommandError::Lost("cut".into())));
+    let told = engine.poll_event();
+    assert!(
+        matches!(&told, Some(Event::PublishFailed { ticket: failed, error: CommandError::Lost(_) }) if *failed == ticket),
+        "{told:?}"
+    );
+    assert!(matches!(engine.poll_event(), Some(Event::Broadcast(delivery)) if delivery.offset.is_none()));
+}
+
+#[test]
+fn bounds_are_kept_and_told_at_once() {
+    let limits = Limits { in_flight: 3, requests: 2, ..Limits::default() };
+    let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
+    world.open(0, "/");
+    world.cut(0, &Lane::Writer);
+    for _ in 0..3 {
+        world.broadcast_to(0, "waits", BroadcastOptions::all());
+    }
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    let refused = engine.broadcast(now, "/", packet("too many"), BroadcastOptions::all());
+    assert!(matches!(refused, Err(CallError::Full { limit: 3, .. })), "{refused:?}");
+    let ask = |engine: &mut Engine| engine.fetch_sockets(now, "/", BroadcastOptions::all());
+    // Nobody else is there: answered by this node itself, unless its application is silent.
+    world.nodes[0].answers = false;
+    let engine = &mut world.nodes[0].engine;
+    ask(engine).unwrap();
+    ask(engine).unwrap();
+    assert!(matches!(ask(engine), Err(CallError::Full { limit: 2, .. })));
+    world.mend(0, &Lane::Writer);
+    world.broadcast(0, "room again");
+    assert_eq!(world.heard(0).len(), 4);
+}
+
+#[test]
+fn bytes_in_flight_are_bounded() {
+    let limits = Limits { in_flight_bytes: 10_000, ..Limits::default() };
+    let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
+    world.open(0, "/");
+    world.cut(0, &Lane::Writer);
+    let large = "x".repeat(6_000);
+    world.broadcast_to(0, &large, BroadcastOptions::all());
+    let now = world.now();
+    let refused = world.nodes[0].engine.broadcast(now, "/", packet(&large), BroadcastOptions::all());
+    assert!(matches!(refused, Err(CallError::Full { what: "bytes in flight", .. })), "{refused:?}");
+    world.mend(0, &Lane::Writer);
+    world.broadcast(0, &large);
+    assert_eq!(world.heard(0).len(), 2);
+}
+
+#[test]
+fn what_would_hurt_a_node_peer_is_refused() {
+    let mut world = World::ready(&[Dialect::Streams03]);
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    for name in ["error", "connection", "connect", "new_namespace"] {
+        let event = Payload::event(name, &()).unwrap();
+        assert!(matches!(engine.server_side_emit(now, "/", event), Err(CallError::ReservedEvent(_))), "{name}");
+    }
+    let no_event = Payload::encode(&7).unwrap();
+    assert!(matches!(
+        engine.server_side_emit(now, "/", no_event),
+        Err(CallError::Payload(PayloadError::NotAnEvent))
+    ));
+    for name in ["connect", "disconnect", "disconnecting", "connect_error", "newListener", "removeListener"] {
+        assert!(matches!(Packet::event(name, &()), Err(PayloadError::ReservedEvent(_))), "{name}");
+    }
+}
+
+#[test]
+fn only_plaintext_refuses_binary_data_on_the_stream() {
+    let plain = Config { only_plaintext: true, ..config(Dialect::Streams03) };
+    let mut world = World::with_configs([plain]);
+    world.open(0, "/");
+    let now = world.now();
+    let binary = Packet::event("event", &(serde_bytes::Bytes::new(b"binary"),)).unwrap();
+    let engine = &mut world.nodes[0].engine;
+    assert!(matches!(engine.broadcast(now, "/", binary, BroadcastOptions::all()), Err(CallError::Binary)));
+    world.broadcast(0, "text");
+    assert_eq!(world.heard(0), ["text"]);
+}
+
+#[test]
+fn a_closed_engine_holds_nothing() {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let mut world = World::ready(&[dialect; 2]);
+        world.nodes[1].answers = false;
+        let now = world.now();
+        let asked = world.nodes[0].engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
+        world.settle();
+        world.nodes[0].engine.close(now);
+        world.settle();
+        let (_, outcome) = world.outcome(0, asked).expect("an open request ends");
+        assert!(!outcome.is_complete());
+        assert!(world.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
+        let engine = &mut world.nodes[0].engine;
+        assert!(engine.is_closed());
+        assert_eq!(engine.poll_timeout(), None, "{dialect:?}: a timer is left");
+        assert!(engine.poll_command().is_none());
+        let unknown = engine.broadcast(now, "/", packet("late"), BroadcastOptions::all());
+        assert!(matches!(unknown, Err(CallError::UnknownNamespace(_))));
+        engine.open_namespace(now, "/").unwrap();
+        world.settle();
+        assert!(world.take(0, |event| matches!(event, Event::Ready { .. })).is_some(), "it can be opened again");
+    }
+}

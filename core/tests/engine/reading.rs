@@ -1,0 +1,169 @@
+//! Reading a stream: the start, the breaks, and what should not be there.
+
+use sio_streams_core::{Command, Config, Dialect, Engine, EntryId, Event, Fields, Lane, Reply, Source, StreamInfo, Time};
+
+use crate::world::{World, config};
+
+fn stream() -> Lane {
+    Lane::Reader("socket.io".into())
+}
+
+#[test]
+fn the_start_is_a_concrete_id_before_the_node_is_ready() {
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    assert!(engine.poll_event().is_none(), "not ready before the place is known");
+    let (id, command) = engine.poll_command().unwrap();
+    assert_eq!(command, Command::XInfoStream { stream: "socket.io".into() });
+    let last = EntryId { ms: 7, seq: 3 };
+    let info = StreamInfo { last_generated_id: last, ..StreamInfo::default() };
+    engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(Some(info))));
+    assert!(matches!(engine.poll_event(), Some(Event::Ready { .. })));
+    let commands: Vec<Command> = core::iter::from_fn(|| engine.poll_command()).map(|(_, command)| command).collect();
+    assert!(
+        commands.iter().any(|command| matches!(command, Command::XRead { after, .. } if *after == last)),
+        "{commands:?}"
+    );
+}
+
+#[test]
+fn nothing_is_missed_when_the_link_is_cut_before_anything_was_read() {
+    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    world.cut(1, &stream());
+    let sent: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for text in &sent {
+        world.broadcast(0, text);
+    }
+    world.pass(2_000);
+    assert_eq!(world.heard(1), Vec::<String>::new());
+    world.mend(1, &stream());
+    assert_eq!(world.heard(1), sent);
+}
+
+#[test]
+fn a_link_that_is_cut_again_and_again_repeats_and_drops_nothing() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    let mut sent = Vec::new();
+    for round in 0..20 {
+        for number in 0..7 {
+            sent.push(format!("{round}.{number}"));
+            world.broadcast(0, &format!("{round}.{number}"));
+            match number {
+                2 => world.cut(1, &stream()),
+                5 => world.mend(1, &stream()),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(world.heard(1), sent);
+}
+
+#[test]
+fn bad_entries_are_skipped_and_reported_and_harm_nothing_behind_them() {
+    let mut world = World::ready(&[Dialect::Bridge, Dialect::Bridge]);
+    let malformed: [&[(&str, &str)]; 12] = [
+        &[("nsp", "/"), ("uid", "x"), ("type", "3")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "7"), ("data", r#"{"requestId":"r"}"#)],
+        &[("nsp", "/"), ("uid", "x"), ("type", "8")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "3"), ("data", "{\"packet\":")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "3"), ("data", "%%%")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "3"), ("data", "wQ==")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "14")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "")],
+        &[("nsp", "/"), ("uid", "x")],
+        &[("uid", "x"), ("type", "2")],
+        &[("foreign", "entry")],
+        &[("nsp", "/"), ("uid", "x"), ("type", "3"), ("data", r#"{"packet":{"type":2,"data":{}},"opts":{}}"#)],
+    ];
+    for (round, fields) in malformed.iter().enumerate() {
+        let fields: Fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let id = EntryId { ms: 1_800_000_000_000 + round as u64, seq: 0 };
+        world.store.add_entry_as(id, "socket.io", fields).unwrap();
+        world.settle();
+        let skipped = world.take(1, |event| matches!(event, Event::Skipped { .. }));
+        let Some(Event::Skipped { source, .. }) = skipped else { panic!("entry {round} was not reported") };
+        assert_eq!(source, Source::Entry { stream: "socket.io".into(), id });
+        world.broadcast(0, &round.to_string());
+        assert_eq!(world.heard(1), [round.to_string()]);
+    }
+}
+
+#[test]
+fn a_stream_that_went_back_is_noticed_and_read_on() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    for text in ["a", "b", "c"] {
+        world.broadcast(0, text);
+    }
+    world.pass(10);
+    let before = world.store.stream_info("socket.io").unwrap().last_generated_id;
+    for index in [0, 1] {
+        world.cut(index, &stream());
+    }
+    world.store.lose_tail("socket.io", 2);
+    let last = world.store.stream_info("socket.io").unwrap().last_generated_id;
+    for index in [0, 1] {
+        world.mend(index, &stream());
+    }
+    let rewound = world.take(1, |event| matches!(event, Event::Rewound { .. }));
+    let Some(Event::Rewound { cursor, last: now, .. }) = rewound else { panic!("not noticed") };
+    assert_eq!((cursor, now), (before, last));
+    world.heard(1);
+    world.broadcast(0, "after");
+    assert_eq!(world.heard(1), ["after"]);
+}
+
+#[test]
+fn a_stream_that_may_not_be_read_is_reported_once_and_tried_again() {
+    let mut world = World::ready(&[Dialect::Streams02]);
+    world.cut(0, &stream());
+    let refusal = sio_streams_core::CommandError::Server { code: "LOADING".into(), message: "wait".into() };
+    world.store.refuse_with(Some(refusal.clone()));
+    world.mend(0, &stream());
+    world.pass(2_000);
+    let refused = world.take(0, |event| matches!(event, Event::Refused { .. }));
+    assert!(matches!(refused, Some(Event::Refused { error, .. }) if error == refusal));
+    assert!(world.take(0, |event| matches!(event, Event::Refused { .. })).is_none(), "reported once");
+    world.store.refuse_with(None);
+    world.pass(1_000);
+    world.add(config(Dialect::Streams02));
+    world.open(1, "/");
+    world.broadcast(1, "again");
+    assert_eq!(world.heard(0), ["again"]);
+}
+
+#[test]
+fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
+    let config = Config { stream_count: 4, ..config(Dialect::Streams03) };
+    let mut world = World::with_configs([config.clone(), config]);
+    for index in [0, 1] {
+        world.open(index, "/notifications");
+    }
+    let now = world.now();
+    let packet = crate::world::packet("from ours");
+    world.nodes[0].engine.broadcast(now, "/notifications", packet, Default::default()).unwrap();
+    world.settle();
+    assert_eq!(world.heard(1), ["from ours"]);
+
+    // Where the peer's own arithmetic puts it.
+    let data = r#"{"packet":{"type":2,"data":["event","from node"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+    let fields: Fields =
+        [("uid", "0123456789abcdef"), ("nsp", "/notifications"), ("type", "3"), ("data", data)].into_iter().collect();
+    let wall = 1_700_000_000_000 + world.millis;
+    world.store.add_entry(wall, "socket.io--3", fields).unwrap();
+    world.settle();
+    assert_eq!(world.heard(1), ["from node"]);
+}
+
+#[test]
+fn nothing_is_read_on_while_events_are_not_taken() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    world.nodes[1].stopped = true;
+    for number in 0..300 {
+        world.broadcast(0, &number.to_string());
+    }
+    // The node's reader has had a batch at most; the rest stays where it is.
+    world.nodes[1].stopped = false;
+    world.settle();
+    let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    assert_eq!(world.heard(1), expected);
+}

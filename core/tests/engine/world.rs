@@ -1,0 +1,311 @@
+//! A cluster under virtual time: engines, a simulated Redis, links that can be cut. No clock, no threads: what a test sees it sees again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sio_streams_core::{
+    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, Event, Lane, LocalSocket, Outcome, Packet,
+    Payload, Reply, Ticket, Time,
+};
+use sio_streams_store::{ClientId, Executed, Store};
+
+/// When the simulated server's clock starts.
+const WALL: u64 = 1_700_000_000_000;
+
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) millis: u64,
+    pub(crate) nodes: Vec<Node>,
+}
+
+pub(crate) struct Node {
+    pub(crate) engine: Engine,
+    /// What has happened, as far as a test has not taken it.
+    pub(crate) events: Vec<Event>,
+    clients: BTreeMap<Lane, ClientId>,
+    blocked: BTreeMap<ClientId, CommandId>,
+    down: BTreeSet<Lane>,
+    /// A node that hangs or is dead does nothing, but its connections may live on.
+    pub(crate) stopped: bool,
+    /// Whether its application answers what it is asked.
+    pub(crate) answers: bool,
+}
+
+pub(crate) fn config(dialect: Dialect) -> Config {
+    Config { dialect, ..Config::default() }
+}
+
+pub(crate) fn packet(text: &str) -> Packet {
+    Packet::event("event", &(text,)).unwrap()
+}
+
+impl World {
+    pub(crate) fn new(dialects: &[Dialect]) -> Self {
+        Self::with_configs(dialects.iter().map(|&dialect| config(dialect)))
+    }
+
+    pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
+        let mut world = World { store: Store::new(), millis: 0, nodes: Vec::new() };
+        for config in configs {
+            world.add(config);
+        }
+        world
+    }
+
+    /// A world in which every node is ready in `/` and has a socket `s0`, `s1`, ….
+    pub(crate) fn ready(dialects: &[Dialect]) -> Self {
+        let mut world = Self::new(dialects);
+        for index in 0..dialects.len() {
+            world.open(index, "/");
+        }
+        world
+    }
+
+    pub(crate) fn add(&mut self, config: Config) -> usize {
+        let seed = 1_000 + self.nodes.len() as u64;
+        self.nodes.push(Node {
+            engine: Engine::new(config, seed, self.now()).unwrap(),
+            events: Vec::new(),
+            clients: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            down: BTreeSet::new(),
+            stopped: false,
+            answers: true,
+        });
+        self.nodes.len() - 1
+    }
+
+    pub(crate) fn open(&mut self, index: usize, nsp: &str) {
+        let now = self.now();
+        self.nodes[index].engine.open_namespace(now, nsp).unwrap();
+        self.nodes[index].engine.add_socket(nsp, format!("s{index}")).unwrap();
+        self.settle();
+        assert!(self.take(index, |event| matches!(event, Event::Ready { .. })).is_some(), "not ready");
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::from_millis(self.millis)
+    }
+
+    fn wall(&self) -> u64 {
+        WALL + self.millis
+    }
+
+    /// Runs until nothing more happens at this moment.
+    pub(crate) fn settle(&mut self) {
+        while (0..self.nodes.len()).fold(false, |any, index| self.turn(index) || any) | self.deliver() {}
+    }
+
+    /// Lets time pass, from one thing that is due to the next.
+    pub(crate) fn pass(&mut self, millis: u64) {
+        let end = self.millis + millis;
+        self.settle();
+        while self.millis < end {
+            let engines = self.nodes.iter().filter(|node| !node.stopped).filter_map(|node| node.engine.poll_timeout());
+            let engines = engines.map(|time| time.as_micros().div_ceil(1_000));
+            let next = engines.chain(self.store.poll_timeout().map(|wall| wall - WALL)).min().unwrap_or(end);
+            self.millis = next.clamp(self.millis + 1, end);
+            self.store.handle_timeout(self.wall());
+            let now = self.now();
+            for node in self.nodes.iter_mut().filter(|node| !node.stopped) {
+                node.engine.handle_timeout(now);
+            }
+            self.settle();
+        }
+    }
+
+    fn turn(&mut self, index: usize) -> bool {
+        if self.nodes[index].stopped {
+            return false;
+        }
+        let mut any = false;
+        while let Some(event) = self.nodes[index].engine.poll_event() {
+            any = true;
+            self.react(index, event);
+        }
+        while let Some((id, command)) = self.nodes[index].engine.poll_command() {
+            any = true;
+            self.execute(index, id, &command);
+        }
+        any
+    }
+
+    /// Executes what the engines ask for, without taking events.
+    pub(crate) fn settle_commands(&mut self) {
+        for index in 0..self.nodes.len() {
+            while let Some((id, command)) = self.nodes[index].engine.poll_command() {
+                self.execute(index, id, &command);
+            }
+        }
+        self.deliver();
+    }
+
+    /// What an application would do.
+    fn react(&mut self, index: usize, event: Event) {
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        let uid = node.engine.uid().to_string();
+        match event {
+            Event::FetchSockets { sockets, responder, .. } if node.answers => {
+                let details = sockets.into_iter().map(|id| LocalSocket {
+                    id,
+                    handshake: Payload::from_json("{}").unwrap(),
+                    data: Payload::null(),
+                });
+                node.engine.respond_sockets(now, responder, details.collect()).unwrap();
+            }
+            Event::ServerSideEmit { responder: Some(responder), .. } if node.answers => {
+                let value = Payload::encode(&uid).unwrap();
+                node.engine.respond_emit(now, responder, value).unwrap();
+            }
+            Event::Broadcast(delivery) => {
+                if let (Some(responder), true) = (&delivery.responder, node.answers) {
+                    for socket in node.engine.rooms(&delivery.nsp).unwrap().matching(&delivery.opts) {
+                        let value = Payload::encode(&*socket).unwrap();
+                        node.engine.respond_ack(now, responder, value).unwrap();
+                    }
+                }
+                node.events.push(Event::Broadcast(delivery));
+            }
+            other => node.events.push(other),
+        }
+    }
+
+    fn execute(&mut self, index: usize, id: CommandId, command: &Command) {
+        let (now, wall) = (self.now(), self.wall());
+        let node = &mut self.nodes[index];
+        let lane = command.lane();
+        if let Command::Release { lane } = command {
+            if let Some(client) = node.clients.remove(lane) {
+                self.store.disconnect(client);
+            }
+            return node.engine.handle_reply(now, id, Ok(Reply::Done));
+        }
+        if node.down.contains(&lane) {
+            return node.engine.handle_reply(now, id, Err(CommandError::NotSent("down".into())));
+        }
+        let client = *node.clients.entry(lane).or_insert_with(|| self.store.connect());
+        match self.store.execute(wall, client, command) {
+            Executed::Reply(reply) => node.engine.handle_reply(now, id, reply),
+            Executed::Blocked => drop(node.blocked.insert(client, id)),
+        }
+    }
+
+    /// Brings what the server has to say to whom it may concern.
+    fn deliver(&mut self) -> bool {
+        let mut any = false;
+        let now = self.now();
+        while let Some((client, reply)) = self.store.poll_wakeup() {
+            any = true;
+            for node in &mut self.nodes {
+                if let Some(id) = node.blocked.remove(&client) {
+                    node.engine.handle_reply(now, id, reply.clone());
+                }
+            }
+        }
+        while let Some((client, channel, payload)) = self.store.poll_push() {
+            any = true;
+            for node in self.nodes.iter_mut().filter(|node| !node.stopped) {
+                if node.clients.get(&Lane::Subscriber) == Some(&client) {
+                    node.engine.handle_push(now, &channel, &payload);
+                }
+            }
+        }
+        any
+    }
+
+    pub(crate) fn cut(&mut self, index: usize, lane: &Lane) {
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        node.down.insert(lane.clone());
+        node.engine.handle_link(now, lane, false);
+        if let Some(client) = node.clients.remove(lane) {
+            self.store.disconnect(client);
+            if let Some(id) = node.blocked.remove(&client) {
+                node.engine.handle_reply(now, id, Err(CommandError::Lost("cut".into())));
+            }
+        }
+        self.settle();
+    }
+
+    pub(crate) fn mend(&mut self, index: usize, lane: &Lane) {
+        let now = self.now();
+        self.nodes[index].down.remove(lane);
+        self.nodes[index].engine.handle_link(now, lane, true);
+        self.settle();
+    }
+
+    /// The node dies: its connections are gone, and it does nothing any more.
+    pub(crate) fn kill(&mut self, index: usize) {
+        let node = &mut self.nodes[index];
+        node.stopped = true;
+        for client in core::mem::take(&mut node.clients).into_values() {
+            self.store.disconnect(client);
+        }
+    }
+
+    pub(crate) fn broadcast(&mut self, index: usize, text: &str) -> Ticket {
+        let ticket = self.broadcast_to(index, text, BroadcastOptions::all());
+        self.settle();
+        ticket
+    }
+
+    pub(crate) fn broadcast_to(&mut self, index: usize, text: &str, opts: BroadcastOptions) -> Ticket {
+        let now = self.now();
+        self.nodes[index].engine.broadcast(now, "/", packet(text), opts).unwrap()
+    }
+
+    /// Takes the first event that is wanted.
+    pub(crate) fn take(&mut self, index: usize, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
+        let events = &mut self.nodes[index].events;
+        let at = events.iter().position(wanted)?;
+        Some(events.remove(at))
+    }
+
+    /// Takes the texts of all broadcasts that were delivered.
+    pub(crate) fn heard(&mut self, index: usize) -> Vec<String> {
+        let mut heard = Vec::new();
+        while let Some(Event::Broadcast(delivery)) = self.take(index, |event| matches!(event, Event::Broadcast(_))) {
+            heard.push(delivery.packet.data.decode::<(String, String)>().unwrap().1);
+        }
+        heard
+    }
+
+    /// Takes the outcome of a request, and the answers before it.
+    pub(crate) fn outcome(&mut self, index: usize, wanted: Ticket) -> Option<(Vec<Answer>, Outcome)> {
+        let done = |event: &Event| matches!(event, Event::RequestDone { ticket, .. } if *ticket == wanted);
+        let Event::RequestDone { outcome, .. } = self.take(index, done)? else { unreachable!() };
+        let mut answers = Vec::new();
+        let answer = |event: &Event| matches!(event, Event::Answer { ticket, .. } if *ticket == wanted);
+        while let Some(Event::Answer { answer, .. }) = self.take(index, answer) {
+            answers.push(answer);
+        }
+        Some((answers, outcome))
+    }
+
+    pub(crate) fn count(&mut self, index: usize) -> u64 {
+        let now = self.now();
+        self.nodes[index].engine.server_count(now, "/").unwrap();
+        self.settle();
+        match self.take(index, |event| matches!(event, Event::ServerCount { .. })) {
+            Some(Event::ServerCount { count, .. }) => count.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) fn uid(&self, index: usize) -> sio_streams_core::NodeId {
+        self.nodes[index].engine.uid().clone()
+    }
+}
+
+/// The ids of the sockets in answers.
+pub(crate) fn sockets(answers: &[Answer]) -> Vec<String> {
+    let mut ids: Vec<String> = answers
+        .iter()
+        .flat_map(|answer| match answer {
+            Answer::Sockets(sockets) => sockets.iter().map(|socket| socket.id.to_string()).collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    ids.sort();
+    ids
+}
