@@ -1,0 +1,235 @@
+//! What to connect to, and how.
+
+use core::time::Duration;
+
+#[cfg(feature = "tls")]
+use redis::ConnectionAddr;
+use redis::io::tcp::TcpSettings;
+use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+
+/// Opens connections to one Redis server.
+#[derive(Clone, Debug)]
+pub struct RedisBackend {
+    /// Without a protocol version: see `protocols`. Its `Debug` does not show the password.
+    pub(crate) info: ConnectionInfo,
+    pub(crate) protocols: Protocols,
+    pub(crate) heartbeat: Heartbeat,
+}
+
+/// When an idle connection is tried, and how long the answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) interval: Duration,
+    pub(crate) patience: Duration,
+}
+
+/// Which versions of the protocol may be spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// RESP3, or RESP2 where the server refuses it.
+    Best,
+    Only(ProtocolVersion),
+}
+
+/// The configuration can't be used. The words never contain the password.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The URL is malformed, or asks for something that this crate does not offer.
+    #[error("not a usable Redis URL: {0}")]
+    InvalidUrl(String),
+    /// A certificate or key is not PEM, or not one that can be used.
+    #[error("unusable certificate: {0}")]
+    InvalidCertificate(String),
+    /// Certificates were given, but the URL does not ask for TLS.
+    #[error("certificates were given, but the URL is not a rediss:// URL")]
+    CertificateWithoutTls,
+}
+
+impl RedisBackend {
+    /// With the default settings. Nothing is connected yet.
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
+        Self::builder(url).build()
+    }
+
+    /// Settings first, then [`build`](Builder::build).
+    pub fn builder(url: impl Into<String>) -> Builder {
+        Builder {
+            url: url.into(),
+            heartbeat: Heartbeat { interval: Duration::from_secs(5), patience: Duration::from_secs(5) },
+            #[cfg(feature = "tls")]
+            ca: None,
+            #[cfg(feature = "tls")]
+            client: None,
+        }
+    }
+}
+
+/// Settings of a [`RedisBackend`].
+#[derive(Clone)]
+pub struct Builder {
+    url: String,
+    heartbeat: Heartbeat,
+    #[cfg(feature = "tls")]
+    ca: Option<Vec<u8>>,
+    #[cfg(feature = "tls")]
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl core::fmt::Debug for Builder {
+    /// Shows no secrets: the URL may contain a password.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Builder").field("heartbeat", &self.heartbeat).finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Trusts the certificates in this PEM file's contents, and no others.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca = Some(pem.into());
+        self
+    }
+
+    /// Presents this certificate, with its key, to a server that asks for one. Both are the contents of PEM files.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.client = Some((pem.into(), key.into()));
+        self
+    }
+
+    /// After how long an idle connection is tried with a `PING`, and within which time the answer must come, else the connection counts as lost.
+    /// 5 seconds each by default.
+    ///
+    /// A link that is closed properly is noticed at once (over RESP2, except by the subscriber, by the next `PING`). The `PING` is for
+    /// links that fall silent.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration, patience: Duration) -> Self {
+        self.heartbeat = Heartbeat { interval, patience };
+        self
+    }
+
+    /// Checks the settings. Nothing is connected yet.
+    pub fn build(self) -> Result<RedisBackend, ConfigError> {
+        let url = redis::parse_redis_url(&self.url).ok_or_else(|| {
+            ConfigError::InvalidUrl("redis://, rediss:// or unix:// and an address are expected".into())
+        })?;
+        let insists = url.query_pairs().any(|(name, _)| name == "protocol");
+        let info =
+            url.into_connection_info().map_err(|e| ConfigError::InvalidUrl(crate::error::words(&e)))?;
+        let protocols = match insists {
+            true => Protocols::Only(info.redis_settings().protocol()),
+            false => Protocols::Best,
+        };
+        let info = self.with_certificates(info)?;
+        let settings =
+            info.redis_settings().clone().set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        // Off by default in redis 1.8. A batch is one write, and its sender waits for the reply: Nagle's algorithm could only delay it.
+        let tcp = TcpSettings::default().set_nodelay(true);
+        Ok(RedisBackend {
+            info: info.set_redis_settings(settings).set_tcp_settings(tcp),
+            protocols,
+            heartbeat: self.heartbeat,
+        })
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, ConfigError> {
+        Ok(info)
+    }
+
+    #[cfg(feature = "tls")]
+    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, ConfigError> {
+        let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {
+            return match self.ca.is_some() || self.client.is_some() {
+                true => Err(ConfigError::CertificateWithoutTls),
+                false => Ok(info),
+            };
+        };
+        if *insecure {
+            return Err(ConfigError::InvalidUrl(
+                "certificates are always checked, #insecure is not offered".into(),
+            ));
+        }
+        // The redis crate builds its TLS configuration from rustls' default provider, and panics if there is none and rustls was compiled with
+        // more than one (or none): then only the process can say. Somebody else may install theirs at the same moment; that is as good.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        // The redis crate takes a file without any certificate for an empty set of authorities.
+        for pem in self.ca.iter().chain(self.client.iter().map(|(certificate, _)| certificate)) {
+            if !pem.windows(PEM_MARK.len()).any(|window| window == PEM_MARK) {
+                return Err(ConfigError::InvalidCertificate("there is no PEM certificate in it".into()));
+            }
+        }
+        let certificates = redis::TlsCertificates {
+            client_tls: self
+                .client
+                .clone()
+                .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key }),
+            root_cert: self.ca.clone(),
+        };
+        let client = redis::Client::build_with_tls(info, certificates);
+        let client = client.map_err(|e| ConfigError::InvalidCertificate(crate::error::words(&e)))?;
+        Ok(client.get_connection_info().clone())
+    }
+}
+
+#[cfg(feature = "tls")]
+const PEM_MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_checked_without_telling_the_password() {
+        for bad in [
+            "",
+            "127.0.0.1",
+            "http://127.0.0.1",
+            "redis://ann:secret@",
+            "redis://:secret@host/one",
+            "redis://:secret@host:99999",
+            "redis://:secret@host/?protocol=4",
+            "rediss://:secret@host/#insecure",
+        ] {
+            let error = RedisBackend::new(bad).unwrap_err();
+            assert!(matches!(error, ConfigError::InvalidUrl(_)), "{bad}: {error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_password_is_not_shown() {
+        let builder = RedisBackend::builder("redis://ann:secret@host:1/2");
+        assert!(!format!("{builder:?}").contains("secret"));
+        let backend = builder.build().unwrap();
+        assert!(!format!("{backend:?}").contains("secret"));
+        assert_eq!(backend.info.redis_settings().password(), Some("secret"));
+        assert_eq!(backend.info.redis_settings().username(), Some("ann"));
+        assert_eq!(backend.info.redis_settings().db(), 2);
+    }
+
+    #[test]
+    fn a_url_can_insist_on_a_protocol() {
+        let protocols = |url| RedisBackend::new(url).unwrap().protocols;
+        assert_eq!(protocols("redis://host"), Protocols::Best);
+        assert_eq!(protocols("redis://host?protocol=resp2"), Protocols::Only(ProtocolVersion::RESP2));
+        assert_eq!(protocols("redis://host?protocol=3"), Protocols::Only(ProtocolVersion::RESP3));
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn certificates_are_checked() {
+        let build =
+            |url: &str, pem: &str| RedisBackend::builder(url).ca_certificate(pem).build().unwrap_err();
+        assert_eq!(build("redis://host", "x"), ConfigError::CertificateWithoutTls);
+        for bad in ["", "x", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"] {
+            let error = build("rediss://host", bad);
+            assert!(matches!(error, ConfigError::InvalidCertificate(_)), "{bad:?}: {error}");
+        }
+    }
+}

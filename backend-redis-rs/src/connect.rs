@@ -1,0 +1,162 @@
+//! Opening connections.
+
+use std::sync::Arc;
+
+use redis::aio::{MultiplexedConnection, PubSub, SendError};
+use redis::{
+    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
+    ServerErrorKind, Value, cmd,
+};
+use sio_streams_core::{ByteString, Bytes, Lane};
+use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
+use tokio_stream::StreamExt;
+
+use crate::config::{Protocols, RedisBackend};
+use crate::connection::{Forwarder, Gone, RedisConnection, Wire};
+use crate::{error, reply};
+
+/// Takes the messages of a connection.
+pub(crate) type OnPush = Arc<dyn Fn(ByteString, Bytes) + Send + Sync>;
+
+impl Backend for RedisBackend {
+    type Connection = RedisConnection;
+
+    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<RedisConnection, ConnectError> {
+        self.open(lane, move |channel, payload| pushes.send(channel, payload)).await
+    }
+}
+
+impl RedisBackend {
+    /// Opens a connection of its own for a lane. Pub/Sub messages go to `on_push`, in order; it must not block.
+    ///
+    /// This is [`Backend::connect`] for programs that do without the driver. It waits as long as it takes: bound the time.
+    pub async fn open(
+        &self,
+        lane: &Lane,
+        on_push: impl Fn(ByteString, Bytes) + Send + Sync + 'static,
+    ) -> Result<RedisConnection, ConnectError> {
+        let on_push: OnPush = Arc::new(on_push);
+        let first = match self.protocols {
+            Protocols::Only(protocol) => protocol,
+            Protocols::Best => ProtocolVersion::RESP3,
+        };
+        let refusal = match self.open_speaking(first, lane, &on_push).await {
+            Ok(connection) => return Ok(connection),
+            Err(refusal) => refusal,
+        };
+        if self.protocols != Protocols::Best || !may_be_about_hello(&refusal) {
+            return Err(ConnectError(error::words(&refusal)));
+        }
+        self.open_speaking(ProtocolVersion::RESP2, lane, &on_push).await.map_err(|error| {
+            let (first, second) = (error::words(&refusal), error::words(&error));
+            // The refusal was about something else if it is met again.
+            ConnectError(if first == second {
+                first
+            } else {
+                format!("{second} (RESP3 was refused: {first})")
+            })
+        })
+    }
+
+    async fn open_speaking(
+        &self,
+        protocol: ProtocolVersion,
+        lane: &Lane,
+        on_push: &OnPush,
+    ) -> RedisResult<RedisConnection> {
+        let settings = self.info.redis_settings().clone().set_protocol(protocol);
+        let client = Client::open(self.info.clone().set_redis_settings(settings))?;
+        let gone = Gone::new();
+        let wire = match (protocol, lane) {
+            (ProtocolVersion::RESP2, Lane::Subscriber) => subscribe_resp2(&client, on_push, &gone).await?,
+            (ProtocolVersion::RESP2, _) => multiplexed(&client, config(), lane).await?,
+            _ => multiplexed(&client, config().set_push_sender(sorter(on_push, &gone)), lane).await?,
+        };
+        Ok(RedisConnection::new(wire, gone, self.heartbeat))
+    }
+}
+
+/// No time limits: the driver sets them, and knows how long a command may block. The crate's defaults are 1 s for connecting and 500 ms for every
+/// reply, blocking or not.
+fn config() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
+}
+
+/// Whether a server's words may mean that it knows no `HELLO 3`. Proxies find many words for it. `HELLO` also carries the password: a refusal of that
+/// has a code of its own, and the server says the same again if this takes something else for a refusal of `HELLO`.
+fn may_be_about_hello(error: &RedisError) -> bool {
+    match error.kind() {
+        // The crate recognizes just the words of Redis before 7.0.
+        ErrorKind::RESP3NotSupported => true,
+        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm) => true,
+        _ => error.code() == Some("NOPROTO"),
+    }
+}
+
+/// Takes what the crate's task pushes. The crate calls it from within that task, so the order is that of arrival.
+///
+/// `Disconnection` comes from the crate itself, when reading fails or ends or writing fails, also while nothing is being executed: the
+/// task always reads. After it the task writes nothing any more. The crate allows push senders on RESP3 connections only.
+fn sorter(
+    on_push: &OnPush,
+    gone: &Gone,
+) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static + use<> {
+    let (on_push, gone) = (Arc::clone(on_push), gone.clone());
+    move |push| {
+        match push.kind {
+            PushKind::Message | PushKind::SMessage => {
+                // A channel whose name is not text is none that was subscribed to.
+                if let Some((channel, payload)) = reply::message(push.data) {
+                    on_push(channel, payload);
+                }
+            }
+            PushKind::Disconnection => gone.set("the connection was closed"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+async fn multiplexed(client: &Client, config: AsyncConnectionConfig, lane: &Lane) -> RedisResult<Wire> {
+    // With what the crate spawns for it, it is dropped when this value is: it is never cloned.
+    let mut connection: MultiplexedConnection =
+        client.get_multiplexed_async_connection_with_config(&config).await?;
+    let name = cmd("CLIENT").arg("SETNAME").arg(client_name(lane)).take();
+    match connection.send_packed_command(&name).await? {
+        // RESP2 without a password: nothing else has been sent so far whose refusal the crate minds.
+        Value::ServerError(refusal) if refusal.code() == "NOAUTH" => Err(refusal.into()),
+        // The name is for people who look at CLIENT LIST. It does without the right to set it.
+        _ => Ok(Wire::Multiplexed(connection)),
+    }
+}
+
+/// Over RESP2 messages come as ordinary lists, which `MultiplexedConnection` takes for replies. The crate has another connection for that,
+/// which can do nothing but subscribe and ping: it stays without a name.
+async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> RedisResult<Wire> {
+    let pubsub: PubSub = client.get_async_pubsub().await?;
+    let (mut sink, mut messages) = pubsub.split();
+    // Also here nothing has been refused yet if a password is missing.
+    match sink.ping::<Value>().await.and_then(Value::extract_error) {
+        Err(error) if error.code() == Some("NOAUTH") || error.is_io_error() => return Err(error),
+        _ => {}
+    }
+    let (on_push, gone) = (Arc::clone(on_push), gone.clone());
+    let forwarder = tokio::spawn(async move {
+        // The stream ends with the connection. It is this task's: aborting the task closes the connection.
+        while let Some(message) = messages.next().await {
+            on_push(message.get_channel_name().into(), Bytes::copy_from_slice(message.get_payload_bytes()));
+        }
+        gone.set("the connection was closed");
+    });
+    Ok(Wire::PubSub { sink, _forwarder: Forwarder(forwarder) })
+}
+
+/// `sio-streams:reader:<stream>` and the like. The server accepts printable ASCII without spaces.
+fn client_name(lane: &Lane) -> String {
+    let name = match lane {
+        Lane::Writer => "sio-streams:writer".to_owned(),
+        Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
+        Lane::Subscriber => "sio-streams:subscriber".to_owned(),
+    };
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
+}

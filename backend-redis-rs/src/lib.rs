@@ -1,0 +1,62 @@
+//! Connects sio-streams to a Redis or Valkey server, over the [`redis`] crate.
+//!
+//! ```no_run
+//! use sio_streams_redis_rs::RedisBackend;
+//!
+//! let backend = RedisBackend::new("redis://user:password@127.0.0.1:6379/0")?;
+//! # Ok::<(), sio_streams_redis_rs::ConfigError>(())
+//! ```
+//!
+//! Redis 6.2 and later, and Valkey. Standalone servers, and whatever looks like one: a primary behind a stable address, a proxy.
+//!
+//! # URLs
+//!
+//! | URL | |
+//! |---|---|
+//! | `redis://[user][:password@]host[:port][/db]` | TCP |
+//! | `rediss://…` | TLS; needs the feature `tls`, which is on by default |
+//! | `unix:///path/to/socket[?db=0&user=…&pass=…]` | a Unix socket |
+//!
+//! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
+//!
+//! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
+//! Over RESP2 a dead link is noticed later (see [`Builder::heartbeat`]), and there is no sharded Pub/Sub: the `redis` crate can't
+//! receive it there.
+//!
+//! # TLS
+//!
+//! The certificates of the system are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or instead of them those given to
+//! `Builder::ca_certificate`. The `redis` crate takes its cryptography from rustls' process-wide default. If the program has not installed one
+//! by the time that a backend with a `rediss://` URL is built, the backend installs ring.
+//!
+//! # Rights
+//!
+//! The least that an ACL user needs, for the streams `socket.io` and the channels whose names begin with `socket.io`:
+//!
+//! ```text
+//! ACL SETUSER sio on >password resetkeys resetchannels -@all
+//!     ~socket.io &socket.io*
+//!     +xadd +xread +xinfo|stream
+//!     +publish +subscribe +unsubscribe +pubsub|numsub +pubsub|channels
+//!     +ping
+//! ```
+//!
+//! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +pubsub|shardchannels` in place of the fourth line.
+//! - A database other than 0 needs `+select`.
+//! - `+client|setname`, and from Redis 7.2 on `+client|setinfo`, make the connections recognizable in `CLIENT LIST`, as `sio-streams:<lane>`.
+//!   They may be missing; the server then counts the refusals in its `ACL LOG`. The same is true of `+ping`: a refusal is an answer, too.
+//!
+//! # What it does not do
+//!
+//! It never connects or sends a second time by itself: that is for the engine to decide. It sets no time limits either, except for its own
+//! heartbeat; the driver has its own.
+
+mod config;
+mod connect;
+mod connection;
+mod error;
+mod reply;
+mod request;
+
+pub use config::{Builder, ConfigError, RedisBackend};
+pub use connection::RedisConnection;
