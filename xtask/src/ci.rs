@@ -1,0 +1,164 @@
+//! `cargo xtask ci`: everything that a change must pass. A tool that is not there is a failure, not a skip.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::args::{FuzzOptions, Interop};
+use crate::error::{Error, Result};
+use crate::workspace::Workspace;
+use crate::{fuzz, msrv, process, say, test};
+
+/// Altogether; the targets share it.
+const FUZZ_SECONDS: u64 = 5;
+
+const SIMULATED_SEEDS: &str = "300";
+
+enum Outcome {
+    Passed,
+    Failed,
+    /// What the step checks does not exist in this version of the workspace.
+    NotPart,
+}
+
+struct Step {
+    name: &'static str,
+    run: fn(&Workspace) -> Result<Outcome>,
+}
+
+/// Quick ones first.
+const STEPS: [Step; 7] = [
+    Step { name: "format", run: format },
+    Step { name: "clippy", run: clippy },
+    Step { name: "docs", run: docs },
+    Step { name: "msrv", run: msrv },
+    Step { name: "test", run: test },
+    Step { name: "simulation", run: simulation },
+    Step { name: "fuzz", run: fuzz },
+];
+
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let mut rows = Vec::new();
+    let mut failure = None;
+    for Step { name, run } in STEPS {
+        eprintln!("\n=== {name} ===");
+        let started = Instant::now();
+        let outcome = run(workspace).unwrap_or_else(|error| {
+            failure = Some(Error::Step { step: name, source: Box::new(error) });
+            Outcome::Failed
+        });
+        rows.push((name, outcome, started.elapsed()));
+        if failure.is_some() {
+            break;
+        }
+    }
+    eprintln!("\n{}", table(&rows));
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+fn table(rows: &[(&str, Outcome, Duration)]) -> String {
+    let mut lines = Vec::new();
+    for (name, outcome, time) in rows {
+        let outcome = match outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "FAILED",
+            Outcome::NotPart => "not part of this version",
+        };
+        lines.push(format!("{name:<12}{:>8.1} s  {outcome}", time.as_secs_f64()));
+    }
+    for Step { name, .. } in &STEPS[rows.len().min(STEPS.len())..] {
+        lines.push(format!("{name:<12}{:>8}    not run", "-"));
+    }
+    let sum: Duration = rows.iter().map(|(_, _, time)| *time).sum();
+    lines.push(format!("{:<12}{:>8.1} s", "altogether", sum.as_secs_f64()));
+    lines.join("\n")
+}
+
+fn format(workspace: &Workspace) -> Result<Outcome> {
+    ensure_component(workspace, "rustfmt", "fmt")?;
+    process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
+    if fuzz::is_there(workspace) {
+        // It may be a workspace of its own.
+        process::run(workspace.cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    }
+    Ok(Outcome::Passed)
+}
+
+fn clippy(workspace: &Workspace) -> Result<Outcome> {
+    ensure_component(workspace, "clippy", "clippy")?;
+    let args = ["--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
+    process::run(workspace.cargo().arg("clippy").args(args))?;
+    Ok(Outcome::Passed)
+}
+
+fn docs(workspace: &Workspace) -> Result<Outcome> {
+    let args = ["doc", "--workspace", "--all-features", "--no-deps", "--locked"];
+    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))?;
+    Ok(Outcome::Passed)
+}
+
+fn msrv(workspace: &Workspace) -> Result<Outcome> {
+    msrv::run(workspace)?;
+    Ok(Outcome::Passed)
+}
+
+fn test(workspace: &Workspace) -> Result<Outcome> {
+    test::run(workspace, Interop::With, &[])?;
+    Ok(Outcome::Passed)
+}
+
+fn simulation(workspace: &Workspace) -> Result<Outcome> {
+    if !workspace.has("sim/Cargo.toml") {
+        say("there is no sim/: not part of this version");
+        return Ok(Outcome::NotPart);
+    }
+    let args =
+        ["run", "--release", "--locked", "-p", "sio-streams-sim", "--", "run", "--seeds", SIMULATED_SEEDS];
+    process::run(workspace.cargo().args(args))?;
+    Ok(Outcome::Passed)
+}
+
+fn fuzz(workspace: &Workspace) -> Result<Outcome> {
+    if !fuzz::is_there(workspace) {
+        say("there is no fuzz/: not part of this version");
+        return Ok(Outcome::NotPart);
+    }
+    fuzz::run(workspace, &FuzzOptions { seconds: FUZZ_SECONDS, ..FuzzOptions::default() })?;
+    Ok(Outcome::Passed)
+}
+
+/// rustfmt and clippy are components of the toolchain that minimal installations leave out.
+fn ensure_component(workspace: &Workspace, component: &str, subcommand: &str) -> Result<()> {
+    let answer = process::ask(workspace.cargo().args([subcommand, "--version"]))?;
+    if answer.is_some_and(|answer| !answer.is_empty()) {
+        return Ok(());
+    }
+    process::run(Command::new("rustup").args(["component", "add", component])).map_err(|error| {
+        Error::missing(
+            format!("{component} was not found, and could not be installed: {error}"),
+            format!(
+                "with rustup: rustup component add {component}; otherwise take it from where cargo came from"
+            ),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_shows_what_ran_and_what_did_not() {
+        let second = Duration::from_secs(1);
+        let rows = [("format", Outcome::Passed, second), ("clippy", Outcome::Failed, 2 * second)];
+        let table = table(&rows);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), STEPS.len() + 1);
+        assert_eq!(lines[0], "format           1.0 s  passed");
+        assert_eq!(lines[1], "clippy           2.0 s  FAILED");
+        assert_eq!(lines[2], "docs               -    not run");
+        assert_eq!(lines[7], "altogether       3.0 s");
+    }
+}

@@ -1,0 +1,125 @@
+//! `cargo xtask test`: all tests, on any machine.
+
+use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use crate::args::Interop;
+use crate::error::{Error, Result};
+use crate::tally::Tally;
+use crate::workspace::{INTEROP, Workspace};
+use crate::{process, say, setup};
+
+pub(crate) fn run(workspace: &Workspace, interop: Interop, args: &[String]) -> Result<()> {
+    let machine = setup::run(workspace, interop)?;
+    let mut command = workspace.cargo();
+    command.arg("test").args(cargo_args(interop, args));
+    if let Some((name, binary)) = machine.redis.environment() {
+        command.env(name, binary);
+    }
+    let started = Instant::now();
+    let (tally, result) = watch(&mut command);
+    let verdict = if result.is_ok() { "tests passed" } else { "TESTS FAILED" };
+    eprintln!();
+    say(format_args!("{verdict} after {:.0} s: {tally}", started.elapsed().as_secs_f64()));
+    say(format_args!("tested with {machine}"));
+    result
+}
+
+fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let cargo = &args[..end];
+    let has = |names: &[&str]| {
+        cargo.iter().any(|arg| names.iter().any(|name| arg == name || arg.starts_with(&format!("{name}="))))
+    };
+    let short_package = cargo.iter().any(|arg| arg.starts_with("-p") && !arg.starts_with("--"));
+    let mut all = Vec::new();
+    if !short_package && !has(&["--package"]) {
+        if !has(&["--workspace", "--all"]) {
+            all.push("--workspace");
+        }
+        if interop == Interop::Without {
+            all.extend(["--exclude", INTEROP]);
+        }
+    }
+    for flag in ["--locked", "--no-fail-fast"] {
+        if !has(&[flag]) {
+            all.push(flag);
+        }
+    }
+    all.into_iter().map(str::to_owned).chain(args.iter().cloned()).collect()
+}
+
+/// Runs `cargo test`, lets its output through as it comes, and counts.
+fn watch(command: &mut Command) -> (Tally, Result<()>) {
+    let mut tally = Tally::default();
+    process::announce(command);
+    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
+        Err(source) => return (tally, Err(process::not_run(command, source))),
+    };
+    let copied = match child.stdout.take() {
+        Some(mut output) => copy(&mut output, &mut tally),
+        None => Ok(()),
+    };
+    let status = child.wait();
+    let result = match (copied, status) {
+        (_, Ok(status)) if !status.success() => {
+            Err(Error::Failed { command: process::line(command), status })
+        }
+        (Err(source), _) | (_, Err(source)) => Err(process::not_run(command, source)),
+        (Ok(()), Ok(_)) => Ok(()),
+    };
+    (tally, result)
+}
+
+fn copy(from: &mut impl Read, tally: &mut Tally) -> io::Result<()> {
+    let mut buffer = [0; 8192];
+    let mut out = io::stdout();
+    loop {
+        let piece = match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => &buffer[..length],
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        tally.feed(piece);
+        out.write_all(piece)?;
+        out.flush()?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(interop: Interop, line: &str) -> String {
+        let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        cargo_args(interop, &args).join(" ")
+    }
+
+    #[test]
+    fn the_whole_workspace_by_default() {
+        assert_eq!(args(Interop::With, ""), "--workspace --locked --no-fail-fast");
+        assert_eq!(
+            args(Interop::Without, "some_name -- --nocapture"),
+            "--workspace --exclude sio-streams-interop --locked --no-fail-fast some_name -- --nocapture"
+        );
+    }
+
+    #[test]
+    fn a_package_instead_of_the_workspace() {
+        for package in ["-p core", "-pcore", "--package core", "--package=core"] {
+            assert_eq!(args(Interop::With, package), format!("--locked --no-fail-fast {package}"));
+        }
+    }
+
+    #[test]
+    fn nothing_twice() {
+        assert_eq!(args(Interop::With, "--workspace --locked"), "--no-fail-fast --workspace --locked");
+        assert_eq!(
+            args(Interop::With, "-- --locked -p"),
+            "--workspace --locked --no-fail-fast -- --locked -p"
+        );
+    }
+}
