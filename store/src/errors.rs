@@ -1,0 +1,19 @@
+//! The server's errors, in its own words.
+
+use sio_streams_core::CommandError;
+
+/// `-ERR …`
+pub(crate) fn generic(message: impl Into<String>) -> CommandError {
+    CommandError::Server { code: "ERR".to_owned(), message: message.into() }
+}
+
+pub(crate) fn wrong_number_of_arguments(command: &str) -> CommandError {
+    generic(format!("wrong number of arguments for '{command}' command"))
+}
+
+pub(crate) fn wrong_type() -> CommandError {
+    CommandError::Server {
+        code: "WRONGTYPE".to_owned(),
+        message: "Operation against a key holding the wrong kind of value".to_owned(),
+    }
+}

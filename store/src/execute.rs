@@ -1,0 +1,216 @@
+//! Commands.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use sio_streams_core::{Command, CommandError, EntryId, Fields, Reply, StreamInfo};
+
+use crate::pubsub::Channels;
+use crate::streams::Stream;
+use crate::{ClientId, Executed, Store, Value, errors};
+
+impl Store {
+    /// Executes a client's command at a time of the server's clock, in milliseconds since 1970. The clock may jump, backwards too; the ids of
+    /// a stream still only grow.
+    ///
+    /// Afterwards there may be something in [`poll_wakeup`](Self::poll_wakeup) and [`poll_push`](Self::poll_push), for this client and for
+    /// others.
+    ///
+    /// # Errors
+    ///
+    /// Within the reply: [`CommandError::Server`] where Redis would refuse; [`CommandError::NotSent`] if the client is not connected, or is
+    /// blocked in a read; [`CommandError::Unusable`] for commands that are not known here.
+    pub fn execute(&mut self, now_ms: u64, client: ClientId, command: &Command) -> Executed {
+        self.handle_timeout(now_ms);
+        let reply = match self.accept(client, command) {
+            Err(error) => Err(error),
+            Ok(()) => match command {
+                Command::XAdd { stream, max_len, fields } => {
+                    self.xadd(now_ms, stream, *max_len, fields).map(Reply::Added)
+                }
+                Command::XRead { stream, after, count, block } => {
+                    match self.xread(now_ms, client, stream, *after, *count, *block) {
+                        Ok(None) => return Executed::Blocked,
+                        Ok(Some(reply)) => Ok(reply),
+                        Err(error) => Err(error),
+                    }
+                }
+                Command::XInfoStream { stream } => self.xinfo(stream).map(Reply::Stream),
+                Command::Publish { channel, payload, sharded } => {
+                    self.publish(channel, payload, *sharded);
+                    Ok(Reply::Done)
+                }
+                Command::Subscribe { channels, sharded } => self.subscribe(client, channels, *sharded),
+                Command::Unsubscribe { channels, sharded } => {
+                    self.unsubscribe(client, channels, *sharded);
+                    Ok(Reply::Done)
+                }
+                Command::PubSubNumSub { channel, sharded } => {
+                    Ok(Reply::Count(self.channels(*sharded).subscribers(channel).len() as u64))
+                }
+                Command::PubSubChannels { pattern, sharded } => {
+                    Ok(Reply::Channels(self.channels(*sharded).matching(pattern)))
+                }
+                // For whoever holds the connections.
+                Command::Release { .. } => Ok(Reply::Done),
+                _ => Err(CommandError::Unusable(format!("the simulated Redis does not know {command:?}"))),
+            },
+        };
+        Executed::Reply(reply)
+    }
+
+    /// Whether the client may execute the command at all.
+    fn accept(&self, client: ClientId, command: &Command) -> Result<(), CommandError> {
+        if matches!(command, Command::Release { .. }) {
+            return Ok(());
+        }
+        if !self.is_connected(client) {
+            return Err(CommandError::NotSent(format!("{client} is not connected")));
+        }
+        if self.blocked.contains(client) {
+            return Err(CommandError::NotSent(format!("{client} is blocked in a read")));
+        }
+        let write_refusal = match command {
+            Command::XAdd { .. } => &self.write_refusal,
+            _ => &None,
+        };
+        match (&self.refusal, write_refusal) {
+            (Some(error), _) | (None, Some(error)) => Err(error.clone()),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn xadd(
+        &mut self,
+        now_ms: u64,
+        name: &ByteString,
+        max_len: u64,
+        fields: &Fields,
+    ) -> Result<EntryId, CommandError> {
+        if max_len > i64::MAX.cast_unsigned() {
+            return Err(errors::generic("value is not an integer or out of range"));
+        }
+        self.add(name, None, now_ms, fields.clone(), Some(max_len))
+    }
+
+    /// Adds an entry, trims the stream if that is wanted, and serves those who wait for the entry.
+    pub(crate) fn add(
+        &mut self,
+        name: &ByteString,
+        id: Option<EntryId>,
+        now_ms: u64,
+        fields: Fields,
+        max_len: Option<u64>,
+    ) -> Result<EntryId, CommandError> {
+        if fields.is_empty() {
+            return Err(errors::wrong_number_of_arguments("xadd"));
+        }
+        let limits = self.limits;
+        let stream = self.stream_mut(name)?;
+        let added = match id {
+            Some(EntryId::ZERO) => Err("The ID specified in XADD must be greater than 0-0"),
+            Some(id) => Ok(id),
+            None => stream.next_id(now_ms),
+        };
+        let added = added.and_then(|id| stream.add(id, fields, limits).map(|()| id));
+        if let (Ok(_), Some(max_len)) = (added, max_len) {
+            stream.trim_nodes(max_len, limits);
+        }
+        // As in Redis, a stream does not come into being by an addition that is refused.
+        if stream.is_untouched() {
+            self.keys.remove(name);
+        }
+        let id = added.map_err(errors::generic)?;
+        self.serve(name);
+        Ok(id)
+    }
+
+    fn xread(
+        &mut self,
+        now_ms: u64,
+        client: ClientId,
+        name: &ByteString,
+        after: EntryId,
+        count: u32,
+        block: Duration,
+    ) -> Result<Option<Reply>, CommandError> {
+        let entries = match self.keys.get(name) {
+            Some(Value::Other) => return Err(errors::wrong_type()),
+            Some(Value::Stream(stream)) => stream.read(after, count),
+            None => Vec::new(),
+        };
+        if !entries.is_empty() {
+            return Ok(Some(Reply::Entries(entries)));
+        }
+        // Zero would mean for ever to Redis; backends must not let that happen.
+        let block_ms = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.blocked.add(client, name.clone(), after, count, now_ms.saturating_add(block_ms));
+        Ok(None)
+    }
+
+    fn xinfo(&self, name: &ByteString) -> Result<Option<StreamInfo>, CommandError> {
+        match self.keys.get(name) {
+            Some(Value::Other) => Err(errors::wrong_type()),
+            Some(Value::Stream(stream)) => Ok(Some(stream.info())),
+            None => Ok(None),
+        }
+    }
+
+    /// Answers those who have waited for what the stream now has: with nothing, if it is trimmed away already.
+    fn serve(&mut self, name: &str) {
+        let Some(Value::Stream(stream)) = self.keys.get(name) else { return };
+        for (client, read) in self.blocked.take_served(name, stream.last_id()) {
+            let entries = stream.read(read.after, read.count);
+            self.wakeups.push_back((client, Ok(Reply::Entries(entries))));
+        }
+    }
+
+    fn publish(&mut self, channel: &ByteString, payload: &Bytes, sharded: bool) {
+        let channels = if sharded { &self.sharded } else { &self.plain };
+        for client in channels.subscribers(channel) {
+            self.pushes.push_back((*client, channel.clone(), payload.clone()));
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        client: ClientId,
+        channels: &[ByteString],
+        sharded: bool,
+    ) -> Result<Reply, CommandError> {
+        if channels.is_empty() && !sharded {
+            return Err(errors::wrong_number_of_arguments("subscribe"));
+        }
+        for channel in channels {
+            self.channels_mut(sharded).subscribe(client, channel);
+        }
+        Ok(Reply::Done)
+    }
+
+    /// As in Redis, naming no channel means all.
+    fn unsubscribe(&mut self, client: ClientId, channels: &[ByteString], sharded: bool) {
+        if channels.is_empty() {
+            self.channels_mut(sharded).unsubscribe_all(client);
+        }
+        for channel in channels {
+            self.channels_mut(sharded).unsubscribe(client, channel);
+        }
+    }
+
+    fn channels(&self, sharded: bool) -> &Channels {
+        if sharded { &self.sharded } else { &self.plain }
+    }
+
+    fn channels_mut(&mut self, sharded: bool) -> &mut Channels {
+        if sharded { &mut self.sharded } else { &mut self.plain }
+    }
+
+    /// The stream of this name, made if there is none.
+    fn stream_mut(&mut self, name: &ByteString) -> Result<&mut Stream, CommandError> {
+        match self.keys.entry(name.clone()).or_insert_with(|| Value::Stream(Stream::default())) {
+            Value::Stream(stream) => Ok(stream),
+            Value::Other => Err(errors::wrong_type()),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What happens to a server beside its clients' commands.
+
+use bytestring::ByteString;
+use sio_streams_core::{CommandError, EntryId, Fields};
+
+use crate::{Store, Value};
+
+impl Store {
+    /// Adds an entry that a foreign program wrote, at a time of the server's clock, in milliseconds since 1970. Nothing is trimmed.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Server`], as for an `XADD`.
+    pub fn add_entry(
+        &mut self,
+        now_ms: u64,
+        stream: impl Into<ByteString>,
+        fields: Fields,
+    ) -> Result<EntryId, CommandError> {
+        self.add(&stream.into(), None, now_ms, fields, None)
+    }
+
+    /// Adds an entry under an id that the foreign program chose.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Server`], as for an `XADD`; the id must lie behind all that the stream ever gave.
+    pub fn add_entry_as(
+        &mut self,
+        id: EntryId,
+        stream: impl Into<ByteString>,
+        fields: Fields,
+    ) -> Result<EntryId, CommandError> {
+        self.add(&stream.into(), Some(id), 0, fields, None)
+    }
+
+    /// `XTRIM stream MAXLEN = max_len`. Returns how many entries are gone.
+    pub fn trim(&mut self, stream: &str, max_len: u64) -> u64 {
+        match self.keys.get_mut(stream) {
+            Some(Value::Stream(stream)) => stream.trim_exactly(max_len),
+            Some(Value::Other) | None => 0,
+        }
+    }
+
+    /// `XDEL stream id`. Returns whether the entry was there.
+    pub fn delete(&mut self, stream: &str, id: EntryId) -> bool {
+        match self.keys.get_mut(stream) {
+            Some(Value::Stream(stream)) => stream.delete(id),
+            Some(Value::Other) | None => false,
+        }
+    }
+
+    /// A failover to a replica that had not received the last `count` entries: the stream is as before they were added, and gives ids from
+    /// there on again. What was trimmed meanwhile does not come back. A stream that loses all that was ever added is gone. Returns how many
+    /// entries are lost.
+    pub fn lose_tail(&mut self, stream: &str, count: u64) -> u64 {
+        let Some(Value::Stream(found)) = self.keys.get_mut(stream) else { return 0 };
+        let lost = found.lose_tail(count);
+        if found.is_untouched() {
+            self.keys.remove(stream);
+        }
+        lost
+    }
+
+    /// `DEL key`. Returns whether it was there. Reads that wait for it go on waiting.
+    pub fn remove(&mut self, key: &str) -> bool {
+        self.keys.remove(key).is_some()
+    }
+
+    /// `FLUSHALL`. For a restart without data, [disconnect all](Self::disconnect_all) as well.
+    pub fn flush(&mut self) {
+        self.keys.clear();
+    }
+
+    /// Puts something under the key that is no stream: commands that want a stream there are refused with `WRONGTYPE`.
+    pub fn occupy(&mut self, key: impl Into<ByteString>) {
+        self.keys.insert(key.into(), Value::Other);
+    }
+
+    /// Closes all connections.
+    pub fn disconnect_all(&mut self) {
+        for client in core::mem::take(&mut self.clients) {
+            self.blocked.remove(client);
+            self.plain.unsubscribe_all(client);
+            self.sharded.unsubscribe_all(client);
+        }
+        self.wakeups.clear();
+        self.pushes.clear();
+    }
+
+    /// Answers all blocked reads with an error, as a master does that becomes a replica (`UNBLOCKED`).
+    pub fn unblock_all(&mut self, error: &CommandError) {
+        for client in self.blocked.take_all() {
+            self.wakeups.push_back((client, Err(error.clone())));
+        }
+    }
+
+    /// From now on all commands fail (`LOADING`, `NOAUTH`, …), until this is called with `None`. Reads that are blocked already stay so.
+    pub fn refuse_with(&mut self, error: Option<CommandError>) {
+        self.refusal = error;
+    }
+
+    /// From now on commands that write to keys fail (`READONLY`, `OOM`, `MISCONF`, …), until this is called with `None`.
+    pub fn refuse_writes_with(&mut self, error: Option<CommandError>) {
+        self.write_refusal = error;
+    }
+}

@@ -1,0 +1,187 @@
+//! A simulated Redis: as much of it as a Socket.IO cluster uses, as a pure state machine.
+//!
+//! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a backend: streams with ids, trimming by whole
+//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded. It does no I/O and has no clock: each call carries the server's time, in
+//! milliseconds since 1970. So the same code serves programs that run without a server, in real time, and simulators, in virtual time. It is
+//! itself tested against a real server: the same commands, the same replies.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sio_streams_core::{Command, EntryId, Fields, Reply};
+//! use sio_streams_store::{Executed, Store};
+//!
+//! let mut redis = Store::new();
+//! let (reader, writer) = (redis.connect(), redis.connect());
+//!
+//! // There is nothing to read yet: the read blocks …
+//! let stream = "socket.io".into();
+//! let read = Command::XRead { stream, after: EntryId::ZERO, count: 10, block: Duration::from_secs(5) };
+//! assert_eq!(redis.execute(1_000, reader, &read), Executed::Blocked);
+//! assert_eq!(redis.poll_timeout(), Some(6_000));
+//!
+//! // … until somebody adds an entry.
+//! let fields = Fields::from_iter([("nsp", "/")]);
+//! let add = Command::XAdd { stream: "socket.io".into(), max_len: 10_000, fields };
+//! let id = EntryId { ms: 2_000, seq: 0 };
+//! assert_eq!(redis.execute(2_000, writer, &add), Executed::Reply(Ok(Reply::Added(id))));
+//! let (client, reply) = redis.poll_wakeup().unwrap();
+//! assert_eq!(client, reader);
+//! assert!(matches!(reply, Ok(Reply::Entries(entries)) if entries[0].id == id));
+//! ```
+//!
+//! What is not part of a server's everyday life is done by methods of its own: entries of foreign programs ([`Store::add_entry`]), a restart
+//! without data ([`Store::flush`], [`Store::disconnect_all`]), a failover that loses entries ([`Store::lose_tail`]), a server that
+//! refuses ([`Store::refuse_with`]), and more.
+//!
+//! # What differs from a real server
+//!
+//! - There is one server, no cluster: sharded channels are only a namespace of their own.
+//! - There is no limit of memory. What is held is what was stored, plus what [`poll_push`](Store::poll_push) and
+//!   [`poll_wakeup`](Store::poll_wakeup) have not taken out.
+//! - Subscribed clients may execute any command, as with RESP3.
+//! - Lists of channels are in alphabetical order. Redis' own are in none.
+//! - A read whose time is up is answered before whatever happens at the same time.
+
+mod blocked;
+mod errors;
+mod execute;
+mod faults;
+mod glob;
+mod listpack;
+mod nodes;
+mod pubsub;
+mod streams;
+
+use core::fmt;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use sio_streams_core::{CommandError, Entry, Reply, StreamInfo};
+
+use blocked::BlockedReads;
+pub use nodes::NodeLimits;
+use pubsub::Channels;
+use streams::Stream;
+
+#[cfg(doc)]
+use sio_streams_core::Command;
+
+/// Names a connection to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {}", self.0)
+    }
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Executed {
+    /// It is answered.
+    Reply(Result<Reply, CommandError>),
+    /// It is a read, and waits: its answer comes out of [`Store::poll_wakeup`]. Until then the client can execute nothing else.
+    Blocked,
+}
+
+/// A Redis server. See the [crate's page](crate).
+#[derive(Clone, Debug, Default)]
+pub struct Store {
+    limits: NodeLimits,
+    keys: BTreeMap<ByteString, Value>,
+    clients: BTreeSet<ClientId>,
+    last_client: u64,
+    blocked: BlockedReads,
+    plain: Channels,
+    sharded: Channels,
+    wakeups: VecDeque<(ClientId, Result<Reply, CommandError>)>,
+    pushes: VecDeque<(ClientId, ByteString, Bytes)>,
+    refusal: Option<CommandError>,
+    write_refusal: Option<CommandError>,
+}
+
+/// What stands under a key.
+#[derive(Clone, Debug)]
+enum Value {
+    Stream(Stream),
+    /// Anything else.
+    Other,
+}
+
+impl Store {
+    /// An empty server with Redis' default settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty server whose streams have nodes of another size.
+    pub fn with_node_limits(limits: NodeLimits) -> Self {
+        Store { limits, ..Self::default() }
+    }
+
+    /// Opens a connection.
+    pub fn connect(&mut self) -> ClientId {
+        self.last_client += 1;
+        let client = ClientId(self.last_client);
+        self.clients.insert(client);
+        client
+    }
+
+    /// Closes a connection. Its subscriptions end, its read is forgotten, and what has not been taken out for it is lost.
+    pub fn disconnect(&mut self, client: ClientId) {
+        if self.clients.remove(&client) {
+            self.blocked.remove(client);
+            self.plain.unsubscribe_all(client);
+            self.sharded.unsubscribe_all(client);
+            self.wakeups.retain(|(to, _)| *to != client);
+            self.pushes.retain(|(to, ..)| *to != client);
+        }
+    }
+
+    /// Whether the connection is open.
+    pub fn is_connected(&self, client: ClientId) -> bool {
+        self.clients.contains(&client)
+    }
+
+    /// The answer to the next blocked read that waits no longer: there were entries, its time was up, or it was
+    /// [interrupted](Self::unblock_all).
+    pub fn poll_wakeup(&mut self) -> Option<(ClientId, Result<Reply, CommandError>)> {
+        self.wakeups.pop_front()
+    }
+
+    /// The next Pub/Sub message for a client: its channel and its payload.
+    pub fn poll_push(&mut self) -> Option<(ClientId, ByteString, Bytes)> {
+        self.pushes.pop_front()
+    }
+
+    /// When the next blocked read has waited long enough, in milliseconds since 1970: call [`handle_timeout`](Self::handle_timeout) then.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        self.blocked.next_deadline()
+    }
+
+    /// Answers, by no entries, the reads that have waited long enough. Calling it too early does no harm.
+    pub fn handle_timeout(&mut self, now_ms: u64) {
+        while let Some(client) = self.blocked.take_expired(now_ms) {
+            self.wakeups.push_back((client, Ok(Reply::Entries(Vec::new()))));
+        }
+    }
+
+    /// What `XINFO STREAM` would tell; `None` if there is no such stream.
+    pub fn stream_info(&self, stream: &str) -> Option<StreamInfo> {
+        self.stream(stream).map(Stream::info)
+    }
+
+    /// The entries of a stream, the oldest first; none if there is no such stream.
+    pub fn entries(&self, stream: &str) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.stream(stream).into_iter().flat_map(Stream::entries)
+    }
+
+    fn stream(&self, stream: &str) -> Option<&Stream> {
+        match self.keys.get(stream) {
+            Some(Value::Stream(stream)) => Some(stream),
+            Some(Value::Other) | None => None,
+        }
+    }
+}
