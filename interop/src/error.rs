@@ -28,6 +28,9 @@ pub enum Error {
         /// The peer's words.
         message: String,
     },
+    /// A server of ours failed.
+    #[error("ours: {0}")]
+    Ours(String),
     /// A condition was not met in time.
     #[error("timed out: {0}")]
     TimedOut(String),
@@ -37,4 +40,10 @@ pub enum Error {
     /// The process could not be started or talked to.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl Error {
+    pub(crate) fn ours(error: impl core::fmt::Display) -> Self {
+        Error::Ours(error.to_string())
+    }
 }

@@ -22,12 +22,17 @@ mod config;
 mod control;
 mod error;
 mod eventually;
+mod member;
+mod ours;
 mod peer;
 mod types;
+mod value;
 
 pub use config::{Generation, PeerConfig, RedisClient};
 pub use error::{Error, Result};
 pub use eventually::{Condition, eventually};
+pub use member::Member;
+pub use ours::{OurServer, quick};
 pub use peer::Peer;
 pub use types::{
     Acks, ClientState, ConnectOptions, Disconnection, Flags, Received, Responses, Select, ServerSideReply,

@@ -1,0 +1,365 @@
+//! A server of ours in a cluster: the driver on a real Redis, under an application that does what a Socket.IO server would do with its
+//! clients, and remembers what reached them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sio_streams_driver::sio_streams_core::{
+    BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalSocket, Packet, Payload,
+    RemoteSocket,
+};
+use sio_streams_driver::{Broadcast, Event, Events, Namespace, Node, Options, Sockets};
+use sio_streams_redis_rs::RedisBackend;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::AbortHandle;
+
+use crate::types::{Acks, Received, Responses, Select, ServerSideReply, SocketInfo};
+use crate::value::{from_payload, to_payload};
+use crate::{Error, Result};
+
+/// A server of ours.
+#[derive(Debug)]
+pub struct OurServer {
+    /// A runtime of its own, so that the node can die without a word.
+    runtime: Option<Runtime>,
+    node: Node,
+    namespaces: HashMap<String, Namespace>,
+    state: Arc<Mutex<State>>,
+    task: AbortHandle,
+}
+
+/// What the application knows.
+#[derive(Debug, Default)]
+struct State {
+    sockets: HashMap<String, Socket>,
+    server_side: HashMap<String, Vec<Received>>,
+    server_side_replies: HashMap<(String, String), ServerSideReply>,
+    /// Whatever else happened, in words.
+    log: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Socket {
+    received: Vec<Received>,
+    offsets: Vec<Option<EntryId>>,
+    replies: HashMap<String, Value>,
+    data: Value,
+    disconnected: bool,
+}
+
+/// The default options with short heartbeats, for tests that must not wait for the usual ones.
+pub fn quick(dialect: Dialect) -> Config {
+    Config {
+        dialect,
+        heartbeat_interval: Duration::from_millis(200),
+        heartbeat_timeout: Duration::from_secs(2),
+        ..Config::default()
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl OurServer {
+    /// Starts a node and opens namespaces on it.
+    pub async fn start(config: Config, url: &str, namespaces: &[&str]) -> Result<Self> {
+        let backend = RedisBackend::new(url).map_err(Error::ours)?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let (node, task) = {
+            let _inside = runtime.enter();
+            let (node, events) =
+                sio_streams_driver::start(Options::from(config), backend).map_err(Error::ours)?;
+            let task = tokio::spawn(listen(node.clone(), events, state.clone())).abort_handle();
+            (node, task)
+        };
+        let mut server = OurServer { runtime: Some(runtime), node, namespaces: HashMap::new(), state, task };
+        for &nsp in namespaces {
+            let namespace = server.node.open(nsp).await.map_err(Error::ours)?;
+            server.namespaces.insert(nsp.to_owned(), namespace);
+        }
+        Ok(server)
+    }
+
+    /// The node's name in the cluster.
+    pub fn uid(&self) -> &str {
+        self.node.uid().as_str()
+    }
+
+    /// The handle of a namespace that was opened.
+    pub fn namespace(&self, nsp: &str) -> &Namespace {
+        &self.namespaces[nsp]
+    }
+
+    /// A client connects; its socket's id.
+    pub async fn connect(&self, nsp: &str) -> Result<String> {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        // Twenty characters, as those of Node's sockets.
+        let sid = format!("ours{:016}", COUNT.fetch_add(1, Ordering::Relaxed));
+        lock(&self.state).sockets.insert(sid.clone(), Socket { data: json!({}), ..Socket::default() });
+        self.namespaces[nsp].add_socket(sid.clone()).await.map_err(Error::ours)?;
+        Ok(sid)
+    }
+
+    /// What a client has received.
+    pub fn client_received(&self, sid: &str) -> Vec<Received> {
+        lock(&self.state).sockets.get(sid).map(|socket| socket.received.clone()).unwrap_or_default()
+    }
+
+    /// The offsets that came with what a client has received.
+    pub fn client_offsets(&self, sid: &str) -> Vec<Option<EntryId>> {
+        lock(&self.state).sockets.get(sid).map(|socket| socket.offsets.clone()).unwrap_or_default()
+    }
+
+    /// Whether a client was disconnected.
+    pub fn client_disconnected(&self, sid: &str) -> bool {
+        lock(&self.state).sockets.get(sid).is_some_and(|socket| socket.disconnected)
+    }
+
+    /// How a client answers an event; `None`: not at all.
+    pub fn client_ack(&self, sid: &str, event: &str, reply: Option<Value>) {
+        if let Some(socket) = lock(&self.state).sockets.get_mut(sid) {
+            match reply {
+                Some(reply) => drop(socket.replies.insert(event.to_owned(), reply)),
+                None => drop(socket.replies.remove(event)),
+            }
+        }
+    }
+
+    /// A socket joins rooms.
+    pub async fn server_join(&self, nsp: &str, sid: &str, rooms: &[&str]) -> Result<()> {
+        self.namespaces[nsp].join(sid.to_owned(), names(rooms)).await.map_err(Error::ours)
+    }
+
+    /// The rooms of a socket.
+    pub async fn rooms(&self, nsp: &str, sid: &str) -> Result<Vec<String>> {
+        let rooms = self.namespaces[nsp].rooms(sid.to_owned()).await.map_err(Error::ours)?;
+        Ok(rooms.unwrap_or_default().into_iter().map(Into::into).collect())
+    }
+
+    /// Sets a socket's data.
+    pub fn set_data(&self, sid: &str, data: Value) {
+        if let Some(socket) = lock(&self.state).sockets.get_mut(sid) {
+            socket.data = data;
+        }
+    }
+
+    /// Broadcasts.
+    pub async fn emit(&self, to: &Select, event: &str, args: &[Value]) -> Result<()> {
+        let nsp = &self.namespaces[&to.nsp];
+        nsp.broadcast(packet(event, args), options(to)).await.map(drop).map_err(Error::ours)
+    }
+
+    /// Broadcasts and collects acknowledgements.
+    pub async fn emit_with_ack(&self, to: &Select, event: &str, args: &[Value]) -> Result<Acks> {
+        let nsp = &self.namespaces[&to.nsp];
+        let acks = nsp.broadcast_with_ack(packet(event, args), options(to)).await.map_err(Error::ours)?;
+        let (values, outcome) = acks.all().await.map_err(Error::ours)?;
+        let acks = values.iter().map(from_payload).collect();
+        Ok(match outcome.is_complete() {
+            true => Acks::Complete { acks },
+            false => Acks::Failed { error: format!("{outcome:?}"), partial: acks },
+        })
+    }
+
+    /// Makes sockets join rooms.
+    pub async fn sockets_join(&self, to: &Select, rooms: &[&str]) -> Result<()> {
+        let nsp = &self.namespaces[&to.nsp];
+        nsp.sockets_join(options(to), names(rooms)).await.map(drop).map_err(Error::ours)
+    }
+
+    /// Makes sockets leave rooms.
+    pub async fn sockets_leave(&self, to: &Select, rooms: &[&str]) -> Result<()> {
+        let nsp = &self.namespaces[&to.nsp];
+        nsp.sockets_leave(options(to), names(rooms)).await.map(drop).map_err(Error::ours)
+    }
+
+    /// Disconnects sockets.
+    pub async fn disconnect_sockets(&self, to: &Select, close: bool) -> Result<()> {
+        let nsp = &self.namespaces[&to.nsp];
+        nsp.disconnect_sockets(options(to), close).await.map(drop).map_err(Error::ours)
+    }
+
+    /// Finds sockets, and who answered.
+    pub async fn fetch_sockets_outcome(&self, to: &Select) -> Result<Sockets> {
+        self.namespaces[&to.nsp].fetch_sockets(options(to)).await.map_err(Error::ours)
+    }
+
+    /// Finds sockets; an error if not every node answered.
+    pub async fn fetch_sockets(&self, to: &Select) -> Result<Vec<SocketInfo>> {
+        let Sockets { sockets, outcome } = self.fetch_sockets_outcome(to).await?;
+        if !outcome.is_complete() {
+            return Err(Error::Ours(format!("{outcome:?}")));
+        }
+        let info = |socket: RemoteSocket| SocketInfo {
+            id: socket.id.into(),
+            handshake: from_payload(&socket.handshake),
+            rooms: socket.rooms.into_iter().map(Into::into).collect(),
+            data: from_payload(&socket.data),
+        };
+        Ok(sockets.into_iter().map(info).collect())
+    }
+
+    /// Emits to the other servers.
+    pub async fn server_side_emit(&self, nsp: &str, event: &str, args: &[Value]) -> Result<()> {
+        self.namespaces[nsp].server_side_emit(data(event, args)).await.map(drop).map_err(Error::ours)
+    }
+
+    /// Emits to the other servers and collects their answers.
+    pub async fn server_side_emit_with_ack(
+        &self,
+        nsp: &str,
+        event: &str,
+        args: &[Value],
+    ) -> Result<Responses> {
+        let answers = self.namespaces[nsp].server_side_emit_with_ack(data(event, args)).await;
+        let answers = answers.map_err(Error::ours)?;
+        let responses = answers.responses.iter().map(|(_, value)| from_payload(value)).collect();
+        Ok(match answers.outcome.is_complete() {
+            true => Responses::Complete { responses },
+            false => Responses::Failed { error: format!("{:?}", answers.outcome), partial: responses },
+        })
+    }
+
+    /// What is done with a server-side event.
+    pub fn on_server_side(&self, nsp: &str, event: &str, reply: ServerSideReply) {
+        lock(&self.state).server_side_replies.insert((nsp.to_owned(), event.to_owned()), reply);
+    }
+
+    /// The server-side events that came.
+    pub fn server_side_received(&self, nsp: &str) -> Vec<Received> {
+        lock(&self.state).server_side.get(nsp).cloned().unwrap_or_default()
+    }
+
+    /// How many servers there are.
+    pub async fn server_count(&self, nsp: &str) -> Result<u64> {
+        self.namespaces[nsp].server_count().await.map_err(Error::ours)
+    }
+
+    /// Whatever the application was told beside messages: links, nodes, skipped entries.
+    pub fn log(&self) -> Vec<String> {
+        lock(&self.state).log.clone()
+    }
+
+    /// Leaves the cluster.
+    pub async fn close(self) {
+        self.node.clone().close().await;
+    }
+
+    /// Is gone without a word.
+    pub fn vanish(self) {
+        drop(self);
+    }
+
+    /// Forgets the application: from now on nobody answers, as if it hung. The node itself stays in the cluster.
+    pub fn hang(&self) {
+        self.task.abort();
+    }
+}
+
+impl Drop for OurServer {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn names(names: &[&str]) -> Vec<ByteString> {
+    names.iter().map(|&name| name.into()).collect()
+}
+
+fn data(event: &str, args: &[Value]) -> Payload {
+    let all: Vec<Value> = core::iter::once(event.into()).chain(args.iter().cloned()).collect();
+    to_payload(&all.into())
+}
+
+fn packet(event: &str, args: &[Value]) -> Packet {
+    Packet::new(data(event, args)).expect("the tests send only what can be sent")
+}
+
+fn options(to: &Select) -> BroadcastOptions {
+    let mut options = BroadcastOptions::all();
+    options.rooms = to.rooms.iter().map(|room| room.clone().into()).collect();
+    options.except = to.except.iter().map(|room| room.clone().into()).collect();
+    options.flags.local = to.flags.local.then_some(true);
+    options.flags.volatile = to.flags.volatile.then_some(true);
+    options.flags.compress = to.flags.compress;
+    options.flags.timeout = to.flags.timeout.map(Duration::from_millis);
+    options
+}
+
+fn received(packet: &Payload, ack: bool) -> Received {
+    let Value::Array(mut args) = from_payload(packet) else {
+        return Received { event: format!("{packet:?}"), args: Vec::new(), ack };
+    };
+    let event = args.remove(0).as_str().unwrap_or_default().to_owned();
+    Received { event, args, ack }
+}
+
+async fn listen(node: Node, mut events: Events, state: Arc<Mutex<State>>) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Broadcast(broadcast) => deliver(broadcast, &state),
+            Event::DisconnectSockets { nsp, sockets, .. } => {
+                let nsp = node.namespace(nsp);
+                for sid in sockets {
+                    if let Some(socket) = lock(&state).sockets.get_mut(&*sid) {
+                        socket.disconnected = true;
+                    }
+                    let nsp = nsp.clone();
+                    drop(tokio::spawn(async move { nsp.remove_socket(sid).await }));
+                }
+            }
+            Event::FetchSockets { sockets, reply, nsp: _ } => {
+                let sockets = sockets.iter().map(|sid| local_socket(sid, &state)).collect();
+                // A node that is closing answers nobody.
+                drop(tokio::spawn(reply.send(sockets)));
+            }
+            Event::ServerSideEmit { nsp, packet, reply, .. } => {
+                let seen = received(&packet, reply.is_some());
+                let key = (nsp.to_string(), seen.event.clone());
+                let answer = {
+                    let mut state = lock(&state);
+                    state.server_side.entry(nsp.to_string()).or_default().push(seen);
+                    state.server_side_replies.get(&key).cloned()
+                };
+                if let (Some(reply), Some(ServerSideReply::Answer(value))) = (reply, answer) {
+                    let value = to_payload(&value);
+                    drop(tokio::spawn(async move { reply.send(value).await }));
+                }
+            }
+            other => lock(&state).log.push(format!("{other:?}")),
+        }
+    }
+}
+
+fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
+    let seen = received(&broadcast.packet.data, broadcast.acks.is_some());
+    let mut state = lock(state);
+    for sid in &broadcast.sockets {
+        let Some(socket) = state.sockets.get_mut(&**sid) else { continue };
+        socket.received.push(seen.clone());
+        socket.offsets.push(broadcast.offset);
+        if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
+            let (acks, value) = (acks.clone(), to_payload(value));
+            drop(tokio::spawn(async move { acks.send(value).await }));
+        }
+    }
+}
+
+fn local_socket(sid: &ByteString, state: &Mutex<State>) -> LocalSocket {
+    let data = lock(state).sockets.get(&**sid).map(|socket| socket.data.clone()).unwrap_or_default();
+    let handshake = Handshake {
+        time: "Sat Nov 21 2026 00:00:00 GMT+0000 (Coordinated Universal Time)".into(),
+        address: "127.0.0.1".into(),
+        url: "/socket.io/".into(),
+        issued: 1_795_000_000_000,
+        ..Handshake::default()
+    };
+    LocalSocket::new(sid.clone(), &handshake, to_payload(&data)).expect("a plain handshake")
+}

@@ -1,0 +1,85 @@
+//! Named tests that share a cluster, and how the servers in it are set up.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use libtest_mimic::{Failed, Trial};
+use sio_streams_driver::sio_streams_core::{Config, Dialect};
+use sio_streams_interop::{Generation, PeerConfig, RedisClient, Result, quick};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+pub(crate) const NAMESPACES: [&str; 2] = ["/", "/chat"];
+
+/// A kind of Node peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(crate) generation: Generation,
+    pub(crate) client: RedisClient,
+    pub(crate) sharded: bool,
+}
+
+impl Kind {
+    /// The options of a Node server, for a test that must not wait for default heartbeats.
+    pub(crate) fn peer(self, url: &str) -> PeerConfig {
+        let config = PeerConfig::new(self.generation, url).client(self.client).namespaces(&NAMESPACES);
+        match self.generation {
+            Generation::V02 => config.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
+            Generation::V03 => {
+                config.adapter("useShardedPubSub", self.sharded).adapter("blockTimeInMs", 1_000)
+            }
+        }
+    }
+
+    /// The same options for a server of ours.
+    pub(crate) fn ours(self) -> Config {
+        let dialect = match self.generation {
+            Generation::V02 => Dialect::Streams02,
+            Generation::V03 => Dialect::Streams03,
+        };
+        Config { use_sharded_pub_sub: self.sharded, ..quick(dialect) }
+    }
+}
+
+pub(crate) type Test<C> = Box<dyn for<'a> FnOnce(&'a C, String) -> Outcome<'a> + Send>;
+pub(crate) type Outcome<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+
+/// Makes tests that share what `start` gives, which runs with the first of them.
+pub(crate) struct Shared<C> {
+    runtime: Arc<Runtime>,
+    cell: Arc<OnceCell<C>>,
+    start: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<C>>>> + Send + Sync>,
+}
+
+impl<C: Send + Sync + 'static> Shared<C> {
+    pub(crate) fn new<F>(runtime: &Arc<Runtime>, start: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<C>> + 'static,
+    {
+        let start = Arc::new(move || -> Pin<Box<dyn Future<Output = Result<C>>>> { Box::pin(start()) });
+        Shared { runtime: runtime.clone(), cell: Arc::default(), start }
+    }
+
+    /// A test of this name, which it is given as a word that no other test uses.
+    pub(crate) fn trial(&self, name: String, test: Test<C>) -> Trial {
+        let Shared { runtime, cell, start } = self;
+        let (runtime, cell, start) = (runtime.clone(), cell.clone(), start.clone());
+        Trial::test(name.clone(), move || {
+            let outcome = runtime.block_on(async {
+                let shared = cell.get_or_try_init(|| start()).await?;
+                test(shared, name).await
+            });
+            outcome.map_err(|error| Failed::from(error.to_string()))
+        })
+    }
+}
+
+/// Runs the tests. Node takes a moment for each process: more at a time than this would only make all of them slow.
+pub(crate) fn run(trials: impl FnOnce(&Arc<Runtime>) -> Vec<Trial>) -> std::process::ExitCode {
+    let mut arguments = libtest_mimic::Arguments::from_args();
+    arguments.test_threads.get_or_insert(4);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let runtime = Arc::new(runtime);
+    libtest_mimic::run(&arguments, trials(&runtime)).exit_code()
+}
