@@ -2,6 +2,8 @@
 //!
 //! Each case has been looked up in the peers' sources: `decode` of the streams adapters, `ClusterAdapter.onMessage`, `@msgpack/msgpack`.
 
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
@@ -86,6 +88,8 @@ fn opts(opts: &str) -> BroadcastOptions {
         other => panic!("{other:?}"),
     });
     assert_eq!((&a.rooms, &a.except), (&b.rooms, &b.except), "{opts}");
+    let known = |opts: &BroadcastOptions| Flags { other: Vec::new(), ..opts.flags.clone() };
+    assert_eq!(known(&a), known(&b), "{opts}");
     a
 }
 
@@ -189,8 +193,31 @@ fn numbers_may_be_floats() {
     let raw = b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\xca\x41\x30\x00\x00\xa4data\x82\xa9requestId\xa1r\xabclientCount\xca\x40\x00\x00\x00";
     let body = pubsub::decode(&Bytes::from_static(raw)).unwrap().body;
     assert!(matches!(body, Body::BroadcastClientCount { client_count: 2, .. }), "{body:?}");
+    // Both encodings agree on a float for the time, on a type that is null, and on an id that is.
+    assert_eq!(opts(r#"{"flags":{"timeout":2.0}}"#).flags, opts(r#"{"flags":{"timeout":2}}"#).flags);
     for data in [r#"{"requestId":"r","clientCount":-1}"#, r#"{"requestId":"r","clientCount":1.5}"#] {
         assert!(json(11, data).is_err() && packed(11, data).is_err(), "{data}");
+    }
+}
+
+#[test]
+fn null_counts_as_absent_in_both_encodings() {
+    let data = r#"{"packet":{"type":null,"data":["e"]},"opts":{}}"#;
+    for body in [json(3, data), packed(3, data)] {
+        assert!(matches!(&body, Ok(Body::Broadcast { packet: Packet { kind: 2, .. }, .. })), "{body:?}");
+    }
+    let data = r#"{"requestId":"r","sockets":[{"id":null}]}"#;
+    assert!(json(8, data).is_err() && packed(8, data).is_err());
+}
+
+/// Until `serde_json` is built with its feature `float_roundtrip`, it reads about one in sixteen of JavaScript's random numbers wrong in the
+/// last digit.
+#[test]
+#[ignore = "needs serde_json's feature float_roundtrip"]
+fn floats_are_read_as_javascript_reads_them() {
+    for text in ["0.9478460237893104", "12.963177419136729", "13.31514013640478", "2.972068606316659e+299"] {
+        let read: f64 = Payload::from_json(text).unwrap().decode().unwrap();
+        assert_eq!(read, text.parse::<f64>().unwrap(), "{text}");
     }
 }
 

@@ -286,7 +286,7 @@ impl Source<'_> {
                 "false" => Some(false),
                 _ => None,
             };
-            let millis = raw.get().parse::<u64>().ok();
+            let millis = raw.get().parse().ok().or_else(|| raw.get().parse().ok().and_then(whole));
             if !flags.set(&key.0, switch, millis) {
                 flags.other.push((self.str(key), self.payload(raw)));
             }

@@ -68,6 +68,7 @@ fn packet(reader: &mut Reader<'_>) -> Result<Packet, WireError> {
     let (mut kind, mut data, mut nsp, mut id) = (EVENT, None, None, None);
     reader.map(|key, value| {
         match &*key {
+            "type" if value.nil()? => kind = EVENT,
             "type" => kind = u8::try_from(value.unsigned()?).unwrap_or(u8::MAX),
             "data" => data = Some(payload(value)?),
             "nsp" if !value.nil()? => nsp = Some(value.str()?),
@@ -125,6 +126,7 @@ fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError> {
     };
     reader.map(|key, value| {
         match &*key {
+            "id" if value.nil()? => {}
             "id" => id = Some(name(value)?),
             "handshake" => socket.handshake = payload(value)?,
             "rooms" if value.nil()? => {}
