@@ -88,7 +88,7 @@ impl Engine {
                     }
                     Ok(Reply::Count(subscribers)) => {
                         let members = self.namespaces.get(&nsp).map_or(0, |namespace| namespace.members.len());
-                        Ok(1 + members as u64 + self.silent_subscribers(&nsp, subscribers))
+                        Ok(self.silent_subscribers(&nsp, subscribers).saturating_add(1 + members as u64))
                     }
                     Ok(other) => Err(unusable(&other)),
                     Err(error) => Err(error),

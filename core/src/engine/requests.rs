@@ -138,7 +138,8 @@ impl Request {
     pub(super) fn outcome(self, timed_out: bool, error: Option<CommandError>) -> Outcome {
         let mut outcome = Outcome { timed_out, error, ..Outcome::default() };
         for (node, progress) in self.nodes {
-            outcome.clients += progress.clients;
+            // The peers' numbers: they may be anything.
+            outcome.clients = outcome.clients.saturating_add(progress.clients);
             outcome.acks += progress.acks;
             match progress.complete() {
                 true => outcome.answered.push(node),
