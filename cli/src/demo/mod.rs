@@ -1,0 +1,192 @@
+//! `sio-streams demo`.
+
+mod cluster;
+mod faults;
+mod script;
+mod server;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sio_streams_driver::StartError;
+use sio_streams_driver::backend::Backend;
+use sio_streams_driver::memory::MemoryRedis;
+use sio_streams_driver::sio_streams_core::{Config, DecodeError, Dialect, PayloadError};
+use sio_streams_redis_rs::{ConfigError, RedisBackend};
+
+use crate::timeline::Timeline;
+use cluster::Cluster;
+use script::Script;
+
+/// What is to be shown, and on what.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) dialect: Dialect,
+    /// A real server's URL.
+    pub(crate) redis: Option<String>,
+    /// The stream's name, if it is not for the demo to choose.
+    pub(crate) stream: Option<String>,
+}
+
+/// Why the demo can't go on.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Url(#[from] ConfigError),
+    #[error("{0}")]
+    Unreachable(String),
+    #[error(transparent)]
+    Driver(#[from] sio_streams_driver::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Payload(#[from] PayloadError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("can't start: {0}")]
+    Runtime(#[from] std::io::Error),
+    #[error("no randomness for the stream's name: {0}; give one with --stream")]
+    Randomness(getrandom::Error),
+    #[error("it is not over after {} s", LIMIT.as_secs())]
+    TooLong,
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// Where a real server is.
+struct Target<'a> {
+    url: &'a str,
+    /// The URL as it may be shown.
+    shown: String,
+}
+
+/// How long it may take on a real server. Most servers need a few seconds; one that is gone would be waited for without end.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How long tidying up may take.
+const TIDY: Duration = Duration::from_secs(3);
+
+/// Plays the demo.
+pub(crate) fn run(plan: Plan) -> ExitCode {
+    let target = plan.redis.as_deref().map(|url| Target { url, shown: without_password(url) });
+    let result = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::Runtime)
+        .and_then(|runtime| runtime.block_on(play(&plan, target.as_ref())));
+    match (result, target) {
+        (Ok(true), _) => ExitCode::SUCCESS,
+        (Ok(false), _) => ExitCode::FAILURE,
+        (Err(Error::Url(error)), Some(target)) => complain(&format!("--redis {}: {error}", target.shown), 2),
+        (Err(Error::Unreachable(reason)), Some(target)) => {
+            complain(&format!("{}: {reason}", target.shown), 1)
+        }
+        (Err(Error::Interrupted), _) => ExitCode::from(130),
+        (Err(error), _) => complain(&format!("the demo can't go on: {error}"), 1),
+    }
+}
+
+fn complain(what: &str, code: u8) -> ExitCode {
+    use std::io::Write;
+    // One line, whatever the words are that came from elsewhere.
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    // There is no other place to say that this one can't be written to.
+    let _ = writeln!(std::io::stderr(), "error: {what}");
+    ExitCode::from(code)
+}
+
+async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
+    let config = config(plan)?;
+    let Some(target) = target else {
+        let redis = MemoryRedis::new();
+        return show(&config, "a Redis that is simulated in memory", || redis.backend()).await;
+    };
+    let backend = RedisBackend::new(target.url)?;
+    let result = tokio::select! {
+        result = show(&config, &target.shown, || backend.clone()) => result,
+        () = tokio::time::sleep(LIMIT) => Err(Error::TooLong),
+        _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
+    };
+    if plan.stream.is_none() && !matches!(result, Err(Error::Unreachable(_))) {
+        delete(target, &config.stream_name).await;
+    }
+    result
+}
+
+async fn show<B: Backend>(config: &Config, place: &str, backend: impl Fn() -> B) -> Result<bool, Error> {
+    let timeline = Arc::new(Timeline::new());
+    let cluster = Cluster::start(config, &timeline, backend)?;
+    Script::new(cluster, timeline.clone(), config.dialect).play(config, place).await?;
+    Ok(timeline.summary())
+}
+
+fn config(plan: &Plan) -> Result<Config, Error> {
+    let name = match (&plan.stream, &plan.redis) {
+        (Some(name), _) => name.clone(),
+        // Nobody else is there.
+        (None, None) => "socket.io".to_owned(),
+        (None, Some(_)) => {
+            let chance = getrandom::u32().map_err(Error::Randomness)?;
+            format!("sio-streams-demo-{chance:08x}")
+        }
+    };
+    Ok(Config {
+        dialect: plan.dialect,
+        stream_name: name.as_str().into(),
+        channel_prefix: name.into(),
+        // A tenth of what is usual: nobody wants to wait for a demo.
+        heartbeat_interval: Duration::from_millis(500),
+        heartbeat_timeout: Duration::from_millis(1_500),
+        ..Config::default()
+    })
+}
+
+/// Deletes the demo's own stream. If that fails it stays behind: a few hundred entries, under a name that nobody uses.
+async fn delete(target: &Target<'_>, stream: &str) {
+    let deleted = tokio::time::timeout(TIDY, async {
+        let mut connection = redis::Client::open(target.url)?.get_multiplexed_async_connection().await?;
+        redis::cmd("DEL").arg(stream).query_async::<()>(&mut connection).await
+    });
+    let reason = match deleted.await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it took too long".to_owned(),
+    };
+    complain(&format!("the stream {stream} could not be deleted: {reason}"), 0);
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let start = if scheme.is_empty() { String::new() } else { format!("{scheme}://") };
+    // Options may hold a password too (`pass=` of unix:// URLs).
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    match rest.rsplit_once('@') {
+        None => format!("{start}{rest}"),
+        Some((user, host)) => match user.split_once(':') {
+            Some((user, _)) => format!("{start}{user}:…@{host}"),
+            None => format!("{start}{user}@{host}"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("redis://127.0.0.1:6379/1", "redis://127.0.0.1:6379/1"),
+            ("redis://ann:secret@host", "redis://ann:…@host"),
+            ("redis://:sec@ret@host:1/2?protocol=resp3", "redis://:…@host:1/2"),
+            ("rediss://ann@host", "rediss://ann@host"),
+            ("unix:///run/redis.sock?user=ann&pass=secret", "unix:///run/redis.sock"),
+            ("ann:secret@host", "ann:…@host"),
+            ("", ""),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The `sio-streams` command.
+
+mod demo;
+mod link;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sio_streams_driver::sio_streams_core::Dialect;
+
+/// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
+///
+/// sio-streams speaks the protocol of Node's @socket.io/redis-streams-adapter: servers forward
+/// broadcasts, room changes and requests to each other through Redis. This command shows it at work.
+#[derive(Debug, Parser)]
+#[command(name = "sio-streams", version, arg_required_else_help = true, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 all is well, 1 a check failed or Redis can't be reached, 2 wrong usage.";
+
+const EXAMPLES: &str = "\
+Examples:
+  sio-streams demo                                  no Redis needed
+  sio-streams demo --dialect bridge                 both generations of the protocol at once
+  sio-streams demo --redis redis://127.0.0.1:6379   on a real server
+  NO_COLOR=1 sio-streams demo | less                without colours
+
+Exit codes: 0 all checks passed, 1 a check failed or Redis can't be reached, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Play through what the protocol can do, on three servers with two clients each
+    ///
+    /// Starts three Socket.IO servers with two clients each and shows, as a timeline, what they do
+    /// for each other: broadcasts, rooms, questions and answers, a lost connection, a dead server.
+    /// Each section checks what every client has received. Takes a few seconds.
+    #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Use this Redis or Valkey server instead of one that is simulated in memory
+    ///
+    /// redis://, rediss:// (TLS) or unix://. The demo then takes a stream and channels of its own,
+    /// with a random name, and deletes the stream in the end.
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+
+    /// Which generation of the protocol the servers speak
+    #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
+    dialect: DialectArg,
+
+    /// Use this stream, and channels of this prefix
+    ///
+    /// The stream is not deleted in the end. Take one that nobody else is using: the demo counts
+    /// the servers, and broadcasts to everyone.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    stream: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum DialectArg {
+    /// @socket.io/redis-streams-adapter 0.2: everything on the stream, heartbeats
+    #[value(name = "streams-0.2")]
+    Streams02,
+    /// @socket.io/redis-streams-adapter 0.3: questions and answers by Pub/Sub
+    #[default]
+    #[value(name = "streams-0.3")]
+    Streams03,
+    /// Both in one cluster, as during a rolling upgrade
+    #[value(name = "bridge")]
+    Bridge,
+}
+
+impl From<DialectArg> for Dialect {
+    fn from(dialect: DialectArg) -> Self {
+        match dialect {
+            DialectArg::Streams02 => Dialect::Streams02,
+            DialectArg::Streams03 => Dialect::Streams03,
+            DialectArg::Bridge => Dialect::Bridge,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let Command::Demo(args) = Cli::parse().command;
+    let plan = demo::Plan { dialect: args.dialect.into(), redis: args.redis, stream: args.stream };
+    demo::run(plan)
+}
