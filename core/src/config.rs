@@ -88,7 +88,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { in_flight: 10_000, in_flight_bytes: 64 << 20, requests: 10_000, nodes: 1_000, namespaces: 100_000 }
+        Limits {
+            in_flight: 10_000,
+            in_flight_bytes: 64 << 20,
+            requests: 10_000,
+            nodes: 1_000,
+            namespaces: 100_000,
+        }
     }
 }
 
@@ -135,10 +141,18 @@ impl Config {
                 "stream_count",
                 "must be 1 with streams-0.2 peers, which know a single stream",
             ),
-            (self.stream_count > 1_024, "stream_count", "must be at most 1024: each stream takes a connection"),
+            (
+                self.stream_count > 1_024,
+                "stream_count",
+                "must be at most 1024: each stream takes a connection",
+            ),
             (self.max_len == 0, "max_len", "must be at least 1"),
             (self.read_count == 0, "read_count", "must be at least 1"),
-            (self.block_time < Duration::from_millis(1), "block_time", "must be at least 1 ms: 0 would block for ever"),
+            (
+                self.block_time < Duration::from_millis(1),
+                "block_time",
+                "must be at least 1 ms: 0 would block for ever",
+            ),
             (
                 self.heartbeat_interval < Duration::from_millis(1),
                 "heartbeat_interval",

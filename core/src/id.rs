@@ -141,7 +141,20 @@ mod tests {
 
     #[test]
     fn an_entry_id_is_two_plain_decimal_numbers() {
-        for bad in ["", "-", "1-", "-1", "+1-1", "1-+1", "1-1-1", " 1-1", "1-1\n", "$", "a-b", "18446744073709551616-0"] {
+        for bad in [
+            "",
+            "-",
+            "1-",
+            "-1",
+            "+1-1",
+            "1-+1",
+            "1-1-1",
+            " 1-1",
+            "1-1\n",
+            "$",
+            "a-b",
+            "18446744073709551616-0",
+        ] {
             assert_eq!(bad.parse::<EntryId>(), Err(InvalidEntryId), "{bad:?}");
         }
         let id: EntryId = "18446744073709551615-0".parse().unwrap();

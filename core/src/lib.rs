@@ -99,7 +99,8 @@ pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, 
 pub use config::{Config, ConfigError, Dialect, Limits};
 pub use engine::{CallError, Engine};
 pub use event::{
-    AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Moved, Outcome, SocketsResponder, Source, Ticket,
+    AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Moved, Outcome, SocketsResponder,
+    Source, Ticket,
 };
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId};
 pub use message::{Body, Message};

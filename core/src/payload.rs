@@ -261,10 +261,11 @@ impl Payload {
             Encoding::MsgPack => out.extend_from_slice(&self.bytes),
             Encoding::Json => {
                 let start = out.len();
-                let mut json = serde_json::Deserializer::from_slice(&self.bytes);
-                let mut writer = rmp_serde::Serializer::new(&mut *out);
-                serde_transcode::transcode(&mut json, &mut writer)
-                    .map_err(|e| PayloadError::Serialize(e.to_string()))?;
+                if let Err(first) = transcode(&self.bytes, out) {
+                    // JavaScript may have cut a character in two; a client can send that. MessagePack's texts are UTF-8.
+                    out.truncate(start);
+                    transcode(&without_half_characters(&self.bytes), out).map_err(|_| first)?;
+                }
                 // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
                 match msgpack::facts(&Bytes::copy_from_slice(&out[start..])) {
                     Ok(facts) if facts.bad_key => return Err(PayloadError::Key),
@@ -317,6 +318,39 @@ impl fmt::Debug for Payload {
             None => write!(f, "Payload(MessagePack, {:?})", self.bytes),
         }
     }
+}
+
+/// Appends the JSON text to `out` in MessagePack.
+fn transcode(json: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    let mut json = serde_json::Deserializer::from_slice(json);
+    let mut writer = rmp_serde::Serializer::new(out);
+    serde_transcode::transcode(&mut json, &mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))
+}
+
+/// The well-formed JSON text with each escaped half of a surrogate pair replaced.
+fn without_half_characters(json: &[u8]) -> Vec<u8> {
+    let unit = |at: usize| {
+        let digits = json.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
+        u16::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let (mut out, mut at) = (Vec::with_capacity(json.len()), 0);
+    while at < json.len() {
+        let len = match (unit(at), unit(at + 6)) {
+            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
+            (Some(0xd800..0xe000), _) => {
+                out.extend_from_slice(b"\\ufffd");
+                at += 6;
+                continue;
+            }
+            (Some(_), _) => 6,
+            // Another escape, which may be that of a backslash.
+            _ if json[at] == b'\\' => 2,
+            _ => 1,
+        };
+        out.extend_from_slice(&json[at..(at + len).min(json.len())]);
+        at += len;
+    }
+    out
 }
 
 /// How deep arrays and objects are nested in `text`, which is well-formed.

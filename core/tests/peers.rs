@@ -125,6 +125,22 @@ fn half_of_a_surrogate_pair_in_a_room_name_is_replaced_alike_in_both_encodings()
 }
 
 #[test]
+fn half_of_a_surrogate_pair_in_an_answer_does_not_keep_it_from_being_sent() {
+    // A client may acknowledge with this, and somebody waits for it.
+    let sent = |text: &str| {
+        let packet = Payload::from_json(text.to_owned()).unwrap();
+        let body = Body::BroadcastAck { request_id: RequestId::new("r"), packet };
+        let packed = pubsub::encode(&Message { uid: NodeId::new("n1"), nsp: "/".into(), body }).unwrap();
+        let Body::BroadcastAck { packet, .. } = pubsub::decode(&packed).unwrap().body else { panic!() };
+        packet.decode::<Vec<String>>().unwrap()
+    };
+    assert_eq!(
+        sent(r#"["\ud83d","\ude00x","\uD83D\uDE00","\\ud83d","\ud83d\ud83d\ude00","\n\u00e9\ud83d\n"]"#),
+        ["\u{fffd}", "\u{fffd}x", "😀", "\\ud83d", "\u{fffd}😀", "\né\u{fffd}\n",]
+    );
+}
+
+#[test]
 fn options_may_be_null_absent_or_of_an_odd_kind() {
     for some in [r#"{}"#, r#"{"rooms":null,"except":null,"flags":null}"#, r#"{"flags":[]}"#, r#"{"flags":7}"#]
     {

@@ -356,12 +356,17 @@ fn check_again(message: &Message, label: &str, described: impl Fn(&Message) -> O
     match pubsub::encode(message) {
         Ok(packed) => {
             let again = pubsub::decode(&packed).unwrap_or_else(|error| panic!("{label}: {error}"));
-            assert_eq!(described(&again), described(message), "{label}");
+            match (label.ends_with("json-surrogate"), &again.body) {
+                // MessagePack's texts are UTF-8: the halves are replaced.
+                (true, Body::Broadcast { packet, .. }) => {
+                    let texts: [String; 3] = packet.data.decode().unwrap();
+                    assert_eq!(texts, ["event", "\u{fffd}", "a\u{fffd}b"], "{label}");
+                }
+                _ => assert_eq!(described(&again), described(message), "{label}"),
+            }
         }
-        // These two JSON texts have no form in MessagePack that a Node peer or Rust could read.
-        Err(error) => {
-            assert!(label.ends_with("json-surrogate") || label.ends_with("json-odd-keys"), "{label}: {error}")
-        }
+        // A plain key in JSON; in MessagePack Node's decoder would fail on it.
+        Err(error) => assert!(label.ends_with("json-odd-keys"), "{label}: {error}"),
     }
 }
 

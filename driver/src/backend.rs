@@ -35,7 +35,10 @@ pub trait Connection: Send + 'static {
     /// either of the last two the driver drops the connection and opens another.
     ///
     /// The driver bounds the time; dropping the future counts as losing the connection.
-    fn execute(&mut self, commands: Vec<Command>) -> impl Future<Output = Vec<Result<Reply, CommandError>>> + Send;
+    fn execute(
+        &mut self,
+        commands: Vec<Command>,
+    ) -> impl Future<Output = Vec<Result<Reply, CommandError>>> + Send;
 
     /// Completes when the connection is lost while nothing is being executed on it, with words for the log. May be dropped and called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;

@@ -1,8 +1,8 @@
 //! What the application hears.
 
 use sio_streams_core::{
-    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane, LocalSocket, Moved,
-    NodeId, Packet, Payload, SocketsResponder, Source,
+    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane,
+    LocalSocket, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
 };
 
 use crate::Error;

@@ -113,10 +113,7 @@ impl<B: Backend> LaneTask<B> {
             }
             let (ids, commands): (Vec<CommandId>, Vec<Command>) = batch.drain(..).unzip();
             let patience = commands.iter().map(|command| self.patience(command)).max().unwrap_or_default();
-            let results = match timeout(patience, connection.execute(commands)).await {
-                Ok(results) => results,
-                Err(_) => Vec::new(),
-            };
+            let results = timeout(patience, connection.execute(commands)).await.unwrap_or_default();
             let silent = || Err(CommandError::Lost("the server did not answer in time".into()));
             let missing = ids.len().saturating_sub(results.len());
             let results = results.into_iter().chain(core::iter::repeat_with(silent).take(missing));

@@ -1,7 +1,8 @@
 //! What the application holds.
 
 use sio_streams_core::{
-    BroadcastOptions, ByteString, CallError, CommandError, EntryId, NodeId, Outcome, Packet, Payload, RemoteSocket, Ticket,
+    BroadcastOptions, ByteString, CallError, CommandError, EntryId, NodeId, Outcome, Packet, Payload,
+    RemoteSocket, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -78,11 +79,12 @@ impl Node {
     pub async fn open(&self, nsp: impl Into<ByteString>) -> Result<Namespace, Error> {
         let nsp = nsp.into();
         let name = nsp.clone();
-        let ready = submit(&self.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| {
-            match run.engine.open_namespace(run.now(), &name) {
-                Ok(()) => run.opening.entry(name).or_default().push(answer),
-                Err(error) => drop(answer.send(Err(error))),
-            }
+        let ready = submit(&self.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| match run
+            .engine
+            .open_namespace(run.now(), &name)
+        {
+            Ok(()) => run.opening.entry(name).or_default().push(answer),
+            Err(error) => drop(answer.send(Err(error))),
         });
         ready.await?.await.map_err(|_| Error::Closed)??;
         Ok(Namespace { node: self.clone(), nsp })

@@ -24,7 +24,8 @@ pub(crate) fn event(event: &Event) {
         }
         Event::RequestDone { ticket, outcome } => {
             let complete = outcome.is_complete();
-            counter!("sio_streams_requests_total", "complete" => if complete { "true" } else { "false" }).increment(1);
+            counter!("sio_streams_requests_total", "complete" => if complete { "true" } else { "false" })
+                .increment(1);
             if !complete {
                 tracing::warn!(
                     %ticket,

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 
 use sio_streams_core::{
-    Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent, Lane, NodeId, Outcome,
-    Payload, RemoteSocket, Reply, Ticket, Time,
+    Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent,
+    Lane, NodeId, Outcome, Payload, RemoteSocket, Reply, Ticket, Time,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -146,7 +146,9 @@ impl Run {
     fn answered(&mut self, ticket: Ticket, from: NodeId, answer: Answer) {
         match (self.waiting.get_mut(&ticket), answer) {
             (Some(Waiting::Sockets { found, .. }), Answer::Sockets(sockets)) => found.extend(sockets),
-            (Some(Waiting::Responses { responses, .. }), Answer::Emit(value)) => responses.push((from, value)),
+            (Some(Waiting::Responses { responses, .. }), Answer::Emit(value)) => {
+                responses.push((from, value))
+            }
             (Some(Waiting::Acks { values, .. }), Answer::Ack(value)) => drop(values.send(value)),
             _ => {}
         }
@@ -258,7 +260,8 @@ impl<B: Backend> Loop<B> {
             if self.run.is_over() {
                 break;
             }
-            let waker = [self.run.engine.poll_timeout().map(|time| self.run.instant(time)), self.run.deadline];
+            let waker =
+                [self.run.engine.poll_timeout().map(|time| self.run.instant(time)), self.run.deadline];
             let waker = waker.into_iter().flatten().min();
             let crowded = !self.run.overflow.is_empty();
             tokio::select! {

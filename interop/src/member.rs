@@ -9,9 +9,9 @@ use crate::{OurServer, Peer, Result, eventually};
 #[derive(Debug)]
 pub enum Member {
     /// A real Node server.
-    Node(Peer),
+    Node(Box<Peer>),
     /// A server of ours.
-    Ours(OurServer),
+    Ours(Box<OurServer>),
 }
 
 /// Hands a call on to either kind, awaiting where the server is in another process.
@@ -22,6 +22,18 @@ macro_rules! either {
             Member::Ours(ours) => ours.$name($($arg),*).await,
         }
     };
+}
+
+impl From<Peer> for Member {
+    fn from(peer: Peer) -> Self {
+        Member::Node(Box::new(peer))
+    }
+}
+
+impl From<OurServer> for Member {
+    fn from(ours: OurServer) -> Self {
+        Member::Ours(Box::new(ours))
+    }
 }
 
 impl Member {

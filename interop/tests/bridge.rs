@@ -30,10 +30,10 @@ fn new(redis: &RedisServer) -> PeerConfig {
 impl Mixed {
     async fn start() -> Result<Self> {
         let redis = RedisServer::start()?;
-        let old = Member::Node(Peer::start(old(&redis)).await?);
-        let new = Member::Node(Peer::start(new(&redis)).await?);
+        let old = Member::from(Peer::start(old(&redis)).await?);
+        let new = Member::from(Peer::start(new(&redis)).await?);
         let ours = OurServer::start(quick(Dialect::Bridge), &redis.url(), &NAMESPACES).await?;
-        let bridge = Member::Ours(ours);
+        let bridge = Member::from(ours);
         // 0.2 and 0.3 servers don't see each other; the bridge sees both, and both see it.
         for nsp in NAMESPACES {
             bridge.wait_server_count(nsp, 3).await?;
@@ -135,7 +135,7 @@ async fn everyone_hears_everyone_and_obeys() -> Result<()> {
 async fn two_bridges_count_each_other_once() -> Result<()> {
     let mixed = Mixed::start().await?;
     let second = OurServer::start(quick(Dialect::Bridge), &mixed.redis.url(), &NAMESPACES).await?;
-    let second = Member::Ours(second);
+    let second = Member::from(second);
     let sid = second.connect(NSP).await?;
     for bridge in [&mixed.bridge, &second] {
         bridge.wait_server_count(NSP, 4).await?;
@@ -170,7 +170,7 @@ async fn an_upgrade_under_way_loses_nothing() -> Result<()> {
             old.close().await?;
         }
         if number == total / 2 {
-            upgraded = Some(Member::Node(Peer::start(new(&redis)).await?));
+            upgraded = Some(Member::from(Peer::start(new(&redis)).await?));
         }
     }
     let upgraded = upgraded.expect("started");

@@ -56,8 +56,8 @@ struct Cluster {
 impl Cluster {
     async fn start(kind: Kind) -> Result<Self> {
         let redis = RedisServer::start()?;
-        let node = Member::Node(Peer::start(kind.peer(&redis.url())).await?);
-        let ours = Member::Ours(OurServer::start(kind.ours(), &redis.url(), &NAMESPACES).await?);
+        let node = Member::from(Peer::start(kind.peer(&redis.url())).await?);
+        let ours = Member::from(OurServer::start(kind.ours(), &redis.url(), &NAMESPACES).await?);
         for nsp in NAMESPACES {
             node.wait_server_count(nsp, 2).await?;
             ours.wait_server_count(nsp, 2).await?;
@@ -232,8 +232,8 @@ async fn act(cell: &Cell<'_>, operation: &str) -> Result<()> {
 async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: bool) -> Result<()> {
     let url = cluster.redis.url();
     let (leaver, stays) = match node_goes {
-        true => (Member::Node(Peer::start(kind.peer(&url)).await?), &cluster.ours),
-        false => (Member::Ours(OurServer::start(kind.ours(), &url, &NAMESPACES).await?), &cluster.node),
+        true => (Member::from(Peer::start(kind.peer(&url)).await?), &cluster.ours),
+        false => (Member::from(OurServer::start(kind.ours(), &url, &NAMESPACES).await?), &cluster.node),
     };
     stays.wait_server_count("/chat", 3).await?;
     match orderly {

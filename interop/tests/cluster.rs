@@ -30,9 +30,9 @@ impl Cluster {
         let mut servers = Vec::new();
         for index in 0..3 {
             servers.push(if index < ours {
-                Member::Ours(OurServer::start(kind.ours(), &url, &NAMESPACES).await?)
+                Member::from(OurServer::start(kind.ours(), &url, &NAMESPACES).await?)
             } else {
-                Member::Node(Peer::start(kind.peer(&url)).await?)
+                Member::from(Peer::start(kind.peer(&url)).await?)
             });
         }
         // The asking server is a Node server where only one is ours, and ours where two are.

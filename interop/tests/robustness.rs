@@ -56,7 +56,7 @@ async fn malformed_entries_harm_nothing_behind_them() -> Result<()> {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
         let redis = RedisServer::start()?;
         let one = OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?;
-        let two = Member::Ours(OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?);
+        let two = Member::from(OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?);
         let sid = two.connect(NSP).await?;
         for (round, fields) in MALFORMED.iter().enumerate() {
             add(&redis, fields);
@@ -148,7 +148,7 @@ async fn nothing_is_missed_before_the_first_entry_was_read() -> Result<()> {
         let proxy = Proxy::start(redis.addr())?;
         let node = Peer::start(PeerConfig::new(generation, redis.url()).namespaces(&NAMESPACES)).await?;
         let url = redis.url_via(proxy.port());
-        let ours = Member::Ours(OurServer::start(quick(dialect), &url, &NAMESPACES).await?);
+        let ours = Member::from(OurServer::start(quick(dialect), &url, &NAMESPACES).await?);
         let sid = ours.connect(NSP).await?;
         proxy.cut();
         for number in 0..100 {
@@ -177,7 +177,7 @@ async fn a_namespace_with_a_negative_hash() -> Result<()> {
         assert_eq!(node.stream("/notifications"), "socket.io--3");
         let config = Config { stream_count: 4, ..quick(Dialect::Streams03) };
         let ours = OurServer::start(config, &redis.url(), &namespaces).await?;
-        let ours = Member::Ours(ours);
+        let ours = Member::from(ours);
         for nsp in namespaces {
             let (far, near) = (node.connect(nsp).await?.sid, ours.connect(nsp).await?);
             for number in 0..10 {
@@ -209,7 +209,7 @@ async fn a_dead_server_during_fetch_sockets() -> Result<()> {
         };
         let (alive, doomed) = (Peer::start(config()).await?, Peer::start(config()).await?);
         let ours = OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?;
-        let member = Member::Ours(ours);
+        let member = Member::from(ours);
         member.wait_server_count(NSP, 3).await?;
         let Member::Ours(ours) = member else { unreachable!() };
         let sid = alive.connect(NSP).await?.sid;

@@ -106,18 +106,17 @@ impl Store {
         if fields.is_empty() {
             return Err(errors::wrong_number_of_arguments("xadd"));
         }
+        if id == Some(EntryId::ZERO) {
+            return Err(errors::generic("The ID specified in XADD must be greater than 0-0"));
+        }
         let limits = self.limits;
         let stream = self.stream_mut(name)?;
-        let added = match id {
-            Some(EntryId::ZERO) => Err("The ID specified in XADD must be greater than 0-0"),
-            Some(id) => Ok(id),
-            None => stream.next_id(now_ms),
-        };
+        let added = id.map_or_else(|| stream.next_id(now_ms), Ok);
         let added = added.and_then(|id| stream.add(id, fields, limits).map(|()| id));
         if let (Ok(_), Some(max_len)) = (added, max_len) {
             stream.trim_nodes(max_len, limits);
         }
-        // As in Redis, a stream does not come into being by an addition that is refused.
+        // A stream does not come into being by an addition that is refused.
         if stream.is_untouched() {
             self.keys.remove(name);
         }

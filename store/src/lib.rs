@@ -121,6 +121,11 @@ impl Store {
         Store { limits, ..Self::default() }
     }
 
+    /// `CONFIG SET` of the node settings. Nodes that are there stay as they are.
+    pub fn set_node_limits(&mut self, limits: NodeLimits) {
+        self.limits = limits;
+    }
+
     /// Opens a connection.
     pub fn connect(&mut self) -> ClientId {
         self.last_client += 1;

@@ -218,6 +218,30 @@ fn much_to_trim() {
     assert_eq!([add(5), add(5), add(5)], [1_601, 602, 13]);
 }
 
+/// An addition that is refused leaves nothing behind, an empty stream neither.
+#[test]
+fn refused_additions() {
+    let mut pair = Pair::start(NodeLimits::default(), 1);
+    let top = EntryId { ms: u64::MAX, seq: u64::MAX };
+    let command = Command::XAdd { stream: "s".into(), max_len: 10, fields: Fields::from_iter([("a", "b")]) };
+    for id in
+        [EntryId::ZERO, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 4 }, top]
+    {
+        let ours = pair.store.add_entry_as(id, "s", Fields::from_iter([("a", "b")]));
+        let theirs = pair.redis(&[b"XADD", b"s", id.to_string().as_bytes(), b"a", b"b"]);
+        assert_eq!(ours.map(Reply::Added), translate(&command, &theirs), "{id}");
+        pair.check_stream("s");
+    }
+    pair.check(&command);
+    pair.check(&Command::XAdd { stream: "t".into(), max_len: 10, fields: Fields::new() });
+    pair.check(&Command::XAdd {
+        stream: "t".into(),
+        max_len: u64::MAX,
+        fields: Fields::from_iter([("a", "b")]),
+    });
+    pair.check_stream("t");
+}
+
 fn subscribe(pair: &mut Pair, rng: &mut Rng) {
     // The first client is the one that asks.
     let at = rng.usize(1..pair.clients.len());

@@ -8,7 +8,9 @@ use super::requests::Request;
 use super::{CallError, Effect, EffectKind, Engine, Pending, Purpose, Timer};
 use crate::command::{Command, CommandError, Fields};
 use crate::config::Dialect;
-use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way};
+use crate::event::{
+    AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
+};
 use crate::id::{EntryId, RequestId};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, EVENT, LocalSocket, Packet, RemoteSocket};
@@ -269,7 +271,11 @@ impl Engine {
     /// # Errors
     ///
     /// [`CallError::UnknownNamespace`].
-    pub fn add_socket(&mut self, nsp: &str, socket: impl Into<ByteString>) -> Result<Vec<RoomChange>, CallError> {
+    pub fn add_socket(
+        &mut self,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
         Ok(self.open_mut(nsp)?.rooms.add(socket.into()))
     }
 
@@ -526,7 +532,14 @@ impl Engine {
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
         let responder = Some(AckResponder(asker.clone()));
-        self.events.push_back(Event::Broadcast(Delivery { nsp, packet, opts, offset: None, from, responder }));
+        self.events.push_back(Event::Broadcast(Delivery {
+            nsp,
+            packet,
+            opts,
+            offset: None,
+            from,
+            responder,
+        }));
         // Even if there are none: who asked waits for the number. If the queue is full it goes without, as with any node that is silent.
         let _ = self.respond(&asker, Answer::ClientCount(clients));
     }
@@ -567,7 +580,8 @@ impl Engine {
         let limit = self.config.limits.nodes;
         let Some(ticket) = self.requests.find(id) else { return };
         let Some(request) = self.requests.get_mut(ticket) else { return };
-        let beats = self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
+        let beats =
+            self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
         if request.answer(from, &answer, beats || *from == self.uid, limit) {
             self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
             self.finish_if_over(ticket);
@@ -587,7 +601,8 @@ impl Engine {
             }
             EffectKind::Join { opts, rooms } => {
                 let sockets = namespace.rooms.matching(&opts);
-                let each = sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
+                let each =
+                    sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
                 let changes = each.collect();
                 Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
             }
@@ -610,7 +625,9 @@ impl Engine {
 fn check_server_event(packet: &Payload) -> Result<(), CallError> {
     match packet.event_name() {
         None => Err(PayloadError::NotAnEvent.into()),
-        Some(name) if RESERVED_BETWEEN_SERVERS.contains(&name.as_str()) => Err(CallError::ReservedEvent(name)),
+        Some(name) if RESERVED_BETWEEN_SERVERS.contains(&name.as_str()) => {
+            Err(CallError::ReservedEvent(name))
+        }
         Some(_) => Ok(()),
     }
 }
@@ -622,7 +639,9 @@ fn has_binary(body: &Body) -> bool {
 
 fn size_of(command: &Command) -> usize {
     match command {
-        Command::XAdd { fields, .. } => fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum(),
+        Command::XAdd { fields, .. } => {
+            fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
+        }
         Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
         _ => 0,
     }

@@ -24,7 +24,10 @@ impl Lanes {
 
     /// The next command of a lane that is neither down nor paused.
     pub(super) fn pop(&mut self) -> Option<(CommandId, Command)> {
-        self.0.values_mut().filter(|queue| !queue.down && !queue.paused).find_map(|queue| queue.waiting.pop_first())
+        self.0
+            .values_mut()
+            .filter(|queue| !queue.down && !queue.paused)
+            .find_map(|queue| queue.waiting.pop_first())
     }
 
     /// Notes the state of a link; whether that is news. A link counts as up until it is reported down.

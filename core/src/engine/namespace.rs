@@ -263,7 +263,8 @@ impl Engine {
 
     fn maybe_ready(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        let located = namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
+        let located =
+            namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
         let subscribed = !self.config.dialect.subscribes() || namespace.subscription == Subscription::Yes;
         if namespace.ready || !located || !subscribed {
             return;
@@ -310,7 +311,11 @@ impl Engine {
     /// An entry of that node has come.
     pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
         let dialect = self.config.dialect;
-        if !dialect.heartbeats() || node.is_emitter() || node.as_str().is_empty() || *body == Body::AdapterClose {
+        if !dialect.heartbeats()
+            || node.is_emitter()
+            || node.as_str().is_empty()
+            || *body == Body::AdapterClose
+        {
             return;
         }
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };

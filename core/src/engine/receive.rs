@@ -44,7 +44,9 @@ impl Engine {
         let (node, way) = (uid.clone(), self.way_back(entry));
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node, request_id, way };
         match body {
-            Body::InitialHeartbeat if self.config.dialect.heartbeats() => self.announce(&nsp, Body::Heartbeat),
+            Body::InitialHeartbeat if self.config.dialect.heartbeats() => {
+                self.announce(&nsp, Body::Heartbeat)
+            }
             Body::InitialHeartbeat | Body::Heartbeat => {}
             Body::AdapterClose => self.node_closed(&nsp, &uid),
             Body::Broadcast { packet, opts, request_id: Some(id) } => {
@@ -76,7 +78,9 @@ impl Engine {
             Body::BroadcastClientCount { request_id, client_count } => {
                 self.answered(&request_id, &uid, Answer::ClientCount(client_count));
             }
-            Body::BroadcastAck { request_id, packet } => self.answered(&request_id, &uid, Answer::Ack(packet)),
+            Body::BroadcastAck { request_id, packet } => {
+                self.answered(&request_id, &uid, Answer::Ack(packet))
+            }
         }
     }
 

@@ -87,7 +87,8 @@ impl Engine {
                         return self.again(id, command, Purpose::ServerCount(ticket, nsp));
                     }
                     Ok(Reply::Count(subscribers)) => {
-                        let members = self.namespaces.get(&nsp).map_or(0, |namespace| namespace.members.len());
+                        let members =
+                            self.namespaces.get(&nsp).map_or(0, |namespace| namespace.members.len());
                         Ok(self.silent_subscribers(&nsp, subscribers).saturating_add(1 + members as u64))
                     }
                     Ok(other) => Err(unusable(&other)),

@@ -132,7 +132,9 @@ impl Request {
 
     /// Whether nobody's answer is expected any more.
     pub(super) fn is_over(&self) -> bool {
-        self.unsent.is_none() && self.unnamed == 0 && self.nodes.values().all(|node| node.complete() || node.gone)
+        self.unsent.is_none()
+            && self.unnamed == 0
+            && self.nodes.values().all(|node| node.complete() || node.gone)
     }
 
     pub(super) fn outcome(self, timed_out: bool, error: Option<CommandError>) -> Outcome {
@@ -241,12 +243,18 @@ mod tests {
     fn acks_are_awaited_until_each_client_gave_one() {
         let mut request = request(2);
         assert!(request.answer(&node("a"), &Answer::ClientCount(0), false, 10));
-        assert!(request.answer(&node("b"), &Answer::Ack(Payload::null()), false, 10), "an ack may overtake the count");
+        assert!(
+            request.answer(&node("b"), &Answer::Ack(Payload::null()), false, 10),
+            "an ack may overtake the count"
+        );
         assert!(request.answer(&node("b"), &Answer::ClientCount(2), false, 10));
         assert!(!request.is_over());
         assert!(request.answer(&node("b"), &Answer::Ack(Payload::null()), false, 10));
         assert!(request.is_over());
-        assert!(!request.answer(&node("b"), &Answer::Ack(Payload::null()), false, 10), "one more than clients");
+        assert!(
+            !request.answer(&node("b"), &Answer::Ack(Payload::null()), false, 10),
+            "one more than clients"
+        );
         let outcome = request.outcome(false, None);
         assert_eq!((outcome.clients, outcome.acks), (2, 2));
         assert!(outcome.is_complete());

@@ -1,8 +1,8 @@
 //! What becomes of what is published.
 
 use sio_streams_core::{
-    BroadcastOptions, ByteString, CallError, Command, CommandError, Config, Dialect, Engine, Event, Lane, Limits, Packet, Payload,
-    PayloadError, Time,
+    BroadcastOptions, ByteString, CallError, Command, CommandError, Config, Dialect, Engine, Event, Lane,
+    Limits, Packet, Payload, PayloadError, Time,
 };
 
 use crate::world::{World, config, packet};
@@ -12,10 +12,13 @@ fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
         let mut world = World::ready(&[dialect; 3]);
         let sent = world.broadcast(0, "hello");
-        let published = world.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
+        let published =
+            world.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
         let Some(Event::Published { entry: Some(entry), .. }) = published else { panic!("{published:?}") };
         for index in 0..3 {
-            let Some(Event::Broadcast(delivery)) = world.take(index, |event| matches!(event, Event::Broadcast(_))) else {
+            let Some(Event::Broadcast(delivery)) =
+                world.take(index, |event| matches!(event, Event::Broadcast(_)))
+            else {
                 panic!("{dialect:?}: nothing at {index}")
             };
             assert_eq!(delivery.offset, Some(entry));
@@ -34,7 +37,9 @@ fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
         world.broadcast_to(0, "gone", opts);
         world.settle();
         for index in [0, 1] {
-            let Some(Event::Broadcast(delivery)) = world.take(index, |event| matches!(event, Event::Broadcast(_))) else {
+            let Some(Event::Broadcast(delivery)) =
+                world.take(index, |event| matches!(event, Event::Broadcast(_)))
+            else {
                 panic!("nothing")
             };
             assert_eq!(delivery.offset, None);
@@ -75,7 +80,9 @@ fn room_changes_take_effect_in_stream_order_everywhere() {
             while let Some(event) = world.nodes[index].engine.poll_event() {
                 if let Event::Broadcast(delivery) = &event {
                     let sockets = world.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts);
-                    reached.extend(sockets.iter().map(|_| delivery.packet.data.decode::<(String, String)>().unwrap().1));
+                    reached.extend(
+                        sockets.iter().map(|_| delivery.packet.data.decode::<(String, String)>().unwrap().1),
+                    );
                 }
             }
         }
@@ -174,7 +181,10 @@ fn what_would_hurt_a_node_peer_is_refused() {
     let engine = &mut world.nodes[0].engine;
     for name in ["error", "connection", "connect", "new_namespace"] {
         let event = Payload::event(name, &()).unwrap();
-        assert!(matches!(engine.server_side_emit(now, "/", event), Err(CallError::ReservedEvent(_))), "{name}");
+        assert!(
+            matches!(engine.server_side_emit(now, "/", event), Err(CallError::ReservedEvent(_))),
+            "{name}"
+        );
     }
     let no_event = Payload::encode(&7).unwrap();
     assert!(matches!(
@@ -220,6 +230,9 @@ fn a_closed_engine_holds_nothing() {
         assert!(matches!(unknown, Err(CallError::UnknownNamespace(_))));
         engine.open_namespace(now, "/").unwrap();
         world.settle();
-        assert!(world.take(0, |event| matches!(event, Event::Ready { .. })).is_some(), "it can be opened again");
+        assert!(
+            world.take(0, |event| matches!(event, Event::Ready { .. })).is_some(),
+            "it can be opened again"
+        );
     }
 }

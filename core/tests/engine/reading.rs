@@ -1,6 +1,8 @@
 //! Reading a stream: the start, the breaks, and what should not be there.
 
-use sio_streams_core::{Command, Config, Dialect, Engine, EntryId, Event, Fields, Lane, Reply, Source, StreamInfo, Time};
+use sio_streams_core::{
+    Command, Config, Dialect, Engine, EntryId, Event, Fields, Lane, Reply, Source, StreamInfo, Time,
+};
 
 use crate::world::{World, config};
 
@@ -19,7 +21,8 @@ fn the_start_is_a_concrete_id_before_the_node_is_ready() {
     let info = StreamInfo { last_generated_id: last, ..StreamInfo::default() };
     engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(Some(info))));
     assert!(matches!(engine.poll_event(), Some(Event::Ready { .. })));
-    let commands: Vec<Command> = core::iter::from_fn(|| engine.poll_command()).map(|(_, command)| command).collect();
+    let commands: Vec<Command> =
+        core::iter::from_fn(|| engine.poll_command()).map(|(_, command)| command).collect();
     assert!(
         commands.iter().any(|command| matches!(command, Command::XRead { after, .. } if *after == last)),
         "{commands:?}"
@@ -73,10 +76,16 @@ fn bad_entries_are_skipped_and_reported_and_harm_nothing_behind_them() {
         &[("nsp", "/"), ("uid", "x")],
         &[("uid", "x"), ("type", "2")],
         &[("foreign", "entry")],
-        &[("nsp", "/"), ("uid", "x"), ("type", "3"), ("data", r#"{"packet":{"type":2,"data":{}},"opts":{}}"#)],
+        &[
+            ("nsp", "/"),
+            ("uid", "x"),
+            ("type", "3"),
+            ("data", r#"{"packet":{"type":2,"data":{}},"opts":{}}"#),
+        ],
     ];
     for (round, fields) in malformed.iter().enumerate() {
-        let fields: Fields = fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let fields: Fields =
+            fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let id = EntryId { ms: 1_800_000_000_000 + round as u64, seq: 0 };
         world.store.add_entry_as(id, "socket.io", fields).unwrap();
         world.settle();
@@ -145,9 +154,12 @@ fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
     assert_eq!(world.heard(1), ["from ours"]);
 
     // Where the peer's own arithmetic puts it.
-    let data = r#"{"packet":{"type":2,"data":["event","from node"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+    let data =
+        r#"{"packet":{"type":2,"data":["event","from node"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let fields: Fields =
-        [("uid", "0123456789abcdef"), ("nsp", "/notifications"), ("type", "3"), ("data", data)].into_iter().collect();
+        [("uid", "0123456789abcdef"), ("nsp", "/notifications"), ("type", "3"), ("data", data)]
+            .into_iter()
+            .collect();
     let wall = 1_700_000_000_000 + world.millis;
     world.store.add_entry(wall, "socket.io--3", fields).unwrap();
     world.settle();

@@ -166,7 +166,8 @@ fn many_questions_leave_nothing_behind() {
         emit(&mut world, 0);
     }
     world.pass(10_000);
-    let done = world.nodes[0].events.iter().filter(|event| format!("{event:?}").starts_with("RequestDone")).count();
+    let done =
+        world.nodes[0].events.iter().filter(|event| format!("{event:?}").starts_with("RequestDone")).count();
     assert_eq!(done, 1_000);
     let left = format!("{:?}", world.nodes[0].engine);
     assert!(left.contains("requests: Requests { open: {}"), "a request is left");

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use sio_streams_core::{
-    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, Event, Lane, LocalSocket, Outcome, Packet,
-    Payload, Reply, Ticket, Time,
+    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, Event, Lane,
+    LocalSocket, Outcome, Packet, Payload, Reply, Ticket, Time,
 };
 use sio_streams_store::{ClientId, Executed, Store};
 
@@ -92,7 +92,13 @@ impl World {
 
     /// Runs until nothing more happens at this moment.
     pub(crate) fn settle(&mut self) {
-        while (0..self.nodes.len()).fold(false, |any, index| self.turn(index) || any) | self.deliver() {}
+        let mut busy = true;
+        while busy {
+            busy = self.deliver();
+            for index in 0..self.nodes.len() {
+                busy |= self.turn(index);
+            }
+        }
     }
 
     /// Lets time pass, from one thing that is due to the next.
@@ -100,7 +106,8 @@ impl World {
         let end = self.millis + millis;
         self.settle();
         while self.millis < end {
-            let engines = self.nodes.iter().filter(|node| !node.stopped).filter_map(|node| node.engine.poll_timeout());
+            let engines =
+                self.nodes.iter().filter(|node| !node.stopped).filter_map(|node| node.engine.poll_timeout());
             let engines = engines.map(|time| time.as_micros().div_ceil(1_000));
             let next = engines.chain(self.store.poll_timeout().map(|wall| wall - WALL)).min().unwrap_or(end);
             self.millis = next.clamp(self.millis + 1, end);
@@ -264,7 +271,9 @@ impl World {
     /// Takes the texts of all broadcasts that were delivered.
     pub(crate) fn heard(&mut self, index: usize) -> Vec<String> {
         let mut heard = Vec::new();
-        while let Some(Event::Broadcast(delivery)) = self.take(index, |event| matches!(event, Event::Broadcast(_))) {
+        while let Some(Event::Broadcast(delivery)) =
+            self.take(index, |event| matches!(event, Event::Broadcast(_)))
+        {
             heard.push(delivery.packet.data.decode::<(String, String)>().unwrap().1);
         }
         heard

@@ -45,11 +45,13 @@ impl Kind {
 pub(crate) type Test<C> = Box<dyn for<'a> FnOnce(&'a C, String) -> Outcome<'a> + Send>;
 pub(crate) type Outcome<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
+type Starting<C> = Pin<Box<dyn Future<Output = Result<C>>>>;
+
 /// Makes tests that share what `start` gives, which runs with the first of them.
 pub(crate) struct Shared<C> {
     runtime: Arc<Runtime>,
     cell: Arc<OnceCell<C>>,
-    start: Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<C>>>> + Send + Sync>,
+    start: Arc<dyn Fn() -> Starting<C> + Send + Sync>,
 }
 
 impl<C: Send + Sync + 'static> Shared<C> {
@@ -57,7 +59,7 @@ impl<C: Send + Sync + 'static> Shared<C> {
     where
         F: Future<Output = Result<C>> + 'static,
     {
-        let start = Arc::new(move || -> Pin<Box<dyn Future<Output = Result<C>>>> { Box::pin(start()) });
+        let start = Arc::new(move || -> Starting<C> { Box::pin(start()) });
         Shared { runtime: runtime.clone(), cell: Arc::default(), start }
     }
 
