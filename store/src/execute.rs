@@ -116,10 +116,6 @@ impl Store {
         if let (Ok(_), Some(max_len)) = (added, max_len) {
             stream.trim_nodes(max_len, limits);
         }
-        // A stream does not come into being by an addition that is refused.
-        if stream.is_untouched() {
-            self.keys.remove(name);
-        }
         let id = added.map_err(errors::generic)?;
         self.serve(name);
         Ok(id)
