@@ -147,3 +147,8 @@ impl Stream for Events {
         self.events.poll_recv(cx)
     }
 }
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
