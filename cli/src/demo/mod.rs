@@ -48,7 +48,7 @@ enum Error {
     Runtime(#[from] std::io::Error),
     #[error("no randomness for the stream's name: {0}; give one with --stream")]
     Randomness(getrandom::Error),
-    #[error("it is not over after {} s", LIMIT.as_secs())]
+    #[error("it is not over after {} s; is Redis gone?", LIMIT.as_secs())]
     TooLong,
     #[error("interrupted")]
     Interrupted,
@@ -62,7 +62,7 @@ struct Target<'a> {
 }
 
 /// How long it may take on a real server. Most servers need a few seconds; one that is gone would be waited for without end.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long tidying up may take.
 const TIDY: Duration = Duration::from_secs(3);
