@@ -62,7 +62,7 @@ impl Script {
             format!("  redis     {place}"),
             format!("  stream    {}", config.stream_name),
             format!("  dialect   {dialect}: {gist}"),
-            "  columns   seconds, server, what happens    ▸ the server acts    ← a message arrives"
+            "  columns   milliseconds, server, what happens    ▸ the server acts    ← a message arrives"
                 .to_owned(),
         ]);
         self.timeline.title("sio-streams demo: one Socket.IO cluster of three servers", &lines);
