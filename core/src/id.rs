@@ -30,6 +30,11 @@ impl NodeId {
         *self == Self::EMITTER
     }
 
+    /// The same name in bytes of its own: what is kept must not keep the whole message that it came with.
+    pub(crate) fn owned(&self) -> Self {
+        NodeId(self.as_str().into())
+    }
+
     pub(crate) fn text(&self) -> &ByteString {
         &self.0
     }

@@ -160,6 +160,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Whether the flag `volatile` is there at all, whatever its value.
+    pub(crate) fn has_volatile(&self) -> bool {
+        self.volatile.is_some() || self.other.iter().any(|(key, _)| key == "volatile")
+    }
+
     /// Whether the message stays on its node.
     pub fn is_local(&self) -> bool {
         self.local == Some(true)

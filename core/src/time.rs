@@ -25,6 +25,9 @@ impl Time {
     /// The caller's origin.
     pub const ZERO: Time = Time(0);
 
+    /// The last point there is; nothing ever becomes due then.
+    pub(crate) const END: Time = Time(u64::MAX);
+
     /// The point that lies `micros` microseconds after the origin.
     pub const fn from_micros(micros: u64) -> Self {
         Time(micros)

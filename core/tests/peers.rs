@@ -229,7 +229,6 @@ fn null_counts_as_absent_in_both_encodings() {
 /// Until `serde_json` is built with its feature `float_roundtrip`, it reads about one in sixteen of JavaScript's random numbers wrong in the
 /// last digit.
 #[test]
-#[ignore = "needs serde_json's feature float_roundtrip"]
 fn floats_are_read_as_javascript_reads_them() {
     for text in ["0.9478460237893104", "12.963177419136729", "13.31514013640478", "2.972068606316659e+299"] {
         let read: f64 = Payload::from_json(text).unwrap().decode().unwrap();

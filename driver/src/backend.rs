@@ -57,15 +57,35 @@ pub struct PushSender {
 }
 
 /// A Pub/Sub message.
-#[derive(Clone, Debug)]
-pub(crate) struct Push {
-    pub(crate) channel: ByteString,
-    pub(crate) payload: Bytes,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// The channel on which it came.
+    pub channel: ByteString,
+    /// What was published.
+    pub payload: Bytes,
+}
+
+/// Gives out what a [`PushSender`] has taken.
+#[derive(Debug)]
+pub struct PushReceiver(mpsc::Receiver<Push>);
+
+impl PushReceiver {
+    /// The next message; nothing when all senders are gone.
+    pub async fn recv(&mut self) -> Option<Push> {
+        self.0.recv().await
+    }
+
+    /// The next message, if one is there already.
+    pub fn try_recv(&mut self) -> Option<Push> {
+        self.0.try_recv().ok()
+    }
 }
 
 impl PushSender {
-    pub(crate) fn new(queue: mpsc::Sender<Push>) -> Self {
-        PushSender { queue, overflow: Arc::default() }
+    /// A queue for so many messages. The driver makes its own; this is for the tests of backends.
+    pub fn channel(capacity: usize) -> (PushSender, PushReceiver) {
+        let (queue, receiver) = mpsc::channel(capacity.max(1));
+        (PushSender { queue, overflow: Arc::default() }, PushReceiver(receiver))
     }
 
     /// A sender into the same queue that signals its own overflow.

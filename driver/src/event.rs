@@ -77,6 +77,8 @@ pub enum Event {
         lane: Lane,
         /// Whether it is there.
         up: bool,
+        /// Why it was lost, or could not be opened; empty if it is there.
+        reason: String,
     },
     /// A stream is behind what was already read; reading goes on from its end. See
     /// [`sio_streams_core::Event::Rewound`].

@@ -16,7 +16,7 @@ const BATCH: usize = 1_024;
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The connection is there, or was lost.
-    Link { lane: Lane, up: bool, reason: String },
+    Link { lane: Lane, instance: u64, up: bool, reason: String },
     /// What became of commands.
     Replies(Vec<(CommandId, Result<Reply, CommandError>)>),
 }
@@ -24,6 +24,8 @@ pub(crate) enum Report {
 /// A lane's task.
 pub(crate) struct LaneTask<B: Backend> {
     pub(crate) lane: Lane,
+    /// Tells the task from an earlier one of the same lane, whose last words may come late.
+    pub(crate) instance: u64,
     pub(crate) backend: Arc<B>,
     pub(crate) timing: Timing,
     pub(crate) pushes: PushSender,
@@ -83,7 +85,8 @@ impl<B: Backend> LaneTask<B> {
 
     fn link(&self, up: bool, reason: String) {
         // The loop that listens ends before its lanes do.
-        let _ = self.reports.send(Report::Link { lane: self.lane.clone(), up, reason });
+        let _ =
+            self.reports.send(Report::Link { lane: self.lane.clone(), instance: self.instance, up, reason });
     }
 
     /// Reports the loss before what it cost: the engine then keeps commands back until the link is there again. Those that were waiting go

@@ -330,7 +330,6 @@ impl fmt::Debug for MemoryConnection {
 #[cfg(test)]
 mod tests {
     use sio_streams_core::{EntryId, Fields};
-    use tokio::sync::mpsc;
 
     use super::*;
     use crate::backend::Push;
@@ -350,8 +349,8 @@ mod tests {
     }
 
     async fn connect(backend: &MemoryBackend, lane: Lane) -> MemoryConnection {
-        let (sender, _) = mpsc::channel(1);
-        backend.connect(&lane, PushSender::new(sender)).await.unwrap()
+        let (sender, _) = PushSender::channel(1);
+        backend.connect(&lane, sender).await.unwrap()
     }
 
     /// Starts a read, and returns once it blocks.
@@ -392,9 +391,9 @@ mod tests {
 
     #[tokio::test]
     async fn pushes_come_in_order() {
-        let (sender, mut received) = mpsc::channel(10);
+        let (sender, mut received) = PushSender::channel(10);
         let backend = MemoryRedis::new().backend();
-        let mut subscriber = backend.connect(&Lane::Subscriber, PushSender::new(sender)).await.unwrap();
+        let mut subscriber = backend.connect(&Lane::Subscriber, sender).await.unwrap();
         let subscribe = Command::Subscribe { channels: vec!["c".into()], sharded: false };
         assert_eq!(subscriber.execute(vec![subscribe]).await, [Ok(Reply::Done)]);
         let publish = |payload: &'static str| Command::Publish {
@@ -404,7 +403,7 @@ mod tests {
         };
         connect(&backend, Lane::Writer).await.execute(["1", "2", "3"].map(publish).to_vec()).await;
         // They are there already.
-        let payloads = core::iter::from_fn(|| received.try_recv().ok()).map(|Push { payload, .. }| payload);
+        let payloads = core::iter::from_fn(|| received.try_recv()).map(|Push { payload, .. }| payload);
         assert_eq!(payloads.collect::<Vec<_>>(), ["1", "2", "3"]);
     }
 
@@ -419,8 +418,8 @@ mod tests {
         assert!(matches!(task.await.unwrap()[..], [Err(CommandError::Lost(_))]));
         assert_eq!(writer.lost().await, GONE);
         assert!(matches!(writer.execute(vec![add()]).await[..], [Err(CommandError::NotSent(_))]));
-        let (sender, _) = mpsc::channel(1);
-        one.connect(&Lane::Writer, PushSender::new(sender)).await.unwrap_err();
+        let (sender, _) = PushSender::channel(1);
+        one.connect(&Lane::Writer, sender).await.unwrap_err();
         assert!(matches!(other.execute(vec![add()]).await[..], [Ok(_)]));
         one.restore();
         assert!(matches!(connect(&one, Lane::Writer).await.execute(vec![add()]).await[..], [Ok(_)]));
@@ -433,8 +432,8 @@ mod tests {
         let mut subscriber = connect(&backend, Lane::Subscriber).await;
         backend.cut_lane(&Lane::Subscriber);
         subscriber.lost().await;
-        let (sender, _) = mpsc::channel(1);
-        backend.connect(&Lane::Subscriber, PushSender::new(sender)).await.unwrap_err();
+        let (sender, _) = PushSender::channel(1);
+        backend.connect(&Lane::Subscriber, sender).await.unwrap_err();
         assert!(matches!(writer.execute(vec![add()]).await[..], [Ok(_)]));
         // Still there: this ends by its bound.
         tokio::time::timeout(Duration::from_millis(1), writer.lost()).await.unwrap_err();

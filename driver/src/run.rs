@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::{Backend, Push, PushSender};
+use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
 use crate::lane::{LaneTask, Report};
 use crate::node::{Responses, Sockets, WeakNode};
@@ -194,7 +194,6 @@ impl Run {
             CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
             CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
             CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason: reason.to_string() },
-            CoreEvent::Link { lane, up } => Event::Link { lane, up },
             CoreEvent::Rewound { stream, cursor, last } => Event::Rewound { stream, cursor, last },
             CoreEvent::Refused { lane, error } => Event::Refused { lane, error },
             _ => return None,
@@ -217,32 +216,41 @@ fn answer_all(waiting: Option<Vec<Opening>>) {
     }
 }
 
+/// What the loop holds of a lane's task.
+struct LaneHandle {
+    instance: u64,
+    inbox: mpsc::UnboundedSender<(CommandId, Command)>,
+    task: AbortHandle,
+}
+
 /// The loop's hands: what it needs beside the state that calls see.
 pub(crate) struct Loop<B: Backend> {
     run: Run,
     backend: std::sync::Arc<B>,
     calls: mpsc::Receiver<Call>,
-    pushes: mpsc::Receiver<Push>,
+    pushes: PushReceiver,
     push_sender: PushSender,
     reports: mpsc::UnboundedReceiver<Report>,
     report_sender: mpsc::UnboundedSender<Report>,
-    lanes: HashMap<Lane, (mpsc::UnboundedSender<(CommandId, Command)>, AbortHandle)>,
+    lanes: HashMap<Lane, LaneHandle>,
+    instances: u64,
     tasks: JoinSet<()>,
 }
 
 impl<B: Backend> Loop<B> {
     pub(crate) fn new(run: Run, backend: B, calls: mpsc::Receiver<Call>) -> Self {
-        let (push_sender, pushes) = mpsc::channel(run.options.push_buffer);
+        let (push_sender, pushes) = PushSender::channel(run.options.push_buffer);
         let (report_sender, reports) = mpsc::unbounded_channel();
         Loop {
             run,
             backend: std::sync::Arc::new(backend),
             calls,
             pushes,
-            push_sender: PushSender::new(push_sender),
+            push_sender,
             reports,
             report_sender,
             lanes: HashMap::new(),
+            instances: 0,
             tasks: JoinSet::new(),
         }
     }
@@ -302,9 +310,14 @@ impl<B: Backend> Loop<B> {
     fn report(&mut self, report: Report) {
         let now = self.run.now();
         match report {
-            Report::Link { lane, up, reason } => {
+            Report::Link { lane, instance, up, reason } => {
+                if self.lanes.get(&lane).is_none_or(|current| current.instance != instance) {
+                    return;
+                }
                 observe::link(&lane, up, &reason);
                 self.run.engine.handle_link(now, &lane, up);
+                // The engine's own event of this has no reason: it is not told one.
+                self.run.tell(Event::Link { lane, up, reason });
             }
             Report::Replies(replies) => {
                 for (id, reply) in replies {
@@ -317,16 +330,19 @@ impl<B: Backend> Loop<B> {
     fn send(&mut self, id: CommandId, command: Command) {
         let now = self.run.now();
         if let Command::Release { lane } = &command {
-            if let Some((_, task)) = self.lanes.remove(lane) {
-                task.abort();
+            if let Some(handle) = self.lanes.remove(lane) {
+                handle.task.abort();
             }
             return self.run.engine.handle_reply(now, id, Ok(Reply::Done));
         }
         let lane = command.lane();
         if !self.lanes.contains_key(&lane) {
             let (sender, inbox) = mpsc::unbounded_channel();
+            self.instances += 1;
+            let instance = self.instances;
             let task = LaneTask {
                 lane: lane.clone(),
+                instance,
                 backend: self.backend.clone(),
                 timing: self.run.options.timing,
                 pushes: self.push_sender.clone(),
@@ -334,9 +350,9 @@ impl<B: Backend> Loop<B> {
                 reports: self.report_sender.clone(),
             };
             let task = self.tasks.spawn(task.run());
-            self.lanes.insert(lane.clone(), (sender, task));
+            self.lanes.insert(lane.clone(), LaneHandle { instance, inbox: sender, task });
         }
-        let sent = self.lanes.get(&lane).is_some_and(|(lane, _)| lane.send((id, command)).is_ok());
+        let sent = self.lanes.get(&lane).is_some_and(|lane| lane.inbox.send((id, command)).is_ok());
         if !sent {
             // The lane's task has died of a panic in the backend.
             self.lanes.remove(&lane);

@@ -106,7 +106,7 @@ impl Server {
                 self.note(&format!("{} {how}", name_of(&self.names, &node)));
                 self.seen.send_modify(|seen| seen.gone.push((self.place, node)));
             }
-            Event::Link { lane, up } => {
+            Event::Link { lane, up, .. } => {
                 let which = match lane {
                     Lane::Writer => "writing",
                     Lane::Reader(_) => "reading the stream",

@@ -30,7 +30,8 @@ impl Engine {
     /// Sends a packet to the clients that `opts` match, on all nodes.
     ///
     /// Ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own clients get it ([`Event::Broadcast`]) in either case, at
-    /// that moment: only then its offset is known.
+    /// that moment: only then its offset is known. Between them and what other nodes publish at the same time there is no order, as with Node's
+    /// adapters: what a node publishes reaches its own clients when Redis has confirmed it, what others publish when it is read.
     ///
     /// # Errors
     ///
@@ -594,8 +595,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
         let event = match kind {
             EffectKind::Broadcast { packet, opts } => {
-                let recoverable =
-                    packet.kind == EVENT && packet.id.is_none() && opts.flags.volatile.is_none();
+                let recoverable = packet.kind == EVENT && packet.id.is_none() && !opts.flags.has_volatile();
                 let offset = entry.filter(|_| recoverable);
                 Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
             }

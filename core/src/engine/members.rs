@@ -27,7 +27,7 @@ impl Members {
         }
         let room = self.0.len() < limit;
         if room {
-            self.0.insert(node.clone(), Member { last_seen: now, bridge });
+            self.0.insert(node.owned(), Member { last_seen: now, bridge });
         }
         room
     }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use super::{Engine, Purpose, RETRY, Timer};
-use crate::command::{Command, CommandError, Entry, Lane, StreamInfo};
+use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
 use crate::event::Event;
 use crate::id::EntryId;
 
@@ -16,8 +16,8 @@ pub(super) struct Reader {
     cursor: Option<EntryId>,
     /// Entries that were read and have not been looked at.
     batch: VecDeque<Entry>,
-    /// Whether a command of this stream's is under way.
-    busy: bool,
+    /// The command of this stream's that is under way. Whatever else is answered was asked by an earlier reader of the stream.
+    asked: Option<CommandId>,
     /// How many namespaces live on the stream.
     pub(super) users: usize,
     /// The refusal that was reported last.
@@ -32,7 +32,7 @@ impl Reader {
 
     /// Whether it waits for news: everything that was there has been looked at.
     pub(super) fn caught_up(&self) -> bool {
-        self.located() && self.busy && self.batch.is_empty()
+        self.located() && self.asked.is_some() && self.batch.is_empty()
     }
 }
 
@@ -62,19 +62,30 @@ impl Engine {
     }
 
     fn locate(&mut self, stream: &ByteString) {
+        let asked = self.command(Command::XInfoStream { stream: stream.clone() }, Purpose::Locate);
         if let Some(reader) = self.readers.get_mut(stream) {
-            reader.busy = true;
-            self.command(Command::XInfoStream { stream: stream.clone() }, Purpose::Locate);
+            reader.asked = Some(asked);
         }
     }
 
     /// Asks for the next batch, if the last one is used up.
     fn read_on(&mut self, stream: &ByteString) {
-        let Some(reader) = self.readers.get_mut(stream) else { return };
-        let (Some(after), true) = (reader.cursor, !reader.busy && reader.batch.is_empty()) else { return };
-        reader.busy = true;
+        let Some(reader) = self.readers.get(stream) else { return };
+        let (Some(after), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
+            return;
+        };
         let (count, block) = (self.config.read_count, self.config.block_time);
-        self.command(Command::XRead { stream: stream.clone(), after, count, block }, Purpose::Read);
+        let asked =
+            self.command(Command::XRead { stream: stream.clone(), after, count, block }, Purpose::Read);
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.asked = Some(asked);
+        }
+    }
+
+    /// Whether this is what the stream's reader waits for. It waits no longer then.
+    pub(super) fn is_awaited(&mut self, stream: &ByteString, id: CommandId) -> bool {
+        let reader = self.readers.get_mut(stream);
+        reader.is_some_and(|reader| reader.asked.take_if(|asked| *asked == id).is_some())
     }
 
     /// The stream's end is known.
@@ -82,7 +93,6 @@ impl Engine {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         // A stream that isn't there yet is read from its beginning.
         let last = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
-        reader.busy = false;
         reader.refused = None;
         match reader.cursor {
             Some(cursor) if last < cursor => {
@@ -99,11 +109,14 @@ impl Engine {
     /// A batch has come.
     pub(super) fn entries_read(&mut self, stream: &ByteString, entries: Vec<Entry>) {
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        reader.busy = false;
         reader.refused = None;
         // Each entry once, whatever a backend may repeat.
-        let cursor = reader.cursor;
-        reader.batch.extend(entries.into_iter().filter(|entry| Some(entry.id) > cursor));
+        let mut last = reader.cursor;
+        reader.batch.extend(entries.into_iter().filter(|entry| {
+            let new = Some(entry.id) > last;
+            last = last.max(Some(entry.id));
+            new
+        }));
         self.read_on(stream);
     }
 

@@ -101,7 +101,7 @@ impl Engine {
         let limit = self.config.limits.nodes;
         match self.namespaces.get_mut(nsp) {
             Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
-                namespace.known.insert(uid.clone());
+                namespace.known.insert(uid.owned());
             }
             _ => {}
         }

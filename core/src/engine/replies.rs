@@ -13,14 +13,16 @@ impl Engine {
     pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
         let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
         match purpose {
-            Purpose::Locate => self.reader_replied(&command, reply, |engine, stream, reply| match reply {
-                Reply::Stream(info) => {
-                    engine.located(stream, info);
-                    None
-                }
-                other => Some(other),
-            }),
-            Purpose::Read => self.reader_replied(&command, reply, |engine, stream, reply| match reply {
+            Purpose::Locate => {
+                self.reader_replied(id, &command, reply, |engine, stream, reply| match reply {
+                    Reply::Stream(info) => {
+                        engine.located(stream, info);
+                        None
+                    }
+                    other => Some(other),
+                })
+            }
+            Purpose::Read => self.reader_replied(id, &command, reply, |engine, stream, reply| match reply {
                 Reply::Entries(entries) => {
                     engine.entries_read(stream, entries);
                     None
@@ -106,11 +108,15 @@ impl Engine {
 
     fn reader_replied(
         &mut self,
+        id: CommandId,
         command: &Command,
         reply: Result<Reply, CommandError>,
         take: impl FnOnce(&mut Self, &ByteString, Reply) -> Option<Reply>,
     ) {
         let Lane::Reader(stream) = command.lane() else { return };
+        if !self.is_awaited(&stream, id) {
+            return;
+        }
         let refused = match reply {
             Ok(reply) => take(self, &stream, reply).map(|other| unusable(&other)),
             Err(error) => Some(error),

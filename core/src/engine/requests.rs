@@ -37,6 +37,8 @@ pub(super) struct Request {
     nodes: BTreeMap<NodeId, Progress>,
     /// How many more answers are expected from nodes without a name.
     unnamed: u64,
+    /// Nodes that answered without being expected, and send heartbeats.
+    late: Vec<NodeId>,
     /// Names that some of the unnamed must bear.
     suspects: Vec<NodeId>,
     /// Unnamed nodes that went away without an answer, and what is known of their names.
@@ -52,6 +54,7 @@ impl Request {
             unsent,
             nodes: BTreeMap::new(),
             unnamed: 0,
+            late: Vec::new(),
             suspects: Vec::new(),
             vanished: 0,
             vanished_names: Vec::new(),
@@ -77,12 +80,14 @@ impl Request {
             if self.nodes.len() >= limit {
                 return false;
             }
-            // A node that announces itself by heartbeats and was not expected has come later: it takes nobody's place.
-            if !heartbeats {
-                self.unnamed = self.unnamed.saturating_sub(1);
+            // A node that announces itself by heartbeats and was not expected has come later, and takes nobody's place; unless it subscribes
+            // too, and was counted for that.
+            match heartbeats {
+                true => self.late.push(from.owned()),
+                false => self.unnamed = self.unnamed.saturating_sub(1),
             }
         }
-        let node = self.nodes.entry(from.clone()).or_default();
+        let node = self.nodes.entry(from.owned()).or_default();
         match answer {
             Answer::Ack(_) if node.answered && node.acks >= node.clients => return false,
             Answer::Ack(_) => {
@@ -115,6 +120,9 @@ impl Request {
         for (node, progress) in &mut self.nodes {
             progress.gone |= !progress.complete() && !listed.contains(node) && !beats(node);
         }
+        let (bridges, late) = self.late.drain(..).partition::<Vec<_>, _>(|node| listed.contains(node));
+        self.late = late;
+        self.unnamed = self.unnamed.saturating_sub(bridges.len() as u64);
         let open = |node: &&NodeId| !self.nodes.contains_key(*node) && !beats(node);
         self.suspects = listed.iter().filter(open).cloned().collect();
         let still_there = self.unnamed.min(self.suspects.len() as u64);

@@ -52,7 +52,8 @@ impl Timers {
 
     /// Takes the first timer that is due.
     pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
-        if self.next()? > now {
+        // What is armed for the end of time is never due: it would only be armed again for the same moment.
+        if self.next().is_none_or(|at| at > now || at == Time::END) {
             return None;
         }
         let (_, timer) = self.due.pop_first()?;

@@ -33,7 +33,9 @@ fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
     let mut world = World::ready(&[Dialect::Streams03; 2]);
     let mut explicit = BroadcastOptions::all();
     explicit.flags.volatile = Some(false);
-    for opts in [BroadcastOptions::all().volatile(), explicit] {
+    let mut odd = BroadcastOptions::all();
+    odd.flags.other.push(("volatile".into(), Payload::null()));
+    for opts in [BroadcastOptions::all().volatile(), explicit, odd] {
         world.broadcast_to(0, "gone", opts);
         world.settle();
         for index in [0, 1] {

@@ -1,7 +1,8 @@
 //! Reading a stream: the start, the breaks, and what should not be there.
 
 use sio_streams_core::{
-    Command, Config, Dialect, Engine, EntryId, Event, Fields, Lane, Reply, Source, StreamInfo, Time,
+    Command, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, Reply, Source,
+    StreamInfo, Time,
 };
 
 use crate::world::{World, config};
@@ -178,4 +179,79 @@ fn nothing_is_read_on_while_events_are_not_taken() {
     world.settle();
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(world.heard(1), expected);
+}
+
+/// The commands that are handed out just now.
+fn commands(engine: &mut Engine) -> Vec<(CommandId, Command)> {
+    core::iter::from_fn(|| engine.poll_command()).collect()
+}
+
+fn entry(seq: u64, text: &str) -> Entry {
+    let data = format!(
+        r#"{{"packet":{{"type":2,"data":["event","{text}"]}},"opts":{{"rooms":[],"except":[],"flags":{{}}}}}}"#
+    );
+    let fields = [("uid", "other"), ("nsp", "/"), ("type", "3"), ("data", &data)];
+    let fields = fields.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
+    Entry { id: EntryId { ms: 1, seq }, fields }
+}
+
+fn delivered(engine: &mut Engine) -> usize {
+    core::iter::from_fn(|| engine.poll_event()).filter(|event| matches!(event, Event::Broadcast(_))).count()
+}
+
+#[test]
+fn a_reply_to_an_earlier_reader_of_the_stream_is_nobodys() {
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(None)));
+    let (old_read, _) = commands(&mut engine)
+        .into_iter()
+        .find(|(_, command)| matches!(command, Command::XRead { .. }))
+        .unwrap();
+    engine.close_namespace(Time::ZERO, "/").unwrap();
+    for (id, command) in commands(&mut engine) {
+        let reply = match command {
+            Command::XAdd { .. } => Reply::Added(EntryId { ms: 1, seq: 1 }),
+            _ => Reply::Done,
+        };
+        engine.handle_reply(Time::ZERO, id, Ok(reply));
+    }
+    engine.poll_event();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    engine.handle_reply(Time::ZERO, old_read, Ok(Reply::Entries(vec![entry(2, "late")])));
+    assert_eq!(delivered(&mut engine), 0, "before the place is known");
+    let (id, command) = commands(&mut engine).pop().unwrap();
+    assert!(matches!(command, Command::XInfoStream { .. }), "{command:?}");
+    let info = StreamInfo { last_generated_id: EntryId { ms: 1, seq: 2 }, ..StreamInfo::default() };
+    engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(Some(info))));
+    let reads = commands(&mut engine);
+    let reads: Vec<_> =
+        reads.iter().filter(|(_, command)| matches!(command, Command::XRead { .. })).collect();
+    assert_eq!(reads.len(), 1, "one at a time: {reads:?}");
+}
+
+#[test]
+fn an_entry_that_a_backend_repeats_is_delivered_once() {
+    let mut engine = Engine::new(config(Dialect::Streams03), 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let mut replied = 0;
+    for _ in 0..5 {
+        for (id, command) in commands(&mut engine) {
+            let reply = match command {
+                Command::XInfoStream { .. } => Reply::Stream(None),
+                Command::XRead { .. } if replied < 2 => {
+                    replied += 1;
+                    Reply::Entries(vec![entry(1, "a"), entry(1, "a"), entry(2, "b"), entry(1, "a")])
+                }
+                Command::XRead { .. } => continue,
+                _ => Reply::Done,
+            };
+            engine.handle_reply(Time::ZERO, id, Ok(reply));
+        }
+        if replied == 1 {
+            assert_eq!(delivered(&mut engine), 2);
+        }
+    }
+    assert_eq!((replied, delivered(&mut engine)), (2, 0));
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use sio_streams_core::{Answer, BroadcastOptions, Dialect, Payload, Ticket};
+use sio_streams_core::{Answer, BroadcastOptions, Command, Dialect, Payload, Reply, Ticket};
 
 use crate::world::{World, packet, sockets};
 
@@ -171,4 +171,35 @@ fn many_questions_leave_nothing_behind() {
     assert_eq!(done, 1_000);
     let left = format!("{:?}", world.nodes[0].engine);
     assert!(left.contains("requests: Requests { open: {}"), "a request is left");
+}
+
+#[test]
+fn a_bridge_that_is_heard_of_late_is_nobody_missing() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge]);
+    // The new bridge asks before it has heard the old one's heartbeat: it counts it among the silent subscribers.
+    world.nodes[2].stopped = true;
+    world.add(crate::world::config(Dialect::Bridge));
+    world.open(3, "/");
+    let asked = fetch(&mut world, 3, BroadcastOptions::all());
+    world.nodes[2].stopped = false;
+    world.settle();
+    world.pass(1_000);
+    let (answers, outcome) = world.outcome(3, asked).expect("over");
+    assert_eq!(sockets(&answers), ["s0", "s1", "s2", "s3"]);
+    assert!(outcome.is_complete(), "{outcome:?}");
+}
+
+#[test]
+fn a_count_that_cannot_be_is_no_panic() {
+    let mut world = World::ready(&[Dialect::Bridge; 2]);
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    engine.server_count(now, "/").unwrap();
+    engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
+    while let Some((id, command)) = engine.poll_command() {
+        if matches!(command, Command::PubSubNumSub { .. }) {
+            engine.handle_reply(now, id, Ok(Reply::Count(u64::MAX)));
+        }
+    }
+    world.pass(10_000);
 }
