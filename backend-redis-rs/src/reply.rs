@@ -20,6 +20,7 @@ pub(crate) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandEr
     let reply = match expected {
         Expected::Added => id(value).map(Reply::Added),
         Expected::Entries => entries(value).map(Reply::Entries),
+        Expected::Range => range(value).map(Reply::Entries),
         Expected::Stream => stream_info(value).map(|info| Reply::Stream(Some(info))),
         Expected::Count => count(value).map(Reply::Count),
         Expected::Channels => channels(value).map(Reply::Channels),
@@ -50,11 +51,14 @@ fn entries(value: Value) -> Option<Vec<Entry>> {
     };
     let mut all = Vec::new();
     for stream in streams {
-        for item in list(stream)? {
-            all.push(entry(item)?);
-        }
+        all.append(&mut range(stream)?);
     }
     Some(all)
+}
+
+/// `[entry, …]`.
+fn range(value: Value) -> Option<Vec<Entry>> {
+    list(value)?.into_iter().map(entry).collect()
 }
 
 /// `[id, [name, value, …]]`.

@@ -20,6 +20,7 @@ pub(crate) enum Request {
 pub(crate) enum Expected {
     Added,
     Entries,
+    Range,
     Stream,
     Count,
     Channels,
@@ -53,6 +54,11 @@ impl Request {
                 xread.arg("BLOCK").arg(block).arg("COUNT").arg(count.max(1));
                 xread.arg("STREAMS").arg(&*stream).arg(after.to_string());
                 Request::Plain(xread, Expected::Entries)
+            }
+            Command::XRange { stream, after, count } => {
+                let mut xrange = cmd("XRANGE");
+                xrange.arg(&*stream).arg(format!("({after}")).arg("+").arg("COUNT").arg(count.max(1));
+                Request::Plain(xrange, Expected::Range)
             }
             Command::XInfoStream { stream } => {
                 Request::Plain(cmd("XINFO").arg("STREAM").arg(&*stream).take(), Expected::Stream)

@@ -35,6 +35,10 @@ async fn streams() {
             panic!()
         };
         assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), [first, second]);
+        let xrange = |after, count| Command::XRange { stream: STREAM.into(), after, count };
+        assert_eq!(run(&mut writer, xrange(EntryId::ZERO, 100)).await, Ok(Reply::Entries(entries.clone())));
+        assert_eq!(run(&mut writer, xrange(first, 1)).await, Ok(Reply::Entries(entries[1..].to_vec())));
+        assert_eq!(run(&mut writer, xrange(second, 1)).await, Ok(Reply::Entries(vec![])));
         assert_eq!(
             entries[1].fields,
             [("nsp", "/"), ("nsp", "/b"), ("", "")].into_iter().collect::<Fields>()

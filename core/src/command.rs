@@ -69,6 +69,15 @@ pub enum Command {
         /// How long to wait for the first; whole milliseconds, at least one.
         block: Duration,
     },
+    /// `XRANGE stream (after + COUNT count` → [`Reply::Entries`]. On the writer's connection: it never waits.
+    XRange {
+        /// The stream's key.
+        stream: ByteString,
+        /// Entries after this one are read.
+        after: EntryId,
+        /// How many at most.
+        count: u32,
+    },
     /// `XINFO STREAM stream` → [`Reply::Stream`]; `None` if there is no such key.
     XInfoStream {
         /// The stream's key.
@@ -127,6 +136,7 @@ impl Command {
             Command::Subscribe { .. } | Command::Unsubscribe { .. } => Lane::Subscriber,
             Command::Release { lane } => lane.clone(),
             Command::XAdd { .. }
+            | Command::XRange { .. }
             | Command::Publish { .. }
             | Command::PubSubNumSub { .. }
             | Command::PubSubChannels { .. } => Lane::Writer,

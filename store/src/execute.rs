@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use sio_streams_core::{Command, CommandError, EntryId, Fields, Reply, StreamInfo};
+use sio_streams_core::{Command, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
 
 use crate::pubsub::Channels;
 use crate::streams::Stream;
@@ -35,6 +35,9 @@ impl Store {
                         Ok(Some(reply)) => Ok(reply),
                         Err(error) => Err(error),
                     }
+                }
+                Command::XRange { stream, after, count } => {
+                    self.xrange(stream, *after, *count).map(Reply::Entries)
                 }
                 Command::XInfoStream { stream } => self.xinfo(stream).map(Reply::Stream),
                 Command::Publish { channel, payload, sharded } => {
@@ -142,6 +145,14 @@ impl Store {
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         self.blocked.add(client, name.clone(), after, count, now_ms.saturating_add(block_ms));
         Ok(None)
+    }
+
+    fn xrange(&self, name: &ByteString, after: EntryId, count: u32) -> Result<Vec<Entry>, CommandError> {
+        match self.keys.get(name) {
+            Some(Value::Other) => Err(errors::wrong_type()),
+            Some(Value::Stream(stream)) => Ok(stream.read(after, count.max(1))),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn xinfo(&self, name: &ByteString) -> Result<Option<StreamInfo>, CommandError> {

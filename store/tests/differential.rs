@@ -125,6 +125,7 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             let after = rng.choice(ids.iter()).copied().unwrap_or_default();
             let count = *rng.choice(&[0, 1, 7, 100, 1_000]).unwrap();
             let block = Duration::from_millis(rng.u64(1..5_000));
+            pair.check(&Command::XRange { stream: stream.clone(), after, count: count.max(1) });
             pair.check(&Command::XRead { stream, after, count, block });
         }
         85..96 => {

@@ -88,6 +88,9 @@ fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>> {
         Command::XRead { stream, after, count, .. } => {
             text(&["XREAD", "COUNT", &count.to_string(), "STREAMS", stream, &after.to_string()])
         }
+        Command::XRange { stream, after, count } => {
+            text(&["XRANGE", stream, &format!("({after}"), "+", "COUNT", &count.to_string()])
+        }
         Command::XInfoStream { stream } => text(&["XINFO", "STREAM", stream]),
         Command::Publish { channel, payload, sharded } => {
             let mut args = text(&[if *sharded { "SPUBLISH" } else { "PUBLISH" }, channel]);
@@ -114,6 +117,7 @@ pub(crate) fn translate(command: &Command, reply: &Resp) -> Result<Reply, Comman
         }
         (Command::XAdd { .. }, reply) => Ok(Reply::Added(id(reply))),
         (Command::XRead { .. }, reply) => Ok(Reply::Entries(entries(reply))),
+        (Command::XRange { .. }, reply) => Ok(Reply::Entries(range(reply))),
         (Command::XInfoStream { .. }, reply) => {
             let number = |key: &str| u64::try_from(reply.field(key).unwrap().as_int().unwrap()).unwrap();
             Ok(Reply::Stream(Some(StreamInfo {
@@ -150,11 +154,15 @@ fn bytes(reply: &Resp) -> Vec<u8> {
 
 /// The entries of an XREAD of one stream.
 pub(crate) fn entries(reply: &Resp) -> Vec<Entry> {
-    let Some(stream) = reply.items().first() else { return Vec::new() };
+    reply.items().first().map(|stream| range(&stream.items()[1])).unwrap_or_default()
+}
+
+/// The entries of an XRANGE.
+pub(crate) fn range(reply: &Resp) -> Vec<Entry> {
     let entry = |entry: &Resp| {
         let [entry_id, pairs] = entry.items() else { panic!("{entry:?}") };
         let fields = pairs.items().chunks_exact(2).map(|pair| (bytes(&pair[0]), bytes(&pair[1]))).collect();
         Entry { id: id(entry_id), fields }
     };
-    stream.items()[1].items().iter().map(entry).collect()
+    reply.items().iter().map(entry).collect()
 }
