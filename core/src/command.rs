@@ -186,6 +186,13 @@ pub struct StreamInfo {
     pub first_entry_id: Option<EntryId>,
 }
 
+impl StreamInfo {
+    /// What there is to know of a stream that isn't there.
+    pub(crate) fn absent() -> Self {
+        StreamInfo { entries_added: Some(0), ..Self::default() }
+    }
+}
+
 /// Why a command has no reply. What matters most is whether it may have had an effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -207,6 +214,32 @@ pub enum CommandError {
     /// The server's answer is not what belongs to the command, or the backend can't do it.
     #[error("unusable reply: {0}")]
     Unusable(String),
+}
+
+impl CommandError {
+    /// Whether the command had no effect, and may have one later: it was not sent, or the server is in a state that passes.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            CommandError::NotSent(_) => true,
+            CommandError::Lost(_) | CommandError::Unusable(_) => false,
+            CommandError::Server { code, .. } => matches!(
+                code.as_str(),
+                // starting; became a replica; a slot moves or its master is gone; a script runs; memory or disk is full; too few replicas
+                "LOADING"
+                    | "READONLY"
+                    | "UNBLOCKED"
+                    | "MOVED"
+                    | "ASK"
+                    | "TRYAGAIN"
+                    | "CLUSTERDOWN"
+                    | "MASTERDOWN"
+                    | "BUSY"
+                    | "OOM"
+                    | "MISCONF"
+                    | "NOREPLICAS"
+            ),
+        }
+    }
 }
 
 /// The fields of a stream entry: names and values, in order.

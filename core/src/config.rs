@@ -32,6 +32,19 @@ impl Dialect {
     }
 }
 
+/// When a node's own clients get what it publishes, and its own sockets do what it asks of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LocalDelivery {
+    /// When it is called. Before anybody else, without an offset, and even if it is never published.
+    AtOnce,
+    /// When it is published or given up, as Node's adapters do it.
+    #[default]
+    WhenPublished,
+    /// When the node reads it back from the stream: all nodes, this one included, do everything in the same order. What is given up is done
+    /// nowhere.
+    StreamOrder,
+}
+
 /// The options of a node.
 ///
 /// ```
@@ -65,6 +78,8 @@ pub struct Config {
     pub use_sharded_pub_sub: bool,
     /// `onlyPlaintext` (0.3): a payload with binary data is refused instead of being written to the stream.
     pub only_plaintext: bool,
+    /// When this node's own clients get what it publishes.
+    pub local_delivery: LocalDelivery,
     /// How long answers to a request are waited for, where the request's own flags don't say. The peers' fixed 5 s.
     pub request_timeout: Duration,
     /// What the engine holds at most.
@@ -76,6 +91,8 @@ pub struct Config {
 pub struct Limits {
     /// Published messages whose fate is not known yet.
     pub in_flight: usize,
+    /// How long a message waits while Redis is away, before it is given up.
+    pub in_flight_for: Duration,
     /// The bytes of those messages.
     pub in_flight_bytes: usize,
     /// Requests that wait for answers.
@@ -90,6 +107,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             in_flight: 10_000,
+            in_flight_for: Duration::from_secs(60),
             in_flight_bytes: 64 << 20,
             requests: 10_000,
             nodes: 1_000,
@@ -112,6 +130,7 @@ impl Default for Config {
             channel_prefix: ByteString::from_static("socket.io"),
             use_sharded_pub_sub: false,
             only_plaintext: false,
+            local_delivery: LocalDelivery::default(),
             request_timeout: Duration::from_secs(5),
             limits: Limits::default(),
         }
@@ -163,6 +182,7 @@ impl Config {
                 "heartbeat_timeout",
                 "must be longer than heartbeat_interval, or every node would seem down between two heartbeats",
             ),
+            (self.limits.in_flight_for.is_zero(), "limits.in_flight_for", "must not be zero"),
             (self.request_timeout.is_zero(), "request_timeout", "must not be zero"),
         ];
         match checks.into_iter().find(|(wrong, ..)| *wrong) {

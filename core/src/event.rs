@@ -89,6 +89,13 @@ pub enum Event {
         /// Why.
         error: CommandError,
     },
+    /// A message for which nobody waits was not published, or it is not known whether it was: a heartbeat, or an answer to another node.
+    NoticeFailed {
+        /// The stream, or the channel.
+        stream: ByteString,
+        /// Why.
+        error: CommandError,
+    },
     /// One answer to a request.
     Answer {
         /// What the call returned.
@@ -143,17 +150,48 @@ pub enum Event {
         /// Whether it is there.
         up: bool,
     },
-    /// The stream is behind what was already read: it was emptied, restored, or a replica that lagged took over. Reading goes on from
-    /// its end. What was published between then and the reconnect may be lost.
+    /// The server has lost entries that this node had read: it was emptied, restored, or a replica that lagged took over. What else it has
+    /// lost, before this node could read it, no server tells: entries of a node's own are gone if their ids are above `last` and they were
+    /// [published](Event::Published) before.
     Rewound {
         /// The stream.
         stream: ByteString,
         /// The last entry that had been read.
         cursor: EntryId,
-        /// The stream's last entry, from which reading goes on.
+        /// The stream's last entry, as it was found. If it is behind the cursor, reading goes on from here.
         last: EntryId,
+        /// How many of the entries that had been read are lost.
+        lost: Lost,
     },
-    /// Redis refuses to let a stream be read, or a channel be subscribed. It is tried again until it works.
+    /// Entries were trimmed before this node had read them.
+    Gap {
+        /// The stream.
+        stream: ByteString,
+        /// The last entry that was read before.
+        after: EntryId,
+        /// The first that is left behind the gap.
+        until: EntryId,
+        /// How many are lost.
+        lost: Lost,
+    },
+    /// An entry came again: its first try was executed late. It has been passed over.
+    Repeated {
+        /// The stream.
+        stream: ByteString,
+        /// The entry that was passed over.
+        id: EntryId,
+        /// Its author.
+        from: NodeId,
+    },
+    /// Another node bears this node's name: neither hears the other. Start one of them with another seed.
+    NameTaken {
+        /// The stream.
+        stream: ByteString,
+        /// An entry of the other node's.
+        id: EntryId,
+    },
+    /// Redis refuses to let a stream be read or written, or a channel be subscribed. It is tried again: until it works, or, for a message, until
+    /// its time is up. Reported once, until something works again.
     Refused {
         /// The connection.
         lane: Lane,
@@ -234,6 +272,27 @@ impl Outcome {
             && self.error.is_none()
             && self.acks >= self.clients
     }
+}
+
+/// How many entries are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Lost {
+    /// So many, provided that nobody deletes entries by XDEL.
+    Exactly(u64),
+    /// Some, perhaps none: servers before Redis 7.0 don't count.
+    Unknown,
+}
+
+/// How far a node is behind a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Entries that have been read, and whose events have not been polled.
+    pub waiting: usize,
+    /// Entries that have not been read, when the server was asked last: every `block_time`, but not more often than each second. Redis 7.0 and
+    /// later.
+    pub unread: Option<u64>,
+    /// The last entry whose events have been polled, or from which reading began. Its time tells how old what is delivered is.
+    pub position: Option<EntryId>,
 }
 
 /// How it is known that a node is gone.

@@ -75,6 +75,15 @@ pub struct EntryId {
 impl EntryId {
     /// Before every entry: reading from here reads the whole stream.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
+
+    /// The id just before: reading after it begins with this one.
+    pub(crate) fn before(self) -> EntryId {
+        match self {
+            EntryId { ms, seq: 1.. } => EntryId { ms, seq: self.seq - 1 },
+            EntryId { ms: 1.., .. } => EntryId { ms: self.ms - 1, seq: u64::MAX },
+            EntryId::ZERO => EntryId::ZERO,
+        }
+    }
 }
 
 impl fmt::Display for EntryId {

@@ -96,11 +96,11 @@ pub mod wire;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
-pub use config::{Config, ConfigError, Dialect, Limits};
+pub use config::{Config, ConfigError, Dialect, Limits, LocalDelivery};
 pub use engine::{CallError, Engine};
 pub use event::{
-    AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Moved, Outcome, SocketsResponder,
-    Source, Ticket,
+    AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
+    SocketsResponder, Source, Ticket,
 };
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId};
 pub use message::{Body, Message};

@@ -2,7 +2,7 @@
 
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane,
-    LocalSocket, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
+    LocalSocket, Lost, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
 };
 
 use crate::Error;
@@ -80,17 +80,53 @@ pub enum Event {
         /// Why it was lost, or could not be opened; empty if it is there.
         reason: String,
     },
-    /// A stream is behind what was already read; reading goes on from its end. See
-    /// [`sio_streams_core::Event::Rewound`].
+    /// The server has lost entries that had been read. See [`sio_streams_core::Event::Rewound`].
     Rewound {
         /// The stream.
         stream: ByteString,
         /// The last entry that had been read.
         cursor: EntryId,
-        /// The stream's last entry.
+        /// The stream's last entry, as it was found.
         last: EntryId,
+        /// How many of the entries that had been read are lost.
+        lost: Lost,
     },
-    /// Redis refuses to let a stream be read, or a channel be subscribed. It is tried again until it works.
+    /// Entries were trimmed before this node had read them: their messages are lost to its clients.
+    Gap {
+        /// The stream.
+        stream: ByteString,
+        /// The last entry that was read before.
+        after: EntryId,
+        /// The first that is left behind the gap.
+        until: EntryId,
+        /// How many are lost.
+        lost: Lost,
+    },
+    /// An entry came again: its first try was executed late. It has been passed over.
+    Repeated {
+        /// The stream.
+        stream: ByteString,
+        /// The entry that was passed over.
+        id: EntryId,
+        /// Its author.
+        from: NodeId,
+    },
+    /// Another node bears this node's name: neither hears the other.
+    NameTaken {
+        /// The stream.
+        stream: ByteString,
+        /// An entry of the other node's.
+        id: EntryId,
+    },
+    /// A heartbeat, or an answer to another node, was not published, or it is not known whether it was.
+    NoticeFailed {
+        /// The stream, or the channel.
+        stream: ByteString,
+        /// Why.
+        error: CommandError,
+    },
+    /// Redis refuses to let a stream be read or written, or a channel be subscribed. It is tried again: until it works, or, for a message, until
+    /// its time is up.
     Refused {
         /// The connection.
         lane: Lane,

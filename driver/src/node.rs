@@ -1,7 +1,7 @@
 //! What the application holds.
 
 use sio_streams_core::{
-    BroadcastOptions, ByteString, CallError, CommandError, EntryId, NodeId, Outcome, Packet, Payload,
+    BroadcastOptions, ByteString, CallError, CommandError, EntryId, Lag, NodeId, Outcome, Packet, Payload,
     RemoteSocket, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -93,6 +93,20 @@ impl Node {
     /// The handle of a namespace, for those who have only its name. Its calls fail while the namespace is not open.
     pub fn namespace(&self, nsp: impl Into<ByteString>) -> Namespace {
         Namespace { node: self.clone(), nsp: nsp.into() }
+    }
+
+    /// How far the node is behind each of its streams.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn lags(&self) -> Result<Vec<(ByteString, Lag)>, Error> {
+        let lags = submit(&self.calls, |run, answer: oneshot::Sender<Vec<(ByteString, Lag)>>| {
+            let lags = run.engine.lags().map(|(stream, lag)| (stream.clone(), lag)).collect();
+            // Who asked may be gone.
+            let _ = answer.send(lags);
+        });
+        lags.await?.await.map_err(|_| Error::Closed)
     }
 
     /// Leaves the cluster: tells the others, waits until they can know (or Redis has been away for too long), and closes the connections.

@@ -7,12 +7,20 @@
 //! | `sio_streams_publish_failed_total` | counter | |
 //! | `sio_streams_requests_total` | counter | `complete`: `true` or `false` |
 //! | `sio_streams_skipped_total` | counter | |
+//! | `sio_streams_gaps_total` | counter | `stream` |
+//! | `sio_streams_lost_total` | counter | `stream`: entries that were trimmed before they were read, where the server counts them |
 //! | `sio_streams_rewound_total` | counter | `stream` |
+//! | `sio_streams_repeated_total` | counter | `stream` |
+//! | `sio_streams_waiting_entries` | gauge | `stream`: read, and not taken by the application |
+//! | `sio_streams_unread_entries` | gauge | `stream`: not read yet, where the server counts them |
+//! | `sio_streams_lag_seconds` | gauge | `stream`: how old the next entry is, by this machine's clock; 0 if there is none |
 //! | `sio_streams_link_lost_total` | counter | `lane` |
 //! | `sio_streams_nodes_down_total` | counter | `reason`: `closed` or `silent` |
 
-use metrics::counter;
-use sio_streams_core::{DownReason, Event, Lane};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use metrics::{counter, gauge};
+use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost};
 
 pub(crate) fn event(event: &Event) {
     match event {
@@ -40,9 +48,26 @@ pub(crate) fn event(event: &Event) {
             counter!("sio_streams_skipped_total").increment(1);
             tracing::warn!(?source, %reason, "skipped what is no message");
         }
-        Event::Rewound { stream, cursor, last } => {
+        Event::Rewound { stream, cursor, last, lost } => {
             counter!("sio_streams_rewound_total", "stream" => stream.to_string()).increment(1);
-            tracing::error!(%stream, %cursor, %last, "the stream is behind what was already read");
+            tracing::error!(%stream, %cursor, %last, ?lost, "the server has lost entries that had been read");
+        }
+        Event::Gap { stream, after, until, lost } => {
+            counter!("sio_streams_gaps_total", "stream" => stream.to_string()).increment(1);
+            if let Lost::Exactly(lost) = lost {
+                counter!("sio_streams_lost_total", "stream" => stream.to_string()).increment(*lost);
+            }
+            tracing::error!(%stream, %after, %until, ?lost, "entries were trimmed before they were read");
+        }
+        Event::Repeated { stream, id, from } => {
+            counter!("sio_streams_repeated_total", "stream" => stream.to_string()).increment(1);
+            tracing::warn!(%stream, %id, %from, "passed over an entry that came before");
+        }
+        Event::NameTaken { stream, id } => {
+            tracing::error!(%stream, %id, "another node bears this node's name");
+        }
+        Event::NoticeFailed { stream, error } => {
+            tracing::warn!(%stream, %error, "a heartbeat or an answer was not published");
         }
         Event::Refused { lane, error } => tracing::error!(%lane, %error, "Redis refuses"),
         Event::NodeUp { nsp, node } => tracing::info!(%nsp, %node, "node up"),
@@ -67,4 +92,22 @@ pub(crate) fn link(lane: &Lane, up: bool, reason: &str) {
         counter!("sio_streams_link_lost_total", "lane" => lane.to_string()).increment(1);
         tracing::warn!(%lane, %reason, "link down");
     }
+}
+
+/// How far the node is behind a stream.
+pub(crate) fn lag(stream: &ByteString, lag: &Lag) {
+    let label = || stream.to_string();
+    gauge!("sio_streams_waiting_entries", "stream" => label()).set(lag.waiting as f64);
+    if let Some(unread) = lag.unread {
+        gauge!("sio_streams_unread_entries", "stream" => label()).set(unread as f64);
+    }
+    let behind = lag.waiting > 0 || lag.unread.is_some_and(|unread| unread > 0);
+    gauge!("sio_streams_lag_seconds", "stream" => label()).set(if behind { age(lag) } else { 0.0 });
+}
+
+/// How long ago the entry was added that was delivered last, in seconds.
+fn age(lag: &Lag) -> f64 {
+    let Some(position) = lag.position else { return 0.0 };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    (now - position.ms as f64 / 1_000.0).max(0.0)
 }

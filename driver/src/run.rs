@@ -19,6 +19,9 @@ use crate::{Options, observe};
 /// Something to be done between two looks at the outside.
 pub(crate) type Call = Box<dyn FnOnce(&mut Run) + Send>;
 
+/// How often the gauges are set, at most.
+const OBSERVE: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Calls that are taken in one go, at most.
 const CALLS_AT_ONCE: usize = 256;
 
@@ -194,7 +197,13 @@ impl Run {
             CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
             CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
             CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason: reason.to_string() },
-            CoreEvent::Rewound { stream, cursor, last } => Event::Rewound { stream, cursor, last },
+            CoreEvent::Rewound { stream, cursor, last, lost } => {
+                Event::Rewound { stream, cursor, last, lost }
+            }
+            CoreEvent::Gap { stream, after, until, lost } => Event::Gap { stream, after, until, lost },
+            CoreEvent::Repeated { stream, id, from } => Event::Repeated { stream, id, from },
+            CoreEvent::NameTaken { stream, id } => Event::NameTaken { stream, id },
+            CoreEvent::NoticeFailed { stream, error } => Event::NoticeFailed { stream, error },
             CoreEvent::Refused { lane, error } => Event::Refused { lane, error },
             _ => return None,
         })
@@ -258,8 +267,13 @@ impl<B: Backend> Loop<B> {
     pub(crate) async fn run(mut self) {
         let mut calls = Vec::new();
         let events = self.run.events.clone();
+        let mut observed = Instant::now();
         loop {
             self.run.take_events();
+            if observed.elapsed() >= OBSERVE {
+                observed = Instant::now();
+                self.run.engine.lags().for_each(|(stream, lag)| observe::lag(stream, &lag));
+            }
             while let Some((id, command)) = self.run.engine.poll_command() {
                 self.send(id, command);
             }

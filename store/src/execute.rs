@@ -158,8 +158,7 @@ impl Store {
     fn xinfo(&self, name: &ByteString) -> Result<Option<StreamInfo>, CommandError> {
         match self.keys.get(name) {
             Some(Value::Other) => Err(errors::wrong_type()),
-            Some(Value::Stream(stream)) => Ok(Some(stream.info())),
-            None => Ok(None),
+            Some(Value::Stream(_)) | None => Ok(self.stream_info(name)),
         }
     }
 

@@ -104,4 +104,9 @@ impl Store {
     pub fn refuse_writes_with(&mut self, error: Option<CommandError>) {
         self.write_refusal = error;
     }
+
+    /// Whether `XINFO` tells how many entries were added, as servers do from Redis 7.0 on.
+    pub fn set_counting(&mut self, counting: bool) {
+        self.uncounted = !counting;
+    }
 }

@@ -100,6 +100,8 @@ pub struct Store {
     pushes: VecDeque<(ClientId, ByteString, Bytes)>,
     refusal: Option<CommandError>,
     write_refusal: Option<CommandError>,
+    /// `XINFO` does not tell how many entries were added.
+    uncounted: bool,
 }
 
 /// What stands under a key.
@@ -175,7 +177,12 @@ impl Store {
 
     /// What `XINFO STREAM` would tell; `None` if there is no such stream.
     pub fn stream_info(&self, stream: &str) -> Option<StreamInfo> {
-        self.stream(stream).map(Stream::info)
+        let mut info = self.stream(stream).map(Stream::info)?;
+        if self.uncounted {
+            info.entries_added = None;
+            info.max_deleted_entry_id = None;
+        }
+        Some(info)
     }
 
     /// The entries of a stream, the oldest first; none if there is no such stream.

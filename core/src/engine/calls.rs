@@ -4,10 +4,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::namespace::Namespace;
-use super::requests::Request;
+use super::publisher::{Outgoing, What};
+use super::requests::{Question, Request};
 use super::{CallError, Effect, EffectKind, Engine, Pending, Purpose, Timer};
 use crate::command::{Command, CommandError, Fields};
-use crate::config::Dialect;
+use crate::config::{Dialect, LocalDelivery};
 use crate::event::{
     AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
 };
@@ -29,9 +30,9 @@ const RECHECK: core::time::Duration = core::time::Duration::from_millis(500);
 impl Engine {
     /// Sends a packet to the clients that `opts` match, on all nodes.
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own clients get it ([`Event::Broadcast`]) in either case, at
-    /// that moment: only then its offset is known. Between them and what other nodes publish at the same time there is no order, as with Node's
-    /// adapters: what a node publishes reaches its own clients when Redis has confirmed it, what others publish when it is read.
+    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]. When this node's own clients get it ([`Event::Broadcast`]) the option
+    /// [`local_delivery`](crate::Config::local_delivery) says. Unless that is [`StreamOrder`](LocalDelivery::StreamOrder), there is no order
+    /// between that and what other nodes publish at the same time, as with Node's adapters.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl Engine {
         self.advance(now);
         check_server_event(&packet)?;
         let ticket = Ticket(self.number());
-        self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, Some(ticket), None)?;
+        self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket), None)?;
         Ok(ticket)
     }
 
@@ -344,7 +345,15 @@ impl Engine {
             self.pending.push_back(Pending::Effect(Box::new(effect), None));
             self.events.push_back(Event::Published { ticket, entry: None });
         } else {
-            self.publish(nsp, body, Some(ticket), Some(Box::new(effect)))?;
+            let mut effect = Some(Box::new(effect));
+            let when_published = match self.config.local_delivery {
+                LocalDelivery::WhenPublished => effect.take(),
+                LocalDelivery::AtOnce | LocalDelivery::StreamOrder => None,
+            };
+            self.publish(nsp, body, What::Message(ticket), when_published)?;
+            if self.config.local_delivery == LocalDelivery::AtOnce {
+                self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
+            }
         }
         Ok(ticket)
     }
@@ -359,25 +368,12 @@ impl Engine {
         Ok(fields)
     }
 
-    /// The command that publishes a message, by the way that the dialect has for it.
-    fn publication(&self, nsp: &str, body: Body) -> Result<Command, CallError> {
-        let (name, namespace) = self.open(nsp)?;
-        let asks = match &body {
-            Body::Broadcast { request_id, .. } => request_id.is_some(),
-            Body::FetchSockets { .. } | Body::ServerSideEmit { .. } => true,
-            _ => false,
-        };
-        match asks && self.config.dialect == Dialect::Streams03 {
-            true => self.to_channel(namespace.channel.clone(), &self.message(&name, body)),
-            false => self.to_stream(namespace.stream.clone(), &name, body),
+    /// The fields of a message in the stream, if it may stand there.
+    fn message_entry(&self, nsp: &ByteString, body: Body) -> Result<Fields, CallError> {
+        match self.config.only_plaintext && has_binary(&body) {
+            true => Err(CallError::Binary),
+            false => Ok(self.entry(nsp, body)?),
         }
-    }
-
-    fn to_stream(&self, stream: ByteString, nsp: &ByteString, body: Body) -> Result<Command, CallError> {
-        if self.config.only_plaintext && has_binary(&body) {
-            return Err(CallError::Binary);
-        }
-        Ok(Command::XAdd { stream, max_len: self.config.max_len, fields: self.entry(nsp, body)? })
     }
 
     fn to_channel(&self, channel: ByteString, message: &Message) -> Result<Command, CallError> {
@@ -389,32 +385,28 @@ impl Engine {
         &mut self,
         nsp: &str,
         body: Body,
-        ticket: Option<Ticket>,
+        what: What,
         effect: Option<Box<Effect>>,
     ) -> Result<(), CallError> {
-        let command = self.publication(nsp, body)?;
+        let (name, namespace) = self.open(nsp)?;
+        let stream = namespace.stream.clone();
+        let fields = self.message_entry(&name, body)?;
+        let size = size_of(&fields);
+        self.admit(size)?;
         self.published_in(nsp);
-        self.send(command, ticket, effect)
+        self.enqueue(&stream, Outgoing { fields, what, effect, size });
+        Ok(())
     }
 
-    /// Hands a message to the writer, within the limits.
-    fn send(
-        &mut self,
-        command: Command,
-        ticket: Option<Ticket>,
-        effect: Option<Box<Effect>>,
-    ) -> Result<(), CallError> {
-        let size = size_of(&command);
-        let limits = self.config.limits;
+    /// Whether one more message may wait to be published.
+    fn admit(&self, size: usize) -> Result<(), CallError> {
+        let limits = &self.config.limits;
         if self.published >= limits.in_flight {
             return Err(CallError::Full { what: "messages in flight", limit: limits.in_flight });
         }
         if self.published_bytes.saturating_add(size) > limits.in_flight_bytes {
             return Err(CallError::Full { what: "bytes in flight", limit: limits.in_flight_bytes });
         }
-        self.published += 1;
-        self.published_bytes += size;
-        self.command(command, Purpose::Publish { ticket, effect, size });
         Ok(())
     }
 
@@ -432,12 +424,16 @@ impl Engine {
         }
         let name = self.open(nsp)?.0;
         // Encoded at once, so that it is refused at once.
-        let command = match opts.flags.is_local() {
-            true => None,
-            false => Some(self.publication(nsp, body)?),
+        let question = match (opts.flags.is_local(), self.config.dialect) {
+            (true, _) => None,
+            (false, Dialect::Streams03) => {
+                let channel = self.config.channel_of(nsp);
+                Some(Question::Push(self.to_channel(channel, &self.message(&name, body))?))
+            }
+            (false, _) => Some(Question::Entry(self.message_entry(&name, body)?)),
         };
         let ticket = Ticket(self.number());
-        self.requests.insert(ticket, Request::new(name, id, command));
+        self.requests.insert(ticket, Request::new(name, id, question));
         let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
         self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
         Ok(ticket)
@@ -479,13 +475,21 @@ impl Engine {
     /// Sends a request; `unnamed` nodes will answer beside those that are known by name.
     pub(super) fn send_request(&mut self, ticket: Ticket, unnamed: u64) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
-        let Some(command) = request.unsent.take() else { return };
+        let Some(question) = request.unsent.take() else { return };
         let nsp = request.nsp.clone();
         request.expect_unnamed(unnamed);
-        if let Some(namespace) = self.namespaces.get(&nsp) {
-            namespace.members.names().for_each(|node| request.expect(node.clone()));
+        // Requests end with their namespace.
+        let Some(namespace) = self.namespaces.get(&nsp) else { return };
+        namespace.members.names().for_each(|node| request.expect(node.clone()));
+        match question {
+            Question::Push(command) => {
+                self.command(command, Purpose::Request(ticket));
+            }
+            Question::Entry(fields) => {
+                let (stream, size) = (namespace.stream.clone(), size_of(&fields));
+                self.enqueue(&stream, Outgoing { fields, what: What::Request(ticket), effect: None, size });
+            }
         }
-        self.command(command, Purpose::Request(ticket));
         self.published_in(&nsp);
         self.finish_if_over(ticket);
         self.recheck_later(ticket);
@@ -564,16 +568,21 @@ impl Engine {
             Answer::ClientCount(client_count) => Body::BroadcastClientCount { request_id, client_count },
             Answer::Ack(packet) => Body::BroadcastAck { request_id, packet },
         };
-        let (name, namespace) = self.open(&asker.nsp)?;
-        let command = match asker.way {
-            Way::PubSub => {
-                let channel = self.config.private_channel_of(&name, asker.node.as_str());
-                self.to_channel(channel, &self.message(&name, body))?
-            }
-            Way::Stream | Way::Local => self.to_stream(namespace.stream.clone(), &name, body)?,
+        if asker.way == Way::Stream {
+            return self.publish(&asker.nsp, body, What::Notice, None);
+        }
+        let (name, _) = self.open(&asker.nsp)?;
+        let channel = self.config.private_channel_of(&name, asker.node.as_str());
+        let command = self.to_channel(channel.clone(), &self.message(&name, body))?;
+        let size = match &command {
+            Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
+            _ => 0,
         };
-        self.published_in(&name);
-        self.send(command, None, None)
+        self.admit(size)?;
+        self.published += 1;
+        self.published_bytes += size;
+        self.command(command, Purpose::Push { channel, size });
+        Ok(())
     }
 
     /// An answer to a request of this node.
@@ -637,14 +646,8 @@ fn has_binary(body: &Body) -> bool {
     entry::payloads(body).any(|payload| payload.encoding() == Encoding::MsgPack)
 }
 
-fn size_of(command: &Command) -> usize {
-    match command {
-        Command::XAdd { fields, .. } => {
-            fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
-        }
-        Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
-        _ => 0,
-    }
+fn size_of(fields: &Fields) -> usize {
+    fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
 }
 
 /// A pattern that matches just this text.

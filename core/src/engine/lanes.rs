@@ -37,15 +37,18 @@ impl Lanes {
         core::mem::replace(&mut queue.down, !up) == up
     }
 
+    /// Whether commands of the lane are handed out.
+    pub(super) fn is_open(&self, lane: &Lane) -> bool {
+        self.0.get(lane).is_none_or(|queue| !queue.down && !queue.paused)
+    }
+
     pub(super) fn is_down(&self, lane: &Lane) -> bool {
         self.0.get(lane).is_some_and(|queue| queue.down)
     }
 
     /// Hands out nothing more for this lane until it is resumed or reported up.
     pub(super) fn pause(&mut self, lane: &Lane) {
-        if let Some(queue) = self.0.get_mut(lane) {
-            queue.paused = true;
-        }
+        self.0.entry(lane.clone()).or_default().paused = true;
     }
 
     pub(super) fn resume(&mut self, lane: &Lane) {

@@ -1,13 +1,16 @@
 //! The engine: what a node of the cluster does, without doing it.
 
+mod books;
 mod calls;
 mod lanes;
 mod members;
 mod namespace;
+mod publisher;
 mod reader;
 mod receive;
 mod replies;
 mod requests;
+mod seen;
 mod timers;
 
 use core::time::Duration;
@@ -29,6 +32,7 @@ use crate::time::Time;
 use crate::wire::pubsub;
 use lanes::Lanes;
 use namespace::Namespace;
+use publisher::Publisher;
 use reader::Reader;
 use requests::Requests;
 use timers::{Timer, Timers};
@@ -56,6 +60,8 @@ const RETRY: Duration = Duration::from_millis(200);
 pub struct Engine {
     config: Config,
     uid: NodeId,
+    /// For tables whose keys come from outside.
+    hash: Keyed,
     rng: fastrand::Rng,
     now: Time,
     /// Numbers commands and tickets alike.
@@ -66,8 +72,13 @@ pub struct Engine {
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
     readers: BTreeMap<ByteString, Reader>,
+    publishers: BTreeMap<ByteString, Publisher>,
+    /// The last number that an entry of this node's was given, on any stream.
+    last_seq: u64,
     requests: Requests,
     lanes: Lanes,
+    /// The server's refusal to write that was reported last.
+    refused: Option<CommandError>,
     in_flight: HashMap<CommandId, InFlight, Keyed>,
     published: usize,
     published_bytes: usize,
@@ -89,7 +100,8 @@ enum Pending {
 /// A command whose reply has not come.
 #[derive(Debug)]
 struct InFlight {
-    command: Command,
+    /// Kept where it may have to be handed out again.
+    command: Option<Command>,
     purpose: Purpose,
 }
 
@@ -97,14 +109,20 @@ struct InFlight {
 #[derive(Debug)]
 enum Purpose {
     /// Where does the stream end?
-    Locate,
+    Locate(ByteString),
+    /// How many entries does the server count?
+    Check(ByteString),
     /// What is new in the stream?
-    Read,
+    Read(ByteString),
     /// Hear these namespaces' channels.
     Subscribe(Vec<ByteString>),
-    /// Tell the others something. Counts against the limits by its size.
-    Publish { ticket: Option<Ticket>, effect: Option<Box<Effect>>, size: usize },
-    /// Ask the others something.
+    /// Add the message of this number to the stream.
+    Publish { stream: ByteString, seq: u64 },
+    /// Was it added?
+    Search(ByteString),
+    /// Tell another node something by its channel. Counts against the limits by its size.
+    Push { channel: ByteString, size: usize },
+    /// Ask the others something by a channel.
     Request(Ticket),
     /// How many will answer?
     CountFor(Ticket),
@@ -182,6 +200,7 @@ impl Engine {
         Ok(Engine {
             config,
             uid,
+            hash,
             rng,
             now,
             count: 0,
@@ -189,8 +208,11 @@ impl Engine {
             channels: HashMap::with_hasher(hash),
             closing: BTreeMap::new(),
             readers: BTreeMap::new(),
+            publishers: BTreeMap::new(),
+            last_seq: 0,
             requests: Requests::new(hash),
             lanes: Lanes::default(),
+            refused: None,
             in_flight: HashMap::with_hasher(hash),
             published: 0,
             published_bytes: 0,
@@ -245,7 +267,7 @@ impl Engine {
     ///
     /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.
     pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
-        self.lanes.pop()
+        self.lanes.pop().or_else(|| self.next_publication())
     }
 
     /// When [`handle_timeout`](Engine::handle_timeout) is due, if nothing happens before.
@@ -262,6 +284,7 @@ impl Engine {
                 Timer::Expiry(nsp) => self.expiry_due(&nsp),
                 Timer::RequestTimeout(ticket) => self.finish_request(ticket, true, None),
                 Timer::Recheck(ticket) => self.recheck(ticket),
+                Timer::GiveUp(stream) => self.give_up_due(&stream),
                 Timer::Retry(lane) => self.lanes.resume(&lane),
                 Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
             }
@@ -314,9 +337,21 @@ impl Engine {
 
     fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
         let id = CommandId(self.number());
-        self.in_flight.insert(id, InFlight { command: command.clone(), purpose });
+        self.expect(id, Some(command.clone()), purpose);
         self.lanes.push(id, command);
         id
+    }
+
+    fn expect(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+        self.in_flight.insert(id, InFlight { command, purpose });
+    }
+
+    /// Hands out nothing more for the lane, for a while, unless its link is known to be down: then until it is back.
+    fn rest(&mut self, lane: &Lane) {
+        if !self.lanes.is_down(lane) {
+            self.lanes.pause(lane);
+            self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
+        }
     }
 
     fn message(&self, nsp: &ByteString, body: Body) -> Message {

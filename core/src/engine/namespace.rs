@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 
 use super::members::Members;
+use super::publisher::{Outgoing, What};
 use super::{CallError, Engine, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, Lane};
 use crate::config::Dialect;
@@ -122,20 +123,18 @@ impl Engine {
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
             self.timers.cancel(&timer(name.clone()));
         }
+        let mut farewells = 0;
+        // Who was never announced need not say goodbye.
+        if namespace.ready
+            && self.config.dialect.heartbeats()
+            && let Ok(fields) = self.entry(&name, Body::AdapterClose)
+        {
+            let what = What::Farewell(name.clone());
+            self.enqueue(&namespace.stream, Outgoing { fields, what, effect: None, size: 0 });
+            farewells += 1;
+        }
         for stream in namespace.streams() {
             self.unread_stream(stream);
-        }
-        let mut farewells = 0;
-        if self.config.dialect.heartbeats() {
-            let fields = self.entry(&name, Body::AdapterClose);
-            let max_len = self.config.max_len;
-            if let Ok(fields) = fields {
-                self.command(
-                    Command::XAdd { stream: namespace.stream.clone(), max_len, fields },
-                    Purpose::Leave(name.clone()),
-                );
-                farewells += 1;
-            }
         }
         if self.config.dialect.subscribes() {
             let channels = namespace.channels();
@@ -149,7 +148,11 @@ impl Engine {
             );
             farewells += 1;
         }
-        self.closing.insert(name, farewells);
+        if farewells == 0 {
+            self.events.push_back(Event::Closed { nsp: name });
+        } else {
+            self.closing.insert(name, farewells);
+        }
         Ok(())
     }
 
@@ -280,10 +283,12 @@ impl Engine {
     /// Publishes a heartbeat.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
         let (Some(namespace), Ok(fields)) = (self.namespaces.get(nsp), self.entry(nsp, body)) else { return };
-        let (stream, max_len) = (namespace.stream.clone(), self.config.max_len);
-        let purpose = Purpose::Publish { ticket: None, effect: None, size: 0 };
-        self.published += 1;
-        self.command(Command::XAdd { stream, max_len, fields }, purpose);
+        let stream = namespace.stream.clone();
+        if self.published >= self.config.limits.in_flight {
+            // As long as so much waits to be published, each of it will be a sign of life.
+            return;
+        }
+        self.enqueue(&stream, Outgoing { fields, what: What::Notice, effect: None, size: 0 });
         self.published_in(nsp);
     }
 

@@ -1,21 +1,45 @@
-//! Reading a stream: from a concrete id, one batch at a time, each entry once.
+//! Reading a stream: from a concrete id, one batch at a time, each entry once, and none missed in silence.
+//!
+//! While there is more to read, each read begins with the last entry of the one before: if that is gone, so may be others behind it. Where a
+//! read has nothing to overlap with, because all had been read, only a batch that is full can hide a gap. In both cases the batch is held until
+//! the server has said what it counts. Every now and then it is asked anyway.
 
+use core::time::Duration;
 use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use super::{Engine, Purpose, RETRY, Timer};
+use super::books::{Books, Finding};
+use super::seen::Seen;
+use super::{Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
-use crate::event::Event;
+use crate::event::{Event, Lag};
 use crate::id::EntryId;
+use crate::time::Time;
+
+/// The server is asked for its count not more often than this, if nothing is suspect.
+const CHECK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// One stream.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Reader {
-    /// The last entry that was looked at. Nothing until the stream's end has been asked for: a `$` would mean another place each time.
-    cursor: Option<EntryId>,
-    /// Entries that were read and have not been looked at.
+    /// The last entry that came. Nothing until the stream's end has been asked for: a `$` would mean another place each time.
+    pub(super) cursor: Option<EntryId>,
+    /// The last entry that was looked at.
+    looked_at: Option<EntryId>,
+    /// Entries that have come and have not been looked at.
     batch: VecDeque<Entry>,
+    /// Entries that have come, before which others may be missing.
+    held: Vec<Entry>,
+    /// The next batch begins with this entry, or something is missing.
+    next: Option<EntryId>,
+    books: Books,
+    /// When the server was asked for its count.
+    checked: Time,
+    /// What was delivered of each author.
+    pub(super) seen: Seen,
+    /// It has been said that another node bears this one's name.
+    pub(super) name_taken: bool,
     /// The command of this stream's that is under way. Whatever else is answered was asked by an earlier reader of the stream.
     asked: Option<CommandId>,
     /// How many namespaces live on the stream.
@@ -25,6 +49,23 @@ pub(super) struct Reader {
 }
 
 impl Reader {
+    fn new(seen: Seen, now: Time) -> Self {
+        Reader {
+            cursor: None,
+            looked_at: None,
+            batch: VecDeque::new(),
+            held: Vec::new(),
+            next: None,
+            books: Books::default(),
+            checked: now,
+            seen,
+            name_taken: false,
+            asked: None,
+            users: 0,
+            refused: None,
+        }
+    }
+
     /// Whether its place in the stream is known.
     pub(super) fn located(&self) -> bool {
         self.cursor.is_some()
@@ -32,14 +73,28 @@ impl Reader {
 
     /// Whether it waits for news: everything that was there has been looked at.
     pub(super) fn caught_up(&self) -> bool {
-        self.located() && self.asked.is_some() && self.batch.is_empty()
+        self.located() && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
+    }
+
+    /// Enters these entries, and lets them be looked at.
+    fn accept(&mut self, entries: impl IntoIterator<Item = Entry>) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for entry in entries {
+            let before = self.cursor.unwrap_or_default();
+            findings.extend(self.books.enter(before, entry.id));
+            self.cursor = Some(entry.id);
+            self.batch.push_back(entry);
+        }
+        findings
     }
 }
 
 impl Engine {
     /// Starts reading a stream, or notes one more reason to.
     pub(super) fn read_stream(&mut self, stream: &ByteString) {
-        let reader = self.readers.entry(stream.clone()).or_default();
+        let (limit, hash, now) = (self.config.limits.nodes, self.hash, self.now);
+        let reader =
+            self.readers.entry(stream.clone()).or_insert_with(|| Reader::new(Seen::new(limit, hash), now));
         reader.users += 1;
         if reader.users == 1 {
             self.locate(stream);
@@ -57,29 +112,47 @@ impl Engine {
                 self.in_flight.remove(&id);
             }
             self.timers.cancel(&Timer::Retry(lane.clone()));
+            self.retire_publisher(stream);
             self.command(Command::Release { lane }, Purpose::Release);
         }
     }
 
-    fn locate(&mut self, stream: &ByteString) {
-        let asked = self.command(Command::XInfoStream { stream: stream.clone() }, Purpose::Locate);
+    fn ask_reader(&mut self, stream: &ByteString, command: Command, purpose: Purpose) {
+        let asked = self.command(command, purpose);
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.asked = Some(asked);
         }
+    }
+
+    /// Asks where the stream ends, for the first time or after a break.
+    fn locate(&mut self, stream: &ByteString) {
+        let command = Command::XInfoStream { stream: stream.clone() };
+        self.ask_reader(stream, command, Purpose::Locate(stream.clone()));
+    }
+
+    /// Asks what the server counts.
+    fn check(&mut self, stream: &ByteString) {
+        let command = Command::XInfoStream { stream: stream.clone() };
+        self.ask_reader(stream, command, Purpose::Check(stream.clone()));
     }
 
     /// Asks for the next batch, if the last one is used up.
     fn read_on(&mut self, stream: &ByteString) {
         let Some(reader) = self.readers.get(stream) else { return };
-        let (Some(after), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
+        let (Some(cursor), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
             return;
         };
-        let (count, block) = (self.config.read_count, self.config.block_time);
-        let asked =
-            self.command(Command::XRead { stream: stream.clone(), after, count, block }, Purpose::Read);
-        if let Some(reader) = self.readers.get_mut(stream) {
-            reader.asked = Some(asked);
+        if self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
+            return self.check(stream);
         }
+        let overlap = reader.next == Some(cursor);
+        let command = Command::XRead {
+            stream: stream.clone(),
+            after: if overlap { cursor.before() } else { cursor },
+            count: self.config.read_count.saturating_add(overlap.into()),
+            block: self.config.block_time,
+        };
+        self.ask_reader(stream, command, Purpose::Read(stream.clone()));
     }
 
     /// Whether this is what the stream's reader waits for. It waits no longer then.
@@ -88,61 +161,119 @@ impl Engine {
         reader.is_some_and(|reader| reader.asked.take_if(|asked| *asked == id).is_some())
     }
 
-    /// The stream's end is known.
+    /// The stream's end is known, for the first time or after a break.
     pub(super) fn located(&mut self, stream: &ByteString, info: Option<StreamInfo>) {
+        self.checked(stream, info);
+        self.stream_is_heard(stream);
+    }
+
+    /// The server has said what it counts.
+    pub(super) fn checked(&mut self, stream: &ByteString, info: Option<StreamInfo>) {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         // A stream that isn't there yet is read from its beginning.
-        let last = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
+        let info = info.unwrap_or_else(StreamInfo::absent);
+        let last = info.last_generated_id;
         reader.refused = None;
+        reader.checked = self.now;
+        reader.next = None;
         match reader.cursor {
-            Some(cursor) if last < cursor => {
+            None => {
                 reader.cursor = Some(last);
-                self.events.push_back(Event::Rewound { stream: stream.clone(), cursor, last });
+                reader.books = Books::open(&info);
             }
-            Some(_) => {}
-            None => reader.cursor = Some(last),
+            Some(cursor) => {
+                let held = core::mem::take(&mut reader.held);
+                let mut findings = Vec::from_iter(reader.books.check(cursor, &held, &info));
+                if held.last().map_or(cursor, |entry| entry.id) > last {
+                    reader.batch.extend(held);
+                    reader.cursor = Some(last);
+                } else {
+                    findings.extend(reader.accept(held));
+                }
+                let cursor = reader.cursor.unwrap_or(last);
+                if cursor < last {
+                    // If the cursor's entry is gone, the stream's first is the next.
+                    reader.next = info.first_entry_id.map(|first| first.max(cursor));
+                }
+                self.report(stream, findings);
+            }
         }
-        self.stream_is_heard(stream);
+        self.publisher_located(stream, last);
         self.read_on(stream);
     }
 
     /// A batch has come.
     pub(super) fn entries_read(&mut self, stream: &ByteString, entries: Vec<Entry>) {
+        let full_at = u64::from(self.config.read_count).min(self.config.max_len);
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.refused = None;
+        let next = reader.next.take();
+        let begins_with = entries.first().map(|entry| entry.id);
         // Each entry once, whatever a backend may repeat.
         let mut last = reader.cursor;
-        reader.batch.extend(entries.into_iter().filter(|entry| {
-            let new = Some(entry.id) > last;
+        let mut new = entries;
+        new.retain(|entry| {
+            let is_new = Some(entry.id) > last;
             last = last.max(Some(entry.id));
-            new
-        }));
+            is_new
+        });
+        let full = new.len() as u64 >= full_at;
+        let suspect = match next {
+            Some(_) => begins_with.is_some() && begins_with != next,
+            None => full,
+        };
+        if suspect {
+            reader.held = new;
+            return self.check(stream);
+        }
+        let findings = reader.accept(new);
+        if full {
+            reader.next = reader.cursor;
+        }
+        self.report(stream, findings);
         self.read_on(stream);
+    }
+
+    fn report(&mut self, stream: &ByteString, findings: Vec<Finding>) {
+        let stream = || stream.clone();
+        self.events.extend(findings.into_iter().map(|finding| match finding {
+            Finding::Gap { after, until, lost } => Event::Gap { stream: stream(), after, until, lost },
+            Finding::Rewound { cursor, last, lost } => {
+                Event::Rewound { stream: stream(), cursor, last, lost }
+            }
+        }));
     }
 
     /// Reading has failed: when the link is back, or after a while, the stream's end is asked for again, because the server may be another one.
     pub(super) fn read_failed(&mut self, stream: &ByteString, error: CommandError) {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
+        reader.next = None;
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());
             self.events.push_back(Event::Refused { lane: lane.clone(), error });
         }
         self.locate(stream);
-        if !self.lanes.is_down(&lane) {
-            self.lanes.pause(&lane);
-            self.timers.arm(Timer::Retry(lane), self.now + RETRY);
-        }
+        self.rest(&lane);
     }
 
-    /// The next entry to look at. Its stream's cursor moves here, whatever comes of the entry: a bad one can't hold up those behind it.
+    /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it.
     pub(super) fn next_entry(&mut self) -> Option<(ByteString, Entry)> {
         let (stream, reader) = self.readers.iter_mut().find(|(_, reader)| !reader.batch.is_empty())?;
         let entry = reader.batch.pop_front()?;
-        reader.cursor = reader.cursor.max(Some(entry.id));
+        reader.looked_at = Some(entry.id);
         let stream = stream.clone();
         self.read_on(&stream);
         Some((stream, entry))
+    }
+
+    /// How far the node is behind each of its streams.
+    pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
+        self.readers.iter().map(|(stream, reader)| {
+            let waiting = reader.batch.len() + reader.held.len();
+            let position = reader.looked_at.or(reader.cursor);
+            (stream, Lag { waiting, unread: reader.books.unread(), position })
+        })
     }
 }

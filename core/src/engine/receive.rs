@@ -2,9 +2,10 @@
 
 use bytestring::ByteString;
 
+use super::publisher::sequence;
 use super::{Effect, EffectKind, Engine};
-use crate::command::Entry;
-use crate::config::Dialect;
+use crate::command::{Entry, Fields};
+use crate::config::{Dialect, LocalDelivery};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
@@ -21,7 +22,8 @@ impl Engine {
             Some(_) => entry::decode(&fields),
         };
         match decoded {
-            Ok(message) if message.uid == self.uid => {}
+            Ok(message) if !self.is_first(stream, id, &message, &fields) => {}
+            Ok(message) if message.uid == self.uid => self.receive_own(message, id),
             Ok(message) => {
                 let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
                 self.heard(&message.nsp, &message.uid, &message.body, bridge);
@@ -32,6 +34,40 @@ impl Engine {
                 self.events.push_back(Event::Skipped { source, reason });
             }
         }
+    }
+
+    /// Whether the entry has not come before. Only nodes of ours number their entries.
+    fn is_first(&mut self, stream: &ByteString, id: EntryId, message: &Message, fields: &Fields) -> bool {
+        let Some(reader) = self.readers.get_mut(stream) else { return false };
+        let seq = sequence(fields);
+        if message.uid == self.uid && seq.is_none_or(|seq| seq > self.last_seq) {
+            if !core::mem::replace(&mut reader.name_taken, true) {
+                self.events.push_back(Event::NameTaken { stream: stream.clone(), id });
+            }
+            return false;
+        }
+        let first = seq.is_none_or(|seq| reader.seen.is_new(&message.uid, seq));
+        if !first {
+            let (stream, from) = (stream.clone(), message.uid.clone());
+            self.events.push_back(Event::Repeated { stream, id, from });
+        }
+        first
+    }
+
+    /// A message of this node's own has come back. It does here what it does elsewhere, unless it has been done.
+    fn receive_own(&mut self, message: Message, id: EntryId) {
+        if self.config.local_delivery != LocalDelivery::StreamOrder {
+            return;
+        }
+        let Message { uid, nsp, body } = message;
+        let kind = match body {
+            Body::Broadcast { packet, opts, request_id: None } => EffectKind::Broadcast { packet, opts },
+            Body::SocketsJoin { opts, rooms } => EffectKind::Join { opts, rooms },
+            Body::SocketsLeave { opts, rooms } => EffectKind::Leave { opts, rooms },
+            Body::DisconnectSockets { opts, close } => EffectKind::Disconnect { opts, close },
+            _ => return,
+        };
+        self.apply(Effect { nsp, kind }, Some(id), uid);
     }
 
     /// Does what a message of another node asks for. Those in the stream have an entry.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::{Engine, InFlight, Pending, Purpose, RETRY, Timer};
-use crate::command::{Command, CommandError, CommandId, Lane, Reply};
+use super::{Engine, InFlight, Purpose};
+use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::event::{Event, Ticket};
 use crate::id::NodeId;
 
@@ -13,18 +13,23 @@ impl Engine {
     pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
         let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
         match purpose {
-            Purpose::Locate => {
-                self.reader_replied(id, &command, reply, |engine, stream, reply| match reply {
-                    Reply::Stream(info) => {
-                        engine.located(stream, info);
-                        None
-                    }
-                    other => Some(other),
-                })
-            }
-            Purpose::Read => self.reader_replied(id, &command, reply, |engine, stream, reply| match reply {
+            Purpose::Locate(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
+                Reply::Stream(info) => {
+                    engine.located(&stream, info);
+                    None
+                }
+                other => Some(other),
+            }),
+            Purpose::Check(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
+                Reply::Stream(info) => {
+                    engine.checked(&stream, info);
+                    None
+                }
+                other => Some(other),
+            }),
+            Purpose::Read(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
                 Reply::Entries(entries) => {
-                    engine.entries_read(stream, entries);
+                    engine.entries_read(&stream, entries);
                     None
                 }
                 other => Some(other),
@@ -33,24 +38,28 @@ impl Engine {
                 Ok(_) => self.subscribed(&names),
                 Err(error) => self.subscribe_failed(names, error),
             },
-            Purpose::Publish { ticket, effect, size } => {
+            Purpose::Publish { stream, seq } => {
+                let reply = match reply {
+                    Ok(Reply::Added(entry)) => Ok(entry),
+                    Ok(other) => Err(unusable(&other)),
+                    Err(error) => Err(error),
+                };
+                self.publish_replied(&stream, seq, reply);
+            }
+            Purpose::Search(stream) => match reply {
+                Ok(Reply::Entries(entries)) => self.searched(&stream, &entries),
+                Ok(other) => self.search_failed(&stream, unusable(&other)),
+                Err(error) => self.search_failed(&stream, error),
+            },
+            Purpose::Push { channel, size } => {
                 if matches!(reply, Err(CommandError::NotSent(_))) {
-                    return self.again(id, command, Purpose::Publish { ticket, effect, size });
+                    return self.again(id, command, Purpose::Push { channel, size });
                 }
                 self.published -= 1;
                 self.published_bytes -= size;
-                let entry = match &reply {
-                    Ok(Reply::Added(entry)) => Some(*entry),
-                    _ => None,
-                };
-                if let Some(ticket) = ticket {
-                    self.events.push_back(match reply {
-                        Ok(_) => Event::Published { ticket, entry },
-                        Err(error) => Event::PublishFailed { ticket, error },
-                    });
-                }
-                if let Some(effect) = effect {
-                    self.pending.push_back(Pending::Effect(effect, entry));
+                // Not tried again: an acknowledgement that comes twice would count for two clients.
+                if let Err(error) = reply {
+                    self.events.push_back(Event::NoticeFailed { stream: channel, error });
                 }
             }
             Purpose::Request(ticket) => match reply {
@@ -109,32 +118,29 @@ impl Engine {
     fn reader_replied(
         &mut self,
         id: CommandId,
-        command: &Command,
+        stream: &ByteString,
         reply: Result<Reply, CommandError>,
-        take: impl FnOnce(&mut Self, &ByteString, Reply) -> Option<Reply>,
+        take: impl FnOnce(&mut Self, Reply) -> Option<Reply>,
     ) {
-        let Lane::Reader(stream) = command.lane() else { return };
-        if !self.is_awaited(&stream, id) {
+        if !self.is_awaited(stream, id) {
             return;
         }
         let refused = match reply {
-            Ok(reply) => take(self, &stream, reply).map(|other| unusable(&other)),
+            Ok(reply) => take(self, reply).map(|other| unusable(&other)),
             Err(error) => Some(error),
         };
         if let Some(error) = refused {
-            self.read_failed(&stream, error);
+            self.read_failed(stream, error);
         }
     }
 
     /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
-    fn again(&mut self, id: CommandId, command: Command, purpose: Purpose) {
+    fn again(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+        let Some(command) = command else { return };
         let lane = command.lane();
-        self.in_flight.insert(id, InFlight { command: command.clone(), purpose });
+        self.expect(id, Some(command.clone()), purpose);
         self.lanes.push(id, command);
-        if !self.lanes.is_down(&lane) {
-            self.lanes.pause(&lane);
-            self.timers.arm(Timer::Retry(lane), self.now + RETRY);
-        }
+        self.rest(&lane);
     }
 
     /// The channels of a namespace are known: each node has one of its own, which bears its name.

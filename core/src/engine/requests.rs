@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use crate::command::{Command, CommandError};
+use crate::command::{Command, CommandError, Fields};
 use crate::event::{Answer, Outcome, Ticket};
 use crate::id::{NodeId, RequestId};
 use crate::rooms::Keyed;
@@ -27,13 +27,20 @@ impl Progress {
     }
 }
 
+/// How a question is put: in the stream, or by a channel.
+#[derive(Debug)]
+pub(super) enum Question {
+    Entry(Fields),
+    Push(Command),
+}
+
 /// One question.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) nsp: ByteString,
     pub(super) id: RequestId,
     /// The question, until it is sent. Nothing is over before.
-    pub(super) unsent: Option<Command>,
+    pub(super) unsent: Option<Question>,
     nodes: BTreeMap<NodeId, Progress>,
     /// How many more answers are expected from nodes without a name.
     unnamed: u64,
@@ -47,7 +54,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(nsp: ByteString, id: RequestId, unsent: Option<Command>) -> Self {
+    pub(super) fn new(nsp: ByteString, id: RequestId, unsent: Option<Question>) -> Self {
         Request {
             nsp,
             id,

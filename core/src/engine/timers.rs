@@ -19,6 +19,8 @@ pub(super) enum Timer {
     RequestTimeout(Ticket),
     /// Are the nodes that the request waits for still there?
     Recheck(Ticket),
+    /// Messages have waited in the stream's line for long.
+    GiveUp(ByteString),
     /// The lane may be tried again.
     Retry(Lane),
     /// The namespace's subscription may be tried again.

@@ -16,6 +16,10 @@ use crate::payload::{Encoding, PayloadError};
 /// too, and is not to be counted twice. Peers pass over fields that they don't know.
 pub const BRIDGE_FIELD: &str = "bridge";
 
+/// A field with the number of an entry among those that its author wrote to the stream, in decimal. It rises, not always by one. A reader that
+/// meets a number of an author's again, or a lower one, has the entry already: its first try was executed late. Peers pass over it.
+pub const SEQUENCE_FIELD: &str = "seq";
+
 pub(crate) use super::data::payloads;
 
 /// Reads an entry. Fields that this crate doesn't know are passed over.

@@ -120,22 +120,6 @@ fn a_backend_that_reports_no_links_is_tried_again_after_a_while() {
 }
 
 #[test]
-fn an_unknown_fate_is_told() {
-    let mut world = World::ready(&[Dialect::Streams02]);
-    let ticket = world.broadcast_to(0, "who knows", BroadcastOptions::all());
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
-    let (id, _) = engine.poll_command().unwrap();
-    engine.handle_reply(now, id, Err(CommandError::Lost("cut".into())));
-    let told = engine.poll_event();
-    assert!(
-        matches!(&told, Some(Event::PublishFailed { ticket: failed, error: CommandError::Lost(_) }) if *failed == ticket),
-        "{told:?}"
-    );
-    assert!(matches!(engine.poll_event(), Some(Event::Broadcast(delivery)) if delivery.offset.is_none()));
-}
-
-#[test]
 fn bounds_are_kept_and_told_at_once() {
     let limits = Limits { in_flight: 3, requests: 2, ..Limits::default() };
     let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);

@@ -1,6 +1,6 @@
 //! A cluster under virtual time: engines, a simulated Redis, links that can be cut. No clock, no threads: what a test sees it sees again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, Event, Lane,
@@ -15,6 +15,8 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) millis: u64,
     pub(crate) nodes: Vec<Node>,
+    /// Commands on their way, of connections that are lost.
+    late: Vec<Command>,
 }
 
 pub(crate) struct Node {
@@ -24,10 +26,26 @@ pub(crate) struct Node {
     clients: BTreeMap<Lane, ClientId>,
     blocked: BTreeMap<ClientId, CommandId>,
     down: BTreeSet<Lane>,
+    /// What happens to the replies to the next commands that write, in order.
+    pub(crate) lost: VecDeque<LostReply>,
+    unanswered: Vec<CommandId>,
     /// A node that hangs or is dead does nothing, but its connections may live on.
     pub(crate) stopped: bool,
     /// Whether its application answers what it is asked.
     pub(crate) answers: bool,
+}
+
+/// A reply to an XADD that doesn't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LostReply {
+    /// It comes all the same.
+    No,
+    /// The command was executed.
+    After,
+    /// The command never arrived.
+    Before,
+    /// The command is on its way, and arrives when [`World::arrive_late`] is called.
+    Late,
 }
 
 pub(crate) fn config(dialect: Dialect) -> Config {
@@ -44,7 +62,7 @@ impl World {
     }
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut world = World { store: Store::new(), millis: 0, nodes: Vec::new() };
+        let mut world = World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new() };
         for config in configs {
             world.add(config);
         }
@@ -61,13 +79,18 @@ impl World {
     }
 
     pub(crate) fn add(&mut self, config: Config) -> usize {
-        let seed = 1_000 + self.nodes.len() as u64;
+        self.add_with_seed(config, 1_000 + self.nodes.len() as u64)
+    }
+
+    pub(crate) fn add_with_seed(&mut self, config: Config, seed: u64) -> usize {
         self.nodes.push(Node {
             engine: Engine::new(config, seed, self.now()).unwrap(),
             events: Vec::new(),
             clients: BTreeMap::new(),
             blocked: BTreeMap::new(),
             down: BTreeSet::new(),
+            lost: VecDeque::new(),
+            unanswered: Vec::new(),
             stopped: false,
             answers: true,
         });
@@ -133,7 +156,17 @@ impl World {
             any = true;
             self.execute(index, id, &command);
         }
+        self.lose_replies(index);
         any
+    }
+
+    /// Tells of the replies that won't come.
+    fn lose_replies(&mut self, index: usize) {
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        for id in core::mem::take(&mut node.unanswered) {
+            node.engine.handle_reply(now, id, Err(CommandError::Lost("cut".into())));
+        }
     }
 
     /// Executes what the engines ask for, without taking events.
@@ -142,6 +175,7 @@ impl World {
             while let Some((id, command)) = self.nodes[index].engine.poll_command() {
                 self.execute(index, id, &command);
             }
+            self.lose_replies(index);
         }
         self.deliver();
     }
@@ -191,10 +225,32 @@ impl World {
             return node.engine.handle_reply(now, id, Err(CommandError::NotSent("down".into())));
         }
         let client = *node.clients.entry(lane).or_insert_with(|| self.store.connect());
+        let lost = match command {
+            Command::XAdd { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
+            _ => LostReply::No,
+        };
+        if lost != LostReply::No {
+            match lost {
+                LostReply::After => drop(self.store.execute(wall, client, command)),
+                LostReply::Late => self.late.push(command.clone()),
+                LostReply::Before | LostReply::No => {}
+            }
+            return node.unanswered.push(id);
+        }
         match self.store.execute(wall, client, command) {
             Executed::Reply(reply) => node.engine.handle_reply(now, id, reply),
             Executed::Blocked => drop(node.blocked.insert(client, id)),
         }
+    }
+
+    /// The commands that were on their way arrive.
+    pub(crate) fn arrive_late(&mut self) {
+        let client = self.store.connect();
+        for command in core::mem::take(&mut self.late) {
+            let wall = self.wall();
+            assert!(matches!(self.store.execute(wall, client, &command), Executed::Reply(Ok(_))));
+        }
+        self.settle();
     }
 
     /// Brings what the server has to say to whom it may concern.

@@ -1,0 +1,405 @@
+//! Writing to a stream: in order, each message once, and never without knowing what became of it.
+//!
+//! Every entry bears a sequence number. When a link is lost between an XADD and its reply, nothing more is sent until the stream has been
+//! searched for the numbers in question: what is found there is published; the rest is sent again, in order, with the same numbers. If a first
+//! try is executed late all the same, receivers of ours know its number and pass over it. `docs/guarantees.md` has the argument.
+
+use std::collections::VecDeque;
+
+use bytestring::ByteString;
+
+use super::{Effect, Engine, Pending, Purpose, RETRY, Timer};
+use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
+use crate::event::{Event, Ticket};
+use crate::id::EntryId;
+use crate::time::Time;
+use crate::wire::entry::SEQUENCE_FIELD;
+
+/// How many entries a search reads at once.
+const PAGE: u32 = 1_000;
+
+/// A message on its way to the stream.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    pub(super) fields: Fields,
+    pub(super) what: What,
+    pub(super) effect: Option<Box<Effect>>,
+    /// What it counts against the limits.
+    pub(super) size: usize,
+}
+
+/// What a message is, as far as its fate is somebody's business.
+#[derive(Clone, Debug)]
+pub(super) enum What {
+    /// Nobody waits for it: a heartbeat, a response.
+    Notice,
+    /// Somebody wants to know.
+    Message(Ticket),
+    /// A question, which is not worth sending once it is over.
+    Request(Ticket),
+    /// This node leaves the namespace.
+    Farewell(ByteString),
+}
+
+#[derive(Debug)]
+struct Item {
+    message: Outgoing,
+    since: Time,
+    /// Its number, from its first try on.
+    seq: Option<u64>,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// It is not on its way. If it was tried before, that had no effect, and why is known.
+    Waiting(Option<CommandError>),
+    /// Its reply has not come.
+    Sent,
+    /// Its reply will not come.
+    Unknown(CommandError),
+    /// It was found in the stream.
+    Found(EntryId),
+}
+
+impl State {
+    /// Whether it was handed out and has no known outcome.
+    fn is_open(&self) -> bool {
+        matches!(self, State::Sent | State::Unknown(_) | State::Found(_))
+    }
+}
+
+/// The messages of one stream that have no known fate, in order.
+#[derive(Debug, Default)]
+pub(super) struct Publisher {
+    items: VecDeque<Item>,
+    /// Items before this one have been handed out.
+    handed: usize,
+    /// How many have been handed out and have no known outcome.
+    open: usize,
+    /// Whether the stream's end is known. Before, nothing is sent.
+    located: bool,
+    /// The last entry that is known to be before all messages whose fate is open.
+    settled: EntryId,
+    /// The fate of some is unknown.
+    unknown: bool,
+    /// They are being looked for.
+    searching: bool,
+}
+
+impl Publisher {
+    /// Whether the next message may go out: not before it is known what became of all that were handed out behind it.
+    fn is_open(&self) -> bool {
+        self.located
+            && !self.unknown
+            && !self.searching
+            && self.handed < self.items.len()
+            && self.open == self.handed
+    }
+
+    fn find(&self, seq: u64) -> Option<usize> {
+        self.items.binary_search_by_key(&seq, |item| item.seq.unwrap_or(u64::MAX)).ok()
+    }
+
+    fn take(&mut self, at: usize) -> Option<Item> {
+        let item = self.items.remove(at)?;
+        self.handed -= usize::from(at < self.handed);
+        self.open -= usize::from(item.state.is_open());
+        Some(item)
+    }
+
+    /// What is known of a message has changed.
+    fn set(&mut self, at: usize, state: State) {
+        if let Some(item) = self.items.get_mut(at) {
+            self.open += usize::from(state.is_open());
+            let before = core::mem::replace(&mut item.state, state);
+            self.open -= usize::from(before.is_open());
+        }
+    }
+}
+
+impl Engine {
+    /// A stream's end is known.
+    ///
+    /// The first number is above every number that an earlier node of the same name can have used: each of its entries moved the stream's last
+    /// id by as much as its number, or more.
+    pub(super) fn publisher_located(&mut self, stream: &ByteString, last: EntryId) {
+        let publisher = self.publishers.entry(stream.clone()).or_default();
+        if core::mem::replace(&mut publisher.located, true) {
+            // What was taken to be settled may be gone.
+            publisher.settled = publisher.settled.min(last);
+        } else {
+            publisher.settled = last;
+            self.last_seq = self.last_seq.max((last.ms << 20).wrapping_add(last.seq));
+        }
+    }
+
+    /// Puts a message in line.
+    pub(super) fn enqueue(&mut self, stream: &ByteString, message: Outgoing) {
+        self.published += 1;
+        self.published_bytes += message.size;
+        let publisher = self.publishers.entry(stream.clone()).or_default();
+        if publisher.items.is_empty() {
+            self.timers.arm(Timer::GiveUp(stream.clone()), self.now + self.config.limits.in_flight_for);
+        }
+        publisher.items.push_back(Item { message, since: self.now, seq: None, state: State::Waiting(None) });
+    }
+
+    /// What the publishers have to ask or to say next.
+    pub(super) fn next_publication(&mut self) -> Option<(CommandId, Command)> {
+        if !self.lanes.is_open(&Lane::Writer) {
+            return None;
+        }
+        loop {
+            let (stream, publisher) = self
+                .publishers
+                .iter_mut()
+                .find(|(_, publisher)| publisher.is_open() || (publisher.unknown && !publisher.searching))?;
+            let stream = stream.clone();
+            if publisher.unknown {
+                publisher.unknown = false;
+                publisher.searching = true;
+                let after = publisher.settled;
+                return Some(self.search_page(&stream, after));
+            }
+            let at = publisher.handed;
+            let item = &mut publisher.items[at];
+            if matches!(item.message.what, What::Request(ticket) if !self.requests.contains(ticket)) {
+                self.settle(&stream, at);
+                continue;
+            }
+            if at == 0 {
+                // What has been read was there before.
+                let read = self.readers.get(&stream).and_then(|reader| reader.cursor);
+                publisher.settled = publisher.settled.max(read.unwrap_or_default());
+            }
+            let seq = *item.seq.get_or_insert_with(|| {
+                self.last_seq = self.last_seq.wrapping_add(1);
+                self.last_seq
+            });
+            let mut fields = item.message.fields.clone();
+            fields.push(SEQUENCE_FIELD, seq.to_string());
+            publisher.handed += 1;
+            publisher.set(at, State::Sent);
+            let command = Command::XAdd { stream: stream.clone(), max_len: self.config.max_len, fields };
+            let id = CommandId(self.number());
+            self.expect(id, None, Purpose::Publish { stream, seq });
+            return Some((id, command));
+        }
+    }
+
+    /// The reply to a message's XADD.
+    pub(super) fn publish_replied(
+        &mut self,
+        stream: &ByteString,
+        seq: u64,
+        reply: Result<EntryId, CommandError>,
+    ) {
+        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        let Some(at) = publisher.find(seq) else { return };
+        match reply {
+            Ok(id) => {
+                self.refused = None;
+                publisher.settled = publisher.settled.max(id);
+                // What was refused before may not follow what came through: it would be out of order, and receivers would take it for a
+                // repetition.
+                for _ in 0..at {
+                    self.give_up_waiting(stream);
+                }
+                self.published_as(stream, seq, id);
+            }
+            Err(error @ CommandError::Lost(_)) => {
+                publisher.unknown = true;
+                publisher.set(at, State::Unknown(error));
+                // Give the connection a moment to be reported lost, or to come to itself.
+                self.rest(&Lane::Writer);
+            }
+            Err(error) if error.is_transient() => {
+                publisher.set(at, State::Waiting(Some(error.clone())));
+                publisher.handed = publisher.handed.min(at);
+                self.rest(&Lane::Writer);
+                if matches!(error, CommandError::Server { .. }) && self.refused.as_ref() != Some(&error) {
+                    self.refused = Some(error.clone());
+                    self.events.push_back(Event::Refused { lane: Lane::Writer, error });
+                }
+            }
+            Err(error) => self.give_up(stream, at, error),
+        }
+    }
+
+    /// Gives up the first message, if it was tried and refused.
+    fn give_up_waiting(&mut self, stream: &ByteString) {
+        let first = self.publishers.get_mut(stream).and_then(|publisher| publisher.items.front_mut());
+        if let Some(Item { state: State::Waiting(error), .. }) = first {
+            let overtaken = || CommandError::NotSent("a later message came through".into());
+            let error = error.take().unwrap_or_else(overtaken);
+            self.give_up(stream, 0, error);
+        }
+    }
+
+    fn search_page(&mut self, stream: &ByteString, after: EntryId) -> (CommandId, Command) {
+        let command = Command::XRange { stream: stream.clone(), after, count: PAGE };
+        let id = CommandId(self.number());
+        self.expect(id, None, Purpose::Search(stream.clone()));
+        (id, command)
+    }
+
+    /// A page of the search has come.
+    pub(super) fn searched(&mut self, stream: &ByteString, entries: &[Entry]) {
+        let uid = self.uid.as_str().as_bytes();
+        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        for entry in entries {
+            let ours = entry.fields.get("uid").is_some_and(|author| author == uid);
+            let at = ours.then(|| sequence(&entry.fields)).flatten().and_then(|seq| publisher.find(seq));
+            if let Some(at) = at.filter(|at| matches!(publisher.items[*at].state, State::Unknown(_))) {
+                publisher.set(at, State::Found(entry.id));
+            }
+        }
+        match entries.last() {
+            Some(last) if entries.len() >= PAGE as usize => {
+                let (id, command) = self.search_page(stream, last.id);
+                self.lanes.push(id, command);
+            }
+            _ => self.search_done(stream),
+        }
+    }
+
+    /// The search has no result. It is made again, unless the server doesn't allow it.
+    pub(super) fn search_failed(&mut self, stream: &ByteString, error: CommandError) {
+        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        publisher.searching = false;
+        publisher.unknown = true;
+        if error.is_transient() || matches!(error, CommandError::Lost(_)) {
+            return self.rest(&Lane::Writer);
+        }
+        publisher.unknown = false;
+        self.events.push_back(Event::Refused { lane: Lane::Writer, error });
+        let unknown = |item: &Item| matches!(item.state, State::Unknown(_) | State::Found(_));
+        while let Some(at) =
+            self.publishers.get(stream).and_then(|publisher| publisher.items.iter().position(unknown))
+        {
+            let error = CommandError::Lost("and the stream can't be searched for the message".into());
+            self.give_up(stream, at, error);
+        }
+    }
+
+    /// What was found is published. What was not is sent again, unless something behind it was found: then it was refused, and its time is over.
+    fn search_done(&mut self, stream: &ByteString) {
+        let found = |item: &Item| matches!(item.state, State::Found(_));
+        let last_found =
+            self.publishers.get(stream).and_then(|publisher| publisher.items.iter().rposition(found));
+        for _ in 0..last_found.map_or(0, |at| at + 1) {
+            let Some(publisher) = self.publishers.get_mut(stream) else { return };
+            let Some(first) = publisher.items.front() else { return };
+            match &first.state {
+                State::Found(id) => {
+                    let (seq, id) = (first.seq.unwrap_or_default(), *id);
+                    publisher.settled = publisher.settled.max(id);
+                    self.published_as(stream, seq, id);
+                }
+                State::Unknown(error) => {
+                    let error = error.clone();
+                    self.give_up(stream, 0, error);
+                }
+                State::Waiting(_) | State::Sent => self.give_up_waiting(stream),
+            }
+        }
+        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        publisher.searching = false;
+        for at in 0..publisher.items.len() {
+            if matches!(publisher.items[at].state, State::Unknown(_)) {
+                publisher.set(at, State::Waiting(None));
+            }
+        }
+        let waiting = |item: &Item| matches!(item.state, State::Waiting(_));
+        publisher.handed = publisher.items.iter().position(waiting).unwrap_or(publisher.items.len());
+    }
+
+    /// The message has its place in the stream.
+    fn published_as(&mut self, stream: &ByteString, seq: u64, id: EntryId) {
+        let Some(at) = self.publishers.get(stream).and_then(|publisher| publisher.find(seq)) else { return };
+        let Some(message) = self.settle(stream, at) else { return };
+        match message.what {
+            What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: Some(id) }),
+            What::Farewell(nsp) => self.left(&nsp),
+            What::Notice | What::Request(_) => {}
+        }
+        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, Some(id))));
+    }
+
+    /// The message will not be sent, or not again.
+    fn give_up(&mut self, stream: &ByteString, at: usize, error: CommandError) {
+        let Some(message) = self.settle(stream, at) else { return };
+        match message.what {
+            What::Message(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
+            What::Request(ticket) => match error {
+                // It may have been heard: answers may come until the time is up.
+                CommandError::Lost(_) => {}
+                error => self.finish_request(ticket, false, Some(error)),
+            },
+            What::Farewell(nsp) => self.left(&nsp),
+            What::Notice => self.events.push_back(Event::NoticeFailed { stream: stream.clone(), error }),
+        }
+        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, None)));
+    }
+
+    /// Takes a message out of the line.
+    fn settle(&mut self, stream: &ByteString, at: usize) -> Option<Outgoing> {
+        let publisher = self.publishers.get_mut(stream)?;
+        let message = publisher.take(at)?.message;
+        self.published -= 1;
+        self.published_bytes -= message.size;
+        if publisher.items.is_empty() {
+            self.timers.cancel(&Timer::GiveUp(stream.clone()));
+            // A stream that nothing lives on needs no publisher once its last words are said.
+            if !self.readers.contains_key(stream) {
+                self.publishers.remove(stream);
+            }
+        }
+        Some(message)
+    }
+
+    /// Nothing lives on the stream any more. What is in line is still said, if it is known where.
+    pub(super) fn retire_publisher(&mut self, stream: &ByteString) {
+        while let Some(publisher) = self.publishers.get(stream) {
+            if publisher.items.is_empty() {
+                self.publishers.remove(stream);
+            } else if publisher.located {
+                return;
+            } else {
+                let error = CommandError::NotSent("the namespace was closed before it was ready".into());
+                self.give_up(stream, 0, error);
+            }
+        }
+    }
+
+    /// Some messages may have waited for too long.
+    pub(super) fn give_up_due(&mut self, stream: &ByteString) {
+        let patience = self.config.limits.in_flight_for;
+        let mut at = 0;
+        while let Some(item) = self.publishers.get(stream).and_then(|publisher| publisher.items.get(at)) {
+            if self.now < item.since + patience {
+                break;
+            }
+            let error = match &item.state {
+                State::Unknown(error) | State::Waiting(Some(error)) => error.clone(),
+                State::Waiting(None) => CommandError::NotSent("Redis was away for too long".into()),
+                // Its fate is known already, or will be: the backend says what comes of it.
+                State::Found(_) | State::Sent => {
+                    at += 1;
+                    continue;
+                }
+            };
+            self.give_up(stream, at, error);
+        }
+        if let Some(oldest) = self.publishers.get(stream).and_then(|publisher| publisher.items.front()) {
+            let due = (oldest.since + patience).max(self.now + RETRY);
+            self.timers.arm(Timer::GiveUp(stream.clone()), due);
+        }
+    }
+}
+
+/// The sequence number of an entry of ours.
+pub(super) fn sequence(fields: &Fields) -> Option<u64> {
+    core::str::from_utf8(fields.get(SEQUENCE_FIELD)?).ok()?.parse().ok()
+}

@@ -1,0 +1,175 @@
+//! Entries that are gone before they are read, and servers that have lost what was read.
+
+use sio_streams_core::wire::entry;
+use sio_streams_core::{
+    Body, BroadcastOptions, Config, Dialect, EntryId, Event, Lane, Lost, Message, NodeId,
+};
+
+use crate::world::{World, config, packet};
+
+const STREAM: &str = "socket.io";
+
+fn reader() -> Lane {
+    Lane::Reader(STREAM.into())
+}
+
+/// Broadcasts of a program that nobody watches.
+fn foreign(world: &mut World, count: u64) {
+    for _ in 0..count {
+        let body =
+            Body::Broadcast { packet: packet("foreign"), opts: BroadcastOptions::all(), request_id: None };
+        let message = Message { uid: NodeId::new("foreign"), nsp: "/".into(), body };
+        let wall = 1_700_000_000_000 + world.millis;
+        world.store.add_entry(wall, STREAM, entry::encode(&message).unwrap()).unwrap();
+    }
+}
+
+fn gap(world: &mut World, index: usize) -> Option<(EntryId, EntryId, Lost)> {
+    match world.take(index, |event| matches!(event, Event::Gap { .. }))? {
+        Event::Gap { after, until, lost, .. } => Some((after, until, lost)),
+        _ => unreachable!(),
+    }
+}
+
+fn rewound(world: &mut World, index: usize) -> Option<(EntryId, EntryId, Lost)> {
+    match world.take(index, |event| matches!(event, Event::Rewound { .. }))? {
+        Event::Rewound { cursor, last, lost, .. } => Some((cursor, last, lost)),
+        _ => unreachable!(),
+    }
+}
+
+fn last(world: &World) -> EntryId {
+    world.store.stream_info(STREAM).unwrap().last_generated_id
+}
+
+fn first(world: &World) -> EntryId {
+    world.store.stream_info(STREAM).unwrap().first_entry_id.unwrap()
+}
+
+#[test]
+fn a_trimmed_stream_is_a_gap_of_a_known_size() {
+    for kept in [0, 1, 99, 100, 101, 250, 500] {
+        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        let before = last(&world);
+        world.cut(1, &reader());
+        foreign(&mut world, 500);
+        world.settle();
+        world.store.trim(STREAM, kept);
+        let until = if kept == 0 { last(&world) } else { first(&world) };
+        world.mend(1, &reader());
+        world.pass(10_000);
+        let expected = (kept < 500).then_some((before, until, Lost::Exactly(500 - kept)));
+        assert_eq!(gap(&mut world, 1), expected, "{kept}");
+        assert_eq!(gap(&mut world, 1), None);
+        assert_eq!(gap(&mut world, 0), None);
+        assert_eq!(rewound(&mut world, 1), None);
+        world.heard(1);
+        world.broadcast(0, "after");
+        assert_eq!(world.heard(1), ["after"]);
+    }
+}
+
+#[test]
+fn a_reader_that_is_overtaken_without_a_disconnect_notices() {
+    // The application takes no events while more is written than the stream keeps; batches that were read before are fine.
+    for (ahead, more, kept) in
+        [(50, 1_000, 100), (100, 1_000, 100), (250, 1_000, 30), (0, 120, 20), (99, 50, 40)]
+    {
+        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        world.pass(100);
+        foreign(&mut world, ahead);
+        world.settle_commands();
+        foreign(&mut world, more);
+        world.store.trim(STREAM, kept);
+        world.settle_commands();
+        world.pass(20_000);
+        let Some((after, until, Lost::Exactly(lost))) = gap(&mut world, 1) else { panic!("not noticed") };
+        assert!(after < until);
+        assert_eq!(gap(&mut world, 1), None);
+        assert_eq!(rewound(&mut world, 1), None);
+        assert_eq!(world.heard(1).len() as u64 + lost, ahead + more);
+    }
+}
+
+#[test]
+fn a_server_that_does_not_count_leaves_the_size_open() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    world.store.set_counting(false);
+    world.pass(20_000);
+    world.cut(1, &reader());
+    foreign(&mut world, 500);
+    world.store.trim(STREAM, 10);
+    let until = first(&world);
+    world.mend(1, &reader());
+    let (_, to, lost) = gap(&mut world, 1).unwrap();
+    assert_eq!((to, lost), (until, Lost::Unknown));
+}
+
+#[test]
+fn a_burst_that_fills_batches_is_no_gap() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03]);
+    for burst in [1, 99, 100, 101, 350, 1_000, 5_000] {
+        foreign(&mut world, burst);
+        world.settle();
+        world.pass(700);
+        assert_eq!((gap(&mut world, 0), gap(&mut world, 1)), (None, None), "{burst}");
+        assert_eq!((rewound(&mut world, 0), rewound(&mut world, 1)), (None, None), "{burst}");
+    }
+}
+
+#[test]
+fn an_emptied_stream_is_noticed_without_a_disconnect() {
+    for again in [0, 1, 40] {
+        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        foreign(&mut world, 30);
+        world.pass(100);
+        let cursor = last(&world);
+        let entries = world.store.stream_info(STREAM).unwrap().entries_added.unwrap();
+        world.store.flush();
+        foreign(&mut world, again);
+        world.pass(15_000);
+        let (from, _, Lost::Exactly(lost)) = rewound(&mut world, 1).expect("noticed") else { panic!() };
+        assert!(from >= cursor);
+        assert!(lost <= entries + 10 && lost >= entries, "{lost} of {entries}");
+        assert_eq!(rewound(&mut world, 1), None);
+        assert_eq!(gap(&mut world, 1), None);
+        world.heard(1);
+        world.broadcast(0, "after");
+        assert_eq!(world.heard(1), ["after"]);
+    }
+}
+
+#[test]
+fn a_lost_tail_is_noticed_though_the_stream_has_grown_beyond_it() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    foreign(&mut world, 30);
+    world.pass(1_000);
+    world.cut(1, &reader());
+    world.store.lose_tail(STREAM, 7);
+    world.pass(10);
+    foreign(&mut world, 20);
+    world.mend(1, &reader());
+    world.pass(1_000);
+    let (_, _, lost) = rewound(&mut world, 1).expect("noticed");
+    assert_eq!(lost, Lost::Exactly(7));
+    assert_eq!(gap(&mut world, 1), None);
+    world.pass(20_000);
+    assert_eq!(rewound(&mut world, 1), None, "once");
+}
+
+#[test]
+fn the_lag_is_known_and_goes_away() {
+    let config = Config { read_count: 10, ..config(Dialect::Streams02) };
+    let mut world = World::with_configs([config]);
+    world.open(0, "/");
+    world.pass(6_000);
+    foreign(&mut world, 100);
+    world.settle_commands();
+    let lag = |world: &World| world.nodes[0].engine.lags().next().unwrap().1;
+    assert!(lag(&world).waiting > 0);
+    let position = lag(&world).position;
+    world.pass(6_000);
+    assert_eq!((lag(&world).waiting, lag(&world).unread), (0, Some(0)));
+    assert_eq!(lag(&world).position, Some(last(&world)));
+    assert!(lag(&world).position > position);
+}
