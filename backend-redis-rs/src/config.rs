@@ -6,6 +6,7 @@ use core::time::Duration;
 use redis::ConnectionAddr;
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
+use sio_streams_driver::wire::Heartbeat;
 
 /// Opens connections to one Redis server.
 #[derive(Clone, Debug)]
@@ -14,13 +15,6 @@ pub struct RedisBackend {
     pub(crate) info: ConnectionInfo,
     pub(crate) protocols: Protocols,
     pub(crate) heartbeat: Heartbeat,
-}
-
-/// When an idle connection is tried, and how long the answer may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Heartbeat {
-    pub(crate) interval: Duration,
-    pub(crate) patience: Duration,
 }
 
 /// Which versions of the protocol may be spoken.
@@ -56,7 +50,7 @@ impl RedisBackend {
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder {
             url: url.into(),
-            heartbeat: Heartbeat { interval: Duration::from_secs(5), patience: Duration::from_secs(5) },
+            heartbeat: Heartbeat::default(),
             #[cfg(feature = "tls")]
             ca: None,
             #[cfg(feature = "tls")]

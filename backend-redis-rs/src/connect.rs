@@ -4,25 +4,62 @@ use std::sync::Arc;
 
 use redis::aio::{MultiplexedConnection, PubSub, SendError};
 use redis::{
-    AsyncConnectionConfig, Client, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
-    ServerErrorKind, Value, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo,
+    PushKind, RedisError, RedisResult, ServerErrorKind, Value, cmd,
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
+use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name};
 use tokio_stream::StreamExt;
 
 use crate::config::{Protocols, RedisBackend};
-use crate::connection::{Forwarder, Gone, RedisConnection, Wire};
-use crate::{error, reply};
+use crate::wire::{Forwarder, Link, RedisWire};
+use crate::{error, value};
+
+/// A connection to Redis, for one lane. It is closed when it is dropped.
+pub type RedisConnection = WireConnection<RedisWire>;
 
 /// Takes the messages of a connection.
-pub(crate) type OnPush = Arc<dyn Fn(ByteString, Bytes) + Send + Sync>;
+type OnPush = Arc<dyn Fn(ByteString, Bytes) + Send + Sync>;
 
 impl Backend for RedisBackend {
     type Connection = RedisConnection;
 
     async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<RedisConnection, ConnectError> {
         self.open(lane, move |channel, payload| pushes.send(channel, payload)).await
+    }
+}
+
+impl Dialer for RedisBackend {
+    type Wire = RedisWire;
+
+    fn home(&self) -> Address {
+        match self.info.addr() {
+            ConnectionAddr::Unix(path) => Address::Unix(path.clone()),
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Address::Tcp(host.clone(), *port)
+            }
+            // The crate may get others; `builder` takes none of them.
+            other => Address::Tcp(other.to_string(), 0),
+        }
+    }
+
+    async fn dial(
+        &self,
+        address: &Address,
+        lane: &Lane,
+        pushes: PushSender,
+    ) -> Result<RedisConnection, ConnectError> {
+        let addr = match (address, self.info.addr()) {
+            (Address::Unix(path), _) => ConnectionAddr::Unix(path.clone()),
+            (Address::Tcp(host, port), ConnectionAddr::TcpTls { insecure, tls_params, .. }) => {
+                let (insecure, tls_params) = (*insecure, tls_params.clone());
+                ConnectionAddr::TcpTls { host: host.clone(), port: *port, insecure, tls_params }
+            }
+            (Address::Tcp(host, port), _) => ConnectionAddr::Tcp(host.clone(), *port),
+        };
+        let on_push: OnPush = Arc::new(move |channel, payload| pushes.send(channel, payload));
+        self.open_at(self.info.clone().set_addr(addr), lane, on_push).await
     }
 }
 
@@ -35,19 +72,27 @@ impl RedisBackend {
         lane: &Lane,
         on_push: impl Fn(ByteString, Bytes) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
-        let on_push: OnPush = Arc::new(on_push);
+        self.open_at(self.info.clone(), lane, Arc::new(on_push)).await
+    }
+
+    async fn open_at(
+        &self,
+        info: ConnectionInfo,
+        lane: &Lane,
+        on_push: OnPush,
+    ) -> Result<RedisConnection, ConnectError> {
         let first = match self.protocols {
             Protocols::Only(protocol) => protocol,
             Protocols::Best => ProtocolVersion::RESP3,
         };
-        let refusal = match self.open_speaking(first, lane, &on_push).await {
+        let refusal = match self.open_speaking(first, &info, lane, &on_push).await {
             Ok(connection) => return Ok(connection),
             Err(refusal) => refusal,
         };
         if self.protocols != Protocols::Best || !may_be_about_hello(&refusal) {
             return Err(ConnectError(error::words(&refusal)));
         }
-        self.open_speaking(ProtocolVersion::RESP2, lane, &on_push).await.map_err(|error| {
+        self.open_speaking(ProtocolVersion::RESP2, &info, lane, &on_push).await.map_err(|error| {
             let (first, second) = (error::words(&refusal), error::words(&error));
             // The refusal was about something else if it is met again.
             ConnectError(if first == second {
@@ -61,18 +106,19 @@ impl RedisBackend {
     async fn open_speaking(
         &self,
         protocol: ProtocolVersion,
+        info: &ConnectionInfo,
         lane: &Lane,
         on_push: &OnPush,
     ) -> RedisResult<RedisConnection> {
-        let settings = self.info.redis_settings().clone().set_protocol(protocol);
-        let client = Client::open(self.info.clone().set_redis_settings(settings))?;
+        let settings = info.redis_settings().clone().set_protocol(protocol);
+        let client = Client::open(info.clone().set_redis_settings(settings))?;
         let gone = Gone::new();
-        let wire = match (protocol, lane) {
+        let link = match (protocol, lane) {
             (ProtocolVersion::RESP2, Lane::Subscriber) => subscribe_resp2(&client, on_push, &gone).await?,
             (ProtocolVersion::RESP2, _) => multiplexed(&client, config(), lane).await?,
             _ => multiplexed(&client, config().set_push_sender(sorter(on_push, &gone)), lane).await?,
         };
-        Ok(RedisConnection::new(wire, gone, self.heartbeat))
+        Ok(WireConnection::new(RedisWire { link, gone }, self.heartbeat))
     }
 }
 
@@ -106,7 +152,7 @@ fn sorter(
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
                 // A channel whose name is not text is none that was subscribed to.
-                if let Some((channel, payload)) = reply::message(push.data) {
+                if let Some((channel, payload)) = value::message(push.data) {
                     on_push(channel, payload);
                 }
             }
@@ -117,7 +163,7 @@ fn sorter(
     }
 }
 
-async fn multiplexed(client: &Client, config: AsyncConnectionConfig, lane: &Lane) -> RedisResult<Wire> {
+async fn multiplexed(client: &Client, config: AsyncConnectionConfig, lane: &Lane) -> RedisResult<Link> {
     // With what the crate spawns for it, it is dropped when this value is: it is never cloned.
     let mut connection: MultiplexedConnection =
         client.get_multiplexed_async_connection_with_config(&config).await?;
@@ -126,13 +172,13 @@ async fn multiplexed(client: &Client, config: AsyncConnectionConfig, lane: &Lane
         // RESP2 without a password: nothing else has been sent so far whose refusal the crate minds.
         Value::ServerError(refusal) if refusal.code() == "NOAUTH" => Err(refusal.into()),
         // The name is for people who look at CLIENT LIST. It does without the right to set it.
-        _ => Ok(Wire::Multiplexed(connection)),
+        _ => Ok(Link::Multiplexed(connection)),
     }
 }
 
 /// Over RESP2 messages come as ordinary lists, which `MultiplexedConnection` takes for replies. The crate has another connection for that,
 /// which can do nothing but subscribe and ping: it stays without a name.
-async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> RedisResult<Wire> {
+async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> RedisResult<Link> {
     let pubsub: PubSub = client.get_async_pubsub().await?;
     let (mut sink, mut messages) = pubsub.split();
     // Also here nothing has been refused yet if a password is missing.
@@ -148,15 +194,5 @@ async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> Redi
         }
         gone.set("the connection was closed");
     });
-    Ok(Wire::PubSub { sink, _forwarder: Forwarder(forwarder) })
-}
-
-/// `sio-streams:reader:<stream>` and the like. The server accepts printable ASCII without spaces.
-fn client_name(lane: &Lane) -> String {
-    let name = match lane {
-        Lane::Writer => "sio-streams:writer".to_owned(),
-        Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
-        Lane::Subscriber => "sio-streams:subscriber".to_owned(),
-    };
-    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
+    Ok(Link::PubSub { sink, _forwarder: Forwarder(forwarder) })
 }

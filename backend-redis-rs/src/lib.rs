@@ -53,10 +53,10 @@
 
 mod config;
 mod connect;
-mod connection;
 mod error;
-mod reply;
-mod request;
+mod value;
+mod wire;
 
 pub use config::{Builder, ConfigError, RedisBackend};
-pub use connection::RedisConnection;
+pub use connect::RedisConnection;
+pub use wire::RedisWire;

@@ -152,3 +152,32 @@ async fn a_client_certificate_is_presented() {
     added(run(&mut connection, xadd(&[("a", "b")])).await);
     refusal(&builder.build().unwrap(), Lane::Writer).await;
 }
+
+/// Something that answers any connection, and is no Redis.
+fn stranger(words: &'static [u8]) -> std::net::SocketAddr {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut stream = stream;
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(words);
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_no_redis_is_told_on_one_line() {
+    let page =
+        b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html>\r\n<body>\r\nno\r\n</body>";
+    let address = stranger(page);
+    for protocol in ["resp3", "resp2"] {
+        let backend = RedisBackend::new(&format!("redis://{address}/?protocol={protocol}")).unwrap();
+        for lane in [Lane::Writer, Lane::Subscriber] {
+            let why = refusal(&backend, lane).await;
+            assert!(!why.contains(['\n', '\r']) && why.len() < 500, "{why:?}");
+        }
+    }
+}

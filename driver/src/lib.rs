@@ -37,6 +37,7 @@ pub mod memory;
 mod node;
 mod observe;
 mod run;
+pub mod wire;
 
 use sio_streams_core::{Config, ConfigError, Engine, Time};
 use tokio::sync::mpsc;

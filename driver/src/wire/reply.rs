@@ -1,20 +1,76 @@
-//! Replies, from the redis crate's values. RESP2 and RESP3 shape some of them differently; both are understood everywhere.
+//! Replies, from values. RESP2 and RESP3 shape some of them differently; both are understood everywhere.
 
-use redis::{ServerErrorKind, Value};
 use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
 
-use crate::error;
-use crate::request::Expected;
+use super::request::Expected;
 
-/// Makes a reply of a value. Bulk strings move into it without being copied.
-pub(crate) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
-    if let Value::ServerError(refusal) = &value {
+/// What the server sent, as far as it matters here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Nothing: a null of any kind.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A string of any kind.
+    Bytes(Bytes),
+    /// An array, a set or a push.
+    List(Vec<Value>),
+    /// A map.
+    Map(Vec<(Value, Value)>),
+    /// A refusal.
+    Error {
+        /// Its first word: `READONLY`, `NOPERM`, …
+        code: String,
+        /// The rest.
+        message: String,
+    },
+}
+
+impl Value {
+    /// A refusal, as the server words it: `NOPERM this user …`.
+    pub fn error(line: &str) -> Self {
+        let (code, message) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        Value::Error { code: code.to_owned(), message: message.trim_start().to_owned() }
+    }
+
+    /// The elements of a list.
+    pub fn list(self) -> Option<Vec<Value>> {
+        match self {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The string, if it is UTF-8.
+    pub fn text(self) -> Option<ByteString> {
+        ByteString::try_from(bytes(self)?).ok()
+    }
+
+    /// The number, or the number that is written in a string.
+    pub fn number(self) -> Option<u64> {
+        match self {
+            Value::Int(number) => number.try_into().ok(),
+            other => other.text()?.parse().ok(),
+        }
+    }
+}
+
+/// A refusal, as the server words it.
+pub fn refusal(line: &str) -> CommandError {
+    match Value::error(line) {
+        Value::Error { code, message } => CommandError::Server { code, message },
+        _ => CommandError::Unusable(line.to_owned()),
+    }
+}
+
+/// Makes a reply of a value. Strings move into it without being copied.
+pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
+    if let Value::Error { code, message } = value {
         // The server knows no other way to say that there is no such stream.
-        let absent = refusal.kind() == Some(ServerErrorKind::ResponseError)
-            && refusal.details().is_some_and(|details| details.starts_with("no such key"));
+        let absent = code == "ERR" && message.starts_with("no such key");
         return match absent && expected == Expected::Stream {
             true => Ok(Reply::Stream(None)),
-            false => Err(error::server(refusal)),
+            false => Err(CommandError::Server { code, message }),
         };
     }
     let reply = match expected {
@@ -29,22 +85,16 @@ pub(crate) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandEr
     reply.ok_or_else(|| CommandError::Unusable(format!("it is not of the expected form ({expected:?})")))
 }
 
-/// A Pub/Sub message, from what follows its kind: channel and payload.
-pub(crate) fn message(data: Vec<Value>) -> Option<(ByteString, Bytes)> {
-    let mut parts = data.into_iter();
-    let channel = text(parts.next()?)?;
-    Some((channel, bytes(parts.next()?)?))
-}
-
 /// RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams, or nil. Only one stream is ever asked for.
 fn entries(value: Value) -> Option<Vec<Entry>> {
     let streams: Vec<Value> = match value {
         Value::Nil => Vec::new(),
         Value::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
-        other => list(other)?
+        other => other
+            .list()?
             .into_iter()
             .map(|stream| {
-                let [_, entries] = <[Value; 2]>::try_from(list(stream)?).ok()?;
+                let [_, entries] = <[Value; 2]>::try_from(stream.list()?).ok()?;
                 Some(entries)
             })
             .collect::<Option<_>>()?,
@@ -58,12 +108,12 @@ fn entries(value: Value) -> Option<Vec<Entry>> {
 
 /// `[entry, …]`.
 fn range(value: Value) -> Option<Vec<Entry>> {
-    list(value)?.into_iter().map(entry).collect()
+    value.list()?.into_iter().map(entry).collect()
 }
 
 /// `[id, [name, value, …]]`.
 fn entry(value: Value) -> Option<Entry> {
-    let [entry_id, fields] = <[Value; 2]>::try_from(list(value)?).ok()?;
+    let [entry_id, fields] = <[Value; 2]>::try_from(value.list()?).ok()?;
     let fields = match fields {
         // Group reads say so of a deleted entry. XREAD has no reason to.
         Value::Nil => Fields::new(),
@@ -83,12 +133,12 @@ fn stream_info(value: Value) -> Option<StreamInfo> {
     let (mut length, mut last) = (None, None);
     for (name, value) in pairs(value)? {
         match &bytes(name)?[..] {
-            b"length" => length = Some(number(value)?),
+            b"length" => length = Some(value.number()?),
             b"last-generated-id" => last = Some(id(value)?),
-            b"entries-added" => info.entries_added = Some(number(value)?),
+            b"entries-added" => info.entries_added = Some(value.number()?),
             b"max-deleted-entry-id" => info.max_deleted_entry_id = Some(id(value)?),
             b"first-entry" if value != Value::Nil => {
-                info.first_entry_id = Some(id(list(value)?.into_iter().next()?)?);
+                info.first_entry_id = Some(id(value.list()?.into_iter().next()?)?);
             }
             _ => {}
         }
@@ -99,27 +149,19 @@ fn stream_info(value: Value) -> Option<StreamInfo> {
 /// `[channel, count]`, for the one channel that was asked for.
 fn count(value: Value) -> Option<u64> {
     let (_, count) = pairs(value)?.into_iter().next()?;
-    number(count)
+    count.number()
 }
 
 fn channels(value: Value) -> Option<Vec<ByteString>> {
     // Those whose names are not text are not ours.
-    Some(list(value)?.into_iter().filter_map(text).collect())
-}
-
-fn list(value: Value) -> Option<Vec<Value>> {
-    match value {
-        Value::Array(items) | Value::Set(items) => Some(items),
-        Value::Attribute { data, .. } => list(*data),
-        _ => None,
-    }
+    Some(value.list()?.into_iter().filter_map(Value::text).collect())
 }
 
 fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     if let Value::Map(pairs) = value {
         return Some(pairs);
     }
-    let items = list(value)?;
+    let items = value.list()?;
     let mut pairs = Vec::with_capacity(items.len() / 2);
     let mut items = items.into_iter();
     while let Some(name) = items.next() {
@@ -130,27 +172,13 @@ fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
 
 fn bytes(value: Value) -> Option<Bytes> {
     match value {
-        Value::BulkString(bytes) => Some(bytes.into()),
-        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.into()),
-        // The redis crate's name for the simple string "OK".
-        Value::Okay => Some(Bytes::from_static(b"OK")),
+        Value::Bytes(bytes) => Some(bytes),
         _ => None,
     }
 }
 
-fn text(value: Value) -> Option<ByteString> {
-    ByteString::try_from(bytes(value)?).ok()
-}
-
 fn id(value: Value) -> Option<EntryId> {
-    text(value)?.parse().ok()
-}
-
-fn number(value: Value) -> Option<u64> {
-    match value {
-        Value::Int(number) => number.try_into().ok(),
-        other => text(other)?.parse().ok(),
-    }
+    value.text()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -158,30 +186,33 @@ mod tests {
     use super::*;
 
     fn bulk(text: &str) -> Value {
-        Value::BulkString(text.into())
+        Value::Bytes(Bytes::copy_from_slice(text.as_bytes()))
     }
 
-    fn parsed(resp: &str, expected: Expected) -> Result<Reply, CommandError> {
-        parse(redis::parse_redis_value(resp.replace(' ', "\r\n").as_bytes()).unwrap(), expected)
+    fn bulks(texts: &[&str]) -> Value {
+        Value::List(texts.iter().map(|text| bulk(text)).collect())
     }
 
     #[test]
     fn entries_come_as_lists_and_as_maps() {
-        let entry = "*1 *2 $3 1-2 *6 $1 a $1 1 $1 b $0  $1 a $1 2 ";
+        let entries =
+            Value::List(vec![Value::List(vec![bulk("1-2"), bulks(&["a", "1", "b", "", "a", "2"])])]);
         let expected = Reply::Entries(vec![Entry {
             id: "1-2".parse().unwrap(),
             fields: [("a", "1"), ("b", ""), ("a", "2")].into_iter().collect(),
         }]);
-        assert_eq!(parsed(&format!("*1 *2 $1 s {entry}"), Expected::Entries).unwrap(), expected);
-        assert_eq!(parsed(&format!("%1 $1 s {entry}"), Expected::Entries).unwrap(), expected);
-        for nil in ["*-1 ", "$-1 ", "_ ", "*0 ", "%0 "] {
-            assert_eq!(parsed(nil, Expected::Entries).unwrap(), Reply::Entries(vec![]), "{nil}");
+        let list = Value::List(vec![Value::List(vec![bulk("s"), entries.clone()])]);
+        assert_eq!(parse(list, Expected::Entries).unwrap(), expected);
+        let map = Value::Map(vec![(bulk("s"), entries)]);
+        assert_eq!(parse(map, Expected::Entries).unwrap(), expected);
+        for none in [Value::Nil, Value::List(vec![]), Value::Map(vec![])] {
+            assert_eq!(parse(none, Expected::Entries).unwrap(), Reply::Entries(vec![]));
         }
     }
 
     #[test]
     fn stream_infos_of_old_servers_lack_fields() {
-        let old = Value::Array(vec![
+        let old = Value::List(vec![
             bulk("length"),
             Value::Int(0),
             bulk("last-generated-id"),
@@ -202,7 +233,7 @@ mod tests {
             (bulk("max-deleted-entry-id"), bulk("0-0")),
             (bulk("entries-added"), Value::Int(7)),
             (bulk("recorded-first-entry-id"), bulk("4-4")),
-            (bulk("first-entry"), Value::Array(vec![bulk("4-4"), Value::Boolean(true)])),
+            (bulk("first-entry"), Value::List(vec![bulk("4-4"), Value::Nil])),
         ]);
         let info = StreamInfo {
             length: 2,
@@ -216,34 +247,29 @@ mod tests {
 
     #[test]
     fn only_a_missing_key_is_no_stream() {
-        let missing = redis::parse_redis_value(b"-ERR no such key\r\n").unwrap();
+        let missing = Value::error("ERR no such key");
         assert_eq!(parse(missing.clone(), Expected::Stream).unwrap(), Reply::Stream(None));
         assert!(matches!(parse(missing, Expected::Added), Err(CommandError::Server { .. })));
-        let moved = redis::parse_redis_value(b"-MOVED 1 host:1\r\n").unwrap();
         assert_eq!(
-            parse(moved, Expected::Stream),
+            parse(Value::error("MOVED 1 host:1"), Expected::Stream),
             Err(CommandError::Server { code: "MOVED".into(), message: "1 host:1".into() })
         );
-        let bare = redis::parse_redis_value(b"-UNBLOCKED\r\n").unwrap();
         assert_eq!(
-            parse(bare, Expected::Entries),
+            parse(Value::error("UNBLOCKED"), Expected::Entries),
             Err(CommandError::Server { code: "UNBLOCKED".into(), message: String::new() })
         );
     }
 
     #[test]
     fn what_does_not_fit_is_unusable() {
-        let odd = [Value::Int(1), bulk("x"), Value::Nil, Value::Array(vec![bulk("x")]), Value::Okay];
+        let odd = [Value::Int(1), bulk("x"), Value::Nil, bulks(&["x"]), bulk("OK")];
         for expected in [Expected::Added, Expected::Stream, Expected::Count] {
             for value in &odd {
                 let result = parse(value.clone(), expected);
                 assert!(matches!(result, Err(CommandError::Unusable(_))), "{value:?}: {result:?}");
             }
         }
-        let odd = Value::Array(vec![Value::Array(vec![
-            bulk("s"),
-            Value::Array(vec![Value::Array(vec![bulk("1-1")])]),
-        ])]);
+        let odd = Value::List(vec![Value::List(vec![bulk("s"), Value::List(vec![bulks(&["1-1"])])])]);
         assert!(matches!(parse(odd, Expected::Entries), Err(CommandError::Unusable(_))));
     }
 }

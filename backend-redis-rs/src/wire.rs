@@ -1,0 +1,142 @@
+//! A connection of the redis crate.
+
+use core::fmt;
+
+use redis::aio::{MultiplexedConnection, PubSubSink};
+use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
+use sio_streams_core::CommandError;
+use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words};
+use tokio::task::JoinHandle;
+
+use crate::{error, value};
+
+/// A connection of the redis crate. It is closed when it is dropped.
+pub struct RedisWire {
+    pub(crate) link: Link,
+    pub(crate) gone: Gone,
+}
+
+pub(crate) enum Link {
+    Multiplexed(MultiplexedConnection),
+    /// The subscriber over RESP2.
+    PubSub {
+        sink: PubSubSink,
+        _forwarder: Forwarder,
+    },
+}
+
+/// The task that passes messages on. Ends when this is dropped.
+pub(crate) struct Forwarder(pub(crate) JoinHandle<()>);
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl RedisWire {
+    /// One value for each command of the pipeline, be it a refusal.
+    ///
+    /// `send_packed_commands` leaves a refusal in its place, as `Value::ServerError`. It is `Pipeline::query_async` that would make one
+    /// error of all of them. If the connection is lost on the way, the crate also drops the replies that it had: all are lost then.
+    async fn send_all(&mut self, pipeline: &Pipeline) -> Result<Vec<Theirs>, CommandError> {
+        if let Some(why) = self.gone.get() {
+            return Err(CommandError::NotSent(why));
+        }
+        let Link::Multiplexed(connection) = &mut self.link else {
+            return Err(CommandError::Unusable("this connection is for subscriptions".into()));
+        };
+        let sent = connection.send_packed_commands(pipeline, 0, pipeline.len()).await;
+        sent.map_err(|error| self.failed(error))
+    }
+
+    /// The crate has methods for this only with its cluster, but its connection handles the answers: a push that confirms counts as the reply
+    /// of the command. One call for each channel, as their slots may differ; each is answered by one confirmation, or one refusal.
+    async fn subscribe_sharded(&mut self, names: &[&str], on: bool) -> Result<(), CommandError> {
+        if let Link::PubSub { .. } = self.link {
+            // The crate closes a RESP2 connection on which a sharded message arrives.
+            return Err(CommandError::Unusable(
+                "sharded Pub/Sub needs RESP3, and the server refused it".into(),
+            ));
+        }
+        let mut pipeline = Pipeline::with_capacity(names.len());
+        for name in names {
+            pipeline.cmd(if on { "SSUBSCRIBE" } else { "SUNSUBSCRIBE" }).arg(*name);
+        }
+        for answer in self.send_all(&pipeline).await? {
+            if let Value::Error { code, message } = value::convert(answer) {
+                return Err(CommandError::Server { code, message });
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts an error. After all but the server's refusals the connection is not used any more.
+    fn failed(&self, error: RedisError) -> CommandError {
+        let error = error::of_request(error);
+        if !matches!(error, CommandError::Server { .. }) {
+            self.gone.set("the connection failed");
+        }
+        error
+    }
+}
+
+impl Wire for RedisWire {
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+        let count = commands.len();
+        let mut pipeline = Pipeline::with_capacity(count);
+        for words in commands {
+            pipeline.add_command(packed(&words));
+        }
+        match self.send_all(&pipeline).await {
+            Ok(values) => values.into_iter().map(|value| Ok(value::convert(value))).collect(),
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
+        if let Some(why) = self.gone.get() {
+            return Err(CommandError::NotSent(why));
+        }
+        let Subscription { channels, sharded, on } = change;
+        let names: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
+        if sharded {
+            return self.subscribe_sharded(&names, on).await;
+        }
+        // Since redis 1.8 all of these wait for as many confirmations as there are channels. Before, they returned at the first.
+        let done = match (&mut self.link, on) {
+            (Link::Multiplexed(connection), true) => connection.subscribe(&names).await,
+            (Link::Multiplexed(connection), false) => connection.unsubscribe(&names).await,
+            (Link::PubSub { sink, .. }, true) => sink.subscribe(&names).await,
+            (Link::PubSub { sink, .. }, false) => sink.unsubscribe(&names).await,
+        };
+        done.map_err(|error| self.failed(error))
+    }
+
+    async fn lost(&mut self) -> String {
+        self.gone.wait().await
+    }
+
+    /// The crate discards a reply that nobody waits for any more.
+    async fn ping(&mut self) -> Result<(), CommandError> {
+        let pong = match &mut self.link {
+            Link::Multiplexed(connection) => connection.send_packed_command(&redis::cmd("PING")).await,
+            Link::PubSub { sink, .. } => sink.ping::<Theirs>().await,
+        };
+        pong.map(drop).map_err(|error| self.failed(error))
+    }
+}
+
+fn packed(words: &Words) -> Cmd {
+    let mut cmd = Cmd::with_capacity(words.len(), words.iter().map(sio_streams_core::Bytes::len).sum());
+    for word in words {
+        cmd.arg(&word[..]);
+    }
+    cmd
+}
+
+impl fmt::Debug for RedisWire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisWire").field("gone", &self.gone.get()).finish_non_exhaustive()
+    }
+}

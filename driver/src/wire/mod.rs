@@ -1,0 +1,326 @@
+//! What backends have in common: commands as words, replies from values, and a heartbeat.
+//!
+//! A client crate that can send words and hand out what came for them is made a backend by implementing [`Wire`]; [`WireConnection`] is then the
+//! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
+//! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
+
+mod reply;
+mod request;
+
+use core::fmt;
+use core::time::Duration;
+
+use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::backend::{ConnectError, Connection, PushSender};
+pub use reply::{Value, refusal};
+use request::Request;
+
+/// A command: its name and its arguments.
+pub type Words = Vec<Bytes>;
+
+/// One connection of a client crate.
+pub trait Wire: Send + 'static {
+    /// Sends commands, in order, and returns as many results, in the same order. A refusal is a [`Value::Error`].
+    ///
+    /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
+    fn send(&mut self, commands: Vec<Words>)
+    -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
+
+    /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
+    fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
+
+    /// Completes when the connection is known to be lost, with words for the log. May be dropped and called again.
+    fn lost(&mut self) -> impl Future<Output = String> + Send;
+
+    /// Asks for a sign of life. A refusal is one.
+    ///
+    /// May be dropped: the reply that comes later must not be taken for another command's.
+    fn ping(&mut self) -> impl Future<Output = Result<(), CommandError>> + Send {
+        async {
+            match self.send(vec![vec![Bytes::from_static(b"PING")]]).await.pop() {
+                Some(Err(error)) => Err(error),
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// A change of subscriptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscription {
+    /// The channels.
+    pub channels: Vec<ByteString>,
+    /// Sharded Pub/Sub.
+    pub sharded: bool,
+    /// Whether to subscribe; otherwise the subscriptions end.
+    pub on: bool,
+}
+
+/// Connects to any server.
+pub trait Dialer: Send + Sync + 'static {
+    /// A connection.
+    type Wire: Wire;
+
+    /// The address that it was given: a standalone server's, or one to start from.
+    fn home(&self) -> Address;
+
+    /// Opens a connection for a lane, with the same user, password and TLS for every address. It waits as long as it takes: the caller bounds
+    /// the time.
+    fn dial(
+        &self,
+        address: &Address,
+        lane: &Lane,
+        pushes: PushSender,
+    ) -> impl Future<Output = Result<WireConnection<Self::Wire>, ConnectError>> + Send;
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Address {
+    /// A name or an IP address, and a port.
+    Tcp(String, u16),
+    /// The path of a Unix socket.
+    Unix(std::path::PathBuf),
+}
+
+impl Address {
+    /// From `host:port`; an IPv6 address stands in brackets.
+    ///
+    /// # Errors
+    ///
+    /// If it is not of this form.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let wrong = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = bare.unwrap_or(host);
+        if host.is_empty() || (bare.is_none() && host.contains([':', '/', '@'])) {
+            return Err(wrong());
+        }
+        Ok(Address::Tcp(host.to_owned(), port.parse().map_err(|_| wrong())?))
+    }
+}
+
+/// An address is not `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an address: host:port is expected")]
+pub struct AddressError(String);
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The name of a lane's connection, for CLIENT SETNAME: `sio-streams:reader:<stream>` and the like. The server accepts printable ASCII without
+/// spaces.
+pub fn client_name(lane: &Lane) -> String {
+    let name = match lane {
+        Lane::Writer => "sio-streams:writer".to_owned(),
+        Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
+        Lane::Subscriber => "sio-streams:subscriber".to_owned(),
+    };
+    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
+}
+
+/// Text from outside, on one line and not too long: for errors, which end up in logs.
+pub fn one_line(text: &str) -> String {
+    const LONGEST: usize = 300;
+    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.retain(|c| !c.is_control());
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+/// Whether a connection is known to be lost, and why: what a client crate's task notes, and its [`Wire`] looks at. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(watch::Sender<Option<String>>);
+
+impl Gone {
+    /// Not lost.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// It is lost. The first reason counts.
+    pub fn set(&self, why: impl Into<String>) {
+        self.0.send_if_modified(|known| {
+            let news = known.is_none();
+            known.get_or_insert_with(|| why.into());
+            news
+        });
+    }
+
+    /// Why it is lost, if it is.
+    pub fn get(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    /// Completes when it is lost.
+    pub async fn wait(&self) -> String {
+        let mut changes = self.0.subscribe();
+        // The sender lives as long as `self`, so that waiting can't fail.
+        match changes.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => "the connection was closed".to_owned(),
+        }
+    }
+}
+
+/// When an idle connection is tried, and how long the answer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// How long a connection is idle before it is tried with a PING.
+    pub interval: Duration,
+    /// Within which time the answer must come, else the connection counts as lost.
+    pub patience: Duration,
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Heartbeat { interval: Duration::from_secs(5), patience: Duration::from_secs(5) }
+    }
+}
+
+/// A [`Connection`] over a [`Wire`]. It is closed when it is dropped.
+pub struct WireConnection<W> {
+    wire: W,
+    heartbeat: Heartbeat,
+    gone: Option<String>,
+}
+
+impl<W: Wire> WireConnection<W> {
+    /// A connection that has just been opened.
+    pub fn new(wire: W, heartbeat: Heartbeat) -> Self {
+        WireConnection { wire, heartbeat, gone: None }
+    }
+
+    /// Sends one command that is not the engine's, such as `CLUSTER SLOTS`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Connection::execute`].
+    pub async fn ask(&mut self, words: &[&str]) -> Result<Value, CommandError> {
+        let words = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        match self.send(vec![words]).await.pop() {
+            Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
+            Some(result) => result,
+            None => Err(missing()),
+        }
+    }
+
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+        let count = commands.len();
+        if let Some(why) = &self.gone {
+            return vec![Err(CommandError::NotSent(why.clone())); count];
+        }
+        let mut results = self.wire.send(commands).await;
+        results.resize_with(count, || Err(missing()));
+        for result in &results {
+            self.note(result);
+        }
+        results
+    }
+
+    /// After a failure that is no answer of the server's, the connection is not used any more.
+    fn note<T>(&mut self, result: &Result<T, CommandError>) {
+        if let Err(CommandError::Lost(why) | CommandError::NotSent(why)) = result {
+            self.gone.get_or_insert_with(|| why.clone());
+        }
+    }
+
+    /// Sends what has been gathered, if anything has, and appends the results.
+    async fn flush(
+        &mut self,
+        batch: &mut Vec<(Words, request::Expected)>,
+        results: &mut Vec<Result<Reply, CommandError>>,
+    ) {
+        if batch.is_empty() {
+            return;
+        }
+        let (words, expected): (Vec<_>, Vec<_>) = core::mem::take(batch).into_iter().unzip();
+        let values = self.send(words).await;
+        let replies = values.into_iter().zip(expected);
+        results
+            .extend(replies.map(|(value, expected)| value.and_then(|value| reply::parse(value, expected))));
+    }
+
+    async fn subscribe(&mut self, change: Subscription) -> Result<Reply, CommandError> {
+        if let Some(why) = &self.gone {
+            return Err(CommandError::NotSent(why.clone()));
+        }
+        let result = self.wire.subscribe(change).await;
+        self.note(&result);
+        result.map(|()| Reply::Done)
+    }
+}
+
+fn missing() -> CommandError {
+    CommandError::Lost("a reply is missing".into())
+}
+
+impl<W: Wire> Connection for WireConnection<W> {
+    async fn execute(&mut self, commands: Vec<Command>) -> Vec<Result<Reply, CommandError>> {
+        let mut results = Vec::with_capacity(commands.len());
+        let mut batch = Vec::new();
+        for command in commands {
+            let result = match Request::of(command) {
+                Request::Plain(words, expected) => {
+                    batch.push((words, expected));
+                    continue;
+                }
+                // What follows has to wait for what precedes it. It is rare: subscriptions have a lane of their own.
+                Request::Subscription(change) => {
+                    self.flush(&mut batch, &mut results).await;
+                    self.subscribe(change).await
+                }
+                Request::Nothing => {
+                    self.flush(&mut batch, &mut results).await;
+                    Ok(Reply::Done)
+                }
+                Request::Unknown => {
+                    self.flush(&mut batch, &mut results).await;
+                    Err(CommandError::Unusable("this backend does not know the command".into()))
+                }
+            };
+            results.push(result);
+        }
+        self.flush(&mut batch, &mut results).await;
+        results
+    }
+
+    async fn lost(&mut self) -> String {
+        if let Some(why) = &self.gone {
+            return why.clone();
+        }
+        let Heartbeat { interval, patience } = self.heartbeat;
+        let why = loop {
+            if let Ok(why) = timeout(interval, self.wire.lost()).await {
+                break why;
+            }
+            // A link can be dead and tell nobody.
+            match timeout(patience, self.wire.ping()).await {
+                Ok(Ok(()) | Err(CommandError::Server { .. } | CommandError::Unusable(_))) => {}
+                Ok(Err(error)) => break error.to_string(),
+                Err(_) => break format!("no answer to a PING within {patience:?}"),
+            }
+        };
+        self.gone.get_or_insert(why).clone()
+    }
+}
+
+impl<W> fmt::Debug for WireConnection<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireConnection").field("gone", &self.gone).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! Commands on their way to the server.
+
+use sio_streams_core::{ByteString, Bytes, Command, EntryId};
+
+use super::{Subscription, Words};
+
+/// What is to be done about a command.
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Send it; one reply comes.
+    Plain(Words, Expected),
+    /// Change the subscriptions of this connection.
+    Subscription(Subscription),
+    /// Nothing: it is done.
+    Nothing,
+    /// It is not known here.
+    Unknown,
+}
+
+/// What the reply to a plain command must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Added,
+    Entries,
+    Range,
+    Stream,
+    Count,
+    Channels,
+    Anything,
+}
+
+/// Redis adds the time to its clock and refuses what overflows a signed 64-bit number of milliseconds.
+const MAX_BLOCK: u64 = 1 << 53;
+
+impl Request {
+    pub(super) fn of(command: Command) -> Self {
+        match command {
+            Command::XAdd { stream, max_len, fields } => {
+                let mut words = Words::with_capacity(6 + 2 * fields.len());
+                words.extend([word("XADD"), stream.into_bytes(), word("MAXLEN"), word("~")]);
+                words.extend([text(max_len), word("*")]);
+                for (name, value) in fields.iter() {
+                    words.extend([name.clone(), value.clone()]);
+                }
+                Request::Plain(words, Expected::Added)
+            }
+            Command::XRead { stream, after, count, block } => {
+                // BLOCK 0 would block for ever, COUNT 0 would read everything.
+                let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
+                let words = vec![
+                    word("XREAD"),
+                    word("BLOCK"),
+                    text(block),
+                    word("COUNT"),
+                    text(count.max(1)),
+                    word("STREAMS"),
+                    stream.into_bytes(),
+                    text(after),
+                ];
+                Request::Plain(words, Expected::Entries)
+            }
+            Command::XRange { stream, after, count } => {
+                let words = vec![
+                    word("XRANGE"),
+                    stream.into_bytes(),
+                    behind(after),
+                    word("+"),
+                    word("COUNT"),
+                    text(count.max(1)),
+                ];
+                Request::Plain(words, Expected::Range)
+            }
+            Command::XInfoStream { stream } => {
+                Request::Plain(vec![word("XINFO"), word("STREAM"), stream.into_bytes()], Expected::Stream)
+            }
+            Command::Publish { channel, payload, sharded } => {
+                let publish = word(if sharded { "SPUBLISH" } else { "PUBLISH" });
+                Request::Plain(vec![publish, channel.into_bytes(), payload], Expected::Anything)
+            }
+            Command::PubSubNumSub { channel, sharded } => {
+                let which = word(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
+                Request::Plain(vec![word("PUBSUB"), which, channel.into_bytes()], Expected::Count)
+            }
+            Command::PubSubChannels { pattern, sharded } => {
+                let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
+                Request::Plain(vec![word("PUBSUB"), which, pattern.into_bytes()], Expected::Channels)
+            }
+            Command::Subscribe { channels, sharded } => Self::subscription(channels, sharded, true),
+            Command::Unsubscribe { channels, sharded } => Self::subscription(channels, sharded, false),
+            Command::Release { .. } => Request::Nothing,
+            _ => Request::Unknown,
+        }
+    }
+
+    /// Without names, UNSUBSCRIBE would mean all channels, and SUBSCRIBE is an error.
+    fn subscription(channels: Vec<ByteString>, sharded: bool, on: bool) -> Self {
+        match channels.is_empty() {
+            true => Request::Nothing,
+            false => Request::Subscription(Subscription { channels, sharded, on }),
+        }
+    }
+}
+
+fn word(word: &'static str) -> Bytes {
+    Bytes::from_static(word.as_bytes())
+}
+
+fn text(value: impl ToString) -> Bytes {
+    value.to_string().into()
+}
+
+/// The beginning of a range that leaves the entry itself out.
+fn behind(after: EntryId) -> Bytes {
+    format!("({after}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::*;
+
+    fn line(command: Command) -> String {
+        match Request::of(command) {
+            Request::Plain(words, _) => {
+                words.iter().map(|word| str::from_utf8(word).unwrap()).collect::<Vec<_>>().join(" ")
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn commands_are_written_as_redis_reads_them() {
+        let fields = [("uid", "u"), ("nsp", "/")].into_iter().collect();
+        let add = Command::XAdd { stream: "s".into(), max_len: 10, fields };
+        assert_eq!(line(add), "XADD s MAXLEN ~ 10 * uid u nsp /");
+        let range = Command::XRange { stream: "s".into(), after: "5-1".parse().unwrap(), count: 0 };
+        assert_eq!(line(range), "XRANGE s (5-1 + COUNT 1");
+        let count = Command::PubSubNumSub { channel: "c".into(), sharded: true };
+        assert_eq!(line(count), "PUBSUB SHARDNUMSUB c");
+    }
+
+    #[test]
+    fn a_read_is_neither_endless_nor_unbounded() {
+        let read = |block, count| Command::XRead { stream: "s".into(), after: EntryId::ZERO, count, block };
+        assert_eq!(line(read(Duration::ZERO, 0)), "XREAD BLOCK 1 COUNT 1 STREAMS s 0-0");
+        assert_eq!(line(read(Duration::MAX, 7)), format!("XREAD BLOCK {MAX_BLOCK} COUNT 7 STREAMS s 0-0"));
+    }
+
+    #[test]
+    fn no_channels_are_nothing_to_do() {
+        for sharded in [false, true] {
+            let none = Command::Unsubscribe { channels: vec![], sharded };
+            assert!(matches!(Request::of(none), Request::Nothing));
+        }
+    }
+}
