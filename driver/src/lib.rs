@@ -31,6 +31,8 @@
 //! wait there too. So don't wait for a request in the very task that takes the events; spawn it.
 
 pub mod backend;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod event;
 mod lane;
 pub mod memory;

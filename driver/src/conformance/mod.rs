@@ -1,0 +1,276 @@
+//! What every [`Backend`] must do, as tests that any backend can run: those of this project, and yours.
+//!
+//! ```
+//! use sio_streams_driver::conformance::Suite;
+//! use sio_streams_driver::memory::MemoryRedis;
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+//! let redis = MemoryRedis::new();
+//! let report = Suite::new(move || redis.backend()).run().await;
+//! report.assert_passed();
+//! # });
+//! ```
+//!
+//! The suite opens connections and starts nodes on them, and looks at what the backend says. It needs nothing but the backend. With
+//! [`faults`](Suite::faults) it also breaks links, and looks at what is said of the commands that were under way; without, those cases are
+//! reported as skipped.
+//!
+//! Every name that it uses begins with `conformance`, and is new in each run: it can share a server with others. `docs/writing-a-backend.md` walks
+//! through a backend of one's own.
+
+mod commands;
+mod links;
+mod nodes;
+mod pubsub;
+mod tools;
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sio_streams_core::{ByteString, Command, CommandError, Lane, Reply};
+use tokio::time::timeout;
+
+use crate::backend::{Backend, Connection, PushReceiver, PushSender};
+
+/// What a case finds wrong.
+type Outcome = Result<(), String>;
+
+/// Breaks the links of one backend, and of no other.
+pub trait Faults: Send + Sync {
+    /// Closes the connections of the backend, and has new ones refused.
+    fn cut(&self);
+
+    /// Lets new connections through again, with nothing held back.
+    fn restore(&self);
+
+    /// From now on, commands reach the server and are executed, but what the server answers does not arrive; until the links are
+    /// [cut](Self::cut).
+    fn hold_replies(&self);
+}
+
+type Make<B> = Box<dyn Fn() -> B + Send + Sync>;
+
+/// The tests for one kind of backend, on one server or cluster of servers.
+pub struct Suite<B> {
+    make: Make<B>,
+    fragile: Option<(Make<B>, Box<dyn Faults>)>,
+    sharded: bool,
+    patience: Duration,
+    run: String,
+    names: AtomicU32,
+}
+
+impl<B: Backend> Suite<B> {
+    /// `make` makes backends that are all on the same server.
+    pub fn new(make: impl Fn() -> B + Send + Sync + 'static) -> Self {
+        Suite {
+            make: Box::new(make),
+            fragile: None,
+            sharded: true,
+            patience: Duration::from_secs(60),
+            run: format!("{:08x}", fastrand::u32(..)),
+            names: AtomicU32::new(0),
+        }
+    }
+
+    /// Also runs the cases about links that break: on backends that `make` makes, whose links `faults` breaks. They are on the same server
+    /// as the others, whose links must hold.
+    #[must_use]
+    pub fn faults(
+        mut self,
+        make: impl Fn() -> B + Send + Sync + 'static,
+        faults: impl Faults + 'static,
+    ) -> Self {
+        self.fragile = Some((Box::new(make), Box::new(faults)));
+        self
+    }
+
+    /// Whether sharded Pub/Sub must work. It must, by default; servers before Redis 7 have none.
+    #[must_use]
+    pub fn sharded(mut self, sharded: bool) -> Self {
+        self.sharded = sharded;
+        self
+    }
+
+    /// After how long a case counts as stuck. One minute by default.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Runs all cases, one after the other.
+    pub async fn run(&self) -> Report {
+        let mut report = Report::default();
+        macro_rules! cases {
+            ($($module:ident { $($case:ident),* $(,)? })*) => {
+                $($(
+                    let name = concat!(stringify!($module), "::", stringify!($case));
+                    let outcome = timeout(self.patience, $module::$case(self)).await;
+                    report.add(name, outcome.unwrap_or_else(|_| Err("it is stuck".to_owned())));
+                )*)*
+            };
+        }
+        cases! {
+            commands {
+                a_stream_that_is_not_there,
+                entries_come_back_as_they_were_added,
+                a_read_begins_behind_its_place,
+                a_range_comes_in_pages,
+                a_read_is_served_while_it_blocks,
+                a_blocked_read_holds_up_nobody,
+                a_read_that_finds_nothing_ends,
+                a_stream_is_trimmed_about_where_it_is_told,
+                bytes_are_kept_as_they_are,
+                a_batch_is_answered_in_order,
+                many_streams_in_one_batch,
+                a_refusal_leaves_the_others_alone,
+                a_release_is_done,
+            }
+            pubsub {
+                a_subscription_is_in_force_when_it_is_done,
+                messages_keep_their_order_and_their_bytes,
+                messages_arrive_while_commands_run,
+                subscribers_are_counted_and_listed,
+                a_subscription_ends,
+                a_dropped_connection_has_no_subscriptions,
+            }
+            links {
+                a_healthy_connection_is_not_lost,
+                an_abandoned_command_disturbs_nobody,
+            }
+            nodes {
+                nodes_of_each_dialect_work_together,
+                namespaces_on_many_streams,
+            }
+        }
+        if self.sharded {
+            cases! {
+                pubsub {
+                    sharded_subscriptions_are_in_force_when_they_are_done,
+                    sharded_messages_keep_their_order_and_their_bytes,
+                    sharded_subscribers_are_counted_and_listed,
+                    a_sharded_subscription_ends,
+                }
+                nodes { sharded_channels }
+            }
+        } else {
+            report.skipped.push(("pubsub::sharded", "the backend or the server has no sharded Pub/Sub"));
+        }
+        if self.fragile.is_some() {
+            cases! {
+                links {
+                    an_idle_link_that_is_cut_is_noticed,
+                    a_blocked_read_whose_link_is_cut_is_lost,
+                    a_write_whose_reply_is_lost_is_lost_and_not_repeated,
+                    what_is_given_to_a_lost_connection_is_not_sent,
+                    a_server_that_cannot_be_reached_is_told_and_reached_later,
+                }
+                nodes { a_node_comes_back }
+            }
+        } else {
+            report.skipped.push(("links::faults", "no links that can be broken were given"));
+        }
+        report
+    }
+
+    /// A name that is used for the first time.
+    fn name(&self, what: &str) -> ByteString {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        format!("conformance-{}-{what}-{number}", self.run).into()
+    }
+
+    fn backend(&self) -> B {
+        (self.make)()
+    }
+
+    async fn connect(&self, lane: &Lane) -> Result<B::Connection, String> {
+        Ok(self.listen(&self.backend(), lane).await?.0)
+    }
+
+    /// A connection, and the messages that arrive on it.
+    async fn listen(&self, backend: &B, lane: &Lane) -> Result<(B::Connection, PushReceiver), String> {
+        let (pushes, messages) = PushSender::channel(16_384);
+        match backend.connect(lane, pushes).await {
+            Ok(connection) => Ok((connection, messages)),
+            Err(error) => Err(format!("no connection for the {lane}: {error}")),
+        }
+    }
+
+    fn fragile(&self) -> Result<(B, &dyn Faults), String> {
+        let (make, faults) = self.fragile.as_ref().ok_or("no links that can be broken were given")?;
+        Ok((make(), &**faults))
+    }
+}
+
+/// Ends the fault, whatever becomes of the case.
+struct Restore<'a>(&'a dyn Faults);
+
+impl Drop for Restore<'_> {
+    fn drop(&mut self) {
+        self.0.restore();
+    }
+}
+
+/// Executes one command.
+async fn one<C: Connection>(connection: &mut C, command: Command) -> Result<Reply, CommandError> {
+    let mut results = connection.execute(vec![command]).await;
+    match (results.pop(), results.len()) {
+        (Some(result), 0) => result,
+        (_, rest) => Err(CommandError::Unusable(format!("{rest} results more than there should be"))),
+    }
+}
+
+impl<B> fmt::Debug for Suite<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Suite")
+            .field("run", &self.run)
+            .field("sharded", &self.sharded)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Report {
+    /// The cases that passed.
+    pub passed: Vec<&'static str>,
+    /// The cases that did not, and what is wrong.
+    pub failed: Vec<(&'static str, String)>,
+    /// The cases that were left out, and why.
+    pub skipped: Vec<(&'static str, &'static str)>,
+}
+
+impl Report {
+    fn add(&mut self, name: &'static str, outcome: Outcome) {
+        match outcome {
+            Ok(()) => self.passed.push(name),
+            Err(why) => self.failed.push((name, why)),
+        }
+    }
+
+    /// For tests.
+    ///
+    /// # Panics
+    ///
+    /// With all that is wrong, unless every case passed that was run.
+    #[track_caller]
+    pub fn assert_passed(&self) {
+        assert!(self.failed.is_empty() && !self.passed.is_empty(), "{self}");
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} cases passed, {} failed", self.passed.len(), self.failed.len())?;
+        for (name, why) in &self.failed {
+            writeln!(f, "  failed:  {name}: {why}")?;
+        }
+        for (name, why) in &self.skipped {
+            writeln!(f, "  skipped: {name}: {why}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,207 @@
+//! Whole nodes on the backend: what the engine makes of it.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use sio_streams_core::{
+    BroadcastOptions, ByteString, Config, Dialect, Handshake, LocalSocket, Packet, Payload,
+};
+use tokio::sync::mpsc;
+
+use super::tools::{ensure, same};
+use super::{Outcome, Restore, Suite};
+use crate::backend::Backend;
+use crate::{Event, Events, Namespace, Node};
+
+/// A node, and what it was told to tell its clients.
+struct Peer {
+    node: Node,
+    heard: mpsc::UnboundedReceiver<(ByteString, Option<usize>)>,
+}
+
+impl Peer {
+    fn start<B: Backend>(config: &Config, backend: B) -> Result<Self, String> {
+        let (node, events) = crate::start(config.clone(), backend).map_err(words)?;
+        let (sender, heard) = mpsc::unbounded_channel();
+        tokio::spawn(listen(events, sender));
+        Ok(Peer { node, heard })
+    }
+
+    async fn open(&self, nsp: &str, socket: &str) -> Result<Namespace, String> {
+        let namespace = self.node.open(nsp).await.map_err(words)?;
+        namespace.add_socket(socket).await.map_err(words)?;
+        Ok(namespace)
+    }
+
+    async fn hears(&mut self, nsp: &str, number: usize) -> Outcome {
+        let heard = self.heard.recv().await.ok_or("the node is gone")?;
+        same("what is heard", heard, (nsp.into(), Some(number)))
+    }
+}
+
+/// Answers everything at once.
+async fn listen(mut events: Events, heard: mpsc::UnboundedSender<(ByteString, Option<usize>)>) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Broadcast(broadcast) => {
+                if let Some(acks) = &broadcast.acks {
+                    for socket in &broadcast.sockets {
+                        let value = format!("{:?}", &**socket);
+                        let Ok(value) = Payload::from_json(value) else { continue };
+                        let _ = acks.send(value).await;
+                    }
+                }
+                let number = number_of(&broadcast.packet);
+                let _ = heard.send((broadcast.nsp, number));
+            }
+            Event::FetchSockets { sockets, reply, .. } => {
+                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null()).ok();
+                let _ = reply.send(sockets.into_iter().filter_map(tell).collect()).await;
+            }
+            Event::ServerSideEmit { reply: Some(reply), .. } => {
+                if let Ok(value) = Payload::from_json(r#""pong""#) {
+                    let _ = reply.send(value).await;
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn words(error: impl ToString) -> String {
+    error.to_string()
+}
+
+fn packet(number: usize) -> Result<Packet, String> {
+    Packet::event("n", &(number,)).map_err(words)
+}
+
+fn number_of(packet: &Packet) -> Option<usize> {
+    packet.data.decode().ok().map(|(_, number): (String, usize)| number)
+}
+
+fn texts<'a>(values: impl IntoIterator<Item = &'a Payload>) -> Vec<String> {
+    let mut texts: Vec<String> =
+        values.into_iter().map(|value| value.decode().unwrap_or_else(|error| format!("{error}"))).collect();
+    texts.sort();
+    texts
+}
+
+impl<B: Backend> Suite<B> {
+    /// A configuration whose names are new.
+    fn config(&self, dialect: Dialect) -> Config {
+        Config {
+            dialect,
+            stream_name: self.name("stream"),
+            channel_prefix: self.name("channel"),
+            // A read that is under way when something changes must not hold up the case.
+            block_time: Duration::from_millis(500),
+            heartbeat_interval: Duration::from_millis(200),
+            heartbeat_timeout: Duration::from_secs(20),
+            ..Config::default()
+        }
+    }
+}
+
+async fn until_two(namespace: &Namespace) -> Outcome {
+    while namespace.server_count().await.map_err(words)? != 2 {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// Everything that two nodes do for each other in a namespace.
+async fn work_together(here: &mut Peer, there: &mut Peer, nsp: &str) -> Outcome {
+    let (ann, ben) = (here.open(nsp, "ann").await?, there.open(nsp, "ben").await?);
+    until_two(&ann).await?;
+    until_two(&ben).await?;
+    for number in 0..10 {
+        ann.broadcast(packet(number)?, BroadcastOptions::all()).await.map_err(words)?;
+    }
+    for number in 0..10 {
+        here.hears(nsp, number).await?;
+        there.hears(nsp, number).await?;
+    }
+    let found = ann.fetch_sockets(BroadcastOptions::all()).await.map_err(words)?;
+    let sockets: BTreeSet<&str> = found.sockets.iter().map(|socket| &*socket.id).collect();
+    same("sockets", sockets, BTreeSet::from(["ann", "ben"]))?;
+    ensure(found.outcome.is_complete(), || format!("fetching sockets: {:?}", found.outcome))?;
+
+    let ping = Payload::from_json(r#"["ping"]"#).map_err(words)?;
+    let answers = ben.server_side_emit_with_ack(ping).await.map_err(words)?;
+    same("answers", texts(answers.responses.iter().map(|(_, value)| value)), vec!["pong".to_owned()])?;
+
+    let acks = ben.broadcast_with_ack(packet(10)?, BroadcastOptions::all()).await.map_err(words)?;
+    let (values, outcome) = acks.all().await.map_err(words)?;
+    same("acknowledgements", texts(&values), vec!["ann".to_owned(), "ben".to_owned()])?;
+    ensure(outcome.is_complete(), || format!("a broadcast with acknowledgements: {outcome:?}"))?;
+    here.hears(nsp, 10).await?;
+    there.hears(nsp, 10).await
+}
+
+pub(super) async fn nodes_of_each_dialect_work_together<B: Backend>(suite: &Suite<B>) -> Outcome {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let config = suite.config(dialect);
+        let mut here = Peer::start(&config, suite.backend())?;
+        let mut there = Peer::start(&config, suite.backend())?;
+        work_together(&mut here, &mut there, "/chat").await.map_err(|why| format!("{dialect:?}: {why}"))?;
+        here.node.close().await;
+        there.node.close().await;
+    }
+    Ok(())
+}
+
+/// With more than one stream, and namespaces whose hash is negative among them.
+pub(super) async fn namespaces_on_many_streams<B: Backend>(suite: &Suite<B>) -> Outcome {
+    many_streams(suite, false).await
+}
+
+pub(super) async fn sharded_channels<B: Backend>(suite: &Suite<B>) -> Outcome {
+    many_streams(suite, true).await
+}
+
+async fn many_streams<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
+    for dialect in [Dialect::Streams03, Dialect::Bridge] {
+        let config = Config { stream_count: 4, use_sharded_pub_sub: sharded, ..suite.config(dialect) };
+        let mut here = Peer::start(&config, suite.backend())?;
+        let mut there = Peer::start(&config, suite.backend())?;
+        for nsp in ["/", "/chat", "/notifications", "/dashboard"] {
+            work_together(&mut here, &mut there, nsp)
+                .await
+                .map_err(|why| format!("{dialect:?}, {nsp}: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was published while its links were cut reaches a node afterwards, once and in order.
+pub(super) async fn a_node_comes_back<B: Backend>(suite: &Suite<B>) -> Outcome {
+    let (backend, faults) = suite.fragile()?;
+    let config = suite.config(Dialect::Streams03);
+    let here = Peer::start(&config, suite.backend())?;
+    let ann = here.open("/", "ann").await?;
+    let (node, mut events) = crate::start(config, backend).map_err(words)?;
+    let ben = node.open("/").await.map_err(words)?;
+    ben.add_socket("ben").await.map_err(words)?;
+    let send =
+        async |number| ann.broadcast(packet(number)?, BroadcastOptions::all()).await.map(drop).map_err(words);
+    send(0).await?;
+    {
+        let _restore = Restore(faults);
+        faults.cut();
+        for number in 1..11 {
+            send(number).await?;
+        }
+    }
+    send(11).await?;
+    for number in 0..12 {
+        let heard = loop {
+            match events.next().await.ok_or("the node is gone")? {
+                Event::Broadcast(broadcast) => break broadcast,
+                _ => continue,
+            }
+        };
+        same("what is heard", number_of(&heard.packet), Some(number))?;
+    }
+    Ok(())
+}
