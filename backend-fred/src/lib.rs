@@ -1,0 +1,46 @@
+//! Connects sio-streams to Redis or Valkey, over the [`fred`] crate.
+//!
+//! ```no_run
+//! use sio_streams_fred::FredBackend;
+//!
+//! let backend = FredBackend::new("redis://user:password@127.0.0.1:6379/0")?;
+//! # Ok::<(), sio_streams_fred::ConfigError>(())
+//! ```
+//!
+//! It does what `sio-streams-redis-rs` does, by another client crate. Take the one whose crate your program has already.
+//!
+//! Standalone servers, and whatever looks like one. For Redis Cluster and Sentinel, give it to `sio_streams_driver::Cluster` or
+//! `sio_streams_driver::Sentinel`.
+//!
+//! # URLs
+//!
+//! | URL | |
+//! |---|---|
+//! | `redis://[user][:password@]host[:port][/db]` | TCP |
+//! | `rediss://…` | TLS; needs the feature `tls`, which is on by default |
+//! | `unix:///path/to/socket[?db=0&user=…&pass=…]` | a Unix socket |
+//!
+//! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
+//!
+//! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
+//!
+//! # Rights
+//!
+//! Those that `sio-streams-redis-rs` lists; `+ping` is needed here, as a subscription is confirmed by the PING behind it. `fred` also asks for
+//! `CLIENT ID` and `INFO server` when it connects, and does without them where they are refused.
+//!
+//! # What it does not do
+//!
+//! It never connects or sends a second time by itself, as `fred` would if it were left to: that is for the engine to decide. It sets no time limits
+//! either, except for its own heartbeat; the driver has its own.
+
+mod config;
+mod connect;
+#[cfg(feature = "tls")]
+mod tls;
+mod value;
+mod wire;
+
+pub use config::{Builder, ConfigError, FredBackend};
+pub use connect::FredConnection;
+pub use wire::FredWire;

@@ -1,0 +1,211 @@
+//! A connection of the fred crate: one client that has one connection, and never gets another.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::task::Poll;
+use core::time::Duration;
+
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
+use sio_streams_core::{Bytes, CommandError};
+use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use crate::connect::words;
+use crate::value::convert;
+
+/// A connection of the fred crate. It is closed when it is dropped.
+pub struct FredWire {
+    client: Client,
+    /// It ends when the connection does.
+    task: Task<Result<(), Error>>,
+    _forwarder: Option<Task<()>>,
+    gone: Gone,
+    /// How many PINGs were sent that must be told apart.
+    pings: u64,
+}
+
+/// A task that ends when this is dropped.
+pub(crate) struct Task<T>(pub(crate) JoinHandle<T>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl FredWire {
+    pub(crate) fn new(
+        client: Client,
+        task: Task<Result<(), Error>>,
+        forwarder: Option<Task<()>>,
+        gone: Gone,
+    ) -> Self {
+        FredWire { client, task, _forwarder: forwarder, gone, pings: 0 }
+    }
+
+    /// Says its name, for CLIENT LIST.
+    pub(crate) async fn introduce(&mut self, name: String) {
+        let words = [Bytes::from_static(b"CLIENT"), Bytes::from_static(b"SETNAME"), name.into()];
+        // Whatever is answered: the connection is as good without.
+        self.send(vec![words.to_vec()]).await;
+    }
+
+    /// What is said of a command that has no reply. fred tells several things by the same words, so that it can't be known whether the
+    /// command had been sent.
+    fn failed(&self, error: &Error) -> CommandError {
+        let why = words(error);
+        self.gone.set(why.clone());
+        CommandError::Lost(why)
+    }
+
+    /// Whatever was sent before has been dealt with by the server when this completes; `Err` if it, or this PING, was refused.
+    async fn barrier(&mut self) -> Result<u64, CommandError> {
+        self.pings += 1;
+        let name = self.pings.to_string();
+        let ping = vec![Bytes::from_static(b"PING"), name.into()];
+        match self.send(vec![ping]).await.pop() {
+            Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
+            Some(Ok(pong)) => {
+                // Over RESP2, with subscriptions, it is a list of two.
+                let text = match pong {
+                    Value::List(mut items) => items.pop().and_then(Value::text),
+                    other => other.text(),
+                };
+                Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+            }
+            Some(Err(error)) => Err(error),
+            None => Err(CommandError::Lost("a reply is missing".into())),
+        }
+    }
+
+    /// fred drops the answers to SUBSCRIBE and its kin, and takes a refusal for the answer to whatever was sent next: here, a PING. The answer to
+    /// that one is then left over. fred drops it if nothing else is under way when it comes; otherwise all answers would be one behind. So PINGs
+    /// with numbers are sent, after pauses that grow, until one is answered by its own number.
+    async fn come_back_in_step(&mut self) -> Result<(), CommandError> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            sleep(pause).await;
+            pause *= 2;
+            if self.barrier().await? == self.pings {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Wire for FredWire {
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+        if let Some(why) = self.gone.get() {
+            return vec![Err(CommandError::NotSent(why)); commands.len()];
+        }
+        let client = &self.client;
+        let mut waiting: Vec<_> =
+            commands.into_iter().map(|words| Pending::Sent(Box::pin(request(client, words)))).collect();
+        // fred takes a command when its future is first polled. One after the other, so that their order holds.
+        poll_fn(|context| {
+            for pending in &mut waiting {
+                if let Pending::Sent(future) = pending
+                    && let Poll::Ready(result) = future.as_mut().poll(context)
+                {
+                    *pending = Pending::Answered(result);
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        let mut results = Vec::with_capacity(waiting.len());
+        for pending in waiting {
+            let result = match pending {
+                Pending::Sent(future) => future.await,
+                Pending::Answered(result) => result,
+            };
+            results.push(result.map(convert).map_err(|error| self.failed(&error)));
+        }
+        results
+    }
+
+    async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
+        let Subscription { channels, sharded, on } = change;
+        if sharded && on {
+            // These alone are answered as other commands are. One call for each channel, as their slots may differ.
+            let subscribe = |channel: sio_streams_core::ByteString| {
+                vec![Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()]
+            };
+            for result in self.send(channels.into_iter().map(subscribe).collect()).await {
+                if let Value::Error { code, message } = result? {
+                    return Err(CommandError::Server { code, message });
+                }
+            }
+            return Ok(());
+        }
+        if let Some(why) = self.gone.get() {
+            return Err(CommandError::NotSent(why));
+        }
+        let names: Vec<String> = channels.iter().map(ToString::to_string).collect();
+        let taken = match (sharded, on) {
+            (false, true) => self.client.subscribe(names).await,
+            (false, false) => self.client.unsubscribe(names).await,
+            (true, _) => {
+                let mut taken = Ok(());
+                for name in names {
+                    taken = taken.and(self.client.sunsubscribe(name).await);
+                }
+                taken
+            }
+        };
+        taken.map_err(|error| self.failed(&error))?;
+        match self.barrier().await {
+            Ok(_) => Ok(()),
+            Err(refusal @ CommandError::Server { .. }) => {
+                // If the PING itself was refused, there is no way to know: a new connection then.
+                if let Err(error) = self.come_back_in_step().await {
+                    self.gone.set(format!("a subscription can't be confirmed: {error}"));
+                }
+                Err(refusal)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn lost(&mut self) -> String {
+        if self.gone.get().is_none() {
+            tokio::select! {
+                _ = self.gone.wait() => {}
+                ended = &mut self.task.0 => {
+                    let why = match ended {
+                        Ok(Err(error)) => words(&error),
+                        _ => "the connection was closed".to_owned(),
+                    };
+                    self.gone.set(why);
+                }
+            }
+        }
+        self.gone.wait().await
+    }
+}
+
+/// A command on its way.
+enum Pending<F> {
+    Sent(core::pin::Pin<Box<F>>),
+    Answered(Result<Frame, Error>),
+}
+
+async fn request(client: &Client, words: Words) -> Result<Frame, Error> {
+    let mut words = words.into_iter();
+    let name = words.next().unwrap_or_default();
+    // fred must know what blocks, lest it take the silence for a dead connection.
+    let blocking = &name[..] == b"XREAD";
+    let name = String::from_utf8_lossy(&name).into_owned();
+    let arguments: Vec<Argument> = words.map(Argument::Bytes).collect();
+    client.custom_raw(CustomCommand::new(name, ClusterHash::Random, blocking), arguments).await
+}
+
+impl fmt::Debug for FredWire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FredWire").field("gone", &self.gone.get()).finish_non_exhaustive()
+    }
+}
