@@ -15,7 +15,7 @@ use fred::types::config::{
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name, one_line};
+use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name, for_log};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::config::{FredBackend, Protocols};
@@ -207,5 +207,5 @@ fn may_be_about_hello(error: &Error) -> bool {
 
 /// For people, on one line: what answers on the port may be no Redis at all.
 pub(crate) fn words(error: &Error) -> String {
-    one_line(error.details())
+    for_log(error.details())
 }

@@ -26,8 +26,8 @@
 //!
 //! # Rights
 //!
-//! Those that `sio-streams-redis-rs` lists; `+ping` is needed here, as a subscription is confirmed by the PING behind it. `fred` also asks for
-//! `CLIENT ID` and `INFO server` when it connects, and does without them where they are refused.
+//! Those that `sio-streams-redis-rs` lists; over RESP2 `+ping` is needed here. `fred` also asks for `CLIENT ID` and `INFO server` when it
+//! connects, and does without them where they are refused.
 //!
 //! # What it does not do
 //!

@@ -6,11 +6,11 @@ use core::task::Poll;
 use core::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
-use sio_streams_core::{Bytes, CommandError};
-use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words};
+use sio_streams_core::{ByteString, Bytes, CommandError};
+use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words, refusal};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -62,36 +62,53 @@ impl FredWire {
         CommandError::Lost(why)
     }
 
-    /// Whatever was sent before has been dealt with by the server when this completes; `Err` if it, or this PING, was refused.
-    async fn barrier(&mut self) -> Result<u64, CommandError> {
-        self.pings += 1;
-        let name = self.pings.to_string();
-        let ping = vec![Bytes::from_static(b"PING"), name.into()];
-        match self.send(vec![ping]).await.pop() {
-            Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
-            Some(Ok(pong)) => {
-                // Over RESP2, with subscriptions, it is a list of two.
-                let text = match pong {
-                    Value::List(mut items) => items.pop().and_then(Value::text),
-                    other => other.text(),
-                };
-                Ok(text.and_then(|text| text.parse().ok()).unwrap_or_default())
+    /// Changes subscriptions, with a PING behind it, whose answer is what is returned: it bears the PING's number if all is well.
+    ///
+    /// fred drops the answers to these commands. And it takes a refusal of one for the answer to the command that was sent next, if there is one
+    /// by then: the two go in one piece, so that there always is.
+    async fn change(&mut self, channels: Vec<String>, sharded: bool, on: bool) -> Result<Argument, Error> {
+        let pipeline = self.client.pipeline();
+        if on {
+            pipeline.subscribe(channels).await?;
+        } else if sharded {
+            for channel in channels {
+                pipeline.sunsubscribe(channel).await?;
             }
-            Some(Err(error)) => Err(error),
-            None => Err(CommandError::Lost("a reply is missing".into())),
+        } else {
+            pipeline.unsubscribe(channels).await?;
         }
+        self.pings += 1;
+        let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
+        pipeline.custom::<(), _>(ping, vec![self.pings.to_string()]).await?;
+        pipeline.last().await
     }
 
-    /// fred drops the answers to SUBSCRIBE and its kin, and takes a refusal for the answer to whatever was sent next: here, a PING. The answer to
-    /// that one is then left over. fred drops it if nothing else is under way when it comes; otherwise all answers would be one behind. So PINGs
-    /// with numbers are sent, after pauses that grow, until one is answered by its own number.
+    /// After a refusal, the answer to the PING behind it is left over. fred drops it if nothing else is under way when it comes; otherwise all
+    /// answers would be one behind. So PINGs with numbers are sent, after pauses that grow, until one is answered by its own number.
     async fn come_back_in_step(&mut self) -> Result<(), CommandError> {
         let mut pause = Duration::from_millis(1);
         loop {
             sleep(pause).await;
             pause *= 2;
-            if self.barrier().await? == self.pings {
-                return Ok(());
+            self.pings += 1;
+            let number = self.pings.to_string();
+            let ping = vec![Bytes::from_static(b"PING"), Bytes::from(number.clone())];
+            match self.send(vec![ping]).await.pop() {
+                Some(Ok(Value::Error { code, message })) => {
+                    return Err(CommandError::Server { code, message });
+                }
+                Some(Ok(pong)) => {
+                    // Over RESP2, with subscriptions, it is a list of two.
+                    let last = match pong {
+                        Value::List(mut items) => items.pop().unwrap_or(Value::Nil),
+                        other => other,
+                    };
+                    if last.text().is_some_and(|text| *text == *number) {
+                        return Ok(());
+                    }
+                }
+                Some(Err(error)) => return Err(error),
+                None => return Err(CommandError::Lost("a reply is missing".into())),
             }
         }
     }
@@ -132,9 +149,8 @@ impl Wire for FredWire {
         let Subscription { channels, sharded, on } = change;
         if sharded && on {
             // These alone are answered as other commands are. One call for each channel, as their slots may differ.
-            let subscribe = |channel: sio_streams_core::ByteString| {
-                vec![Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()]
-            };
+            let subscribe =
+                |channel: ByteString| vec![Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()];
             for result in self.send(channels.into_iter().map(subscribe).collect()).await {
                 if let Value::Error { code, message } = result? {
                     return Err(CommandError::Server { code, message });
@@ -146,29 +162,19 @@ impl Wire for FredWire {
             return Err(CommandError::NotSent(why));
         }
         let names: Vec<String> = channels.iter().map(ToString::to_string).collect();
-        let taken = match (sharded, on) {
-            (false, true) => self.client.subscribe(names).await,
-            (false, false) => self.client.unsubscribe(names).await,
-            (true, _) => {
-                let mut taken = Ok(());
-                for name in names {
-                    taken = taken.and(self.client.sunsubscribe(name).await);
-                }
-                taken
-            }
-        };
-        taken.map_err(|error| self.failed(&error))?;
-        match self.barrier().await {
-            Ok(_) => Ok(()),
-            Err(refusal @ CommandError::Server { .. }) => {
-                // If the PING itself was refused, there is no way to know: a new connection then.
-                if let Err(error) = self.come_back_in_step().await {
-                    self.gone.set(format!("a subscription can't be confirmed: {error}"));
-                }
-                Err(refusal)
-            }
-            Err(error) => Err(error),
+        let Err(error) = self.change(names, sharded, on).await else { return Ok(()) };
+        if !is_refusal(&error) {
+            return Err(self.failed(&error));
         }
+        // The one who is refused here is the PING, which is as good an answer.
+        if error.details().contains("'ping'") {
+            return Ok(());
+        }
+        // If PINGs are refused too, there is no way to know: a new connection then.
+        if let Err(error) = self.come_back_in_step().await {
+            self.gone.set(format!("a subscription can't be confirmed: {error}"));
+        }
+        Err(refusal(error.details()))
     }
 
     async fn lost(&mut self) -> String {
@@ -186,6 +192,13 @@ impl Wire for FredWire {
         }
         self.gone.wait().await
     }
+}
+
+/// Whether the server has said so. fred's own errors have the same type.
+fn is_refusal(error: &Error) -> bool {
+    let code = error.details().split(' ').next().unwrap_or_default();
+    let by_fred = [ErrorKind::IO, ErrorKind::Canceled, ErrorKind::Timeout, ErrorKind::Protocol];
+    !by_fred.contains(error.kind()) && !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase())
 }
 
 /// A command on its way.

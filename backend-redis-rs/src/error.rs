@@ -2,7 +2,7 @@
 
 use redis::{RedisError, ServerError};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::one_line;
+use sio_streams_driver::wire::for_log;
 
 /// The server's refusal.
 pub(crate) fn server(error: &ServerError) -> CommandError {
@@ -24,14 +24,14 @@ pub(crate) fn of_request(error: RedisError) -> CommandError {
     }
 }
 
-/// For people. A server's words are shown as it sent them, but on one line: what answers on the port may be no Redis at all, and the crate quotes
-/// all that it could not understand.
+/// For people. A server's words are shown as it sent them, but what answers on the port may be no Redis at all, and the crate quotes all that it
+/// could not understand.
 pub(crate) fn words(error: &RedisError) -> String {
-    match ServerError::try_from(error.clone()) {
+    for_log(&match ServerError::try_from(error.clone()) {
         Ok(server) => match server.details() {
             Some(details) => format!("{} {details}", server.code()),
             None => server.code().to_owned(),
         },
-        Err(other) => one_line(&other.to_string()),
-    }
+        Err(other) => other.to_string(),
+    })
 }

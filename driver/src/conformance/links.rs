@@ -1,5 +1,6 @@
 //! What is said of connections, healthy and broken.
 
+use core::slice;
 use core::time::Duration;
 
 use sio_streams_core::{CommandError, EntryId, Lane, Reply};
@@ -95,7 +96,7 @@ pub(super) async fn a_write_whose_reply_is_lost_is_lost_and_not_repeated<B: Back
     let (backend, faults) = suite.fragile()?;
     let (stream, channel) = (suite.name("stream"), suite.name("channel"));
     let (mut listener, mut messages) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
-    done(one(&mut listener, subscribe(&[channel.clone()], false)).await)?;
+    done(one(&mut listener, subscribe(slice::from_ref(&channel), false)).await)?;
     let mut other = suite.connect(&Lane::Writer).await?;
     let (mut writer, _) = suite.listen(&backend, &Lane::Writer).await?;
     {

@@ -1,5 +1,7 @@
 //! Subscriptions and messages, plain and sharded.
 
+use core::slice;
+
 use sio_streams_core::{ByteString, Bytes, Command, Lane};
 
 use super::tools::{channels, count, counted, done, publish, same, subscribe, unsubscribe};
@@ -67,7 +69,7 @@ pub(super) async fn sharded_messages_keep_their_order_and_their_bytes<B: Backend
 async fn order<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
     let channel = suite.name("channel");
     let (mut listener, mut messages) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
-    done(one(&mut listener, subscribe(&[channel.clone()], sharded)).await)?;
+    done(one(&mut listener, subscribe(slice::from_ref(&channel), sharded)).await)?;
     let mut writer = suite.connect(&Lane::Writer).await?;
     let payload = |number: u32| {
         let length = number as usize % 300;
@@ -88,7 +90,7 @@ async fn order<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
 pub(super) async fn messages_arrive_while_commands_run<B: Backend>(suite: &Suite<B>) -> Outcome {
     let channel = suite.name("channel");
     let (mut listener, mut messages) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
-    done(one(&mut listener, subscribe(&[channel.clone()], false)).await)?;
+    done(one(&mut listener, subscribe(slice::from_ref(&channel), false)).await)?;
     let mut writer = suite.connect(&Lane::Writer).await?;
     let publishing = async {
         for number in 0..500_u32 {
@@ -165,7 +167,7 @@ async fn ends<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
 pub(super) async fn a_dropped_connection_has_no_subscriptions<B: Backend>(suite: &Suite<B>) -> Outcome {
     let channel = suite.name("channel");
     let (mut listener, _) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
-    done(one(&mut listener, subscribe(&[channel.clone()], false)).await)?;
+    done(one(&mut listener, subscribe(slice::from_ref(&channel), false)).await)?;
     until_counted(suite, &channel, false, 1).await?;
     drop(listener);
     until_counted(suite, &channel, false, 0).await

@@ -130,10 +130,12 @@ pub fn client_name(lane: &Lane) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
 }
 
-/// Text from outside, on one line and not too long: for errors, which end up in logs.
-pub fn one_line(text: &str) -> String {
+/// Words from outside as they may stand in a log: on one line, not too long, and without the arguments of a command that the server did not know. It
+/// quotes them, and those of `HELLO` contain the password.
+pub fn for_log(words: &str) -> String {
     const LONGEST: usize = 300;
-    let mut line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = words.split_once(", with args beginning with").map_or(words, |(before, _)| before);
+    let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
     line.retain(|c| !c.is_control());
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);

@@ -1,15 +1,14 @@
 //! What these tests share. Nothing here waits for a duration; the bound only ends a test that hangs.
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
 use core::fmt::Debug;
 use core::time::Duration;
 
 use sio_streams_core::{ByteString, Bytes, Command, CommandError, EntryId, Fields, Lane, Reply};
 use sio_streams_driver::backend::Connection as _;
-use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use sio_streams_testkit::RedisServer;
 use tokio::sync::mpsc;
+
+use crate::{Backend, Connection};
 
 pub(crate) type Outcome = Result<Reply, CommandError>;
 pub(crate) type Messages = mpsc::UnboundedReceiver<(ByteString, Bytes)>;
@@ -35,24 +34,24 @@ pub(crate) fn reader() -> Lane {
 }
 
 /// A connection whose messages nobody wants.
-pub(crate) async fn open(url: &str, lane: Lane) -> RedisConnection {
-    within(RedisBackend::new(url).unwrap().open(&lane, |_, _| {})).await.unwrap()
+pub(crate) async fn open(url: &str, lane: Lane) -> Connection {
+    within(Backend::new(url).unwrap().open(&lane, |_, _| {})).await.unwrap()
 }
 
 /// A subscriber with its messages.
-pub(crate) async fn subscriber(url: &str) -> (RedisConnection, Messages) {
+pub(crate) async fn subscriber(url: &str) -> (Connection, Messages) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let backend = RedisBackend::new(url).unwrap();
+    let backend = Backend::new(url).unwrap();
     let on_push = move |channel, payload| drop(sender.send((channel, payload)));
     (within(backend.open(&Lane::Subscriber, on_push)).await.unwrap(), receiver)
 }
 
 /// Why it can't connect.
-pub(crate) async fn refusal(backend: &RedisBackend, lane: Lane) -> String {
+pub(crate) async fn refusal(backend: &Backend, lane: Lane) -> String {
     within(backend.open(&lane, |_, _| {})).await.expect_err("no connection").to_string()
 }
 
-pub(crate) async fn run(connection: &mut RedisConnection, command: Command) -> Outcome {
+pub(crate) async fn run(connection: &mut Connection, command: Command) -> Outcome {
     let mut results = within(connection.execute(vec![command])).await;
     assert_eq!(results.len(), 1);
     results.remove(0)

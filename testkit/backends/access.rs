@@ -1,12 +1,10 @@
 //! Passwords, rights, TLS, and servers without HELLO.
 
-mod common;
-
 use core::time::Duration;
 
-use common::*;
+use super::common::*;
+use crate::Backend;
 use sio_streams_core::{Command, EntryId, Lane, Reply};
-use sio_streams_redis_rs::RedisBackend;
 use sio_streams_testkit::RedisServer;
 
 /// As in the documentation of the crate.
@@ -70,21 +68,24 @@ async fn a_missing_right_is_told() {
     assert_eq!(run(&mut listener, subscribe(&["socket.io#"], true)).await, Ok(Reply::Done));
 }
 
+/// The server's words, or those that a client crate has in their place.
+const WRONG: [&str; 2] = ["WRONGPASS", "authentication failed"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_is_told() {
     let redis = RedisServer::builder().requirepass("right").user("ann", "pw", "+@all").start().unwrap();
     exercise(&redis.url(), false).await;
     let bare = format!("redis://127.0.0.1:{}", redis.port());
     for (url, words) in [
-        (redis.url_as("ann", "wrong"), "WRONGPASS"),
-        (format!("{}/?protocol=resp2", redis.url_as("ann", "wrong")), "authentication failed"),
-        (bare.clone(), "NOAUTH"),
-        (format!("{bare}/?protocol=resp2"), "NOAUTH"),
-        (format!("{}/9999", redis.url()), "database"),
+        (redis.url_as("ann", "wrong"), WRONG),
+        (format!("{}/?protocol=resp2", redis.url_as("ann", "wrong")), WRONG),
+        (bare.clone(), ["NOAUTH"; 2]),
+        (format!("{bare}/?protocol=resp2"), ["NOAUTH"; 2]),
+        (format!("{}/200", redis.url()), ["switch database", "DB index"]),
     ] {
         for lane in [Lane::Writer, Lane::Subscriber] {
-            let why = refusal(&RedisBackend::new(&url).unwrap(), lane).await;
-            assert!(why.contains(words), "{url}: {why}");
+            let why = refusal(&Backend::new(&url).unwrap(), lane).await;
+            assert!(words.iter().any(|words| why.contains(words)), "{url}: {why}");
             assert!(!why.contains("wrong\u{20}") && !why.contains("right"), "{why}");
         }
     }
@@ -94,7 +95,7 @@ async fn a_wrong_password_is_told() {
 async fn a_server_without_hello_is_spoken_to_in_resp2() {
     let redis = RedisServer::builder().config("rename-command HELLO \"\"").start().unwrap();
     exercise(&redis.url(), false).await;
-    let strict = RedisBackend::new(&format!("{}/?protocol=resp3", redis.url())).unwrap();
+    let strict = Backend::new(&format!("{}/?protocol=resp3", redis.url())).unwrap();
     let why = refusal(&strict, Lane::Writer).await;
     assert!(why.contains("HELLO"), "{why}");
 
@@ -102,12 +103,14 @@ async fn a_server_without_hello_is_spoken_to_in_resp2() {
         RedisServer::builder().config("rename-command HELLO \"\"").requirepass("right").start().unwrap();
     exercise(&locked.url(), false).await;
     for lane in [Lane::Writer, Lane::Subscriber] {
-        let bare = RedisBackend::new(&format!("redis://127.0.0.1:{}", locked.port())).unwrap();
+        let bare = Backend::new(&format!("redis://127.0.0.1:{}", locked.port())).unwrap();
         let why = refusal(&bare, lane.clone()).await;
         assert!(why.contains("NOAUTH"), "{why}");
-        let wrong = RedisBackend::new(&locked.url().replace("right", "wrong")).unwrap();
+        let wrong = Backend::new(&locked.url().replace("right", "wrong")).unwrap();
         let why = refusal(&wrong, lane).await;
-        assert!(why.contains("authentication failed") && why.contains("HELLO"), "{why}");
+        assert!(WRONG.iter().any(|words| why.contains(words)) && why.contains("HELLO"), "{why}");
+        // The server quotes what it did not understand.
+        assert!(!why.contains("'wrong'"), "{why}");
     }
 }
 
@@ -122,21 +125,21 @@ async fn tls_trusts_the_given_authority_and_no_other() {
     for lane in [Lane::Writer, reader(), Lane::Subscriber] {
         for protocol in ["resp3", "resp2"] {
             let url = format!("{url}/?protocol={protocol}");
-            let right = RedisBackend::builder(&url).ca_certificate(pem(&redis)).build().unwrap();
+            let right = Backend::builder(&url).ca_certificate(pem(&redis)).build().unwrap();
             let mut connection = within(right.open(&lane, |_, _| {})).await.unwrap();
             let command =
                 if lane == Lane::Subscriber { subscribe(&["a"], false) } else { xadd(&[("a", "b")]) };
             run(&mut connection, command).await.unwrap();
         }
-        let wrong = RedisBackend::builder(&url).ca_certificate(pem(&other)).build().unwrap();
+        let wrong = Backend::builder(&url).ca_certificate(pem(&other)).build().unwrap();
         let why = refusal(&wrong, lane.clone()).await;
-        assert!(why.contains("certificate"), "{why}");
-        let system = RedisBackend::new(&url).unwrap();
+        assert!(why.to_lowercase().contains("certificate"), "{why}");
+        let system = Backend::new(&url).unwrap();
         let why = refusal(&system, lane).await;
-        assert!(why.contains("certificate"), "{why}");
+        assert!(why.to_lowercase().contains("certificate"), "{why}");
     }
     // It may say so in clear text or not at all; it must not hang.
-    let plain = RedisBackend::new(&url.replace("rediss://", "redis://")).unwrap();
+    let plain = Backend::new(&url.replace("rediss://", "redis://")).unwrap();
     refusal(&plain, Lane::Writer).await;
 }
 
@@ -146,7 +149,7 @@ async fn a_client_certificate_is_presented() {
     let redis = RedisServer::builder().tls().config("tls-auth-clients yes").start().unwrap();
     let files = redis.tls_files().unwrap();
     let read = |path| std::fs::read(path).unwrap();
-    let builder = RedisBackend::builder(redis.tls_url().unwrap()).ca_certificate(read(&files.ca));
+    let builder = Backend::builder(redis.tls_url().unwrap()).ca_certificate(read(&files.ca));
     let with = builder.clone().client_certificate(read(&files.cert), read(&files.key)).build().unwrap();
     let mut connection = within(with.open(&Lane::Writer, |_, _| {})).await.unwrap();
     added(run(&mut connection, xadd(&[("a", "b")])).await);
@@ -174,7 +177,7 @@ async fn a_server_that_is_no_redis_is_told_on_one_line() {
         b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html>\r\n<body>\r\nno\r\n</body>";
     let address = stranger(page);
     for protocol in ["resp3", "resp2"] {
-        let backend = RedisBackend::new(&format!("redis://{address}/?protocol={protocol}")).unwrap();
+        let backend = Backend::new(&format!("redis://{address}/?protocol={protocol}")).unwrap();
         for lane in [Lane::Writer, Lane::Subscriber] {
             let why = refusal(&backend, lane).await;
             assert!(!why.contains(['\n', '\r']) && why.len() < 500, "{why:?}");

@@ -1,15 +1,11 @@
 //! Links that break, and what is then said of commands.
 
-#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
-
-mod common;
-
 use core::time::Duration;
 
-use common::*;
+use super::common::*;
+use crate::{Backend, Connection};
 use sio_streams_core::{CommandError, EntryId, Lane, Reply};
 use sio_streams_driver::backend::Connection as _;
-use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use sio_streams_testkit::{Proxy, RedisServer};
 
 const LONG: Duration = Duration::from_secs(3600);
@@ -17,13 +13,13 @@ const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(50);
 
 /// A connection whose heartbeat never comes, so that what is noticed is noticed without it.
-async fn open_calm(url: &str, lane: Lane) -> RedisConnection {
-    let backend = RedisBackend::builder(url).heartbeat(LONG, LONG).build().unwrap();
+async fn open_calm(url: &str, lane: Lane) -> Connection {
+    let backend = Backend::builder(url).heartbeat(LONG, LONG).build().unwrap();
     within(backend.open(&lane, |_, _| {})).await.unwrap()
 }
 
-async fn open_lively(url: &str, lane: Lane) -> RedisConnection {
-    let backend = RedisBackend::builder(url).heartbeat(SHORT, 4 * SHORT).build().unwrap();
+async fn open_lively(url: &str, lane: Lane) -> Connection {
+    let backend = Backend::builder(url).heartbeat(SHORT, 4 * SHORT).build().unwrap();
     within(backend.open(&lane, |_, _| {})).await.unwrap()
 }
 
@@ -130,8 +126,7 @@ async fn a_heartbeat_that_is_answered_disturbs_nothing() {
     let redis = RedisServer::builder().user("mute", "pw", "~* &* +@all -ping").start().unwrap();
     for url in [redis.url(), format!("{}/?protocol=resp2", redis.url()), redis.url_as("mute", "pw")] {
         for lane in [Lane::Writer, Lane::Subscriber] {
-            let backend =
-                RedisBackend::builder(&url).heartbeat(Duration::from_millis(1), LONG).build().unwrap();
+            let backend = Backend::builder(&url).heartbeat(Duration::from_millis(1), LONG).build().unwrap();
             let mut connection = within(backend.open(&lane, |_, _| {})).await.unwrap();
             // The pings that this leaves half done must not shift the replies.
             for n in 0..100 {
@@ -150,7 +145,7 @@ async fn a_heartbeat_that_is_answered_disturbs_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_gone_refuses_and_comes_back() {
     let redis = RedisServer::start().unwrap();
-    let backend = RedisBackend::new(&redis.url()).unwrap();
+    let backend = Backend::new(&redis.url()).unwrap();
     let mut connection = open_calm(&redis.url(), Lane::Writer).await;
     redis.kill();
     within(connection.lost()).await;

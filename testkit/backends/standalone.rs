@@ -1,12 +1,10 @@
 //! The suite for all backends, on real servers.
 
-#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
-
 use core::time::Duration;
 use std::sync::Arc;
 
+use crate::Backend;
 use sio_streams_driver::conformance::{Faults, Suite};
-use sio_streams_redis_rs::RedisBackend;
 use sio_streams_testkit::{Proxy, RedisServer};
 
 /// Over RESP2 the redis crate notices a link that was closed by the next PING only.
@@ -36,7 +34,7 @@ async fn standalone(query: &str, sharded: bool) {
     let link = Arc::new(Proxy::start(redis.addr()).unwrap());
     let make = |url: String| {
         let url = format!("{url}/{query}");
-        move || RedisBackend::builder(&url).heartbeat(SHORT, LONG).build().unwrap()
+        move || Backend::builder(&url).heartbeat(SHORT, LONG).build().unwrap()
     };
     let suite = Suite::new(make(redis.url())).faults(make(link.url()), Link(link)).sharded(sharded);
     suite.run().await.assert_passed();
@@ -49,5 +47,5 @@ async fn standalone_resp3() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn standalone_resp2() {
-    standalone("?protocol=resp2", false).await;
+    standalone("?protocol=resp2", crate::SHARDED_OVER_RESP2).await;
 }

@@ -1,19 +1,15 @@
 //! Nodes of a cluster on this backend.
 
-#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
-
-mod common;
-
-use common::*;
+use super::common::*;
+use crate::Backend;
 use sio_streams_core::{BroadcastOptions, Config, Dialect, Packet, Payload};
 use sio_streams_driver::{Event, Events, Node};
-use sio_streams_redis_rs::RedisBackend;
 use sio_streams_testkit::{Proxy, RedisServer};
 use tokio::sync::mpsc;
 
 /// A node, and what it hears of broadcasts. Requests are answered with "pong".
 fn node(config: &Config, url: &str) -> (Node, mpsc::UnboundedReceiver<String>) {
-    let (node, events) = sio_streams_driver::start(config.clone(), RedisBackend::new(url).unwrap()).unwrap();
+    let (node, events) = sio_streams_driver::start(config.clone(), Backend::new(url).unwrap()).unwrap();
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(listen(events, sender));
     (node, receiver)

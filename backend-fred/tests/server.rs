@@ -1,0 +1,11 @@
+//! The backend on real servers: the tests that all backends share.
+
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+#[path = "../../testkit/backends/mod.rs"]
+mod backends;
+
+use sio_streams_fred::{FredBackend as Backend, FredConnection as Connection};
+
+/// Whether sharded Pub/Sub works over RESP2.
+const SHARDED_OVER_RESP2: bool = true;
