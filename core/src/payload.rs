@@ -256,9 +256,14 @@ impl Payload {
     }
 
     /// Appends the value in MessagePack, whatever its own encoding.
+    ///
+    /// It is looked at once more: what came from the wire may be passed on, and need not be what a Node peer can read.
     pub(crate) fn write_msgpack(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        match self.encoding {
-            Encoding::MsgPack => out.extend_from_slice(&self.bytes),
+        let facts = match self.encoding {
+            Encoding::MsgPack => {
+                out.extend_from_slice(&self.bytes);
+                self.facts()?
+            }
             Encoding::Json => {
                 let start = out.len();
                 if let Err(first) = transcode(&self.bytes, out) {
@@ -266,16 +271,15 @@ impl Payload {
                     out.truncate(start);
                     transcode(&without_half_characters(&self.bytes), out).map_err(|_| first)?;
                 }
-                // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
-                match msgpack::facts(&Bytes::copy_from_slice(&out[start..])) {
-                    Ok(facts) if facts.bad_key => return Err(PayloadError::Key),
-                    Ok(_) => {}
-                    Err(MsgPackError::TooDeep { .. }) => return Err(PayloadError::Depth),
-                    Err(error) => return Err(error.into()),
-                }
+                let packed = Bytes::copy_from_slice(&out[start..]);
+                Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?
             }
+        };
+        // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
+        match facts.bad_key {
+            true => Err(PayloadError::Key),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// The name of the event, if the value is `[event, …args]`.

@@ -413,3 +413,33 @@ fn reserved_names_are_those_of_the_clients_parser() {
     assert!(matches!(Packet::new(Payload::encode::<[u8]>(&[]).unwrap()), Err(PayloadError::NotAnEvent)));
     assert!(matches!(Packet::event("e", &5), Err(PayloadError::NotAnEvent)));
 }
+
+/// Found by the fuzz target `pubsub`: what came was passed on unchecked.
+#[test]
+fn what_a_node_peer_cannot_read_is_not_passed_on_either() {
+    let event = |rest: &[u8]| Bytes::from([b"\x82\xa9requestId\xa1r\xa6packet", rest].concat());
+    for key in [&b"\xc0"[..], b"\xc4\x01a", b"\xa9__proto__", b"\x80"] {
+        let data = event(&[b"\x91\x81", key, b"\x01"].concat());
+        let came = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", &data[..]].concat();
+        let message = pubsub::decode(&came.into()).unwrap();
+        assert!(matches!(pubsub::encode(&message), Err(PayloadError::Key)), "{key:?}");
+        assert!(matches!(entry::encode(&message), Err(PayloadError::Key)), "{key:?}");
+    }
+}
+
+/// What is written can be read again, here too: where the envelope has made it too deep, it is not written.
+#[test]
+fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
+    let deep = format!("{}{}", "[".repeat(97), "]".repeat(97));
+    let data = format!(r#"{{"requestId":"r","packet":{deep}}}"#);
+    let Body::BroadcastAck { packet, .. } = json(12, &data).unwrap() else { panic!() };
+    let sockets = vec![sio_streams_core::RemoteSocket {
+        id: "s".into(),
+        handshake: packet,
+        rooms: vec![],
+        data: Payload::null(),
+    }];
+    let body = Body::FetchSocketsResponse { request_id: RequestId::new("r"), sockets };
+    let message = Message { uid: NodeId::new("n1"), nsp: "/".into(), body };
+    assert!(matches!(pubsub::encode(&message), Err(PayloadError::Depth)));
+}
