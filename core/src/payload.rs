@@ -154,7 +154,7 @@ impl Payload {
             return Err(PayloadError::Size(payload.bytes.len()));
         }
         let facts = payload.facts()?;
-        if facts.bad_key {
+        if facts.number_key {
             return Err(PayloadError::Key);
         }
         if facts.unsafe_integer {
@@ -199,6 +199,7 @@ impl Payload {
         match walked {
             Ok(()) => Ok(facts),
             Err(MsgPackError::TooDeep { .. }) => Err(PayloadError::Depth),
+            Err(MsgPackError::Key { .. }) => Err(PayloadError::Key),
             Err(error) => Err(error.into()),
         }
     }
@@ -257,12 +258,13 @@ impl Payload {
 
     /// Appends the value in MessagePack, whatever its own encoding.
     ///
-    /// It is looked at once more: what came from the wire may be passed on, and need not be what a Node peer can read.
+    /// It is looked at once more. What came in a shallow message may be too deep for this one; and `__proto__` is a plain key in JSON, but
+    /// makes the peers' MessagePack decoder fail.
     pub(crate) fn write_msgpack(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let facts = match self.encoding {
+        match self.encoding {
             Encoding::MsgPack => {
                 out.extend_from_slice(&self.bytes);
-                self.facts()?
+                self.facts()?;
             }
             Encoding::Json => {
                 let start = out.len();
@@ -272,14 +274,10 @@ impl Payload {
                     transcode(&without_half_characters(&self.bytes), out).map_err(|_| first)?;
                 }
                 let packed = Bytes::copy_from_slice(&out[start..]);
-                Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?
+                Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?;
             }
-        };
-        // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
-        match facts.bad_key {
-            true => Err(PayloadError::Key),
-            false => Ok(()),
         }
+        Ok(())
     }
 
     /// The name of the event, if the value is `[event, …args]`.

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use sio_streams_core::wire::{WireError, entry, pubsub};
+use sio_streams_core::wire::{MsgPackError, WireError, entry, pubsub};
 use sio_streams_core::{
     Body, BroadcastOptions, ByteString, Encoding, Fields, Flags, Message, NodeId, Packet, Payload,
     PayloadError, RequestId, Rooms,
@@ -414,17 +414,69 @@ fn reserved_names_are_those_of_the_clients_parser() {
     assert!(matches!(Packet::event("e", &5), Err(PayloadError::NotAnEvent)));
 }
 
-/// Found by the fuzz target `pubsub`: what came was passed on unchecked.
+/// Found by the fuzz target `pubsub`: it was taken, and passed on under this node's name.
 #[test]
-fn what_a_node_peer_cannot_read_is_not_passed_on_either() {
-    let event = |rest: &[u8]| Bytes::from([b"\x82\xa9requestId\xa1r\xa6packet", rest].concat());
-    for key in [&b"\xc0"[..], b"\xc4\x01a", b"\xa9__proto__", b"\x80"] {
-        let data = event(&[b"\x91\x81", key, b"\x01"].concat());
-        let came = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", &data[..]].concat();
-        let message = pubsub::decode(&came.into()).unwrap();
-        assert!(matches!(pubsub::encode(&message), Err(PayloadError::Key)), "{key:?}");
-        assert!(matches!(entry::encode(&message), Err(PayloadError::Key)), "{key:?}");
+fn a_map_key_on_which_a_node_peer_fails_fails_here_wherever_it_stands() {
+    let pushed = |data: &[u8]| {
+        let came = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", data].concat();
+        pubsub::decode(&came.into())
+    };
+    for key in [&b"\xc0"[..], b"\xc3", b"\xc4\x01a", b"\xa9__proto__", b"\x80", b"\x90", b"\xd4\x05\x00"] {
+        for (before, after) in [
+            (&b"\x82\xa9requestId\xa1r\xa6packet\x91\x81"[..], &b"\x01"[..]),
+            (b"\x82\xa9requestId\xa1r\xa5other\x91\x81", b"\x01"),
+            (b"\x82\xa9requestId\xa1r", b"\x01"),
+        ] {
+            let refused = pushed(&[before, key, after].concat());
+            assert!(
+                matches!(refused, Err(WireError::MsgPack(MsgPackError::Key { .. }))),
+                "{key:?} {refused:?}"
+            );
+        }
     }
+    // A number is no key that anybody writes, and yet one that they read.
+    let message = pushed(b"\x82\xa9requestId\xa1r\xa6packet\x81\x07\x01").unwrap();
+    assert!(pubsub::encode(&message).is_ok());
+}
+
+#[test]
+fn a_timestamp_of_odd_size_fails_as_with_a_node_peer() {
+    let ack = |value: &[u8]| {
+        let data = [b"\x82\xa9requestId\xa1r\xa6packet", value].concat();
+        pubsub::decode(&[b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", &data[..]].concat().into())
+    };
+    assert!(ack(b"\xd5\xff\x00\x00").is_err());
+    assert!(ack(b"\xc7\x05\xff\x00\x00\x00\x00\x00").is_err());
+    assert!(ack(b"\xd5\x05\x00\x00").is_ok(), "another extension");
+    let Body::BroadcastAck { packet, .. } =
+        ack(b"\xc7\x0c\xff\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f").unwrap().body
+    else {
+        panic!()
+    };
+    assert_eq!(packet.decode::<Option<u8>>().unwrap(), None, "a date that JavaScript has not");
+}
+
+#[test]
+fn base64_as_other_languages_write_it() {
+    let body = json(12, "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA_v_vg").unwrap();
+    let Body::BroadcastAck { packet, .. } = &body else { panic!() };
+    assert_eq!(packet.bytes(), &b"\xc4\x03\xfb\xff\xbe"[..]);
+    for other in [
+        "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA/v/vg==",
+        "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA/v/vg",
+        "gqlyZXF1ZXN0\r\nSWShcqZwYWNr\nZXTEA/v/vg==\n",
+    ] {
+        assert_eq!(json(12, other).unwrap(), body);
+    }
+    assert!(matches!(json(12, "gqly*ZXF1"), Err(WireError::Base64(_))));
+}
+
+#[test]
+fn json_that_is_no_utf8_is_read_as_the_peers_read_it() {
+    let mut fields = fields("12", "");
+    fields.push("data", &b"{\"requestId\":\"r\",\"packet\":\"a\xffb\xed\xa0\xbd\"}"[..]);
+    let Body::BroadcastAck { packet, .. } = entry::decode(&fields).unwrap().body else { panic!() };
+    assert_eq!(packet.as_json(), Some("\"a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\""));
 }
 
 /// What is written can be read again, here too: where the envelope has made it too deep, it is not written.
