@@ -495,3 +495,45 @@ fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
     let message = Message { uid: NodeId::new("n1"), nsp: "/".into(), body };
     assert!(matches!(pubsub::encode(&message), Err(PayloadError::Depth)));
 }
+
+/// Found by the fuzz target `entry`: both were kept, and written in an order that turned them round.
+#[test]
+fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
+    for (key, usual) in [("volatile", "true"), ("local", "false"), ("timeout", "1500"), ("binary", "true")] {
+        for (flags, others) in [
+            (format!(r#"{{"{key}":"odd","{key}":{usual}}}"#), 0),
+            (format!(r#"{{"{key}":{usual},"{key}":"odd"}}"#), 1),
+        ] {
+            let data = format!(r#"{{"opts":{{"flags":{flags}}},"rooms":[]}}"#);
+            for body in [json(4, &data).unwrap(), twice(4, key, others == 0).unwrap()] {
+                let Body::SocketsJoin { opts, .. } = &body else { panic!() };
+                assert_eq!(opts.flags.other.len(), others, "{data}");
+                assert_eq!(
+                    opts.flags == Flags { other: opts.flags.other.clone(), ..Flags::default() },
+                    others == 1
+                );
+                let message = Message { uid: NodeId::new("n1"), nsp: "/".into(), body: body.clone() };
+                assert_eq!(entry::decode(&entry::encode(&message).unwrap()).unwrap().body, body);
+            }
+        }
+    }
+}
+
+/// By Pub/Sub, `{opts: {flags: {key: …, key: …}}, rooms: []}` with `true` (or 1) and a text, in this order or the other.
+fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
+    let key = [&[0xa0 | u8::try_from(key.len()).unwrap()], key.as_bytes()].concat();
+    let usual: &[u8] = if key.ends_with(b"timeout") { b"\x01" } else { b"\xc3" };
+    let odd: &[u8] = b"\xa3odd";
+    let (first, last) = if usual_last { (odd, usual) } else { (usual, odd) };
+    let came = [
+        b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type",
+        &[kind][..],
+        b"\xa4data\x82\xa4opts\x81\xa5flags\x82",
+        &key,
+        first,
+        &key,
+        last,
+        b"\xa5rooms\x90",
+    ];
+    pubsub::decode(&came.concat().into()).map(|message| message.body)
+}
