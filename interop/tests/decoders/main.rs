@@ -4,6 +4,7 @@
 //! Where they differ on purpose, the difference is one of [`Known`], each with a test that it is there. Anything else fails.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+#![allow(clippy::print_stdout, reason = "shown when a test fails")]
 
 mod inputs;
 mod node;
@@ -329,6 +330,11 @@ fn known_json(data: &[u8]) -> Option<Known> {
     let depth = text.bytes().filter(|byte| b"[{".contains(byte)).count();
     let (mut units, mut rest) = (Vec::new(), &*text);
     while let Some(first) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix(r"\\") {
+            units.push(0);
+            rest = after;
+            continue;
+        }
         let escaped = rest.strip_prefix("\\u").and_then(|rest| u16::from_str_radix(rest.get(..4)?, 16).ok());
         units.push(escaped.unwrap_or(0));
         rest = &rest[escaped.map_or(first.len_utf8(), |_| 6)..];
