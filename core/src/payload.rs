@@ -154,7 +154,7 @@ impl Payload {
             return Err(PayloadError::Size(payload.bytes.len()));
         }
         let facts = payload.facts()?;
-        if facts.bad_key {
+        if facts.number_key {
             return Err(PayloadError::Key);
         }
         if facts.unsafe_integer {
@@ -199,6 +199,7 @@ impl Payload {
         match walked {
             Ok(()) => Ok(facts),
             Err(MsgPackError::TooDeep { .. }) => Err(PayloadError::Depth),
+            Err(MsgPackError::Key { .. }) => Err(PayloadError::Key),
             Err(error) => Err(error.into()),
         }
     }
@@ -256,9 +257,15 @@ impl Payload {
     }
 
     /// Appends the value in MessagePack, whatever its own encoding.
+    ///
+    /// It is looked at once more. What came in a shallow message may be too deep for this one; and `__proto__` is a plain key in JSON, but
+    /// makes the peers' MessagePack decoder fail.
     pub(crate) fn write_msgpack(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         match self.encoding {
-            Encoding::MsgPack => out.extend_from_slice(&self.bytes),
+            Encoding::MsgPack => {
+                out.extend_from_slice(&self.bytes);
+                self.facts()?;
+            }
             Encoding::Json => {
                 let start = out.len();
                 if let Err(first) = transcode(&self.bytes, out) {
@@ -266,13 +273,8 @@ impl Payload {
                     out.truncate(start);
                     transcode(&without_half_characters(&self.bytes), out).map_err(|_| first)?;
                 }
-                // `__proto__` is a plain key in JSON, but makes the peers' MessagePack decoder fail.
-                match msgpack::facts(&Bytes::copy_from_slice(&out[start..])) {
-                    Ok(facts) if facts.bad_key => return Err(PayloadError::Key),
-                    Ok(_) => {}
-                    Err(MsgPackError::TooDeep { .. }) => return Err(PayloadError::Depth),
-                    Err(error) => return Err(error.into()),
-                }
+                let packed = Bytes::copy_from_slice(&out[start..]);
+                Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?;
             }
         }
         Ok(())

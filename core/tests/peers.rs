@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
-use sio_streams_core::wire::{WireError, entry, pubsub};
+use sio_streams_core::wire::{MsgPackError, WireError, entry, pubsub};
 use sio_streams_core::{
     Body, BroadcastOptions, ByteString, Encoding, Fields, Flags, Message, NodeId, Packet, Payload,
     PayloadError, RequestId, Rooms,
@@ -412,4 +412,128 @@ fn reserved_names_are_those_of_the_clients_parser() {
     assert!(matches!(Packet::new(Payload::encode(&[1]).unwrap()), Err(PayloadError::NotAnEvent)));
     assert!(matches!(Packet::new(Payload::encode::<[u8]>(&[]).unwrap()), Err(PayloadError::NotAnEvent)));
     assert!(matches!(Packet::event("e", &5), Err(PayloadError::NotAnEvent)));
+}
+
+/// Found by the fuzz target `pubsub`: it was taken, and passed on under this node's name.
+#[test]
+fn a_map_key_on_which_a_node_peer_fails_fails_here_wherever_it_stands() {
+    let pushed = |data: &[u8]| {
+        let came = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", data].concat();
+        pubsub::decode(&came.into())
+    };
+    for key in [&b"\xc0"[..], b"\xc3", b"\xc4\x01a", b"\xa9__proto__", b"\x80", b"\x90", b"\xd4\x05\x00"] {
+        for (before, after) in [
+            (&b"\x82\xa9requestId\xa1r\xa6packet\x91\x81"[..], &b"\x01"[..]),
+            (b"\x82\xa9requestId\xa1r\xa5other\x91\x81", b"\x01"),
+            (b"\x82\xa9requestId\xa1r", b"\x01"),
+        ] {
+            let refused = pushed(&[before, key, after].concat());
+            assert!(
+                matches!(refused, Err(WireError::MsgPack(MsgPackError::Key { .. }))),
+                "{key:?} {refused:?}"
+            );
+        }
+    }
+    // A number is no key that anybody writes, and yet one that they read.
+    let message = pushed(b"\x82\xa9requestId\xa1r\xa6packet\x81\x07\x01").unwrap();
+    assert!(pubsub::encode(&message).is_ok());
+}
+
+#[test]
+fn a_timestamp_of_odd_size_fails_as_with_a_node_peer() {
+    let ack = |value: &[u8]| {
+        let data = [b"\x82\xa9requestId\xa1r\xa6packet", value].concat();
+        pubsub::decode(&[b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", &data[..]].concat().into())
+    };
+    assert!(ack(b"\xd5\xff\x00\x00").is_err());
+    assert!(ack(b"\xc7\x05\xff\x00\x00\x00\x00\x00").is_err());
+    assert!(ack(b"\xd5\x05\x00\x00").is_ok(), "another extension");
+    let Body::BroadcastAck { packet, .. } =
+        ack(b"\xc7\x0c\xff\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f\x7f").unwrap().body
+    else {
+        panic!()
+    };
+    assert_eq!(packet.decode::<Option<u8>>().unwrap(), None, "a date that JavaScript has not");
+}
+
+#[test]
+fn base64_as_other_languages_write_it() {
+    let body = json(12, "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA_v_vg").unwrap();
+    let Body::BroadcastAck { packet, .. } = &body else { panic!() };
+    assert_eq!(packet.bytes(), &b"\xc4\x03\xfb\xff\xbe"[..]);
+    for other in [
+        "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA/v/vg==",
+        "gqlyZXF1ZXN0SWShcqZwYWNrZXTEA/v/vg",
+        "gqlyZXF1ZXN0\r\nSWShcqZwYWNr\nZXTEA/v/vg==\n",
+    ] {
+        assert_eq!(json(12, other).unwrap(), body);
+    }
+    assert!(matches!(json(12, "gqly*ZXF1"), Err(WireError::Base64(_))));
+}
+
+#[test]
+fn json_that_is_no_utf8_is_read_as_the_peers_read_it() {
+    let mut fields = fields("12", "");
+    fields.push("data", &b"{\"requestId\":\"r\",\"packet\":\"a\xffb\xed\xa0\xbd\"}"[..]);
+    let Body::BroadcastAck { packet, .. } = entry::decode(&fields).unwrap().body else { panic!() };
+    assert_eq!(packet.as_json(), Some("\"a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\""));
+}
+
+/// What is written can be read again, here too: where the envelope has made it too deep, it is not written.
+#[test]
+fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
+    let deep = format!("{}{}", "[".repeat(97), "]".repeat(97));
+    let data = format!(r#"{{"requestId":"r","packet":{deep}}}"#);
+    let Body::BroadcastAck { packet, .. } = json(12, &data).unwrap() else { panic!() };
+    let sockets = vec![sio_streams_core::RemoteSocket {
+        id: "s".into(),
+        handshake: packet,
+        rooms: vec![],
+        data: Payload::null(),
+    }];
+    let body = Body::FetchSocketsResponse { request_id: RequestId::new("r"), sockets };
+    let message = Message { uid: NodeId::new("n1"), nsp: "/".into(), body };
+    assert!(matches!(pubsub::encode(&message), Err(PayloadError::Depth)));
+}
+
+/// Found by the fuzz target `entry`: both were kept, and written in an order that turned them round.
+#[test]
+fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
+    for (key, usual) in [("volatile", "true"), ("local", "false"), ("timeout", "1500"), ("binary", "true")] {
+        for (flags, others) in [
+            (format!(r#"{{"{key}":"odd","{key}":{usual}}}"#), 0),
+            (format!(r#"{{"{key}":{usual},"{key}":"odd"}}"#), 1),
+        ] {
+            let data = format!(r#"{{"opts":{{"flags":{flags}}},"rooms":[]}}"#);
+            for body in [json(4, &data).unwrap(), twice(4, key, others == 0).unwrap()] {
+                let Body::SocketsJoin { opts, .. } = &body else { panic!() };
+                assert_eq!(opts.flags.other.len(), others, "{data}");
+                assert_eq!(
+                    opts.flags == Flags { other: opts.flags.other.clone(), ..Flags::default() },
+                    others == 1
+                );
+                let message = Message { uid: NodeId::new("n1"), nsp: "/".into(), body: body.clone() };
+                assert_eq!(entry::decode(&entry::encode(&message).unwrap()).unwrap().body, body);
+            }
+        }
+    }
+}
+
+/// By Pub/Sub, `{opts: {flags: {key: …, key: …}}, rooms: []}` with `true` (or 1) and a text, in this order or the other.
+fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
+    let key = [&[0xa0 | u8::try_from(key.len()).unwrap()], key.as_bytes()].concat();
+    let usual: &[u8] = if key.ends_with(b"timeout") { b"\x01" } else { b"\xc3" };
+    let odd: &[u8] = b"\xa3odd";
+    let (first, last) = if usual_last { (odd, usual) } else { (usual, odd) };
+    let came = [
+        b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type",
+        &[kind][..],
+        b"\xa4data\x82\xa4opts\x81\xa5flags\x82",
+        &key,
+        first,
+        &key,
+        last,
+        b"\xa5rooms\x90",
+    ];
+    pubsub::decode(&came.concat().into()).map(|message| message.body)
 }

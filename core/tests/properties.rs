@@ -592,7 +592,11 @@ proptest! {
         nested.extend(&bytes);
         prop_assert_eq!(Payload::from_msgpack(nested).is_err(), refused(&value, wraps) || wraps > MAX_DEPTH - 5);
         bytes.push(0xc0);
-        prop_assert!(matches!(Payload::from_msgpack(bytes.clone()), Err(PayloadError::MsgPack(_))), "trailing");
+        match Payload::from_msgpack(bytes.clone()) {
+            Err(PayloadError::MsgPack(_)) => {}
+            // A bad key is seen before the end.
+            other => prop_assert!(other.is_err() && refused(&value, 0), "trailing"),
+        }
         bytes.truncate(bytes.len() - 2);
         prop_assert!(Payload::from_msgpack(bytes).is_err(), "cut off");
     }

@@ -291,6 +291,7 @@ impl Source<'_> {
                 flags.other.push((self.str(key), self.payload(raw)));
             }
         }
+        flags.last_counts();
         flags
     }
 
@@ -328,5 +329,21 @@ impl Flags {
         };
         *slot = switch;
         switch.is_some()
+    }
+
+    /// Of equal keys the last counts: what came of an unusual kind before the usual one is not there.
+    pub(super) fn last_counts(&mut self) {
+        let mut other = core::mem::take(&mut self.other);
+        other.retain(|(key, _)| match &**key {
+            "volatile" => self.volatile.is_none(),
+            "compress" => self.compress.is_none(),
+            "local" => self.local.is_none(),
+            "broadcast" => self.broadcast.is_none(),
+            "binary" => self.binary.is_none(),
+            "expectSingleResponse" => self.expect_single_response.is_none(),
+            "timeout" => self.timeout.is_none(),
+            _ => true,
+        });
+        self.other = other;
     }
 }

@@ -38,6 +38,12 @@ pub enum MsgPackError {
         /// Where the first container too many begins.
         at: usize,
     },
+    /// A map key is neither a string nor a number, or is `__proto__`. The peers' decoder refuses the whole message.
+    #[error("the map key at byte {at} is neither a string nor a number, or is \"__proto__\"")]
+    Key {
+        /// Where it stands.
+        at: usize,
+    },
     /// Another kind of value stands here than the message needs.
     #[error("the MessagePack value at byte {at} is not {expected}")]
     Unexpected {
@@ -57,8 +63,8 @@ pub(crate) struct Facts {
     pub(crate) extension: bool,
     /// An integer occurs that a JavaScript number can't hold exactly.
     pub(crate) unsafe_integer: bool,
-    /// A map key occurs on which `@msgpack/msgpack` fails: not a string, or `__proto__`.
-    pub(crate) bad_key: bool,
+    /// A map key occurs that is a number. JavaScript makes text of it.
+    pub(crate) number_key: bool,
 }
 
 /// The first bytes of a value: its kind, and its length where it has one.
@@ -85,6 +91,9 @@ pub(crate) struct Reader<'a> {
 }
 
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// The extension that a JavaScript `Date` is.
+const TIMESTAMP: i8 = -1;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Self {
@@ -198,7 +207,10 @@ impl<'a> Reader<'a> {
                 facts.binary = true;
                 self.take(len)?;
             }
-            Head::Ext(_, len) => {
+            Head::Ext(kind, len) => {
+                if kind == TIMESTAMP && !matches!(len, 4 | 8 | 12) {
+                    return Err(MsgPackError::Unexpected { at, expected: "a timestamp of 4, 8 or 12 bytes" });
+                }
                 facts.extension = true;
                 self.take(len)?;
             }
@@ -212,15 +224,26 @@ impl<'a> Reader<'a> {
             Head::Map(len) => {
                 self.enter(at)?;
                 for _ in 0..len {
-                    let key = self.clone();
-                    self.walk(facts)?;
-                    facts.bad_key |= !key.clone().str().is_ok_and(|key| key != "__proto__");
+                    facts.number_key |= self.walk_key()?;
                     self.walk(facts)?;
                 }
                 self.leave();
             }
         }
         Ok(())
+    }
+
+    /// Walks over a map key; whether it is a number.
+    fn walk_key(&mut self) -> Result<bool, MsgPackError> {
+        let at = self.at;
+        match self.head()? {
+            Head::Str(len) => match self.take(len)? {
+                b"__proto__" => Err(MsgPackError::Key { at }),
+                _ => Ok(false),
+            },
+            Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) => Ok(true),
+            _ => Err(MsgPackError::Key { at }),
+        }
     }
 
     fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
@@ -263,15 +286,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map key. JavaScript makes text of a number; anything else makes the peers' decoder fail.
+    /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
     fn key(&mut self) -> Result<ByteString, MsgPackError> {
         let at = self.at;
         let number = match self.peek()? {
-            Head::Str(_) => return self.str(),
+            Head::Str(_) => match self.str()? {
+                key if key == "__proto__" => return Err(MsgPackError::Key { at }),
+                key => return Ok(key),
+            },
             Head::Unsigned(n) => n as f64,
             Head::Signed(n) => n as f64,
             Head::Float(n) => n,
-            _ => return Err(MsgPackError::Unexpected { at, expected: "a map key" }),
+            _ => return Err(MsgPackError::Key { at }),
         };
         self.head()?;
         Ok(number_text(number).into())
@@ -358,7 +384,8 @@ pub(crate) fn facts(bytes: &Bytes) -> Result<Facts, MsgPackError> {
 }
 
 /// `bytes`, a well-formed value, with each extension value put into a form that serde's data model has: a JavaScript `Date` (a
-/// timestamp, extension −1) becomes the ISO text that JSON would have carried, any other extension its bytes.
+/// timestamp, extension −1) becomes the ISO text that JSON would have carried, or null if it is no valid date; any other extension its
+/// bytes.
 pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
     let mut out = Vec::with_capacity(bytes.len() + 32);
     let mut reader = Reader::new(bytes);
@@ -366,13 +393,12 @@ pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError>
     while reader.at < bytes.len() {
         let start = reader.at;
         match reader.head()? {
-            Head::Ext(kind, len) => {
-                let content = reader.take(len)?;
-                match timestamp(kind, content) {
-                    Some(text) => write_str(&mut out, &text),
-                    None => write_bin(&mut out, content),
-                }
-            }
+            Head::Ext(TIMESTAMP, len) => match date(reader.take(len)?) {
+                Some(text) => write_str(&mut out, &text),
+                // As JSON has it.
+                None => out.push(Marker::Null.to_u8()),
+            },
+            Head::Ext(_, len) => write_bin(&mut out, reader.take(len)?),
             Head::Str(len) | Head::Bin(len) => {
                 reader.take(len)?;
                 out.extend_from_slice(&bytes[start..reader.at]);
@@ -394,11 +420,8 @@ pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp.
-fn timestamp(kind: i8, content: &[u8]) -> Option<String> {
-    if kind != -1 {
-        return None;
-    }
+/// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
+fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {
         [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
         [a, b, c, d, e, f, g, h] => {
@@ -411,13 +434,17 @@ fn timestamp(kind: i8, content: &[u8]) -> Option<String> {
         }
         _ => return None,
     };
+    // In floats, as the peers' decoder reckons it, and cut off towards zero, as `Date` does.
+    let millis = (seconds as f64 * 1e3 + f64::from(nanos) / 1e6).trunc();
     // JavaScript's own range for dates, and what keeps the calendar arithmetic from overflowing.
-    if seconds.unsigned_abs() > 8_640_000_000_000 || nanos > 999_999_999 {
+    if millis.abs() > 8.64e15 {
         return None;
     }
-    let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+    let millis = millis as i64;
+    let (days, millis) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
     let (year, month, day) = civil(days);
-    let (hour, minute, second, millis) = (second / 3_600, second / 60 % 60, second % 60, nanos / 1_000_000);
+    let (second, millis) = (millis / 1_000, millis % 1_000);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     let year = match year {
         0..=9_999 => format!("{year:04}"),
         _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.unsigned_abs()),
@@ -480,14 +507,24 @@ pub(crate) fn to_base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// The peers' decoder (Node's `Buffer.from(text, "base64")`) does without padding too.
+/// The peers' decoder, Node's `Buffer.from(text, "base64")`, does without padding, takes the alphabet for URLs as well, and passes over
+/// line breaks: so do the encoders of other languages write it. What it makes of anything else is garbage, and an error here.
 pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
     const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         base64::engine::GeneralPurposeConfig::new()
-            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
     );
-    LENIENT.decode(text)
+    LENIENT.decode(text).or_else(|_| {
+        let standard = |byte: &u8| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        };
+        let digits: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
+        LENIENT.decode(digits)
+    })
 }
 
 #[cfg(test)]
@@ -499,16 +536,17 @@ mod tests {
         let at = |seconds: i64, millis: u32| {
             let mut content = (millis * 1_000_000).to_be_bytes().to_vec();
             content.extend(seconds.to_be_bytes());
-            timestamp(-1, &content).unwrap()
+            date(&content).unwrap()
         };
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(1_700_000_000, 123), "2023-11-14T22:13:20.123Z");
         assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000Z");
         assert_eq!(at(-1, 999), "1969-12-31T23:59:59.999Z");
+        assert_eq!(at(1, 1_500), "1970-01-01T00:00:02.500Z");
         assert_eq!(at(-62_198_755_200, 0), "-000001-01-01T00:00:00.000Z");
         assert_eq!(at(8_640_000_000_000, 0), "+275760-09-13T00:00:00.000Z");
-        assert_eq!(timestamp(-1, &[0; 5]), None);
-        assert_eq!(timestamp(5, &[0; 4]), None);
+        assert_eq!(date(&[0xff; 12]).as_deref(), Some("1970-01-01T00:00:03.294Z"));
+        assert_eq!(date(&[0x7f; 12]), None);
     }
 
     #[test]

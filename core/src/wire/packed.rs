@@ -113,6 +113,7 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
         }
         Ok::<(), MsgPackError>(())
     })?;
+    flags.last_counts();
     Ok(flags)
 }
 

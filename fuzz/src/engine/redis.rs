@@ -1,0 +1,177 @@
+//! A server that says what it should, or anything else.
+
+use std::collections::BTreeMap;
+
+use sio_streams_core::wire::entry::BRIDGE_FIELD;
+use sio_streams_core::{ByteString, Command, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
+
+use super::plan::{How, Which};
+
+#[derive(Default)]
+pub(super) struct StreamState {
+    entries: Vec<Entry>,
+    last: EntryId,
+}
+
+impl StreamState {
+    /// The stream that a command is about.
+    pub(super) fn of(command: &Command) -> Option<&ByteString> {
+        match command {
+            Command::XAdd { stream, .. }
+            | Command::XRead { stream, .. }
+            | Command::XRange { stream, .. }
+            | Command::XInfoStream { stream } => Some(stream),
+            _ => None,
+        }
+    }
+
+    fn add(&mut self, fields: Fields) -> EntryId {
+        let EntryId { ms, seq } = self.last;
+        self.last = EntryId { ms: ms.max(1), seq: seq + 1 };
+        self.entries.push(Entry { id: self.last, fields });
+        self.last
+    }
+
+    fn after(&self, after: EntryId, count: u32) -> Vec<Entry> {
+        self.entries.iter().filter(|entry| entry.id > after).take(count as usize).cloned().collect()
+    }
+
+    fn info(&self) -> StreamInfo {
+        StreamInfo {
+            length: self.entries.len() as u64,
+            last_generated_id: self.last,
+            entries_added: None,
+            max_deleted_entry_id: None,
+            first_entry_id: self.entries.first().map(|entry| entry.id),
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Redis {
+    streams: BTreeMap<ByteString, StreamState>,
+}
+
+impl Redis {
+    pub(super) fn know(&mut self, stream: &ByteString) {
+        if !self.streams.contains_key(stream) {
+            self.streams.insert(stream.clone(), StreamState::default());
+        }
+    }
+
+    fn stream(&mut self, which: Which) -> Option<&mut StreamState> {
+        let at = usize::from(which.0).checked_rem(self.streams.len())?;
+        self.streams.values_mut().nth(at)
+    }
+
+    pub(super) fn append(&mut self, which: Which, mut fields: Fields, bridge: bool) {
+        if bridge {
+            fields.push(BRIDGE_FIELD, "1");
+        }
+        if let Some(stream) = self.stream(which) {
+            stream.add(fields);
+        }
+    }
+
+    /// The stream is emptied. With `lower`, it begins anew.
+    pub(super) fn reset(&mut self, which: Which, lower: bool) {
+        if let Some(stream) = self.stream(which) {
+            stream.entries.clear();
+            if lower {
+                stream.last = EntryId::ZERO;
+            }
+        }
+    }
+
+    /// What the server answers. Nothing to a read that finds nothing: it blocks.
+    pub(super) fn right(&mut self, command: &Command) -> Option<Reply> {
+        if let Some(stream) = StreamState::of(command) {
+            self.know(stream);
+        }
+        let stream = StreamState::of(command).and_then(|stream| self.streams.get_mut(stream));
+        Some(match (command, stream) {
+            (Command::XAdd { fields, .. }, Some(stream)) => Reply::Added(stream.add(fields.clone())),
+            (Command::XRead { after, count, .. }, Some(stream)) => {
+                let entries = stream.after(*after, *count);
+                if entries.is_empty() {
+                    return None;
+                }
+                Reply::Entries(entries)
+            }
+            (Command::XRange { after, count, .. }, Some(stream)) => {
+                Reply::Entries(stream.after(*after, *count))
+            }
+            (Command::XInfoStream { .. }, Some(stream)) => Reply::Stream(Some(stream.info())),
+            (Command::PubSubNumSub { .. }, _) => Reply::Count(1),
+            (Command::PubSubChannels { .. }, _) => Reply::Channels(Vec::new()),
+            _ => Reply::Done,
+        })
+    }
+
+    pub(super) fn replies(&mut self, command: &Command, how: &How) -> Vec<Result<Reply, CommandError>> {
+        let right = |redis: &mut Self| redis.right(command).unwrap_or(Reply::Entries(Vec::new()));
+        match how {
+            How::Right => vec![Ok(right(self))],
+            How::Wrong(which) => vec![Ok(wrong(*which))],
+            How::NotSent => vec![Err(CommandError::NotSent("no link".into()))],
+            How::Lost { executed } => {
+                if *executed {
+                    right(self);
+                }
+                vec![Err(CommandError::Lost("the link broke".into()))]
+            }
+            How::Refused => {
+                let (code, message) = ("READONLY".into(), "a replica".into());
+                vec![Err(CommandError::Server { code, message })]
+            }
+            How::Twice => vec![Ok(right(self)), Ok(right(self))],
+            How::Absurd(n) => vec![Ok(self.absurd(command, *n))],
+        }
+    }
+
+    /// A reply of the right kind that no honest server would give.
+    fn absurd(&mut self, command: &Command, n: u64) -> Reply {
+        let id = EntryId { ms: n >> 32, seq: n };
+        match self.right(command) {
+            Some(Reply::Added(_)) => Reply::Added(id),
+            Some(Reply::Entries(mut entries)) => {
+                entries.reverse();
+                entries.extend(entries.clone());
+                Reply::Entries(entries)
+            }
+            Some(Reply::Stream(_)) => Reply::Stream(Some(StreamInfo {
+                length: n,
+                last_generated_id: id,
+                entries_added: Some(n),
+                max_deleted_entry_id: Some(id),
+                first_entry_id: Some(id),
+            })),
+            Some(Reply::Count(_)) => Reply::Count(n),
+            Some(Reply::Channels(_)) => {
+                let names = [
+                    "",
+                    "#",
+                    "socket.io#/#",
+                    "socket.io#/#node3#",
+                    "socket.io#/#node4#",
+                    "socket.io#/a#node5#",
+                ];
+                let chosen = names.iter().enumerate().filter(|(bit, _)| n >> bit & 1 == 1);
+                Reply::Channels(chosen.map(|(_, name)| ByteString::from_static(name)).collect())
+            }
+            _ => Reply::Done,
+        }
+    }
+}
+
+/// Some reply, whatever was asked.
+fn wrong(which: u8) -> Reply {
+    match which % 6 {
+        0 => Reply::Added(EntryId { ms: which.into(), seq: 0 }),
+        1 => Reply::Entries(Vec::new()),
+        2 => Reply::Stream(None),
+        3 => Reply::Count(which.into()),
+        4 => Reply::Channels(vec!["socket.io#/#node3#".into()]),
+        _ => Reply::Done,
+    }
+}

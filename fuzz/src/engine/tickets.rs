@@ -1,0 +1,50 @@
+//! Each call that got a ticket ends once, with the event that belongs to it.
+
+use std::collections::BTreeMap;
+
+use sio_streams_core::{Event, Ticket};
+
+/// How a call ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Publish,
+    Request,
+    Count,
+}
+
+/// The calls that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    open: BTreeMap<Ticket, Kind>,
+    last: Option<Ticket>,
+}
+
+impl Tickets {
+    pub(super) fn opened(&mut self, ticket: Ticket, kind: Kind) {
+        assert!(self.last < Some(ticket), "{ticket} after {:?}", self.last);
+        self.last = Some(ticket);
+        self.open.insert(ticket, kind);
+    }
+
+    pub(super) fn of(&self, kind: Kind) -> usize {
+        self.open.values().filter(|other| **other == kind).count()
+    }
+
+    pub(super) fn saw(&mut self, event: &Event) {
+        let (ticket, kind) = match event {
+            Event::Answer { ticket, .. } => {
+                assert_eq!(self.open.get(ticket), Some(&Kind::Request), "an answer to nothing: {event:?}");
+                return;
+            }
+            Event::Published { ticket, .. } | Event::PublishFailed { ticket, .. } => (ticket, Kind::Publish),
+            Event::RequestDone { ticket, .. } => (ticket, Kind::Request),
+            Event::ServerCount { ticket, .. } => (ticket, Kind::Count),
+            _ => return,
+        };
+        assert_eq!(self.open.remove(ticket), Some(kind), "it had ended, or never begun: {event:?}");
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+}

@@ -1,0 +1,356 @@
+//! An engine, the little that is outside of it, and what is watched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use sio_streams_core::{
+    AckResponder, ByteString, CallError, Command, CommandId, Config, EmitResponder, Engine, EntryId, Event,
+    Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
+};
+
+use super::commands::Commands;
+use super::plan::{Call, Setup, Step, To, Value, Which, Wire};
+use super::redis::{Redis, StreamState};
+use super::tickets::{Kind, Tickets};
+use super::trace::Trace;
+use crate::wire::fields;
+
+/// How many rounds of time it takes at most until what can be done is done.
+const ROUNDS: usize = 40;
+
+/// The right to answer something.
+enum Right {
+    Sockets(SocketsResponder, Vec<ByteString>),
+    Emit(EmitResponder),
+    Ack(AckResponder),
+}
+
+pub(super) struct World {
+    engine: Engine,
+    config: Config,
+    now: Time,
+    trace: Trace,
+    tickets: Tickets,
+    commands: Commands,
+    redis: Redis,
+    open: BTreeSet<&'static str>,
+    /// How often a namespace was closed without the event that says so.
+    closing: BTreeMap<&'static str, usize>,
+    rights: Vec<Right>,
+    asked: Vec<RequestId>,
+    lanes: BTreeSet<Lane>,
+    /// The last offset that came out in a namespace.
+    delivered: BTreeMap<ByteString, EntryId>,
+}
+
+impl World {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let config = setup.config();
+        let now = Time::from_millis(1);
+        let engine = match Engine::new(config.clone(), setup.seed, now) {
+            Ok(engine) => engine,
+            Err(error) => panic!("{error}: {config:?}"),
+        };
+        World {
+            commands: Commands::new(config.limits, engine.uid().clone()),
+            engine,
+            config,
+            now,
+            trace: Trace::new(),
+            tickets: Tickets::default(),
+            redis: Redis::default(),
+            open: BTreeSet::new(),
+            closing: BTreeMap::new(),
+            rights: Vec::new(),
+            asked: Vec::new(),
+            lanes: BTreeSet::from([Lane::Writer, Lane::Subscriber]),
+            delivered: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        let now = self.now;
+        match step {
+            Step::Open(nsp) => self.open(nsp.namespace()),
+            Step::Close(nsp) => {
+                let nsp = nsp.namespace();
+                let closed = self.engine.close_namespace(now, nsp);
+                assert_eq!(closed.is_ok(), self.open.remove(nsp));
+                if closed.is_ok() {
+                    *self.closing.entry(nsp).or_default() += 1;
+                }
+            }
+            Step::CloseAll => self.close_all(),
+            Step::AddSocket(nsp, socket) => {
+                let added = self.engine.add_socket(nsp.namespace(), socket.name());
+                self.expect_open(nsp.namespace(), &added);
+            }
+            Step::RemoveSocket(nsp, socket) => {
+                let removed = self.engine.remove_socket(nsp.namespace(), &socket.name());
+                self.expect_open(nsp.namespace(), &removed);
+            }
+            Step::Join(nsp, socket, rooms) => {
+                let rooms = rooms.iter().map(|room| room.name());
+                let joined = self.engine.join(nsp.namespace(), &socket.name(), rooms);
+                self.expect_open(nsp.namespace(), &joined);
+            }
+            Step::Leave(nsp, socket, rooms) => {
+                let rooms: Vec<ByteString> = rooms.iter().map(|room| room.name()).collect();
+                let rooms = rooms.iter().map(|room| &**room);
+                let left = self.engine.leave(nsp.namespace(), &socket.name(), rooms);
+                self.expect_open(nsp.namespace(), &left);
+            }
+            Step::Call(call, nsp, to) => self.call(call, nsp.namespace(), to),
+            Step::Events(count) => drop(self.take_events((*count).into(), Engine::poll_event)),
+            Step::PendingEvents(count) => drop(self.take_events((*count).into(), Engine::poll_pending_event)),
+            Step::Respond(which, value) => self.respond(*which, *value),
+            Step::Commands(count) => drop(self.take_commands((*count).into())),
+            Step::Reply(which, how) => {
+                if let Some((id, command)) = self.commands.answer(*which) {
+                    for reply in self.redis.replies(&command, how) {
+                        self.engine.handle_reply(now, id, reply);
+                    }
+                }
+            }
+            Step::Append(stream, wire) => {
+                let (uid, bridge) =
+                    (self.engine.uid().clone(), matches!(wire, Wire::Message { bridge: true, .. }));
+                let Some(fields) = wire.entry(&uid, &self.asked) else { return };
+                self.redis.append(*stream, fields, bridge);
+            }
+            Step::Reset(stream, lower) => {
+                self.redis.reset(*stream, *lower);
+                self.delivered.clear();
+            }
+            Step::Push(channel, wire) => self.push(*channel, wire),
+            Step::Link(lane, up) => {
+                let lanes: Vec<Lane> = self.lanes.iter().cloned().collect();
+                if let Some(lane) = lane.of(&lanes) {
+                    self.engine.handle_link(now, lane, *up);
+                }
+            }
+            Step::Pass(millis) => self.pass(now + Duration::from_millis((*millis).into())),
+            Step::PassUntilDue => {
+                if let Some(due) =
+                    self.engine.poll_timeout().filter(|due| *due < now + Duration::from_secs(3_600))
+                {
+                    self.pass(due);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, nsp: &'static str) {
+        match self.engine.open_namespace(self.now, nsp) {
+            Ok(()) => {
+                assert!(nsp.starts_with('/') && self.open.insert(nsp));
+                assert!(self.open.len() <= self.config.limits.namespaces);
+                self.delivered.clear();
+            }
+            Err(CallError::InvalidNamespace(_)) => assert!(!nsp.starts_with('/')),
+            Err(CallError::NamespaceInUse(_)) => {
+                assert!(self.open.contains(nsp) || self.closing.contains_key(nsp), "{nsp} is free");
+            }
+            Err(CallError::Full { limit, .. }) => assert_eq!(self.open.len(), limit),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn close_all(&mut self) {
+        self.engine.close(self.now);
+        for nsp in std::mem::take(&mut self.open) {
+            *self.closing.entry(nsp).or_default() += 1;
+        }
+    }
+
+    fn expect_open<T>(&self, nsp: &str, result: &Result<T, CallError>) {
+        match result {
+            Ok(_) => assert!(self.open.contains(nsp), "{nsp} is not open"),
+            Err(CallError::UnknownNamespace(_)) => assert!(!self.open.contains(nsp), "{nsp} is open"),
+            Err(_) => {}
+        }
+    }
+
+    fn call(&mut self, call: &Call, nsp: &str, to: &To) {
+        let (now, opts, engine) = (self.now, to.opts(), &mut self.engine);
+        let names = |rooms: &[Which]| rooms.iter().map(|room| room.name()).collect();
+        let packet = |value: &Value| sio_streams_core::Packet::new(value.payload());
+        let (kind, ticket): (Kind, Result<Ticket, CallError>) = match call {
+            Call::Broadcast(value) => {
+                let Ok(packet) = packet(value) else { return };
+                (Kind::Publish, engine.broadcast(now, nsp, packet, opts))
+            }
+            Call::BroadcastWithAck(value) => {
+                let Ok(packet) = packet(value) else { return };
+                (Kind::Request, engine.broadcast_with_ack(now, nsp, packet, opts))
+            }
+            Call::SocketsJoin(rooms) => (Kind::Publish, engine.sockets_join(now, nsp, opts, names(rooms))),
+            Call::SocketsLeave(rooms) => (Kind::Publish, engine.sockets_leave(now, nsp, opts, names(rooms))),
+            Call::Disconnect(close) => (Kind::Publish, engine.disconnect_sockets(now, nsp, opts, *close)),
+            Call::FetchSockets => (Kind::Request, engine.fetch_sockets(now, nsp, opts)),
+            Call::Emit(value) => (Kind::Publish, engine.server_side_emit(now, nsp, value.payload())),
+            Call::EmitWithAck(value) => {
+                (Kind::Request, engine.server_side_emit_with_ack(now, nsp, value.payload()))
+            }
+            Call::ServerCount => (Kind::Count, engine.server_count(now, nsp)),
+        };
+        self.expect_open(nsp, &ticket);
+        if let Ok(ticket) = ticket {
+            self.tickets.opened(ticket, kind);
+        }
+    }
+
+    fn respond(&mut self, which: Which, value: Value) {
+        if self.rights.is_empty() {
+            return;
+        }
+        let right = self.rights.remove(usize::from(which.0) % self.rights.len());
+        let (now, value) = (self.now, value.payload());
+        // It may be refused: the namespace may be closed, the queue full.
+        let _ = match right {
+            Right::Sockets(responder, ids) => {
+                let each = |id| LocalSocket { id, handshake: Payload::null(), data: value.clone() };
+                self.engine.respond_sockets(now, responder, ids.into_iter().map(each).collect())
+            }
+            Right::Emit(responder) => self.engine.respond_emit(now, responder, value),
+            Right::Ack(responder) => self.engine.respond_ack(now, &responder, value),
+        };
+    }
+
+    fn push(&mut self, channel: Which, wire: &Wire) {
+        let Some(channel) = channel.of(self.commands.channels()) else { return };
+        let uid = self.engine.uid().clone();
+        if let Some(payload) = wire.packed(&uid, &self.asked) {
+            self.engine.handle_push(self.now, channel, &payload);
+        }
+    }
+
+    fn pass(&mut self, to: Time) {
+        self.now = self.now.max(to);
+        self.engine.handle_timeout(self.now);
+        assert!(self.engine.poll_timeout().is_none_or(|due| due > self.now), "what was due is due again");
+    }
+
+    /// Takes events; how many there were.
+    fn take_events(&mut self, count: usize, poll: fn(&mut Engine) -> Option<Event>) -> usize {
+        for taken in 0..count {
+            match poll(&mut self.engine) {
+                Some(event) => self.saw(event),
+                None => return taken,
+            }
+        }
+        count
+    }
+
+    fn saw(&mut self, event: Event) {
+        self.trace.note(&event);
+        self.tickets.saw(&event);
+        match event {
+            Event::Closed { nsp } => {
+                let Some(awaited) = self.closing.get_mut(&*nsp) else { panic!("{nsp} was not being closed") };
+                *awaited -= 1;
+                if *awaited == 0 {
+                    self.closing.remove(&*nsp);
+                }
+            }
+            Event::Broadcast(delivery) => {
+                if let (Some(offset), 1) = (delivery.offset, self.config.stream_count)
+                    && delivery.from != *self.engine.uid()
+                {
+                    let before = self.delivered.insert(delivery.nsp, offset);
+                    assert!(before < Some(offset), "{offset} after {before:?}");
+                }
+                self.rights.extend(delivery.responder.map(Right::Ack));
+            }
+            Event::FetchSockets { sockets, responder, .. } => {
+                self.rights.push(Right::Sockets(responder, sockets));
+            }
+            Event::ServerSideEmit { responder, from, .. } => {
+                assert_ne!(from, *self.engine.uid());
+                self.rights.extend(responder.map(Right::Emit));
+            }
+            Event::Rewound { .. } => self.delivered.clear(),
+            Event::NodeUp { node, .. } => assert!(node != *self.engine.uid() && node != NodeId::EMITTER),
+            _ => {}
+        }
+    }
+
+    /// Takes commands; how many there were.
+    fn take_commands(&mut self, count: usize) -> usize {
+        for taken in 0..count {
+            let Some((id, command)) = self.engine.poll_command() else { return taken };
+            self.took(id, command);
+        }
+        count
+    }
+
+    fn took(&mut self, id: CommandId, command: Command) {
+        self.trace.note(&(id, &command));
+        self.lanes.insert(command.lane());
+        if let Some(stream) = StreamState::of(&command) {
+            self.redis.know(stream);
+        }
+        self.asked.extend(self.commands.took(id, command));
+    }
+
+    /// Lets everything end: requests although nobody answers, the rest once links and server are there again, and at last the engine.
+    pub(super) fn end(mut self) -> Trace {
+        self.pass(self.now + Duration::from_secs(70));
+        self.take_events(usize::MAX, Engine::poll_event);
+        assert_eq!(self.tickets.of(Kind::Request), 0, "a request did not end in time");
+        self.recover();
+        assert!(self.tickets.is_empty(), "{:?}", self.tickets);
+        self.close_all();
+        self.recover();
+        assert!(self.engine.is_closed() && self.closing.is_empty(), "{:?}", self.closing);
+        assert_eq!(self.engine.poll_timeout(), None, "closed, and yet something will be due");
+        self.trace
+    }
+
+    /// All links are there, the server does what it should, time passes.
+    fn recover(&mut self) {
+        for lane in self.lanes.clone() {
+            self.engine.handle_link(self.now, &lane, true);
+        }
+        for _ in 0..ROUNDS {
+            loop {
+                let taken = self.take_commands(usize::MAX);
+                let events = self.take_events(usize::MAX, Engine::poll_event);
+                let mut answered = 0;
+                for (id, command) in self.commands.all() {
+                    match self.redis.right(&command) {
+                        Some(reply) => {
+                            answered += 1;
+                            self.engine.handle_reply(self.now, id, Ok(reply));
+                        }
+                        None => self.commands.put_back(id, command),
+                    }
+                }
+                if taken + events + answered == 0 {
+                    break;
+                }
+            }
+            self.pass(self.now + Duration::from_millis(250));
+        }
+    }
+}
+
+impl Wire {
+    fn entry(&self, own: &NodeId, asked: &[RequestId]) -> Option<sio_streams_core::Fields> {
+        match self {
+            Wire::Bytes(bytes) => Some(fields(bytes)),
+            Wire::Message { node, nsp, body, .. } => {
+                sio_streams_core::wire::entry::encode(&body.message(own, *node, *nsp, asked)).ok()
+            }
+        }
+    }
+
+    fn packed(&self, own: &NodeId, asked: &[RequestId]) -> Option<sio_streams_core::Bytes> {
+        match self {
+            Wire::Bytes(bytes) => Some(bytes.clone().into()),
+            Wire::Message { node, nsp, body, .. } => {
+                sio_streams_core::wire::pubsub::encode(&body.message(own, *node, *nsp, asked)).ok()
+            }
+        }
+    }
+}

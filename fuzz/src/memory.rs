@@ -1,0 +1,26 @@
+//! Memory in proportion to the input.
+
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// What a decoder may take beside its input: the text of an error, a few small tables.
+const FLAT: usize = 16 << 10;
+
+/// What it may take for each byte of the input. A name of one byte becomes a `ByteString` of 32, in a vector that has just doubled.
+const PER_BYTE: usize = 100;
+
+/// Runs `work` on an input of `len` bytes, and fails if the heap grew beyond what such an input may cost.
+///
+/// # Panics
+///
+/// If it did.
+pub fn bounded<T>(len: usize, work: impl FnOnce() -> T) -> T {
+    HEAP.reset_peak_usage();
+    let before = HEAP.current_usage();
+    let out = work();
+    let taken = HEAP.peak_usage().saturating_sub(before);
+    assert!(taken <= FLAT + PER_BYTE * len, "an input of {len} bytes took {taken} bytes of memory");
+    out
+}

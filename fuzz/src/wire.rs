@@ -1,0 +1,200 @@
+//! Messages: what is read can be written, and what is written can be read, here and by Node.
+
+use bytes::Bytes;
+use serde_json::Value;
+use sio_streams_core::wire::{WireError, entry, pubsub};
+use sio_streams_core::{Body, Encoding, Fields, Message, Packet, Payload, PayloadError};
+
+use crate::memory;
+
+/// Between the names and values of an entry in an input. No UTF-8 text has this byte, so real entries can be put into a corpus as they are.
+pub const SEPARATOR: u8 = 0xff;
+
+/// The entry that an input stands for: name, value, name, value, …
+pub fn fields(input: &[u8]) -> Fields {
+    let mut parts = input.split(|byte| *byte == SEPARATOR).map(Bytes::copy_from_slice);
+    let mut fields = Fields::new();
+    while let Some(name) = parts.next() {
+        fields.push(name, parts.next().unwrap_or_default());
+    }
+    fields
+}
+
+/// A stream entry.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn entry(input: &[u8]) {
+    let fields = fields(input);
+    let decoded = memory::bounded(input.len(), || entry::decode(&fields));
+    check(decoded, input.len());
+}
+
+/// A Pub/Sub message.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn pubsub(input: &[u8]) {
+    let bytes = Bytes::copy_from_slice(input);
+    let decoded = memory::bounded(input.len(), || pubsub::decode(&bytes));
+    check(decoded, input.len());
+}
+
+fn check(decoded: Result<Message, WireError>, len: usize) {
+    match decoded {
+        Ok(message) => {
+            sensible(&message);
+            through_entry(&message, len);
+            through_pubsub(&message, len);
+        }
+        Err(error) => drop(error.to_string()),
+    }
+}
+
+/// What any reader of a message may rely on.
+fn sensible(message: &Message) {
+    assert!(!message.nsp.is_empty());
+    assert!((1..=13).contains(&message.body.kind()));
+    let _ = format!("{message:?}");
+    payloads(&message.body, look_into);
+    if let Body::Broadcast { packet: Packet { data, .. }, .. } | Body::ServerSideEmit { packet: data, .. } =
+        &message.body
+    {
+        let first = match data.encoding() {
+            Encoding::Json => data.bytes()[0] == b'[',
+            Encoding::MsgPack => matches!(data.bytes()[0], 0x90..=0x9f | 0xdc | 0xdd),
+        };
+        assert!(first, "a packet that is no array: {data:?}");
+    }
+}
+
+/// A payload may be anything, but looking into it does no harm.
+fn look_into(payload: &Payload) {
+    let value = payload.decode::<Value>();
+    let _ = payload.decode::<Vec<String>>();
+    let name = payload.event_name();
+    if let (Ok(Value::Array(values)), Some(name)) = (&value, &name) {
+        assert_eq!(values.first().and_then(Value::as_str), Some(&**name), "{payload:?}");
+    }
+    if let Some(text) = payload.as_json() {
+        // Well-formed, but it may be deeper than what may be written.
+        match Payload::from_json(text.to_owned()) {
+            Ok(again) => assert_eq!(again, *payload),
+            Err(PayloadError::Depth) => {}
+            Err(error) => panic!("{error}: {payload:?}"),
+        }
+    }
+}
+
+/// Every payload of a message.
+fn payloads(body: &Body, mut each: impl FnMut(&Payload)) {
+    let opts = match body {
+        Body::Broadcast { opts, .. }
+        | Body::SocketsJoin { opts, .. }
+        | Body::SocketsLeave { opts, .. }
+        | Body::DisconnectSockets { opts, .. }
+        | Body::FetchSockets { opts, .. } => Some(opts),
+        _ => None,
+    };
+    opts.into_iter().flat_map(|opts| &opts.flags.other).for_each(|(_, value)| each(value));
+    match body {
+        Body::Broadcast { packet, .. } => each(&packet.data),
+        Body::ServerSideEmit { packet, .. }
+        | Body::ServerSideEmitResponse { packet, .. }
+        | Body::BroadcastAck { packet, .. } => each(packet),
+        Body::FetchSocketsResponse { sockets, .. } => {
+            for socket in sockets {
+                each(&socket.handshake);
+                each(&socket.data);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn through_entry(message: &Message, len: usize) {
+    let Some(fields) = written(memory::bounded(len, || entry::encode(message))) else { return };
+    if let Some(data) = fields.get("data").filter(|data| data.first() == Some(&b'{')) {
+        assert!(serde_json::from_slice::<&serde_json::value::RawValue>(data).is_ok(), "{fields:?}");
+    }
+    let again = entry::decode(&fields).unwrap_or_else(|error| panic!("{error}: {fields:?}"));
+    alike(message, &again);
+    assert_eq!(entry::encode(&again).ok().as_ref(), Some(&fields), "written again it is the same");
+}
+
+fn through_pubsub(message: &Message, len: usize) {
+    let Some(packed) = written(memory::bounded(len, || pubsub::encode(message))) else { return };
+    let again = pubsub::decode(&packed).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    alike(message, &again);
+    assert_eq!(pubsub::encode(&again).ok().as_ref(), Some(&packed), "written again it is the same");
+}
+
+/// What was written, unless it was refused for a reason that has to do with what came.
+fn written<T>(encoded: Result<T, PayloadError>) -> Option<T> {
+    match encoded {
+        Ok(encoded) => Some(encoded),
+        Err(PayloadError::Key | PayloadError::Depth | PayloadError::Serialize(_)) => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What has been written and read again is the same message. Only its payloads may have been put into the other encoding.
+fn alike(message: &Message, again: &Message) {
+    let mut encodings = Vec::new();
+    payloads(&message.body, |payload| encodings.push(payload.encoding()));
+    let mut encodings_again = Vec::new();
+    payloads(&again.body, |payload| encodings_again.push(payload.encoding()));
+    if encodings == encodings_again {
+        assert_eq!(message, again);
+        return;
+    }
+    assert_eq!((&message.uid, &message.nsp), (&again.uid, &again.nsp));
+    assert_eq!(message.body.kind(), again.body.kind());
+    let (mut values, mut values_again) = (Vec::new(), Vec::new());
+    payloads(&message.body, |payload| values.push(payload.decode::<Value>().ok()));
+    payloads(&again.body, |payload| values_again.push(payload.decode::<Value>().ok()));
+    for (value, value_again) in values.iter().zip(&values_again) {
+        // Text that is no UTF-8 has no value here; elsewhere it has been replaced.
+        if value.is_some() {
+            assert_eq!(value, value_again);
+        }
+    }
+}
+
+/// A MessagePack value: to a packet, to JSON, into a frame for clients, and back.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn payload(input: &[u8]) {
+    let taken = memory::bounded(input.len(), || Payload::from_msgpack(input.to_vec()));
+    let Ok(payload) = taken else { return };
+    let name = payload.event_name();
+    match Packet::new(payload.clone()) {
+        Ok(packet) => assert_eq!(packet.data.event_name(), name),
+        Err(PayloadError::NotAnEvent) => assert_eq!(name, None),
+        Err(PayloadError::ReservedEvent(reserved)) => assert_eq!(name, Some(reserved)),
+        Err(error) => panic!("{error}"),
+    }
+    let Ok(value) = memory::bounded(input.len(), || payload.decode::<Value>()) else { return };
+    let text = value.to_string();
+    let plain = match Payload::from_json(text.clone()) {
+        Ok(plain) => plain,
+        Err(error) => panic!("{error}: {text}"),
+    };
+    assert_eq!(plain.decode::<Value>().ok().as_ref(), Some(&value));
+    if name.is_some() {
+        // The other way round a date is a text here, and may look like a name.
+        assert_eq!(plain.event_name(), name, "{text}");
+        // As a framework does it: packet type and data, parsed by a client.
+        let frame = format!("42{}", plain.as_json().unwrap_or_default());
+        let parsed: Value =
+            serde_json::from_str(&frame[2..]).unwrap_or_else(|error| panic!("{error}: {frame}"));
+        assert_eq!(parsed, value);
+    }
+    // Encoded afresh, the value is the same.
+    let encoded = Payload::encode(&value).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert_eq!(encoded.decode::<Value>().ok(), Some(value));
+}
