@@ -106,6 +106,16 @@ pub enum Command {
         /// Sharded Pub/Sub.
         sharded: bool,
     },
+    /// `PSUBSCRIBE patterns…` → [`Reply::Done`] once every subscription is in force. What it brings is handed in with the pattern as its channel.
+    PSubscribe {
+        /// The glob patterns.
+        patterns: Vec<ByteString>,
+    },
+    /// `PUNSUBSCRIBE patterns…` → [`Reply::Done`].
+    PUnsubscribe {
+        /// The patterns.
+        patterns: Vec<ByteString>,
+    },
     /// `PUBSUB NUMSUB channel`, or `SHARDNUMSUB`, summed over all masters → [`Reply::Count`].
     PubSubNumSub {
         /// The channel.
@@ -133,7 +143,10 @@ impl Command {
         match self {
             Command::XRead { stream, .. } => Lane::Reader(stream.clone()),
             Command::XInfoStream { stream } => Lane::Reader(stream.clone()),
-            Command::Subscribe { .. } | Command::Unsubscribe { .. } => Lane::Subscriber,
+            Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::PSubscribe { .. }
+            | Command::PUnsubscribe { .. } => Lane::Subscriber,
             Command::Release { lane } => lane.clone(),
             Command::XAdd { .. }
             | Command::XRange { .. }

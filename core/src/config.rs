@@ -1,7 +1,10 @@
 //! How a node behaves. The options bear the peers' names and defaults.
 
+use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
 /// Which peers a node speaks with: what goes over which transport in which encoding.
@@ -18,6 +21,12 @@ pub enum Dialect {
     /// that throws on such a request sends that peer into an endless loop of reading it again (a flaw of the peer's; see
     /// `docs/protocol.md`).
     Bridge,
+    /// `createShardedAdapter` of `@socket.io/redis-adapter`: everything through sharded Pub/Sub, of Redis 7. What is sent while a link is down
+    /// is lost to whoever is behind it.
+    Sharded,
+    /// `@socket.io/redis-adapter`, once `socket.io-redis`: everything through Pub/Sub. What is sent while a link is down is lost to whoever is
+    /// behind it.
+    Classic,
 }
 
 impl Dialect {
@@ -28,9 +37,94 @@ impl Dialect {
 
     /// Whether nodes subscribe to channels, and are counted there.
     pub(crate) fn subscribes(self) -> bool {
-        matches!(self, Dialect::Streams03 | Dialect::Bridge)
+        self != Dialect::Streams02
+    }
+
+    /// Whether anything stands in streams.
+    pub(crate) fn has_streams(self) -> bool {
+        !matches!(self, Dialect::Sharded | Dialect::Classic)
     }
 }
+
+/// `subscriptionMode` of the sharded adapter: which rooms have a channel of their own, to which only those nodes subscribe that have sockets in
+/// the room. All nodes of a cluster must agree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SubscriptionMode {
+    /// None.
+    Static,
+    /// All but those of single sockets, which are told by their length: 20 characters.
+    #[default]
+    Dynamic,
+    /// All.
+    DynamicPrivate,
+}
+
+impl SubscriptionMode {
+    /// Whether a broadcast to this room alone goes out on a channel of the room's.
+    pub(crate) fn is_apart(self, room: &str) -> bool {
+        match self {
+            SubscriptionMode::Static => false,
+            // As JavaScript counts.
+            SubscriptionMode::Dynamic => room.encode_utf16().count() != 20,
+            SubscriptionMode::DynamicPrivate => true,
+        }
+    }
+}
+
+/// Another form for what the classic adapter writes in MessagePack: its option `parser`. All nodes and emitters of a cluster must agree.
+///
+/// ```
+/// use sio_streams_core::{Bytes, Codec, PayloadCodec};
+///
+/// #[derive(Debug)]
+/// struct Reversed;
+///
+/// impl Codec for Reversed {
+///     fn encode(&self, packed: Bytes) -> Bytes {
+///         packed.iter().rev().copied().collect::<Vec<u8>>().into()
+///     }
+///     fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
+///         Ok(self.encode(payload.clone()))
+///     }
+/// }
+///
+/// let config = sio_streams_core::Config { parser: Some(PayloadCodec::new(Reversed)), ..Default::default() };
+/// ```
+pub trait Codec: fmt::Debug + Send + Sync {
+    /// From MessagePack.
+    fn encode(&self, packed: Bytes) -> Bytes;
+
+    /// To MessagePack.
+    ///
+    /// # Errors
+    ///
+    /// Why the bytes are none of this codec's. The message is skipped and reported.
+    fn decode(&self, payload: &Bytes) -> Result<Bytes, String>;
+}
+
+/// A [`Codec`] that is shared.
+#[derive(Clone, Debug)]
+pub struct PayloadCodec(Arc<dyn Codec>);
+
+impl PayloadCodec {
+    /// This codec.
+    pub fn new(codec: impl Codec + 'static) -> Self {
+        PayloadCodec(Arc::new(codec))
+    }
+
+    pub(crate) fn codec(&self) -> &dyn Codec {
+        &*self.0
+    }
+}
+
+impl PartialEq for PayloadCodec {
+    /// Whether it is the same one.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for PayloadCodec {}
 
 /// When a node's own clients get what it publishes, and its own sockets do what it asks of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -72,10 +166,16 @@ pub struct Config {
     pub heartbeat_interval: Duration,
     /// `heartbeatTimeout` (0.2): a node that was silent for longer is down.
     pub heartbeat_timeout: Duration,
-    /// `channelPrefix` (0.3): the first part of the Pub/Sub channels' names.
+    /// `channelPrefix` (0.3, sharded), `key` (classic): the first part of the Pub/Sub channels' names.
     pub channel_prefix: ByteString,
-    /// `useShardedPubSub` (0.3): SPUBLISH and SSUBSCRIBE, of Redis 7.
+    /// `useShardedPubSub` (0.3): SPUBLISH and SSUBSCRIBE, of Redis 7. The sharded adapter uses them always.
     pub use_sharded_pub_sub: bool,
+    /// `subscriptionMode` (sharded).
+    pub subscription_mode: SubscriptionMode,
+    /// `publishOnSpecificResponseChannel` (classic): answers go to the node that asked, and to no other.
+    pub publish_on_specific_response_channel: bool,
+    /// `parser` (classic).
+    pub parser: Option<PayloadCodec>,
     /// `onlyPlaintext` (0.3): a payload with binary data is refused instead of being written to the stream.
     pub only_plaintext: bool,
     /// When this node's own clients get what it publishes.
@@ -129,6 +229,9 @@ impl Default for Config {
             heartbeat_timeout: Duration::from_secs(10),
             channel_prefix: ByteString::from_static("socket.io"),
             use_sharded_pub_sub: false,
+            subscription_mode: SubscriptionMode::default(),
+            publish_on_specific_response_channel: false,
+            parser: None,
             only_plaintext: false,
             local_delivery: LocalDelivery::default(),
             request_timeout: Duration::from_secs(5),
@@ -182,6 +285,11 @@ impl Config {
                 "heartbeat_timeout",
                 "must be longer than heartbeat_interval, or every node would seem down between two heartbeats",
             ),
+            (
+                self.local_delivery == LocalDelivery::StreamOrder && !self.dialect.has_streams(),
+                "local_delivery",
+                "can't be the order of a stream where there are no streams",
+            ),
             (self.limits.in_flight_for.is_zero(), "limits.in_flight_for", "must not be zero"),
             (self.request_timeout.is_zero(), "request_timeout", "must not be zero"),
         ];
@@ -207,16 +315,6 @@ impl Config {
 
     fn numbered(&self, index: i64) -> ByteString {
         format!("{}-{index}", self.stream_name).into()
-    }
-
-    /// The channel on which a namespace's nodes hear each other.
-    pub(crate) fn channel_of(&self, nsp: &str) -> ByteString {
-        format!("{}#{nsp}#", self.channel_prefix).into()
-    }
-
-    /// The channel on which one node gets its answers.
-    pub(crate) fn private_channel_of(&self, nsp: &str, node: &str) -> ByteString {
-        format!("{}#{nsp}#{node}#", self.channel_prefix).into()
     }
 }
 

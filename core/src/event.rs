@@ -100,7 +100,7 @@ pub enum Event {
     Answer {
         /// What the call returned.
         ticket: Ticket,
-        /// The node that answered.
+        /// The node that answered. Empty in the classic dialect, whose answers don't say.
         from: NodeId,
         /// What it said.
         answer: Answer,
@@ -242,6 +242,12 @@ pub enum Answer {
     ClientCount(u64),
     /// To `broadcast_with_ack`: one client's value.
     Ack(Payload),
+    /// To `sockets`: the ids of the node's matching sockets.
+    SocketIds(Vec<ByteString>),
+    /// To `all_rooms`: the node's rooms.
+    Rooms(Vec<ByteString>),
+    /// To `remote_join` and its like: the node has that socket, and does it.
+    Done,
 }
 
 /// How a request ended.
@@ -249,6 +255,8 @@ pub enum Answer {
 pub struct Outcome {
     /// The nodes that have answered all that was asked of them.
     pub answered: Vec<NodeId>,
+    /// How many more have answered without a name: in the classic dialect, whose answers don't say.
+    pub answered_unnamed: u64,
     /// The nodes that have not: they are silent, or gone.
     pub missing: Vec<NodeId>,
     /// How many more have not answered whose names are not known: servers that are counted by their subscriptions only.

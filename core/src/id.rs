@@ -15,6 +15,9 @@ impl NodeId {
     /// The uid under which programs publish that are not members of the cluster. It is never counted as a node.
     pub const EMITTER: NodeId = NodeId(ByteString::from_static("emitter"));
 
+    /// Stands where a node's name is not known.
+    pub const UNNAMED: NodeId = NodeId(ByteString::from_static(""));
+
     /// A node of this name.
     pub fn new(uid: impl Into<ByteString>) -> Self {
         NodeId(uid.into())

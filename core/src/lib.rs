@@ -83,6 +83,7 @@
 
 mod command;
 mod config;
+mod emitter;
 mod engine;
 mod event;
 mod id;
@@ -96,7 +97,10 @@ pub mod wire;
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
-pub use config::{Config, ConfigError, Dialect, Limits, LocalDelivery};
+pub use config::{
+    Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, SubscriptionMode,
+};
+pub use emitter::Emitter;
 pub use engine::{CallError, Engine};
 pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,

@@ -83,6 +83,9 @@ pub enum PayloadError {
     /// Socket.IO keeps this name for itself. A Node client that receives it ends its connection.
     #[error("the event name {0:?} is reserved by Socket.IO")]
     ReservedEvent(String),
+    /// The classic Pub/Sub adapter has no message of this kind.
+    #[error("the classic adapter has no message of this kind")]
+    NoRequest,
 }
 
 /// Why a payload is not the type that was asked for.

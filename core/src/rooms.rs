@@ -287,6 +287,11 @@ impl Rooms {
         self.rooms.len()
     }
 
+    /// The rooms, those of single sockets included, in no order.
+    pub fn names(&self) -> impl Iterator<Item = &ByteString> {
+        self.rooms.places.iter().flatten().map(|place| &place.name)
+    }
+
     /// Whether the socket is here.
     pub fn contains(&self, socket: &str) -> bool {
         self.sockets.find(socket).is_some()

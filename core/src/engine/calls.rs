@@ -1,24 +1,23 @@
 //! What the application asks of the cluster, and answers to it.
 
-use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::channels::escape_glob;
 use super::namespace::Namespace;
 use super::publisher::{Outgoing, What};
-use super::requests::{Question, Request};
-use super::{CallError, Effect, EffectKind, Engine, Pending, Purpose, Timer};
-use crate::command::{Command, CommandError, Fields};
-use crate::config::{Dialect, LocalDelivery};
+use super::requests::{Request, Taken, Wanted};
+use super::{CallError, Content, Effect, EffectKind, Engine, Pending, Purpose, Timer};
+use crate::command::{Command, CommandError};
+use crate::config::LocalDelivery;
 use crate::event::{
     AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
 };
-use crate::id::{EntryId, RequestId};
-use crate::message::{Body, Message};
+use crate::id::{EntryId, NodeId, RequestId};
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, LocalSocket, Packet, RemoteSocket};
-use crate::payload::{Encoding, Payload, PayloadError};
+use crate::payload::{Payload, PayloadError};
 use crate::rooms::RoomChange;
 use crate::time::Time;
-use crate::wire::{entry, pubsub};
 
 /// Event names between servers on which Node's namespaces fail: they refuse to send the first three, and throw on the last one unless
 /// somebody listens.
@@ -68,7 +67,7 @@ impl Engine {
         let id = RequestId::random(&mut self.rng);
         let body =
             Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: Some(id.clone()) };
-        let ticket = self.ask(nsp, id.clone(), body, &opts)?;
+        let ticket = self.ask(nsp, id.clone(), body, Wanted::Acks, &opts)?;
         self.expect_self(ticket);
         let asker = self.asker_self(nsp, id);
         self.deliver_with_ack(asker, packet, opts);
@@ -149,7 +148,7 @@ impl Engine {
         self.advance(now);
         let id = RequestId::random(&mut self.rng);
         let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
-        let ticket = self.ask(nsp, id.clone(), body, &opts)?;
+        let ticket = self.ask(nsp, id.clone(), body, Wanted::Sockets, &opts)?;
         self.expect_self(ticket);
         let asker = self.asker_self(nsp, id);
         self.sockets_wanted(asker, &opts);
@@ -189,7 +188,7 @@ impl Engine {
         check_server_event(&packet)?;
         let id = RequestId::random(&mut self.rng);
         let body = Body::ServerSideEmit { packet, request_id: Some(id.clone()) };
-        let ticket = self.ask(nsp, id, body, &BroadcastOptions::all())?;
+        let ticket = self.ask(nsp, id, body, Wanted::Values, &BroadcastOptions::all())?;
         self.ask_others(ticket);
         Ok(ticket)
     }
@@ -206,7 +205,7 @@ impl Engine {
         let count = 1 + namespace.members.len() as u64;
         let channel = namespace.channel.clone();
         if self.config.dialect.subscribes() {
-            let sharded = self.config.use_sharded_pub_sub;
+            let sharded = self.config.sharded();
             self.command(Command::PubSubNumSub { channel, sharded }, Purpose::ServerCount(ticket, name));
         } else {
             self.events.push_back(Event::ServerCount { ticket, count: Ok(count) });
@@ -278,7 +277,9 @@ impl Engine {
         nsp: &str,
         socket: impl Into<ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        Ok(self.open_mut(nsp)?.rooms.add(socket.into()))
+        let changes = self.open_mut(nsp)?.rooms.add(socket.into());
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
     }
 
     /// A client of this node is gone.
@@ -287,7 +288,9 @@ impl Engine {
     ///
     /// [`CallError::UnknownNamespace`].
     pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
-        Ok(self.open_mut(nsp)?.rooms.remove(socket))
+        let changes = self.open_mut(nsp)?.rooms.remove(socket);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
     }
 
     /// A socket of this node joins rooms.
@@ -301,7 +304,9 @@ impl Engine {
         socket: &str,
         rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        Ok(self.open_mut(nsp)?.rooms.join(socket, rooms))
+        let changes = self.open_mut(nsp)?.rooms.join(socket, rooms);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
     }
 
     /// A socket of this node leaves rooms.
@@ -315,10 +320,12 @@ impl Engine {
         socket: &str,
         rooms: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        Ok(self.open_mut(nsp)?.rooms.leave(socket, rooms))
+        let changes = self.open_mut(nsp)?.rooms.leave(socket, rooms);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
     }
 
-    fn open(&self, nsp: &str) -> Result<(ByteString, &Namespace), CallError> {
+    pub(super) fn open(&self, nsp: &str) -> Result<(ByteString, &Namespace), CallError> {
         match self.namespaces.get_key_value(nsp) {
             Some((name, namespace)) => Ok((name.clone(), namespace)),
             None => Err(CallError::UnknownNamespace(nsp.into())),
@@ -358,43 +365,29 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// The fields of an entry of ours.
-    pub(super) fn entry(&self, nsp: &ByteString, body: Body) -> Result<Fields, PayloadError> {
-        let beat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
-        let mut fields = entry::encode(&self.message(nsp, body))?;
-        if beat && self.config.dialect == Dialect::Bridge {
-            fields.push(entry::BRIDGE_FIELD, "1");
-        }
-        Ok(fields)
-    }
-
-    /// The fields of a message in the stream, if it may stand there.
-    fn message_entry(&self, nsp: &ByteString, body: Body) -> Result<Fields, CallError> {
-        match self.config.only_plaintext && has_binary(&body) {
-            true => Err(CallError::Binary),
-            false => Ok(self.entry(nsp, body)?),
-        }
-    }
-
-    fn to_channel(&self, channel: ByteString, message: &Message) -> Result<Command, CallError> {
-        let sharded = self.config.use_sharded_pub_sub;
-        Ok(Command::Publish { channel, payload: pubsub::encode(message)?, sharded })
-    }
-
-    fn publish(
+    pub(super) fn publish(
         &mut self,
         nsp: &str,
         body: Body,
         what: What,
         effect: Option<Box<Effect>>,
     ) -> Result<(), CallError> {
-        let (name, namespace) = self.open(nsp)?;
-        let stream = namespace.stream.clone();
-        let fields = self.message_entry(&name, body)?;
-        let size = size_of(&fields);
+        let name = self.open(nsp)?.0;
+        let content = self.config.content(&self.message(&name, body))?;
+        self.send(nsp, content, what, effect)
+    }
+
+    fn send(
+        &mut self,
+        nsp: &str,
+        content: Content,
+        what: What,
+        effect: Option<Box<Effect>>,
+    ) -> Result<(), CallError> {
+        let size = content.size();
         self.admit(size)?;
         self.published_in(nsp);
-        self.enqueue(&stream, Outgoing { fields, what, effect, size });
+        self.enqueue(Outgoing { content, what, effect, size });
         Ok(())
     }
 
@@ -416,30 +409,36 @@ impl Engine {
         nsp: &str,
         id: RequestId,
         body: Body,
+        wanted: Wanted,
+        opts: &BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        let name = self.open(nsp)?.0;
+        // Encoded at once, so that it is refused at once.
+        let question = match opts.flags.is_local() {
+            true => None,
+            false => Some(self.config.content(&self.message(&name, body))?),
+        };
+        self.open_request(Request::new(name, id, wanted, question), opts)
+    }
+
+    /// Opens a request, if there is room for it.
+    pub(super) fn open_request(
+        &mut self,
+        request: Request,
         opts: &BroadcastOptions,
     ) -> Result<Ticket, CallError> {
         let limit = self.config.limits.requests;
         if self.requests.len() >= limit {
             return Err(CallError::Full { what: "open requests", limit });
         }
-        let name = self.open(nsp)?.0;
-        // Encoded at once, so that it is refused at once.
-        let question = match (opts.flags.is_local(), self.config.dialect) {
-            (true, _) => None,
-            (false, Dialect::Streams03) => {
-                let channel = self.config.channel_of(nsp);
-                Some(Question::Push(self.to_channel(channel, &self.message(&name, body))?))
-            }
-            (false, _) => Some(Question::Entry(self.message_entry(&name, body)?)),
-        };
         let ticket = Ticket(self.number());
-        self.requests.insert(ticket, Request::new(name, id, question));
+        self.requests.insert(ticket, request);
         let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
         self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
         Ok(ticket)
     }
 
-    fn expect_self(&mut self, ticket: Ticket) {
+    pub(super) fn expect_self(&mut self, ticket: Ticket) {
         let uid = self.uid.clone();
         if let Some(request) = self.requests.get_mut(ticket) {
             request.expect(uid);
@@ -447,7 +446,7 @@ impl Engine {
     }
 
     /// Finds out who will answer, and sends the request.
-    fn ask_others(&mut self, ticket: Ticket) {
+    pub(super) fn ask_others(&mut self, ticket: Ticket) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
         let (nsp, local) = (request.nsp.clone(), request.unsent.is_none());
         if local {
@@ -461,7 +460,7 @@ impl Engine {
 
     pub(super) fn ask_count(&mut self, ticket: Ticket, nsp: &ByteString) {
         if let Some(namespace) = self.namespaces.get(nsp) {
-            let (channel, sharded) = (namespace.channel.clone(), self.config.use_sharded_pub_sub);
+            let (channel, sharded) = (namespace.channel.clone(), self.config.sharded());
             self.command(Command::PubSubNumSub { channel, sharded }, Purpose::CountFor(ticket));
         }
     }
@@ -475,21 +474,14 @@ impl Engine {
     /// Sends a request; `unnamed` nodes will answer beside those that are known by name.
     pub(super) fn send_request(&mut self, ticket: Ticket, unnamed: u64) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
-        let Some(question) = request.unsent.take() else { return };
+        let Some(content) = request.unsent.take() else { return };
         let nsp = request.nsp.clone();
         request.expect_unnamed(unnamed);
-        // Requests end with their namespace.
-        let Some(namespace) = self.namespaces.get(&nsp) else { return };
-        namespace.members.names().for_each(|node| request.expect(node.clone()));
-        match question {
-            Question::Push(command) => {
-                self.command(command, Purpose::Request(ticket));
-            }
-            Question::Entry(fields) => {
-                let (stream, size) = (namespace.stream.clone(), size_of(&fields));
-                self.enqueue(&stream, Outgoing { fields, what: What::Request(ticket), effect: None, size });
-            }
+        if let Some(namespace) = self.namespaces.get(&nsp) {
+            namespace.members.names().for_each(|node| request.expect(node.clone()));
         }
+        let size = content.size();
+        self.enqueue(Outgoing { content, what: What::Request(ticket), effect: None, size });
         self.published_in(&nsp);
         self.finish_if_over(ticket);
         self.recheck_later(ticket);
@@ -505,11 +497,9 @@ impl Engine {
     /// Asks which of the subscribers are still there.
     pub(super) fn recheck(&mut self, ticket: Ticket) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
-        if let Some(namespace) = self.namespaces.get(&request.nsp) {
-            let pattern = format!("{}*#", escape_glob(&namespace.channel)).into();
-            let sharded = self.config.use_sharded_pub_sub;
-            self.command(Command::PubSubChannels { pattern, sharded }, Purpose::ListFor(ticket));
-        }
+        let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(&request.nsp))).into();
+        let sharded = self.config.sharded();
+        self.command(Command::PubSubChannels { pattern, sharded }, Purpose::ListFor(ticket));
     }
 
     pub(super) fn finish_if_over(&mut self, ticket: Ticket) {
@@ -555,51 +545,41 @@ impl Engine {
         self.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
     }
 
-    fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
+    pub(super) fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
         if asker.way == Way::Local {
             let uid = self.uid.clone();
             self.answered(&asker.request_id, &uid, answer);
             return Ok(());
         }
-        let request_id = asker.request_id.clone();
-        let body = match answer {
-            Answer::Sockets(sockets) => Body::FetchSocketsResponse { request_id, sockets },
-            Answer::Emit(packet) => Body::ServerSideEmitResponse { request_id, packet },
-            Answer::ClientCount(client_count) => Body::BroadcastClientCount { request_id, client_count },
-            Answer::Ack(packet) => Body::BroadcastAck { request_id, packet },
-        };
-        if asker.way == Way::Stream {
-            return self.publish(&asker.nsp, body, What::Notice, None);
-        }
         let (name, _) = self.open(&asker.nsp)?;
-        let channel = self.config.private_channel_of(&name, asker.node.as_str());
-        let command = self.to_channel(channel.clone(), &self.message(&name, body))?;
-        let size = match &command {
-            Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
-            _ => 0,
-        };
-        self.admit(size)?;
-        self.published += 1;
-        self.published_bytes += size;
-        self.command(command, Purpose::Push { channel, size });
-        Ok(())
+        let by_stream = asker.way == Way::Stream;
+        let id = asker.request_id.clone();
+        let content = self.config.answer(&self.uid, &name, &asker.node, by_stream, id, answer)?;
+        self.send(&name, content, What::Notice, None)
     }
 
     /// An answer to a request of this node.
-    pub(super) fn answered(&mut self, id: &RequestId, from: &crate::NodeId, answer: Answer) {
+    pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer) {
         let limit = self.config.limits.nodes;
         let Some(ticket) = self.requests.find(id) else { return };
         let Some(request) = self.requests.get_mut(ticket) else { return };
         let beats =
             self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
-        if request.answer(from, &answer, beats || *from == self.uid, limit) {
-            self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
-            self.finish_if_over(ticket);
+        if !request.answer(from, &answer, beats || *from == self.uid, limit) {
+            return;
         }
+        match request.take(answer) {
+            Taken::Answer(answer) => {
+                self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
+            }
+            Taken::Owner(kind) => self.order_owner(ticket, kind),
+            Taken::Nothing => {}
+        }
+        self.finish_if_over(ticket);
     }
 
     /// Does here what a message asks for, in this node's own sockets.
-    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: crate::NodeId) {
+    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) {
         let Effect { nsp, kind } = effect;
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
         let event = match kind {
@@ -612,7 +592,8 @@ impl Engine {
                 let sockets = namespace.rooms.matching(&opts);
                 let each =
                     sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
-                let changes = each.collect();
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(&nsp, &changes);
                 Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Leave { opts, rooms } => {
@@ -620,7 +601,8 @@ impl Engine {
                 let each = sockets
                     .iter()
                     .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
-                let changes = each.collect();
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(&nsp, &changes);
                 Event::SocketsLeave(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Disconnect { opts, close } => {
@@ -631,7 +613,7 @@ impl Engine {
     }
 }
 
-fn check_server_event(packet: &Payload) -> Result<(), CallError> {
+pub(crate) fn check_server_event(packet: &Payload) -> Result<(), CallError> {
     match packet.event_name() {
         None => Err(PayloadError::NotAnEvent.into()),
         Some(name) if RESERVED_BETWEEN_SERVERS.contains(&name.as_str()) => {
@@ -639,25 +621,4 @@ fn check_server_event(packet: &Payload) -> Result<(), CallError> {
         }
         Some(_) => Ok(()),
     }
-}
-
-/// Whether any payload in the message is in MessagePack, as those are that hold binary data.
-fn has_binary(body: &Body) -> bool {
-    entry::payloads(body).any(|payload| payload.encoding() == Encoding::MsgPack)
-}
-
-fn size_of(fields: &Fields) -> usize {
-    fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
-}
-
-/// A pattern that matches just this text.
-fn escape_glob(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }

@@ -2,12 +2,15 @@
 
 mod books;
 mod calls;
+mod channels;
+mod content;
 mod lanes;
 mod members;
 mod namespace;
 mod publisher;
 mod reader;
 mod receive;
+mod remote;
 mod replies;
 mod requests;
 mod seen;
@@ -29,10 +32,11 @@ use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::PayloadError;
 use crate::rooms::{Keyed, Rooms};
 use crate::time::Time;
-use crate::wire::pubsub;
+use crate::wire::{WireError, classic, pubsub};
+use channels::Carries;
 use lanes::Lanes;
 use namespace::Namespace;
-use publisher::Publisher;
+use publisher::{Line, Publisher};
 use reader::Reader;
 use requests::Requests;
 use timers::{Timer, Timers};
@@ -67,12 +71,12 @@ pub struct Engine {
     /// Numbers commands and tickets alike.
     count: u64,
     namespaces: HashMap<ByteString, Namespace, Keyed>,
-    /// The namespace of each channel that is subscribed.
-    channels: HashMap<ByteString, ByteString, Keyed>,
+    /// The namespace of each channel and pattern that is subscribed, and what comes through it.
+    channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
     readers: BTreeMap<ByteString, Reader>,
-    publishers: BTreeMap<ByteString, Publisher>,
+    publishers: BTreeMap<Line, Publisher>,
     /// The last number that an entry of this node's was given, on any stream.
     last_seq: u64,
     requests: Requests,
@@ -95,6 +99,10 @@ enum Pending {
     Effect(Box<Effect>, Option<EntryId>),
     /// A Pub/Sub message.
     Message(Box<Message>),
+    /// A request in the classic form.
+    Request(ByteString, NodeId, Box<classic::Request>),
+    /// A response in the classic form. What it means depends on what was asked.
+    Response(Box<classic::Keys>),
 }
 
 /// A command whose reply has not come.
@@ -114,16 +122,18 @@ enum Purpose {
     Check(ByteString),
     /// What is new in the stream?
     Read(ByteString),
+    /// Hear these namespaces' patterns, and then their channels.
+    Patterns(Vec<ByteString>),
     /// Hear these namespaces' channels.
     Subscribe(Vec<ByteString>),
-    /// Add the message of this number to the stream.
-    Publish { stream: ByteString, seq: u64 },
+    /// Hear channels of the namespace's rooms.
+    Rooms(ByteString),
+    /// Hear channels no longer.
+    Unheard,
+    /// Say the message of this number.
+    Publish { line: Line, seq: u64 },
     /// Was it added?
     Search(ByteString),
-    /// Tell another node something by its channel. Counts against the limits by its size.
-    Push { channel: ByteString, size: usize },
-    /// Ask the others something by a channel.
-    Request(Ticket),
     /// How many will answer?
     CountFor(Ticket),
     /// Who is there to answer?
@@ -182,6 +192,9 @@ pub enum CallError {
         limit: usize,
     },
 }
+
+pub(crate) use calls::check_server_event;
+pub(crate) use content::Content;
 
 impl Engine {
     /// A node that has no namespace yet.
@@ -259,6 +272,13 @@ impl Engine {
             match self.pending.pop_front()? {
                 Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
                 Pending::Message(message) => self.receive(*message, None),
+                Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
+                Pending::Response(keys) => {
+                    if let Err(reason) = self.receive_classic_response(&keys) {
+                        let channel = self.config.channel_prefix.clone();
+                        self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
+                    }
+                }
             }
         }
     }
@@ -284,7 +304,7 @@ impl Engine {
                 Timer::Expiry(nsp) => self.expiry_due(&nsp),
                 Timer::RequestTimeout(ticket) => self.finish_request(ticket, true, None),
                 Timer::Recheck(ticket) => self.recheck(ticket),
-                Timer::GiveUp(stream) => self.give_up_due(&stream),
+                Timer::GiveUp(line) => self.give_up_due(&line),
                 Timer::Retry(lane) => self.lanes.resume(&lane),
                 Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
             }
@@ -306,18 +326,40 @@ impl Engine {
         }
     }
 
-    /// A Pub/Sub message has come.
+    /// A Pub/Sub message has come. `channel` is what was subscribed: where that is a pattern, the pattern.
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
-        let Some(nsp) = self.channels.get(channel) else { return };
-        match pubsub::decode(payload) {
-            Ok(message) if message.nsp == *nsp => self.pending.push_back(Pending::Message(Box::new(message))),
-            Ok(_) => {}
+        let Some((nsp, carries)) = self.channels.get(channel) else { return };
+        match self.read_push(nsp, *carries, payload) {
+            Ok(Some(pending)) => self.pending.push_back(pending),
+            Ok(None) => {}
             Err(reason) => {
                 let channel = ByteString::from(channel);
                 self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
             }
         }
+    }
+
+    /// What a Pub/Sub message says, if it concerns the namespace.
+    fn read_push(
+        &self,
+        nsp: &ByteString,
+        carries: Carries,
+        payload: &Bytes,
+    ) -> Result<Option<Pending>, WireError> {
+        let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
+        if carries == Carries::Messages {
+            return Ok(own(pubsub::decode(payload)?));
+        }
+        let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
+        Ok(match carries {
+            Carries::Requests => {
+                let (from, request) = classic::decode_request(&payload)?;
+                (from != self.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
+            }
+            Carries::Responses => Some(Pending::Response(Box::new(classic::Keys::read(&payload)?))),
+            Carries::Broadcasts | Carries::Messages => own(classic::decode_broadcast(&payload)?),
+        })
     }
 
     /// The reply to a command has come, or will never come. Replies to unknown commands are passed over.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
+use super::channels::Carries;
 use super::members::Members;
 use super::publisher::{Outgoing, What};
 use super::{CallError, Engine, Purpose, RETRY, Timer};
@@ -32,12 +33,12 @@ enum Subscription {
 /// A namespace that is open on this node.
 #[derive(Debug)]
 pub(super) struct Namespace {
-    /// Where it is published.
-    pub(super) stream: ByteString,
+    /// Where it is published, if the dialect has streams.
+    pub(super) stream: Option<ByteString>,
     /// Where Node peers publish it to nobody, if they do.
     lost_stream: Option<ByteString>,
+    /// Where its nodes are counted, if they subscribe.
     pub(super) channel: ByteString,
-    private_channel: ByteString,
     pub(super) rooms: Rooms,
     pub(super) members: Members,
     /// The nodes that have been heard, or listed as subscribers. Only for giving names to those that are missing.
@@ -50,11 +51,7 @@ pub(super) struct Namespace {
 
 impl Namespace {
     fn streams(&self) -> impl Iterator<Item = &ByteString> {
-        core::iter::once(&self.stream).chain(&self.lost_stream)
-    }
-
-    fn channels(&self) -> [ByteString; 2] {
-        [self.channel.clone(), self.private_channel.clone()]
+        self.stream.iter().chain(&self.lost_stream)
     }
 }
 
@@ -79,11 +76,11 @@ impl Engine {
         let mut seed = [0; 16];
         self.rng.fill(&mut seed);
         let name = ByteString::from(nsp);
+        let streams = self.config.dialect.has_streams();
         let namespace = Namespace {
-            stream: self.config.stream_of(nsp),
-            lost_stream: self.config.lost_stream_of(nsp),
-            channel: self.config.channel_of(nsp),
-            private_channel: self.config.private_channel_of(nsp, self.uid.as_str()),
+            stream: streams.then(|| self.config.stream_of(nsp)),
+            lost_stream: self.config.lost_stream_of(nsp).filter(|_| streams),
+            channel: self.config.request_channel(nsp),
             rooms: Rooms::new(seed),
             members: Members::default(),
             known: BTreeSet::new(),
@@ -92,11 +89,13 @@ impl Engine {
             last_published: self.now,
         };
         let streams: Vec<ByteString> = namespace.streams().cloned().collect();
-        let channels = namespace.channels();
         self.namespaces.insert(name.clone(), namespace);
         if self.config.dialect.subscribes() {
-            for channel in channels {
-                self.channels.insert(channel, name.clone());
+            for (channel, carries) in self.config.channels(nsp, self.uid.as_str()) {
+                self.channels.insert(channel, (name.clone(), carries));
+            }
+            if let Some(pattern) = self.config.pattern(nsp) {
+                self.channels.insert(pattern, (name.clone(), Carries::Broadcasts));
             }
             self.subscribe(vec![name.clone()]);
         }
@@ -127,26 +126,26 @@ impl Engine {
         // Who was never announced need not say goodbye.
         if namespace.ready
             && self.config.dialect.heartbeats()
-            && let Ok(fields) = self.entry(&name, Body::AdapterClose)
+            && let Ok(content) = self.config.content(&self.message(&name, Body::AdapterClose))
         {
-            let what = What::Farewell(name.clone());
-            self.enqueue(&namespace.stream, Outgoing { fields, what, effect: None, size: 0 });
+            self.enqueue(Outgoing { content, what: What::Farewell(name.clone()), effect: None, size: 0 });
             farewells += 1;
         }
         for stream in namespace.streams() {
             self.unread_stream(stream);
         }
         if self.config.dialect.subscribes() {
-            let channels = namespace.channels();
-            for channel in &channels {
-                self.channels.remove(channel);
-            }
-            let sharded = self.config.use_sharded_pub_sub;
-            self.command(
-                Command::Unsubscribe { channels: channels.into(), sharded },
-                Purpose::Leave(name.clone()),
-            );
+            let mut channels = self.all_channels(&name, &namespace);
+            channels.retain(|channel| self.channels.remove(channel).is_some());
+            let sharded = self.config.sharded();
+            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Leave(name.clone()));
             farewells += 1;
+            if let Some(pattern) = self.config.pattern(&name) {
+                self.channels.remove(&pattern);
+                let patterns = vec![pattern];
+                self.command(Command::PUnsubscribe { patterns }, Purpose::Leave(name.clone()));
+                farewells += 1;
+            }
         }
         if farewells == 0 {
             self.events.push_back(Event::Closed { nsp: name });
@@ -182,17 +181,35 @@ impl Engine {
         }
     }
 
-    /// Asks to hear these namespaces' channels.
+    /// The channels of a namespace, those of its rooms included.
+    fn all_channels(&self, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
+        let channels = self.config.channels(nsp, self.uid.as_str()).into_iter().map(|(channel, _)| channel);
+        channels.chain(self.config.room_channels(nsp, namespace.rooms.names())).collect()
+    }
+
+    /// Asks to hear these namespaces' patterns and channels.
     pub(super) fn subscribe(&mut self, names: Vec<ByteString>) {
-        let mut channels = Vec::new();
+        let mut patterns = Vec::new();
         for nsp in &names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscription = Subscription::Asked;
-                channels.extend(namespace.channels());
+                patterns.extend(self.config.pattern(nsp));
             }
         }
+        if patterns.is_empty() {
+            self.subscribe_channels(names);
+        } else {
+            self.command(Command::PSubscribe { patterns }, Purpose::Patterns(names));
+        }
+    }
+
+    /// Asks to hear these namespaces' channels. Who hears them hears the patterns already, and is counted from then on.
+    pub(super) fn subscribe_channels(&mut self, names: Vec<ByteString>) {
+        let open = names.iter().filter_map(|nsp| self.namespaces.get_key_value(nsp));
+        let channels: Vec<ByteString> =
+            open.flat_map(|(nsp, namespace)| self.all_channels(nsp, namespace)).collect();
         if !channels.is_empty() {
-            let sharded = self.config.use_sharded_pub_sub;
+            let sharded = self.config.sharded();
             self.command(Command::Subscribe { channels, sharded }, Purpose::Subscribe(names));
         }
     }
@@ -282,13 +299,12 @@ impl Engine {
 
     /// Publishes a heartbeat.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
-        let (Some(namespace), Ok(fields)) = (self.namespaces.get(nsp), self.entry(nsp, body)) else { return };
-        let stream = namespace.stream.clone();
+        let Ok(content) = self.config.content(&self.message(nsp, body)) else { return };
         if self.published >= self.config.limits.in_flight {
             // As long as so much waits to be published, each of it will be a sign of life.
             return;
         }
-        self.enqueue(&stream, Outgoing { fields, what: What::Notice, effect: None, size: 0 });
+        self.enqueue(Outgoing { content, what: What::Notice, effect: None, size: 0 });
         self.published_in(nsp);
     }
 
@@ -339,8 +355,10 @@ impl Engine {
     pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let timeout = self.config.heartbeat_timeout;
-        let heard = self.readers.get(&namespace.stream).is_some_and(super::Reader::caught_up)
-            && !self.lanes.is_down(&Lane::Reader(namespace.stream.clone()));
+        let heard = namespace.streams().take(1).all(|stream| {
+            self.readers.get(stream).is_some_and(super::Reader::caught_up)
+                && !self.lanes.is_down(&Lane::Reader(stream.clone()))
+        });
         if !heard {
             namespace.members.refresh_all(self.now);
             self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);

@@ -1,4 +1,4 @@
-//! Writing to a stream: in order, each message once, and never without knowing what became of it.
+//! Writing: in order, each message once, and never without knowing what became of it.
 //!
 //! Every entry bears a sequence number. When a link is lost between an XADD and its reply, nothing more is sent until the stream has been
 //! searched for the numbers in question: what is found there is published; the rest is sent again, in order, with the same numbers. If a first
@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use super::{Effect, Engine, Pending, Purpose, RETRY, Timer};
+use super::{Content, Effect, Engine, Pending, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
 use crate::event::{Event, Ticket};
 use crate::id::EntryId;
@@ -18,10 +18,17 @@ use crate::wire::entry::SEQUENCE_FIELD;
 /// How many entries a search reads at once.
 const PAGE: u32 = 1_000;
 
-/// A message on its way to the stream.
+/// Where messages stand in line: one line for each stream, and one for all channels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Line {
+    Stream(ByteString),
+    Channels,
+}
+
+/// A message on its way.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    pub(super) fields: Fields,
+    pub(super) content: Content,
     pub(super) what: What,
     pub(super) effect: Option<Box<Effect>>,
     /// What it counts against the limits.
@@ -37,6 +44,8 @@ pub(super) enum What {
     Message(Ticket),
     /// A question, which is not worth sending once it is over.
     Request(Ticket),
+    /// What the node is told that has the socket.
+    Order(Ticket),
     /// This node leaves the namespace.
     Farewell(ByteString),
 }
@@ -69,7 +78,7 @@ impl State {
     }
 }
 
-/// The messages of one stream that have no known fate, in order.
+/// The messages of one line that have no known fate, in order.
 #[derive(Debug, Default)]
 pub(super) struct Publisher {
     items: VecDeque<Item>,
@@ -124,7 +133,7 @@ impl Engine {
     /// The first number is above every number that an earlier node of the same name can have used: each of its entries moved the stream's last
     /// id by as much as its number, or more.
     pub(super) fn publisher_located(&mut self, stream: &ByteString, last: EntryId) {
-        let publisher = self.publishers.entry(stream.clone()).or_default();
+        let publisher = self.publishers.entry(Line::Stream(stream.clone())).or_default();
         if core::mem::replace(&mut publisher.located, true) {
             // What was taken to be settled may be gone.
             publisher.settled = publisher.settled.min(last);
@@ -135,12 +144,17 @@ impl Engine {
     }
 
     /// Puts a message in line.
-    pub(super) fn enqueue(&mut self, stream: &ByteString, message: Outgoing) {
+    pub(super) fn enqueue(&mut self, message: Outgoing) {
         self.published += 1;
         self.published_bytes += message.size;
-        let publisher = self.publishers.entry(stream.clone()).or_default();
+        let line = match &message.content {
+            Content::Entry { stream, .. } => Line::Stream(stream.clone()),
+            Content::Push { .. } => Line::Channels,
+        };
+        let publisher = self.publishers.entry(line.clone()).or_default();
+        publisher.located |= line == Line::Channels;
         if publisher.items.is_empty() {
-            self.timers.arm(Timer::GiveUp(stream.clone()), self.now + self.config.limits.in_flight_for);
+            self.timers.arm(Timer::GiveUp(line), self.now + self.config.limits.in_flight_for);
         }
         publisher.items.push_back(Item { message, since: self.now, seq: None, state: State::Waiting(None) });
     }
@@ -151,64 +165,68 @@ impl Engine {
             return None;
         }
         loop {
-            let (stream, publisher) = self
+            let (line, publisher) = self
                 .publishers
                 .iter_mut()
                 .find(|(_, publisher)| publisher.is_open() || (publisher.unknown && !publisher.searching))?;
-            let stream = stream.clone();
+            let line = line.clone();
             if publisher.unknown {
                 publisher.unknown = false;
                 publisher.searching = true;
                 let after = publisher.settled;
-                return Some(self.search_page(&stream, after));
+                let Line::Stream(stream) = line else { continue };
+                return Some(self.search_page(stream, after));
             }
             let at = publisher.handed;
             let item = &mut publisher.items[at];
             if matches!(item.message.what, What::Request(ticket) if !self.requests.contains(ticket)) {
-                self.settle(&stream, at);
+                self.settle(&line, at);
                 continue;
-            }
-            if at == 0 {
-                // What has been read was there before.
-                let read = self.readers.get(&stream).and_then(|reader| reader.cursor);
-                publisher.settled = publisher.settled.max(read.unwrap_or_default());
             }
             let seq = *item.seq.get_or_insert_with(|| {
                 self.last_seq = self.last_seq.wrapping_add(1);
                 self.last_seq
             });
-            let mut fields = item.message.fields.clone();
-            fields.push(SEQUENCE_FIELD, seq.to_string());
+            let mut content = item.message.content.clone();
+            if let Content::Entry { stream, fields } = &mut content {
+                fields.push(SEQUENCE_FIELD, seq.to_string());
+                if at == 0 {
+                    // What has been read was there before.
+                    let read = self.readers.get(stream).and_then(|reader| reader.cursor);
+                    publisher.settled = publisher.settled.max(read.unwrap_or_default());
+                }
+            }
             publisher.handed += 1;
             publisher.set(at, State::Sent);
-            let command = Command::XAdd { stream: stream.clone(), max_len: self.config.max_len, fields };
+            let command = content.into_command(&self.config);
             let id = CommandId(self.number());
-            self.expect(id, None, Purpose::Publish { stream, seq });
+            self.expect(id, None, Purpose::Publish { line, seq });
             return Some((id, command));
         }
     }
 
-    /// The reply to a message's XADD.
+    /// The reply to a message's XADD or PUBLISH.
     pub(super) fn publish_replied(
         &mut self,
-        stream: &ByteString,
+        line: &Line,
         seq: u64,
-        reply: Result<EntryId, CommandError>,
+        reply: Result<Option<EntryId>, CommandError>,
     ) {
-        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        let Some(publisher) = self.publishers.get_mut(line) else { return };
         let Some(at) = publisher.find(seq) else { return };
         match reply {
             Ok(id) => {
                 self.refused = None;
-                publisher.settled = publisher.settled.max(id);
+                publisher.settled = publisher.settled.max(id.unwrap_or_default());
                 // What was refused before may not follow what came through: it would be out of order, and receivers would take it for a
                 // repetition.
                 for _ in 0..at {
-                    self.give_up_waiting(stream);
+                    self.give_up_waiting(line);
                 }
-                self.published_as(stream, seq, id);
+                self.published_as(line, seq, id);
             }
-            Err(error @ CommandError::Lost(_)) => {
+            // A stream can be searched for it; of what went to a channel there is no trace.
+            Err(error @ CommandError::Lost(_)) if *line != Line::Channels => {
                 publisher.unknown = true;
                 publisher.set(at, State::Unknown(error));
                 // Give the connection a moment to be reported lost, or to come to itself.
@@ -223,31 +241,32 @@ impl Engine {
                     self.events.push_back(Event::Refused { lane: Lane::Writer, error });
                 }
             }
-            Err(error) => self.give_up(stream, at, error),
+            Err(error) => self.give_up(line, at, error),
         }
     }
 
     /// Gives up the first message, if it was tried and refused.
-    fn give_up_waiting(&mut self, stream: &ByteString) {
-        let first = self.publishers.get_mut(stream).and_then(|publisher| publisher.items.front_mut());
+    fn give_up_waiting(&mut self, line: &Line) {
+        let first = self.publishers.get_mut(line).and_then(|publisher| publisher.items.front_mut());
         if let Some(Item { state: State::Waiting(error), .. }) = first {
             let overtaken = || CommandError::NotSent("a later message came through".into());
             let error = error.take().unwrap_or_else(overtaken);
-            self.give_up(stream, 0, error);
+            self.give_up(line, 0, error);
         }
     }
 
-    fn search_page(&mut self, stream: &ByteString, after: EntryId) -> (CommandId, Command) {
+    fn search_page(&mut self, stream: ByteString, after: EntryId) -> (CommandId, Command) {
         let command = Command::XRange { stream: stream.clone(), after, count: PAGE };
         let id = CommandId(self.number());
-        self.expect(id, None, Purpose::Search(stream.clone()));
+        self.expect(id, None, Purpose::Search(stream));
         (id, command)
     }
 
     /// A page of the search has come.
-    pub(super) fn searched(&mut self, stream: &ByteString, entries: &[Entry]) {
+    pub(super) fn searched(&mut self, stream: ByteString, entries: &[Entry]) {
         let uid = self.uid.as_str().as_bytes();
-        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        let line = Line::Stream(stream.clone());
+        let Some(publisher) = self.publishers.get_mut(&line) else { return };
         for entry in entries {
             let ours = entry.fields.get("uid").is_some_and(|author| author == uid);
             let at = ours.then(|| sequence(&entry.fields)).flatten().and_then(|seq| publisher.find(seq));
@@ -260,13 +279,14 @@ impl Engine {
                 let (id, command) = self.search_page(stream, last.id);
                 self.lanes.push(id, command);
             }
-            _ => self.search_done(stream),
+            _ => self.search_done(&line),
         }
     }
 
     /// The search has no result. It is made again, unless the server doesn't allow it.
-    pub(super) fn search_failed(&mut self, stream: &ByteString, error: CommandError) {
-        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+    pub(super) fn search_failed(&mut self, stream: ByteString, error: CommandError) {
+        let line = &Line::Stream(stream);
+        let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.searching = false;
         publisher.unknown = true;
         if error.is_transient() || matches!(error, CommandError::Lost(_)) {
@@ -276,35 +296,35 @@ impl Engine {
         self.events.push_back(Event::Refused { lane: Lane::Writer, error });
         let unknown = |item: &Item| matches!(item.state, State::Unknown(_) | State::Found(_));
         while let Some(at) =
-            self.publishers.get(stream).and_then(|publisher| publisher.items.iter().position(unknown))
+            self.publishers.get(line).and_then(|publisher| publisher.items.iter().position(unknown))
         {
             let error = CommandError::Lost("and the stream can't be searched for the message".into());
-            self.give_up(stream, at, error);
+            self.give_up(line, at, error);
         }
     }
 
     /// What was found is published. What was not is sent again, unless something behind it was found: then it was refused, and its time is over.
-    fn search_done(&mut self, stream: &ByteString) {
+    fn search_done(&mut self, line: &Line) {
         let found = |item: &Item| matches!(item.state, State::Found(_));
         let last_found =
-            self.publishers.get(stream).and_then(|publisher| publisher.items.iter().rposition(found));
+            self.publishers.get(line).and_then(|publisher| publisher.items.iter().rposition(found));
         for _ in 0..last_found.map_or(0, |at| at + 1) {
-            let Some(publisher) = self.publishers.get_mut(stream) else { return };
+            let Some(publisher) = self.publishers.get_mut(line) else { return };
             let Some(first) = publisher.items.front() else { return };
             match &first.state {
                 State::Found(id) => {
                     let (seq, id) = (first.seq.unwrap_or_default(), *id);
                     publisher.settled = publisher.settled.max(id);
-                    self.published_as(stream, seq, id);
+                    self.published_as(line, seq, Some(id));
                 }
                 State::Unknown(error) => {
                     let error = error.clone();
-                    self.give_up(stream, 0, error);
+                    self.give_up(line, 0, error);
                 }
-                State::Waiting(_) | State::Sent => self.give_up_waiting(stream),
+                State::Waiting(_) | State::Sent => self.give_up_waiting(line),
             }
         }
-        let Some(publisher) = self.publishers.get_mut(stream) else { return };
+        let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.searching = false;
         for at in 0..publisher.items.len() {
             if matches!(publisher.items[at].state, State::Unknown(_)) {
@@ -316,20 +336,21 @@ impl Engine {
     }
 
     /// The message has its place in the stream.
-    fn published_as(&mut self, stream: &ByteString, seq: u64, id: EntryId) {
-        let Some(at) = self.publishers.get(stream).and_then(|publisher| publisher.find(seq)) else { return };
-        let Some(message) = self.settle(stream, at) else { return };
+    fn published_as(&mut self, line: &Line, seq: u64, id: Option<EntryId>) {
+        let Some(at) = self.publishers.get(line).and_then(|publisher| publisher.find(seq)) else { return };
+        let Some(message) = self.settle(line, at) else { return };
         match message.what {
-            What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: Some(id) }),
+            What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
             What::Farewell(nsp) => self.left(&nsp),
+            What::Order(ticket) => self.order_published(ticket),
             What::Notice | What::Request(_) => {}
         }
-        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, Some(id))));
+        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, id)));
     }
 
     /// The message will not be sent, or not again.
-    fn give_up(&mut self, stream: &ByteString, at: usize, error: CommandError) {
-        let Some(message) = self.settle(stream, at) else { return };
+    fn give_up(&mut self, line: &Line, at: usize, error: CommandError) {
+        let Some(message) = self.settle(line, at) else { return };
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
             What::Request(ticket) => match error {
@@ -337,23 +358,27 @@ impl Engine {
                 CommandError::Lost(_) => {}
                 error => self.finish_request(ticket, false, Some(error)),
             },
+            What::Order(ticket) => self.finish_request(ticket, false, Some(error)),
             What::Farewell(nsp) => self.left(&nsp),
-            What::Notice => self.events.push_back(Event::NoticeFailed { stream: stream.clone(), error }),
+            What::Notice => {
+                let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = message.content;
+                self.events.push_back(Event::NoticeFailed { stream, error });
+            }
         }
         self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, None)));
     }
 
     /// Takes a message out of the line.
-    fn settle(&mut self, stream: &ByteString, at: usize) -> Option<Outgoing> {
-        let publisher = self.publishers.get_mut(stream)?;
+    fn settle(&mut self, line: &Line, at: usize) -> Option<Outgoing> {
+        let publisher = self.publishers.get_mut(line)?;
         let message = publisher.take(at)?.message;
         self.published -= 1;
         self.published_bytes -= message.size;
         if publisher.items.is_empty() {
-            self.timers.cancel(&Timer::GiveUp(stream.clone()));
+            self.timers.cancel(&Timer::GiveUp(line.clone()));
             // A stream that nothing lives on needs no publisher once its last words are said.
-            if !self.readers.contains_key(stream) {
-                self.publishers.remove(stream);
+            if !matches!(line, Line::Stream(stream) if self.readers.contains_key(stream)) {
+                self.publishers.remove(line);
             }
         }
         Some(message)
@@ -361,23 +386,24 @@ impl Engine {
 
     /// Nothing lives on the stream any more. What is in line is still said, if it is known where.
     pub(super) fn retire_publisher(&mut self, stream: &ByteString) {
-        while let Some(publisher) = self.publishers.get(stream) {
+        let line = &Line::Stream(stream.clone());
+        while let Some(publisher) = self.publishers.get(line) {
             if publisher.items.is_empty() {
-                self.publishers.remove(stream);
+                self.publishers.remove(line);
             } else if publisher.located {
                 return;
             } else {
                 let error = CommandError::NotSent("the namespace was closed before it was ready".into());
-                self.give_up(stream, 0, error);
+                self.give_up(line, 0, error);
             }
         }
     }
 
     /// Some messages may have waited for too long.
-    pub(super) fn give_up_due(&mut self, stream: &ByteString) {
+    pub(super) fn give_up_due(&mut self, line: &Line) {
         let patience = self.config.limits.in_flight_for;
         let mut at = 0;
-        while let Some(item) = self.publishers.get(stream).and_then(|publisher| publisher.items.get(at)) {
+        while let Some(item) = self.publishers.get(line).and_then(|publisher| publisher.items.get(at)) {
             if self.now < item.since + patience {
                 break;
             }
@@ -390,11 +416,11 @@ impl Engine {
                     continue;
                 }
             };
-            self.give_up(stream, at, error);
+            self.give_up(line, at, error);
         }
-        if let Some(oldest) = self.publishers.get(stream).and_then(|publisher| publisher.items.front()) {
+        if let Some(oldest) = self.publishers.get(line).and_then(|publisher| publisher.items.front()) {
             let due = (oldest.since + patience).max(self.now + RETRY);
-            self.timers.arm(Timer::GiveUp(stream.clone()), due);
+            self.timers.arm(Timer::GiveUp(line.clone()), due);
         }
     }
 }

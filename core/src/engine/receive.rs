@@ -125,7 +125,9 @@ impl Engine {
     fn way_back(&self, entry: Option<EntryId>) -> Way {
         match (self.config.dialect, entry) {
             (Dialect::Streams02, _) | (Dialect::Bridge, Some(_)) => Way::Stream,
-            (Dialect::Streams03, _) | (Dialect::Bridge, None) => Way::PubSub,
+            (Dialect::Streams03 | Dialect::Sharded | Dialect::Classic, _) | (Dialect::Bridge, None) => {
+                Way::PubSub
+            }
         }
     }
 

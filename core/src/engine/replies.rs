@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
+use super::publisher::Line;
 use super::{Engine, InFlight, Purpose};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::event::{Event, Ticket};
@@ -34,41 +35,32 @@ impl Engine {
                 }
                 other => Some(other),
             }),
+            Purpose::Patterns(names) => match reply {
+                Ok(_) => self.subscribe_channels(names),
+                Err(error) => self.subscribe_failed(names, error),
+            },
+            Purpose::Rooms(nsp) => {
+                if let Err(error) = reply {
+                    self.subscribe_failed(vec![nsp], error);
+                }
+            }
             Purpose::Subscribe(names) => match reply {
                 Ok(_) => self.subscribed(&names),
                 Err(error) => self.subscribe_failed(names, error),
             },
-            Purpose::Publish { stream, seq } => {
-                let reply = match reply {
-                    Ok(Reply::Added(entry)) => Ok(entry),
-                    Ok(other) => Err(unusable(&other)),
-                    Err(error) => Err(error),
+            Purpose::Publish { line, seq } => {
+                let reply = match (&line, reply) {
+                    (Line::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
+                    (Line::Channels, Ok(Reply::Done)) => Ok(None),
+                    (_, Ok(other)) => Err(unusable(&other)),
+                    (_, Err(error)) => Err(error),
                 };
-                self.publish_replied(&stream, seq, reply);
+                self.publish_replied(&line, seq, reply);
             }
             Purpose::Search(stream) => match reply {
-                Ok(Reply::Entries(entries)) => self.searched(&stream, &entries),
-                Ok(other) => self.search_failed(&stream, unusable(&other)),
-                Err(error) => self.search_failed(&stream, error),
-            },
-            Purpose::Push { channel, size } => {
-                if matches!(reply, Err(CommandError::NotSent(_))) {
-                    return self.again(id, command, Purpose::Push { channel, size });
-                }
-                self.published -= 1;
-                self.published_bytes -= size;
-                // Not tried again: an acknowledgement that comes twice would count for two clients.
-                if let Err(error) = reply {
-                    self.events.push_back(Event::NoticeFailed { stream: channel, error });
-                }
-            }
-            Purpose::Request(ticket) => match reply {
-                Err(CommandError::NotSent(_)) if self.requests.contains(ticket) => {
-                    self.again(id, command, Purpose::Request(ticket));
-                }
-                // It may have been heard: answers may come until the time is up.
-                Ok(_) | Err(CommandError::Lost(_)) => {}
-                Err(error) => self.finish_request(ticket, false, Some(error)),
+                Ok(Reply::Entries(entries)) => self.searched(stream, &entries),
+                Ok(other) => self.search_failed(stream, unusable(&other)),
+                Err(error) => self.search_failed(stream, error),
             },
             Purpose::CountFor(ticket) => match reply {
                 Ok(Reply::Count(subscribers)) => {
@@ -111,7 +103,7 @@ impl Engine {
                 Err(CommandError::NotSent(_)) => self.again(id, command, Purpose::Leave(nsp)),
                 _ => self.left(&nsp),
             },
-            Purpose::Release => {}
+            Purpose::Release | Purpose::Unheard => {}
         }
     }
 
@@ -147,8 +139,9 @@ impl Engine {
     fn listed(&mut self, ticket: Ticket, channels: &[ByteString]) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
         let Some(namespace) = self.namespaces.get_mut(&request.nsp) else { return };
+        let prefix = self.config.response_prefix(&request.nsp);
         let name_in = |channel: &ByteString| {
-            let name = channel.strip_prefix(&*namespace.channel)?.strip_suffix('#')?;
+            let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
             (!name.is_empty() && !name.contains('#')).then(|| NodeId::new(name.to_owned()))
         };
         let uid = &self.uid;

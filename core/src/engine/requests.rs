@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use crate::command::{Command, CommandError, Fields};
+use super::{Content, EffectKind};
+use crate::command::CommandError;
 use crate::event::{Answer, Outcome, Ticket};
 use crate::id::{NodeId, RequestId};
 use crate::rooms::Keyed;
+use crate::wire::classic::Asked;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
@@ -27,11 +29,39 @@ impl Progress {
     }
 }
 
-/// How a question is put: in the stream, or by a channel.
+/// What is asked for.
 #[derive(Debug)]
-pub(super) enum Question {
-    Entry(Fields),
-    Push(Command),
+pub(super) enum Wanted {
+    Sockets,
+    SocketIds,
+    Rooms,
+    Values,
+    Acks,
+    /// The node that has a socket, which is then told this. Nothing: it has been told.
+    Owner(Option<EffectKind>),
+}
+
+/// What becomes of an answer.
+#[derive(Debug)]
+pub(super) enum Taken {
+    Answer(Answer),
+    /// The sender has the socket, which is to be told this.
+    Owner(EffectKind),
+    Nothing,
+}
+
+impl Wanted {
+    /// What the classic adapter calls it.
+    pub(super) fn asked(&self) -> Asked {
+        match self {
+            Wanted::Sockets => Asked::Sockets,
+            Wanted::SocketIds => Asked::SocketIds,
+            Wanted::Rooms => Asked::Rooms,
+            Wanted::Values => Asked::Emit,
+            Wanted::Acks => Asked::Acks,
+            Wanted::Owner(_) => Asked::Remote,
+        }
+    }
 }
 
 /// One question.
@@ -40,10 +70,14 @@ pub(super) struct Request {
     pub(super) nsp: ByteString,
     pub(super) id: RequestId,
     /// The question, until it is sent. Nothing is over before.
-    pub(super) unsent: Option<Question>,
+    pub(super) unsent: Option<Content>,
+    pub(super) wanted: Wanted,
     nodes: BTreeMap<NodeId, Progress>,
     /// How many more answers are expected from nodes without a name.
     unnamed: u64,
+    /// What all answers that don't say who answers make up together, and how many they are.
+    anonymous: Progress,
+    answered_unnamed: u64,
     /// Nodes that answered without being expected, and send heartbeats.
     late: Vec<NodeId>,
     /// Names that some of the unnamed must bear.
@@ -54,11 +88,14 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(nsp: ByteString, id: RequestId, unsent: Option<Question>) -> Self {
+    pub(super) fn new(nsp: ByteString, id: RequestId, wanted: Wanted, unsent: Option<Content>) -> Self {
         Request {
             nsp,
             id,
+            wanted,
             unsent,
+            anonymous: Progress::default(),
+            answered_unnamed: 0,
             nodes: BTreeMap::new(),
             unnamed: 0,
             late: Vec::new(),
@@ -78,11 +115,16 @@ impl Request {
 
     /// Whether answers of nodes without a name are still expected.
     pub(super) fn awaits_subscribers(&self) -> bool {
-        self.unnamed > 0 || self.nodes.values().any(|node| !node.complete() && !node.gone)
+        self.unnamed > 0
+            || self.anonymous.acks < self.anonymous.clients
+            || self.nodes.values().any(|node| !node.complete() && !node.gone)
     }
 
     /// Takes an answer; whether it counts. A node answers once, and acknowledges once for each client.
     pub(super) fn answer(&mut self, from: &NodeId, answer: &Answer, heartbeats: bool, limit: usize) -> bool {
+        if *from == NodeId::UNNAMED {
+            return self.answer_unnamed(answer);
+        }
         if !self.nodes.contains_key(from) {
             if self.nodes.len() >= limit {
                 return false;
@@ -103,9 +145,45 @@ impl Request {
             }
             _ if node.answered => return false,
             Answer::ClientCount(clients) => node.clients = *clients,
-            Answer::Sockets(_) | Answer::Emit(_) => {}
+            _ => {}
         }
         node.answered = true;
+        true
+    }
+
+    /// What an answer that counts is to the caller.
+    pub(super) fn take(&mut self, answer: Answer) -> Taken {
+        match (&mut self.wanted, answer) {
+            (Wanted::SocketIds, Answer::Sockets(sockets)) => {
+                Taken::Answer(Answer::SocketIds(sockets.into_iter().map(|socket| socket.id).collect()))
+            }
+            (Wanted::Rooms, Answer::Sockets(sockets)) => {
+                let rooms: BTreeSet<ByteString> =
+                    sockets.into_iter().flat_map(|socket| socket.rooms).collect();
+                Taken::Answer(Answer::Rooms(rooms.into_iter().collect()))
+            }
+            (Wanted::Owner(kind), Answer::Sockets(sockets)) => match kind.take_if(|_| !sockets.is_empty()) {
+                Some(kind) => Taken::Owner(kind),
+                None => Taken::Nothing,
+            },
+            (_, answer) => Taken::Answer(answer),
+        }
+    }
+
+    /// An answer that doesn't say whose it is: one node's is not to be told from another's.
+    fn answer_unnamed(&mut self, answer: &Answer) -> bool {
+        let all = &mut self.anonymous;
+        match answer {
+            Answer::Ack(_) if self.unnamed == 0 && all.acks >= all.clients => return false,
+            Answer::Ack(_) => {
+                all.acks += 1;
+                return true;
+            }
+            Answer::ClientCount(clients) => all.clients = all.clients.saturating_add(*clients),
+            _ => {}
+        }
+        self.unnamed = self.unnamed.saturating_sub(1);
+        self.answered_unnamed += 1;
         true
     }
 
@@ -149,11 +227,20 @@ impl Request {
     pub(super) fn is_over(&self) -> bool {
         self.unsent.is_none()
             && self.unnamed == 0
+            && !matches!(self.wanted, Wanted::Owner(None))
+            && self.anonymous.acks >= self.anonymous.clients
             && self.nodes.values().all(|node| node.complete() || node.gone)
     }
 
     pub(super) fn outcome(self, timed_out: bool, error: Option<CommandError>) -> Outcome {
-        let mut outcome = Outcome { timed_out, error, ..Outcome::default() };
+        let mut outcome = Outcome {
+            timed_out,
+            error,
+            clients: self.anonymous.clients,
+            acks: self.anonymous.acks,
+            answered_unnamed: self.answered_unnamed,
+            ..Outcome::default()
+        };
         for (node, progress) in self.nodes {
             // The peers' numbers: they may be anything.
             outcome.clients = outcome.clients.saturating_add(progress.clients);
@@ -232,7 +319,7 @@ mod tests {
 
     fn request(unnamed: u64) -> Request {
         let id = RequestId::new("r");
-        let mut request = Request::new("/".into(), id, None);
+        let mut request = Request::new("/".into(), id, Wanted::Values, None);
         request.expect_unnamed(unnamed);
         request
     }

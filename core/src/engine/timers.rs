@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 
+use super::publisher::Line;
 use crate::command::Lane;
 use crate::event::Ticket;
 use crate::time::Time;
@@ -19,8 +20,8 @@ pub(super) enum Timer {
     RequestTimeout(Ticket),
     /// Are the nodes that the request waits for still there?
     Recheck(Ticket),
-    /// Messages have waited in the stream's line for long.
-    GiveUp(ByteString),
+    /// Messages have waited in the line for long.
+    GiveUp(Line),
     /// The lane may be tried again.
     Retry(Lane),
     /// The namespace's subscription may be tried again.

@@ -219,7 +219,7 @@ pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadErro
     }
 }
 
-fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadError> {
+pub(super) fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadError> {
     let keys = 2 + usize::from(packet.nsp.is_some()) + usize::from(packet.id.is_some());
     out.map(keys, |out| {
         out.key("type");
@@ -238,8 +238,12 @@ fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadErro
     })
 }
 
-fn write_opts<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
+pub(super) fn write_opts<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
     out.key("opts");
+    write_opts_value(opts, out)
+}
+
+pub(super) fn write_opts_value<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
     out.map(3, |out| {
         strings("rooms", &opts.rooms, out)?;
         strings("except", &opts.except, out)?;
@@ -278,7 +282,7 @@ fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> 
     })
 }
 
-fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), PayloadError> {
+pub(super) fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), PayloadError> {
     out.map(4, |out| {
         out.key("id");
         out.str(&socket.id);
@@ -290,7 +294,7 @@ fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), Paylo
     })
 }
 
-fn strings<S: Sink>(key: &str, values: &[ByteString], out: &mut S) -> Result<(), PayloadError> {
+pub(super) fn strings<S: Sink>(key: &str, values: &[ByteString], out: &mut S) -> Result<(), PayloadError> {
     out.key(key);
     out.array(values.len(), |out| {
         values.iter().for_each(|value| out.str(value));

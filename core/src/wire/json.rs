@@ -188,14 +188,14 @@ fn unescaped(json: &str) -> serde_json::Result<String> {
     serde_json::Deserializer::from_str(json).deserialize_bytes(Lossy)
 }
 
-/// All flags in order, their values still text. In JavaScript anything has properties: what is no object has none of these.
-struct JsonFlags<'a>(Vec<(JsonStr<'a>, &'a RawValue)>);
+/// The keys of an object in order, their values still text.
+struct Pairs<'a>(Vec<(JsonStr<'a>, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = JsonFlags<'de>;
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Pairs<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
@@ -204,15 +204,67 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(JsonFlags(pairs))
+                Ok(Pairs(pairs))
             }
         }
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// Flags. In JavaScript anything has properties: what is no object has none of these.
+struct JsonFlags<'a>(Vec<(JsonStr<'a>, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = <&RawValue>::deserialize(deserializer)?.get();
         match json.starts_with('{') {
-            true => serde_json::Deserializer::from_str(json).deserialize_map(Pairs).map_err(D::Error::custom),
+            true => serde_json::from_str(json)
+                .map(|pairs: Pairs<'_>| JsonFlags(pairs.0))
+                .map_err(D::Error::custom),
             false => Ok(JsonFlags(Vec::new())),
         }
     }
+}
+
+/// The keys of an object in order, each with the text of its value.
+pub(super) fn pairs(json: &Bytes) -> Result<Vec<(ByteString, Bytes)>, WireError> {
+    let source = Source(json);
+    let Pairs(pairs) = serde_json::from_slice(json)?;
+    let shared =
+        |(key, raw): (JsonStr<'_>, &RawValue)| (source.str(key), json.slice_ref(raw.get().as_bytes()));
+    Ok(pairs.into_iter().map(shared).collect())
+}
+
+/// The value that a JSON text stands for, where a packet is expected.
+pub(super) fn packet(json: &Bytes) -> Result<Packet, WireError> {
+    Source(json).packet(serde_json::from_slice(json)?)
+}
+
+/// The same, where options are.
+pub(super) fn opts(json: &Bytes) -> Result<BroadcastOptions, WireError> {
+    Ok(Source(json).opts(serde_json::from_slice(json)?))
+}
+
+/// The same, where a name is.
+pub(super) fn name(json: &Bytes) -> Result<ByteString, WireError> {
+    Ok(Source(json).str(serde_json::from_slice(json)?))
+}
+
+/// The same, where names are.
+pub(super) fn names(json: &Bytes) -> Result<Vec<ByteString>, WireError> {
+    Ok(Source(json).strs(serde_json::from_slice(json)?))
+}
+
+/// The same, where sockets are.
+pub(super) fn sockets(json: &Bytes) -> Result<Vec<RemoteSocket>, WireError> {
+    let sockets: Vec<JsonSocket<'_>> = serde_json::from_slice(json)?;
+    sockets.into_iter().map(|socket| Source(json).socket(socket)).collect()
+}
+
+/// The same, where a number is.
+pub(super) fn unsigned(json: &Bytes) -> Result<u64, WireError> {
+    let Whole(number) = serde_json::from_slice(json)?;
+    Ok(number)
 }
 
 /// The text that everything borrows from: what comes out shares its bytes.
@@ -307,7 +359,7 @@ impl Source<'_> {
 }
 
 /// Whether JavaScript takes the value of this JSON text for true.
-fn truthy(json: &str) -> bool {
+pub(super) fn truthy(json: &str) -> bool {
     !matches!(json, "false" | "null" | "\"\"") && json.parse() != Ok(0.0)
 }
 

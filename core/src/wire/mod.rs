@@ -3,7 +3,8 @@
 //! | module | what it reads and writes |
 //! |---|---|
 //! | [`entry`] | a stream entry: fields `uid`, `nsp`, `type`, `data` |
-//! | [`pubsub`] | a Pub/Sub message: `{uid, nsp, type, data}` in MessagePack |
+//! | [`pubsub`] | a Pub/Sub message of streams-0.3 and of the sharded adapter: `{uid, nsp, type, data}` |
+//! | [`classic`] | the messages of the classic Pub/Sub adapter |
 //!
 //! Decoding never panics, needs memory in proportion to its input only, and leaves payloads where they are: they come out as slices of
 //! the bytes that came in. Encoding writes nothing that a Node peer can't digest.
@@ -25,6 +26,7 @@
 //! assert_eq!(packet.data.as_json(), Some(r#"["hi"]"#));
 //! ```
 
+pub mod classic;
 mod data;
 pub mod entry;
 pub(crate) mod json;
@@ -62,6 +64,9 @@ pub enum WireError {
     /// The data is neither JSON nor base64.
     #[error("the data is neither a JSON object nor base64: {0}")]
     Base64(#[from] base64::DecodeError),
+    /// The application's codec can't read it.
+    #[error("the data is not as expected: {0}")]
+    Codec(String),
     /// A broadcast's packet carries something else than an array.
     #[error("the packet's data is not an array")]
     PacketData,

@@ -30,12 +30,12 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     Ok(data)
 }
 
-fn payload(reader: &mut Reader<'_>) -> Result<Payload, MsgPackError> {
+pub(super) fn payload(reader: &mut Reader<'_>) -> Result<Payload, MsgPackError> {
     Ok(Payload::from_wire(Encoding::MsgPack, reader.raw()?))
 }
 
 /// Room names may be numbers in JavaScript, and are nil where somebody named an `undefined` room: they count by their text.
-fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> {
+pub(super) fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> {
     let text: ByteString = match reader.peek()? {
         Head::Str(_) => return reader.str(),
         Head::Nil => "null".into(),
@@ -50,7 +50,7 @@ fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> {
 }
 
 /// Whether JavaScript takes the value for true.
-fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
+pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     let truthy = match reader.peek()? {
         Head::Nil | Head::Bool(false) | Head::Unsigned(0) | Head::Signed(0) | Head::Str(0) => false,
         Head::Float(n) => n != 0.0 && !n.is_nan(),
@@ -60,11 +60,11 @@ fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     Ok(truthy)
 }
 
-fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
+pub(super) fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     reader.array(name)
 }
 
-fn packet(reader: &mut Reader<'_>) -> Result<Packet, WireError> {
+pub(super) fn packet(reader: &mut Reader<'_>) -> Result<Packet, WireError> {
     let (mut kind, mut data, mut nsp, mut id) = (EVENT, None, None, None);
     reader.map(|key, value| {
         match &*key {
@@ -82,7 +82,7 @@ fn packet(reader: &mut Reader<'_>) -> Result<Packet, WireError> {
     Ok(Packet { kind, data, nsp, id })
 }
 
-fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
+pub(super) fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
     let mut opts = BroadcastOptions::default();
     reader.map(|key, value| {
         match &*key {
@@ -117,7 +117,7 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
     Ok(flags)
 }
 
-fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError> {
+pub(super) fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError> {
     let mut id = None;
     let mut socket = RemoteSocket {
         id: ByteString::new(),

@@ -1,13 +1,24 @@
-//! A Pub/Sub message of streams-0.3: `{uid, nsp, type, data}` in MessagePack, its keys in any order.
+//! A Pub/Sub message of streams-0.3 or of the sharded adapter: `{uid, nsp, type, data}`, its keys in any order.
+//!
+//! Streams-0.3 writes MessagePack always; the sharded adapter writes JSON unless binary data is inside. What begins with `{` is JSON.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::sink::{PackedSink, Sink};
-use super::{WireError, data, msgpack, packed};
+use super::sink::{JsonSink, PackedSink, Sink};
+use super::{WireError, data, json, msgpack, packed};
 use crate::id::NodeId;
 use crate::message::Message;
-use crate::payload::PayloadError;
+use crate::payload::{Encoding, PayloadError};
+
+/// What stands around the data.
+#[derive(Default)]
+struct Envelope {
+    uid: Option<ByteString>,
+    nsp: Option<ByteString>,
+    kind: Option<u64>,
+    data: Option<Bytes>,
+}
 
 /// Reads a message. Keys that this crate doesn't know are passed over.
 ///
@@ -15,23 +26,13 @@ use crate::payload::PayloadError;
 ///
 /// If the bytes are none of the protocol's messages: see [`WireError`].
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
-    let (mut uid, mut nsp, mut kind, mut raw) = (None, None, None, None);
-    let mut reader = msgpack::Reader::new(payload);
-    reader.map(|key, value| {
-        match &*key {
-            "uid" => uid = Some(value.str()?),
-            "nsp" => nsp = Some(value.str()?),
-            "type" => kind = Some(value.unsigned()?),
-            // What the data means depends on the type, which may yet come.
-            "data" => raw = Some(value.raw()?),
-            _ => drop(value.raw()?),
-        }
-        Ok::<(), WireError>(())
-    })?;
-    reader.end()?;
+    let plain = payload.first() == Some(&b'{');
+    let Envelope { uid, nsp, kind, data } =
+        if plain { text_envelope(payload)? } else { packed_envelope(payload)? };
     let nsp = nsp.filter(|nsp| !nsp.is_empty()).ok_or(WireError::MissingField("nsp"))?;
     let kind = data::kind(kind.ok_or(WireError::MissingField("type"))?)?;
-    let data = match raw.filter(|_| data::carries_data(kind)) {
+    let data = match data.filter(|_| data::carries_data(kind)) {
+        Some(raw) if plain => json::read(kind, &raw)?,
         Some(raw) => packed::read(kind, &mut msgpack::Reader::new(&raw))?,
         None => data::Data::default(),
     };
@@ -39,16 +40,67 @@ pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     Ok(Message { uid, nsp, body: data.into_body(kind)? })
 }
 
-/// Writes a message.
+fn packed_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
+    let mut envelope = Envelope::default();
+    let mut reader = msgpack::Reader::new(payload);
+    reader.map(|key, value| {
+        match &*key {
+            "uid" => envelope.uid = Some(value.str()?),
+            "nsp" => envelope.nsp = Some(value.str()?),
+            "type" => envelope.kind = Some(value.unsigned()?),
+            // What the data means depends on the type, which may yet come.
+            "data" => envelope.data = Some(value.raw()?),
+            _ => drop(value.raw()?),
+        }
+        Ok::<(), WireError>(())
+    })?;
+    reader.end()?;
+    Ok(envelope)
+}
+
+fn text_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
+    let mut envelope = Envelope::default();
+    for (key, value) in json::pairs(payload)? {
+        match &*key {
+            "uid" => envelope.uid = Some(json::name(&value)?),
+            "nsp" => envelope.nsp = Some(json::name(&value)?),
+            "type" => envelope.kind = Some(json::unsigned(&value)?),
+            "data" => envelope.data = Some(value),
+            _ => {}
+        }
+    }
+    Ok(envelope)
+}
+
+/// Writes a message in MessagePack, as streams-0.3 does.
 ///
 /// # Errors
 ///
 /// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
+    let mut sink = PackedSink::default();
+    write(message, &mut sink)?;
+    Ok(sink.out.into())
+}
+
+/// Writes a message as the sharded adapter does: JSON if every payload inside is JSON, MessagePack otherwise.
+///
+/// # Errors
+///
+/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
+    if data::payloads(&message.body).any(|payload| payload.encoding() != Encoding::Json) {
+        return encode(message);
+    }
+    let mut sink = JsonSink::default();
+    write(message, &mut sink)?;
+    Ok(sink.out.into())
+}
+
+fn write<S: Sink>(message: &Message, out: &mut S) -> Result<(), PayloadError> {
     let kind = message.body.kind();
     let with_data = data::carries_data(kind);
-    let mut sink = PackedSink::default();
-    sink.map(3 + usize::from(with_data), |out| {
+    out.map(3 + usize::from(with_data), |out| {
         out.key("uid");
         out.str(message.uid.as_str());
         out.key("nsp");
@@ -62,6 +114,5 @@ pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
             }
             false => Ok(()),
         }
-    })?;
-    Ok(sink.out.into())
+    })
 }

@@ -1,0 +1,155 @@
+//! The channels of the dialects that use Pub/Sub: how they are called, and who hears them.
+
+use bytestring::ByteString;
+
+use super::{Engine, Purpose};
+use crate::command::Command;
+use crate::config::{Config, Dialect};
+use crate::message::Body;
+use crate::packet::BroadcastOptions;
+use crate::rooms::RoomChange;
+
+/// What comes through a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// Any message.
+    Messages,
+    /// Classic: broadcasts.
+    Broadcasts,
+    /// Classic: requests.
+    Requests,
+    /// Classic: responses.
+    Responses,
+}
+
+impl Config {
+    /// Whether Pub/Sub is the sharded kind.
+    pub(crate) fn sharded(&self) -> bool {
+        self.use_sharded_pub_sub && self.dialect != Dialect::Classic || self.dialect == Dialect::Sharded
+    }
+
+    /// The channel on which a namespace's nodes ask each other. They are counted here.
+    pub(crate) fn request_channel(&self, nsp: &str) -> ByteString {
+        let kind = if self.dialect == Dialect::Classic { "-request" } else { "" };
+        format!("{}{kind}#{nsp}#", self.channel_prefix).into()
+    }
+
+    /// How the channels begin on which nodes get their answers.
+    pub(crate) fn response_prefix(&self, nsp: &str) -> ByteString {
+        let kind = if self.dialect == Dialect::Classic { "-response" } else { "" };
+        format!("{}{kind}#{nsp}#", self.channel_prefix).into()
+    }
+
+    /// The channel on which one node gets its answers.
+    pub(crate) fn private_channel(&self, nsp: &str, node: &str) -> ByteString {
+        format!("{}{node}#", self.response_prefix(nsp)).into()
+    }
+
+    /// The channel on which a node's answers are awaited.
+    pub(crate) fn response_channel(&self, nsp: &str, node: &str) -> ByteString {
+        match self.dialect == Dialect::Classic && !self.publish_on_specific_response_channel {
+            true => self.response_prefix(nsp),
+            false => self.private_channel(nsp, node),
+        }
+    }
+
+    /// The channel of a broadcast that asks for nothing.
+    pub(crate) fn broadcast_channel(&self, nsp: &str, opts: &BroadcastOptions) -> ByteString {
+        let room = match &*opts.rooms {
+            [room] if self.dialect == Dialect::Classic || self.subscription_mode.is_apart(room) => room,
+            _ => return format!("{}#{nsp}#", self.channel_prefix).into(),
+        };
+        self.room_channel(nsp, room)
+    }
+
+    fn room_channel(&self, nsp: &str, room: &str) -> ByteString {
+        format!("{}#{nsp}#{room}#", self.channel_prefix).into()
+    }
+
+    /// The channel on which a message goes out that is no answer.
+    pub(crate) fn channel_for(&self, nsp: &str, body: &Body) -> ByteString {
+        match body {
+            Body::Broadcast { opts, request_id: None, .. } if !self.dialect.has_streams() => {
+                self.broadcast_channel(nsp, opts)
+            }
+            _ => self.request_channel(nsp),
+        }
+    }
+
+    /// The channels that every node of the namespace hears.
+    pub(super) fn channels(&self, nsp: &str, node: &str) -> Vec<(ByteString, Carries)> {
+        let private = self.private_channel(nsp, node);
+        match self.dialect {
+            Dialect::Classic => vec![
+                (self.request_channel(nsp), Carries::Requests),
+                (self.response_prefix(nsp), Carries::Responses),
+                (private, Carries::Responses),
+            ],
+            _ => vec![(self.request_channel(nsp), Carries::Messages), (private, Carries::Messages)],
+        }
+    }
+
+    /// The pattern that every node of the namespace hears.
+    pub(super) fn pattern(&self, nsp: &str) -> Option<ByteString> {
+        let channel = format!("{}#{nsp}#", self.channel_prefix);
+        (self.dialect == Dialect::Classic).then(|| format!("{}*", escape_glob(&channel)).into())
+    }
+
+    /// The channels of rooms in which this node has sockets.
+    pub(super) fn room_channels<'a>(
+        &self,
+        nsp: &str,
+        rooms: impl IntoIterator<Item = &'a ByteString>,
+    ) -> Vec<ByteString> {
+        if self.dialect != Dialect::Sharded {
+            return Vec::new();
+        }
+        let apart = rooms.into_iter().filter(|room| self.subscription_mode.is_apart(room));
+        apart.map(|room| self.room_channel(nsp, room)).collect()
+    }
+}
+
+impl Engine {
+    /// Hears the channels of rooms that this node has sockets in now, and no longer those of rooms that it has none in.
+    pub(super) fn rooms_changed(&mut self, nsp: &str, changes: &[RoomChange]) {
+        if self.config.dialect != Dialect::Sharded {
+            return;
+        }
+        let created = changes.iter().filter_map(|change| match change {
+            RoomChange::Create { room } => Some(room),
+            _ => None,
+        });
+        let deleted = changes.iter().filter_map(|change| match change {
+            RoomChange::Delete { room } => Some(room),
+            _ => None,
+        });
+        let created = self.config.room_channels(nsp, created);
+        let deleted = self.config.room_channels(nsp, deleted);
+        let Some((name, _)) = self.namespaces.get_key_value(nsp) else { return };
+        let name = name.clone();
+        if !deleted.is_empty() {
+            for channel in &deleted {
+                self.channels.remove(channel);
+            }
+            self.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
+        }
+        if !created.is_empty() {
+            for channel in &created {
+                self.channels.insert(channel.clone(), (name.clone(), Carries::Messages));
+            }
+            self.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
+        }
+    }
+}
+
+/// A pattern that matches just this text.
+pub(super) fn escape_glob(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}

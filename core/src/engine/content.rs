@@ -1,0 +1,165 @@
+//! What goes out: the way and the encoding that a dialect has for a message.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::CallError;
+use crate::command::{Command, Fields};
+use crate::config::{Config, Dialect};
+use crate::event::Answer;
+use crate::id::{NodeId, RequestId};
+use crate::message::{Body, Message};
+use crate::payload::{Encoding, PayloadError};
+use crate::wire::classic::{self, Request, Response};
+use crate::wire::{entry, pubsub};
+
+/// A message, ready to be sent.
+#[derive(Clone, Debug)]
+// The large variant is the common one: a box would cost an allocation for each message.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Content {
+    /// Into the namespace's stream.
+    Entry { stream: ByteString, fields: Fields },
+    /// Through a channel.
+    Push { channel: ByteString, payload: Bytes },
+}
+
+impl Content {
+    /// How many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Content::Entry { fields, .. } => {
+                fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
+            }
+            Content::Push { channel, payload } => channel.len() + payload.len(),
+        }
+    }
+
+    pub(crate) fn into_command(self, config: &Config) -> Command {
+        match self {
+            Content::Entry { stream, fields } => Command::XAdd { stream, max_len: config.max_len, fields },
+            Content::Push { channel, payload } => {
+                Command::Publish { channel, payload, sharded: config.sharded() }
+            }
+        }
+    }
+}
+
+impl Config {
+    /// A message to all the others.
+    pub(crate) fn content(&self, message: &Message) -> Result<Content, CallError> {
+        let asks = match &message.body {
+            Body::Broadcast { request_id, .. } => request_id.is_some(),
+            Body::FetchSockets { .. } | Body::ServerSideEmit { request_id: Some(_), .. } => true,
+            _ => false,
+        };
+        match self.dialect {
+            Dialect::Streams03 if asks => Ok(self.push(message, pubsub::encode(message)?)),
+            Dialect::Streams02 | Dialect::Streams03 | Dialect::Bridge => self.entry(message),
+            Dialect::Sharded => Ok(self.push(message, pubsub::encode_sharded(message)?)),
+            Dialect::Classic => Ok(self.push(message, self.classic(message)?)),
+        }
+    }
+
+    /// A message into the stream.
+    fn entry(&self, message: &Message) -> Result<Content, CallError> {
+        let mut payloads = entry::payloads(&message.body);
+        if self.only_plaintext && payloads.any(|payload| payload.encoding() == Encoding::MsgPack) {
+            return Err(CallError::Binary);
+        }
+        drop(payloads);
+        let mut fields = entry::encode(message)?;
+        let beat = matches!(message.body, Body::InitialHeartbeat | Body::Heartbeat);
+        if beat && self.dialect == Dialect::Bridge {
+            fields.push(entry::BRIDGE_FIELD, "1");
+        }
+        Ok(Content::Entry { stream: self.stream_of(&message.nsp), fields })
+    }
+
+    fn push(&self, message: &Message, payload: Bytes) -> Content {
+        Content::Push { channel: self.channel_for(&message.nsp, &message.body), payload }
+    }
+
+    fn classic(&self, message: &Message) -> Result<Bytes, PayloadError> {
+        let Message { uid, nsp, body } = message;
+        match body {
+            Body::Broadcast { packet, opts, request_id: None } => {
+                Ok(self.parsed(classic::encode_broadcast(uid, nsp, packet, opts)?))
+            }
+            body => self.classic_request(uid, nsp, &Request::Common(body.clone())),
+        }
+    }
+
+    fn classic_request(
+        &self,
+        uid: &NodeId,
+        nsp: &ByteString,
+        request: &Request,
+    ) -> Result<Bytes, PayloadError> {
+        Ok(self.parsed(classic::encode_request(uid, nsp, request)?))
+    }
+
+    /// A request of the classic adapter's own.
+    pub(super) fn classic_content(
+        &self,
+        uid: &NodeId,
+        nsp: &ByteString,
+        request: &Request,
+    ) -> Result<Content, PayloadError> {
+        let payload = self.classic_request(uid, nsp, request)?;
+        Ok(Content::Push { channel: self.request_channel(nsp), payload })
+    }
+
+    /// An answer, by the way that the question came.
+    pub(super) fn answer(
+        &self,
+        uid: &NodeId,
+        nsp: &ByteString,
+        to: &NodeId,
+        by_stream: bool,
+        request_id: RequestId,
+        answer: Answer,
+    ) -> Result<Content, CallError> {
+        let response = match answer {
+            Answer::Sockets(sockets) => Response::Common(Body::FetchSocketsResponse { request_id, sockets }),
+            Answer::Emit(packet) => Response::Common(Body::ServerSideEmitResponse { request_id, packet }),
+            Answer::ClientCount(client_count) => {
+                Response::Common(Body::BroadcastClientCount { request_id, client_count })
+            }
+            Answer::Ack(packet) => Response::Common(Body::BroadcastAck { request_id, packet }),
+            Answer::SocketIds(sockets) => Response::SocketIds { request_id, sockets },
+            Answer::Rooms(rooms) => Response::Rooms { request_id, rooms },
+            Answer::Done => Response::Done { request_id },
+        };
+        let payload = match (self.dialect, response) {
+            (Dialect::Classic, response) => self.parsed(classic::encode_response(&response)?),
+            (dialect, Response::Common(body)) => {
+                let message = Message { uid: uid.clone(), nsp: nsp.clone(), body };
+                match dialect {
+                    _ if by_stream => return self.entry(&message),
+                    Dialect::Sharded => pubsub::encode_sharded(&message)?,
+                    _ => pubsub::encode(&message)?,
+                }
+            }
+            // Nobody asks for these in another dialect.
+            (_, _) => return Err(PayloadError::NoRequest.into()),
+        };
+        Ok(Content::Push { channel: self.response_channel(nsp, to.as_str()), payload })
+    }
+
+    /// What is not JSON, in the form that the application has chosen.
+    fn parsed(&self, payload: Bytes) -> Bytes {
+        match &self.parser {
+            Some(parser) if payload.first() != Some(&b'{') => parser.codec().encode(payload),
+            _ => payload,
+        }
+    }
+
+    /// The other way.
+    pub(super) fn unparsed(&self, payload: &Bytes) -> Result<Bytes, String> {
+        match &self.parser {
+            Some(parser) if payload.first() != Some(&b'{') => parser.codec().decode(payload),
+            _ => Ok(payload.clone()),
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The older adapters' calls: the ids of sockets, the names of rooms, and orders to one socket, wherever it is.
+//!
+//! The classic adapter has requests for them. Elsewhere they are made of `fetch_sockets`.
+
+use bytestring::ByteString;
+
+use super::publisher::What;
+use super::requests::{Request, Wanted};
+use super::{CallError, Effect, EffectKind, Engine};
+use crate::config::Dialect;
+use crate::event::{Answer, Asker, Event, Ticket, Way};
+use crate::id::{NodeId, RequestId};
+use crate::message::Body;
+use crate::packet::BroadcastOptions;
+use crate::time::Time;
+use crate::wire::classic;
+
+impl Engine {
+    /// Asks all nodes for the ids of the sockets in any of `rooms`; if there are no rooms, of all sockets.
+    ///
+    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] with [`Answer::SocketIds`] from
+    /// each node, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    pub fn sockets(&mut self, now: Time, nsp: &str, rooms: Vec<ByteString>) -> Result<Ticket, CallError> {
+        let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
+        let own = Answer::SocketIds(self.open(nsp)?.1.rooms.matching(&opts));
+        let ask = |request_id| classic::Request::SocketIds { rooms: opts.rooms.clone(), request_id };
+        self.ask_old(now, nsp, Wanted::SocketIds, &opts, ask, Some(own))
+    }
+
+    /// Asks all nodes for the names of their rooms, those of single sockets included.
+    ///
+    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] with [`Answer::Rooms`] from each
+    /// node, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    pub fn all_rooms(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
+        let own = Answer::Rooms(self.open(nsp)?.1.rooms.names().cloned().collect());
+        let ask = |request_id| classic::Request::AllRooms { request_id };
+        self.ask_old(now, nsp, Wanted::Rooms, &BroadcastOptions::all(), ask, Some(own))
+    }
+
+    /// Makes one socket join a room, on whatever node it is.
+    ///
+    /// Ends with [`Event::RequestDone`]. Before, there is an [`Event::Answer`] with [`Answer::Done`], unless no node has that socket.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    pub fn remote_join(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        room: impl Into<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        let (socket, room) = (socket.into(), room.into());
+        let opts = BroadcastOptions::to(socket.clone());
+        let kind = EffectKind::Join { opts, rooms: vec![room.clone()] };
+        let ask = |request_id| classic::Request::RemoteJoin { socket: socket.clone(), room, request_id };
+        self.order(now, nsp, &socket, kind, ask)
+    }
+
+    /// Makes one socket leave a room, on whatever node it is.
+    ///
+    /// Ends as [`remote_join`](Engine::remote_join) does.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    pub fn remote_leave(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        room: impl Into<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        let (socket, room) = (socket.into(), room.into());
+        let opts = BroadcastOptions::to(socket.clone());
+        let kind = EffectKind::Leave { opts, rooms: vec![room.clone()] };
+        let ask = |request_id| classic::Request::RemoteLeave { socket: socket.clone(), room, request_id };
+        self.order(now, nsp, &socket, kind, ask)
+    }
+
+    /// Disconnects one socket, on whatever node it is; with `close`, its underlying connection too.
+    ///
+    /// Ends as [`remote_join`](Engine::remote_join) does.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    pub fn remote_disconnect(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        close: bool,
+    ) -> Result<Ticket, CallError> {
+        let socket = socket.into();
+        let kind = EffectKind::Disconnect { opts: BroadcastOptions::to(socket.clone()), close };
+        let ask =
+            |request_id| classic::Request::RemoteDisconnect { socket: socket.clone(), close, request_id };
+        self.order(now, nsp, &socket, kind, ask)
+    }
+
+    /// Does something with one socket, here or elsewhere.
+    fn order(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: &ByteString,
+        kind: EffectKind,
+        ask: impl FnOnce(RequestId) -> classic::Request,
+    ) -> Result<Ticket, CallError> {
+        let (name, namespace) = self.open(nsp)?;
+        if namespace.rooms.contains(socket) {
+            self.advance(now);
+            let (ticket, uid) = (Ticket(self.number()), self.uid.clone());
+            self.apply(Effect { nsp: name, kind }, None, uid.clone());
+            self.events.push_back(Event::Answer { ticket, from: uid.clone(), answer: Answer::Done });
+            let outcome = crate::event::Outcome { answered: vec![uid], ..Default::default() };
+            self.events.push_back(Event::RequestDone { ticket, outcome });
+            return Ok(ticket);
+        }
+        let opts = BroadcastOptions::to(socket.clone());
+        self.ask_old(now, nsp, Wanted::Owner(Some(kind)), &opts, ask, None)
+    }
+
+    /// Opens a request, in the form that the dialect has for it, and answers it for this node.
+    fn ask_old(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        wanted: Wanted,
+        opts: &BroadcastOptions,
+        ask: impl FnOnce(RequestId) -> classic::Request,
+        own: Option<Answer>,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let id = RequestId::random(&mut self.rng);
+        let name = self.open(nsp)?.0;
+        let content = match self.config.dialect {
+            Dialect::Classic => self.config.classic_content(&self.uid, &name, &ask(id.clone()))?,
+            _ => {
+                let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
+                self.config.content(&self.message(&name, body))?
+            }
+        };
+        let by_owner = matches!(wanted, Wanted::Owner(_)) && self.config.dialect == Dialect::Classic;
+        let ticket = self.open_request(Request::new(name, id.clone(), wanted, Some(content)), opts)?;
+        if let Some(own) = own {
+            self.expect_self(ticket);
+            let uid = self.uid.clone();
+            self.answered(&id, &uid, own);
+        }
+        if by_owner {
+            // Whoever has the socket answers, and nobody else.
+            self.send_request(ticket, 1);
+        } else {
+            self.ask_others(ticket);
+        }
+        Ok(ticket)
+    }
+
+    /// A node has the socket: now it is told what to do.
+    pub(super) fn order_owner(&mut self, ticket: Ticket, kind: EffectKind) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let nsp = request.nsp.clone();
+        let body = match kind {
+            EffectKind::Join { opts, rooms } => Body::SocketsJoin { opts, rooms },
+            EffectKind::Leave { opts, rooms } => Body::SocketsLeave { opts, rooms },
+            EffectKind::Disconnect { opts, close } => Body::DisconnectSockets { opts, close },
+            EffectKind::Broadcast { .. } => return,
+        };
+        if let Err(error) = self.publish(&nsp, body, What::Order(ticket), None) {
+            let error = crate::command::CommandError::NotSent(error.to_string());
+            self.finish_request(ticket, false, Some(error));
+        }
+    }
+
+    /// The node that has the socket hears it.
+    pub(super) fn order_published(&mut self, ticket: Ticket) {
+        if self.requests.contains(ticket) {
+            let from = NodeId::UNNAMED;
+            self.events.push_back(Event::Answer { ticket, from, answer: Answer::Done });
+            self.finish_request(ticket, false, None);
+        }
+    }
+
+    /// The classic adapter's own requests. Most are answered without asking the application.
+    pub(super) fn receive_classic(&mut self, nsp: &ByteString, from: NodeId, request: classic::Request) {
+        let Some(namespace) = self.namespaces.get(nsp) else { return };
+        let to = |socket: &ByteString| BroadcastOptions::to(socket.clone());
+        let (socket, kind, request_id) = match request {
+            classic::Request::Common(body) => {
+                let message = crate::message::Message { uid: from, nsp: nsp.clone(), body };
+                return self.receive(message, None);
+            }
+            classic::Request::SocketIds { rooms, request_id } => {
+                let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
+                let answer = Answer::SocketIds(namespace.rooms.matching(&opts));
+                return self.answer_classic(nsp, from, request_id, answer);
+            }
+            classic::Request::AllRooms { request_id } => {
+                let answer = Answer::Rooms(namespace.rooms.names().cloned().collect());
+                return self.answer_classic(nsp, from, request_id, answer);
+            }
+            classic::Request::RemoteJoin { socket, room, request_id } => {
+                let kind = EffectKind::Join { opts: to(&socket), rooms: vec![room] };
+                (socket, kind, request_id)
+            }
+            classic::Request::RemoteLeave { socket, room, request_id } => {
+                let kind = EffectKind::Leave { opts: to(&socket), rooms: vec![room] };
+                (socket, kind, request_id)
+            }
+            classic::Request::RemoteDisconnect { socket, close, request_id } => {
+                let kind = EffectKind::Disconnect { opts: to(&socket), close };
+                (socket, kind, request_id)
+            }
+        };
+        if namespace.rooms.contains(&socket) {
+            self.apply(Effect { nsp: nsp.clone(), kind }, None, from.clone());
+            self.answer_classic(nsp, from, request_id, Answer::Done);
+        }
+    }
+
+    fn answer_classic(&mut self, nsp: &ByteString, node: NodeId, request_id: RequestId, answer: Answer) {
+        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub };
+        if let Err(error) = self.respond(&asker, answer) {
+            let error = crate::command::CommandError::NotSent(error.to_string());
+            let stream = self.config.response_prefix(nsp);
+            self.events.push_back(Event::NoticeFailed { stream, error });
+        }
+    }
+
+    /// A response in the classic form, which says what it answers but not who answers.
+    pub(super) fn receive_classic_response(
+        &mut self,
+        keys: &classic::Keys,
+    ) -> Result<(), crate::wire::WireError> {
+        // Somebody else's, or too late.
+        let Some(id) = keys.request_id()?.filter(|id| self.requests.find(id).is_some()) else {
+            return Ok(());
+        };
+        let Some(asked) = self.requests.find(&id).and_then(|ticket| self.requests.get_mut(ticket)) else {
+            return Ok(());
+        };
+        let answer = match keys.response(asked.wanted.asked())? {
+            classic::Response::SocketIds { sockets, .. } => Answer::SocketIds(sockets),
+            classic::Response::Rooms { rooms, .. } => Answer::Rooms(rooms),
+            classic::Response::Done { .. } => Answer::Done,
+            classic::Response::Common(body) => match body {
+                Body::FetchSocketsResponse { sockets, .. } => Answer::Sockets(sockets),
+                Body::ServerSideEmitResponse { packet, .. } => Answer::Emit(packet),
+                Body::BroadcastClientCount { client_count, .. } => Answer::ClientCount(client_count),
+                Body::BroadcastAck { packet, .. } => Answer::Ack(packet),
+                // A response is nothing else.
+                _ => return Ok(()),
+            },
+        };
+        self.answered(&id, &NodeId::UNNAMED, answer);
+        Ok(())
+    }
+}

@@ -1,0 +1,554 @@
+//! The messages of the classic Pub/Sub adapter, `@socket.io/redis-adapter`, once `socket.io-redis`.
+//!
+//! Three kinds, each on channels of its own: broadcasts, `[uid, packet, opts]` in MessagePack; requests, `{type, uid, …}`; responses,
+//! `{requestId, …}`. Requests and responses are JSON if they begin with `{`, and MessagePack otherwise. Responses do not say who answers, nor, in
+//! most cases, what kind of question they answer.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::sink::{JsonSink, PackedSink, Sink};
+use super::{WireError, data, json, msgpack, packed};
+use crate::id::{NodeId, RequestId};
+use crate::message::{Body, Message};
+use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
+use crate::payload::{Encoding, Payload, PayloadError};
+
+/// What a node asks of the others, or tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// 0: the ids of the sockets in any of these rooms; in no rooms: of all.
+    SocketIds {
+        /// The rooms.
+        rooms: Vec<ByteString>,
+        /// What the answers repeat.
+        request_id: RequestId,
+    },
+    /// 1: the names of all rooms.
+    AllRooms {
+        /// What the answers repeat.
+        request_id: RequestId,
+    },
+    /// 2, in its older form: whoever has this socket makes it join a room, and says so.
+    RemoteJoin {
+        /// The socket.
+        socket: ByteString,
+        /// The room.
+        room: ByteString,
+        /// What the answer repeats.
+        request_id: RequestId,
+    },
+    /// 3, in its older form: whoever has this socket makes it leave a room, and says so.
+    RemoteLeave {
+        /// The socket.
+        socket: ByteString,
+        /// The room.
+        room: ByteString,
+        /// What the answer repeats.
+        request_id: RequestId,
+    },
+    /// 4, in its older form: whoever has this socket disconnects it, and says so.
+    RemoteDisconnect {
+        /// The socket.
+        socket: ByteString,
+        /// Whether the underlying connection is closed too.
+        close: bool,
+        /// What the answer repeats.
+        request_id: RequestId,
+    },
+    /// The others, which all adapters have: [`Body::SocketsJoin`] (2), [`Body::SocketsLeave`] (3), [`Body::DisconnectSockets`] (4),
+    /// [`Body::FetchSockets`] (5), [`Body::ServerSideEmit`] (6), and [`Body::Broadcast`] with acknowledgements (7).
+    Common(Body),
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// To [`Request::SocketIds`].
+    SocketIds {
+        /// The request.
+        request_id: RequestId,
+        /// The ids.
+        sockets: Vec<ByteString>,
+    },
+    /// To [`Request::AllRooms`].
+    Rooms {
+        /// The request.
+        request_id: RequestId,
+        /// The names.
+        rooms: Vec<ByteString>,
+    },
+    /// To [`Request::RemoteJoin`] and its like: it is done.
+    Done {
+        /// The request.
+        request_id: RequestId,
+    },
+    /// The others, which all adapters have: [`Body::FetchSocketsResponse`], [`Body::ServerSideEmitResponse`] (6), [`Body::BroadcastClientCount`]
+    /// (8), [`Body::BroadcastAck`] (9).
+    Common(Body),
+}
+
+/// What was asked. A response can't be read without knowing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// [`Request::SocketIds`].
+    SocketIds,
+    /// [`Request::AllRooms`].
+    Rooms,
+    /// One of the older forms, which are answered by whoever has the socket.
+    Remote,
+    /// [`Body::FetchSockets`].
+    Sockets,
+    /// [`Body::ServerSideEmit`].
+    Emit,
+    /// [`Body::Broadcast`] with acknowledgements.
+    Acks,
+}
+
+/// A value that is not decoded yet.
+#[derive(Clone, Debug)]
+struct Value {
+    encoding: Encoding,
+    bytes: Bytes,
+}
+
+impl Value {
+    /// By the one function or the other.
+    fn read<T>(
+        &self,
+        json: impl FnOnce(&Bytes) -> Result<T, WireError>,
+        packed: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
+    ) -> Result<T, WireError> {
+        match self.encoding {
+            Encoding::Json => json(&self.bytes),
+            Encoding::MsgPack => packed(&mut msgpack::Reader::new(&self.bytes)),
+        }
+    }
+
+    fn opts(&self) -> Result<BroadcastOptions, WireError> {
+        self.read(json::opts, packed::opts)
+    }
+
+    fn name(&self) -> Result<ByteString, WireError> {
+        self.read(json::name, |reader| Ok(packed::name(reader)?))
+    }
+
+    fn names(&self) -> Result<Vec<ByteString>, WireError> {
+        self.read(json::names, |reader| Ok(packed::names(reader)?))
+    }
+
+    fn unsigned(&self) -> Result<u64, WireError> {
+        self.read(json::unsigned, |reader| Ok(reader.unsigned()?))
+    }
+
+    fn packet(&self) -> Result<Packet, WireError> {
+        self.read(json::packet, packed::packet)
+    }
+
+    fn sockets(&self) -> Result<Vec<RemoteSocket>, WireError> {
+        self.read(json::sockets, |reader| reader.array(packed::socket))
+    }
+
+    fn truthy(&self) -> Result<bool, WireError> {
+        let json = |bytes: &Bytes| Ok(core::str::from_utf8(bytes).is_ok_and(json::truthy));
+        self.read(json, |reader| Ok(packed::truthy(reader)?))
+    }
+
+    fn is_nothing(&self) -> bool {
+        match self.encoding {
+            Encoding::Json => *self.bytes == *b"null",
+            Encoding::MsgPack => *self.bytes == [0xc0],
+        }
+    }
+
+    fn payload(self) -> Payload {
+        Payload::from_wire(self.encoding, self.bytes)
+    }
+}
+
+/// The keys of a request or a response.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    pairs: Vec<(ByteString, Value)>,
+    kind: u8,
+}
+
+impl Keys {
+    pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
+        let mut pairs = Vec::new();
+        if payload.first() == Some(&b'{') {
+            let value = |bytes| Value { encoding: Encoding::Json, bytes };
+            pairs.extend(json::pairs(payload)?.into_iter().map(|(key, bytes)| (key, value(bytes))));
+        } else {
+            let mut reader = msgpack::Reader::new(payload);
+            reader.map(|key, value| {
+                pairs.push((key, Value { encoding: Encoding::MsgPack, bytes: value.raw()? }));
+                Ok::<(), WireError>(())
+            })?;
+            reader.end()?;
+        }
+        let mut keys = Keys { pairs, kind: u8::MAX };
+        if let Some(kind) = keys.get("type") {
+            let number = kind.unsigned()?;
+            keys.kind = u8::try_from(number).map_err(|_| WireError::UnknownType(number.to_string()))?;
+        }
+        Ok(keys)
+    }
+
+    /// The value of the last key of this name, unless it is nothing.
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.pairs
+            .iter()
+            .rev()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value)
+            .filter(|value| !value.is_nothing())
+    }
+
+    fn need(&self, key: &'static str) -> Result<&Value, WireError> {
+        self.get(key).ok_or(WireError::MissingKey { kind: self.kind, key })
+    }
+
+    /// The request that this asks or answers, if it says so.
+    pub(crate) fn request_id(&self) -> Result<Option<RequestId>, WireError> {
+        self.get("requestId").map(|id| id.name().map(RequestId::new)).transpose()
+    }
+
+    fn needed_id(&self) -> Result<RequestId, WireError> {
+        self.need("requestId")?.name().map(RequestId::new)
+    }
+
+    fn payload(&self, key: &str) -> Payload {
+        self.get(key).cloned().map_or_else(Payload::null, Value::payload)
+    }
+
+    /// The response, given what was asked.
+    pub(crate) fn response(&self, asked: Asked) -> Result<Response, WireError> {
+        let request_id = self.needed_id()?;
+        Ok(match (asked, self.kind) {
+            (Asked::SocketIds, _) => {
+                Response::SocketIds { request_id, sockets: self.need("sockets")?.names()? }
+            }
+            (Asked::Rooms, _) => Response::Rooms { request_id, rooms: self.need("rooms")?.names()? },
+            (Asked::Remote, _) => Response::Done { request_id },
+            (Asked::Sockets, _) => {
+                let sockets = self.need("sockets")?.sockets()?;
+                Response::Common(Body::FetchSocketsResponse { request_id, sockets })
+            }
+            (Asked::Emit, _) => {
+                Response::Common(Body::ServerSideEmitResponse { request_id, packet: self.payload("data") })
+            }
+            (Asked::Acks, 8) => {
+                let client_count = self.need("clientCount")?.unsigned()?;
+                Response::Common(Body::BroadcastClientCount { request_id, client_count })
+            }
+            (Asked::Acks, 9) => {
+                Response::Common(Body::BroadcastAck { request_id, packet: self.payload("packet") })
+            }
+            (Asked::Acks, other) => return Err(WireError::UnknownType(other.to_string())),
+        })
+    }
+}
+
+/// Reads a broadcast. Its namespace is its packet's; one without is for `/`.
+///
+/// # Errors
+///
+/// If the bytes are none: see [`WireError`].
+pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
+    let mut reader = msgpack::Reader::new(payload);
+    let mut parts = reader.array(|part| part.raw())?.into_iter();
+    reader.end()?;
+    let mut part = |key| parts.next().ok_or(WireError::MissingKey { kind: 3, key });
+    let (uid, packet, opts) = (part("uid")?, part("packet")?, part("opts")?);
+    let uid = NodeId::new(packed::name(&mut msgpack::Reader::new(&uid))?);
+    let packet = packed::packet(&mut msgpack::Reader::new(&packet))?;
+    let opts = packed::opts(&mut msgpack::Reader::new(&opts))?;
+    let nsp = packet.nsp.clone().unwrap_or_else(|| ByteString::from_static("/"));
+    Ok(Message { uid, nsp, body: Body::Broadcast { packet, opts, request_id: None } })
+}
+
+/// Writes a broadcast.
+///
+/// # Errors
+///
+/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+pub fn encode_broadcast(
+    uid: &NodeId,
+    nsp: &ByteString,
+    packet: &Packet,
+    opts: &BroadcastOptions,
+) -> Result<Bytes, PayloadError> {
+    let mut sink = PackedSink::default();
+    sink.array(3, |out| {
+        out.str(uid.as_str());
+        data::write_packet(&Packet { nsp: Some(nsp.clone()), ..packet.clone() }, out)?;
+        data::write_opts_value(opts, out)
+    })?;
+    Ok(sink.out.into())
+}
+
+/// Reads a request, and who sends it; emitters don't say.
+///
+/// # Errors
+///
+/// If the bytes are none: see [`WireError`].
+pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
+    let keys = Keys::read(payload)?;
+    let uid = match keys.get("uid") {
+        Some(uid) => NodeId::new(uid.name()?),
+        None => NodeId::EMITTER,
+    };
+    let close = || keys.get("close").map_or(Ok(false), Value::truthy);
+    let opts = || keys.need("opts")?.opts();
+    let older = keys.get("opts").is_none();
+    let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.name());
+    let request = match keys.kind {
+        0 => {
+            let rooms = keys.get("rooms").map_or(Ok(Vec::new()), Value::names)?;
+            Request::SocketIds { rooms, request_id: keys.needed_id()? }
+        }
+        1 => Request::AllRooms { request_id: keys.needed_id()? },
+        2 if older => Request::RemoteJoin { socket: socket()?, room: room()?, request_id: keys.needed_id()? },
+        3 if older => {
+            Request::RemoteLeave { socket: socket()?, room: room()?, request_id: keys.needed_id()? }
+        }
+        4 if older => {
+            Request::RemoteDisconnect { socket: socket()?, close: close()?, request_id: keys.needed_id()? }
+        }
+        2 => Request::Common(Body::SocketsJoin { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
+        3 => Request::Common(Body::SocketsLeave { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
+        4 => Request::Common(Body::DisconnectSockets { opts: opts()?, close: close()? }),
+        5 => Request::Common(Body::FetchSockets { opts: opts()?, request_id: keys.needed_id()? }),
+        6 => {
+            let packet = keys.need("data")?.clone().payload();
+            if !packet.is_array() {
+                return Err(WireError::PacketData);
+            }
+            Request::Common(Body::ServerSideEmit { packet, request_id: keys.request_id()? })
+        }
+        7 => Request::Common(Body::Broadcast {
+            packet: keys.need("packet")?.packet()?,
+            opts: opts()?,
+            request_id: Some(keys.needed_id()?),
+        }),
+        u8::MAX => return Err(WireError::MissingField("type")),
+        other => return Err(WireError::UnknownType(other.to_string())),
+    };
+    Ok((uid, request))
+}
+
+/// Writes a request. Emitters are not named: pass [`NodeId::EMITTER`].
+///
+/// # Errors
+///
+/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that this adapter
+/// has no request for.
+pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Result<Bytes, PayloadError> {
+    let (kind, id) = match request {
+        Request::SocketIds { request_id, .. } => (0, Some(request_id)),
+        Request::AllRooms { request_id } => (1, Some(request_id)),
+        Request::RemoteJoin { request_id, .. } => (2, Some(request_id)),
+        Request::RemoteLeave { request_id, .. } => (3, Some(request_id)),
+        Request::RemoteDisconnect { request_id, .. } => (4, Some(request_id)),
+        Request::Common(body) => match body {
+            Body::SocketsJoin { .. } => (2, None),
+            Body::SocketsLeave { .. } => (3, None),
+            Body::DisconnectSockets { .. } => (4, None),
+            Body::FetchSockets { request_id, .. } => (5, Some(request_id)),
+            Body::ServerSideEmit { request_id, .. } => (6, request_id.as_ref()),
+            Body::Broadcast { request_id: Some(id), .. } => (7, Some(id)),
+            _ => return Err(PayloadError::NoRequest),
+        },
+    };
+    let body = match request {
+        Request::Common(body) => Some(body),
+        _ => None,
+    };
+    let head = Head { kind: Some(kind), uid: (!uid.is_emitter()).then_some(uid), id };
+    // The peers write a broadcast's packet in MessagePack whatever is in it.
+    head.write(body, kind != 7, RequestKeys { nsp, request })
+}
+
+/// Reads a response, given what was asked.
+///
+/// # Errors
+///
+/// If the bytes are none: see [`WireError`].
+pub fn decode_response(payload: &Bytes, asked: Asked) -> Result<Response, WireError> {
+    Keys::read(payload)?.response(asked)
+}
+
+/// Writes a response.
+///
+/// # Errors
+///
+/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that are no
+/// response.
+pub fn encode_response(response: &Response) -> Result<Bytes, PayloadError> {
+    let (kind, id) = match response {
+        Response::SocketIds { request_id, .. }
+        | Response::Rooms { request_id, .. }
+        | Response::Done { request_id } => (None, request_id),
+        Response::Common(body) => match body {
+            Body::FetchSocketsResponse { request_id, .. } => (None, request_id),
+            Body::ServerSideEmitResponse { request_id, .. } => (Some(6), request_id),
+            Body::BroadcastClientCount { request_id, .. } => (Some(8), request_id),
+            Body::BroadcastAck { request_id, .. } => (Some(9), request_id),
+            _ => return Err(PayloadError::NoRequest),
+        },
+    };
+    let body = match response {
+        Response::Common(body) => Some(body),
+        _ => None,
+    };
+    let head = Head { kind, uid: None, id: Some(id) };
+    head.write(body, kind != Some(9), ResponseKeys(response))
+}
+
+/// The keys with which a request or a response begins.
+struct Head<'a> {
+    kind: Option<u64>,
+    uid: Option<&'a NodeId>,
+    id: Option<&'a RequestId>,
+}
+
+/// The keys that follow.
+trait Rest {
+    fn count(&self) -> usize;
+    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError>;
+}
+
+impl Head<'_> {
+    /// Writes JSON, if that is wanted and every payload is JSON; MessagePack otherwise.
+    fn write(self, body: Option<&Body>, text: bool, rest: impl Rest) -> Result<Bytes, PayloadError> {
+        let plain = |body| data::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
+        if text && body.is_none_or(plain) {
+            let mut sink = JsonSink::default();
+            self.write_to(&mut sink, rest)?;
+            Ok(sink.out.into())
+        } else {
+            let mut sink = PackedSink::default();
+            self.write_to(&mut sink, rest)?;
+            Ok(sink.out.into())
+        }
+    }
+
+    fn write_to<S: Sink>(self, out: &mut S, rest: impl Rest) -> Result<(), PayloadError> {
+        let Head { kind, uid, id } = self;
+        let count = usize::from(kind.is_some()) + usize::from(uid.is_some()) + usize::from(id.is_some());
+        out.map(count + rest.count(), |out| {
+            if let Some(kind) = kind {
+                out.key("type");
+                out.unsigned(kind);
+            }
+            if let Some(uid) = uid {
+                out.key("uid");
+                out.str(uid.as_str());
+            }
+            if let Some(id) = id {
+                out.key("requestId");
+                out.str(id.as_str());
+            }
+            rest.write(out)
+        })
+    }
+}
+
+struct RequestKeys<'a> {
+    nsp: &'a ByteString,
+    request: &'a Request,
+}
+
+impl Rest for RequestKeys<'_> {
+    fn count(&self) -> usize {
+        match self.request {
+            Request::AllRooms { .. } => 0,
+            Request::SocketIds { .. } => 1,
+            Request::RemoteJoin { .. } | Request::RemoteLeave { .. } | Request::RemoteDisconnect { .. } => 2,
+            Request::Common(Body::FetchSockets { .. } | Body::ServerSideEmit { .. }) => 1,
+            Request::Common(_) => 2,
+        }
+    }
+
+    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
+        let text = |out: &mut S, key, value: &str| {
+            out.key(key);
+            out.str(value);
+        };
+        match self.request {
+            Request::AllRooms { .. } => {}
+            Request::SocketIds { rooms, .. } => data::strings("rooms", rooms, out)?,
+            Request::RemoteJoin { socket, room, .. } | Request::RemoteLeave { socket, room, .. } => {
+                text(out, "sid", socket);
+                text(out, "room", room);
+            }
+            Request::RemoteDisconnect { socket, close, .. } => {
+                text(out, "sid", socket);
+                out.key("close");
+                out.bool(*close);
+            }
+            Request::Common(body) => match body {
+                Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => {
+                    data::write_opts(opts, out)?;
+                    data::strings("rooms", rooms, out)?;
+                }
+                Body::DisconnectSockets { opts, close } => {
+                    data::write_opts(opts, out)?;
+                    out.key("close");
+                    out.bool(*close);
+                }
+                Body::FetchSockets { opts, .. } => data::write_opts(opts, out)?,
+                Body::ServerSideEmit { packet, .. } => {
+                    out.key("data");
+                    out.payload(packet)?;
+                }
+                Body::Broadcast { packet, opts, .. } => {
+                    out.key("packet");
+                    data::write_packet(&Packet { nsp: Some(self.nsp.clone()), ..packet.clone() }, out)?;
+                    data::write_opts(opts, out)?;
+                }
+                _ => return Err(PayloadError::NoRequest),
+            },
+        }
+        Ok(())
+    }
+}
+
+struct ResponseKeys<'a>(&'a Response);
+
+impl Rest for ResponseKeys<'_> {
+    fn count(&self) -> usize {
+        usize::from(!matches!(self.0, Response::Done { .. }))
+    }
+
+    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
+        match self.0 {
+            Response::Done { .. } => Ok(()),
+            Response::SocketIds { sockets, .. } => data::strings("sockets", sockets, out),
+            Response::Rooms { rooms, .. } => data::strings("rooms", rooms, out),
+            Response::Common(body) => match body {
+                Body::FetchSocketsResponse { sockets, .. } => {
+                    out.key("sockets");
+                    out.array(sockets.len(), |out| {
+                        sockets.iter().try_for_each(|socket| data::write_socket(socket, out))
+                    })
+                }
+                Body::ServerSideEmitResponse { packet, .. } => {
+                    out.key("data");
+                    out.payload(packet)
+                }
+                Body::BroadcastClientCount { client_count, .. } => {
+                    out.key("clientCount");
+                    out.unsigned(*client_count);
+                    Ok(())
+                }
+                Body::BroadcastAck { packet, .. } => {
+                    out.key("packet");
+                    out.payload(packet)
+                }
+                _ => Err(PayloadError::NoRequest),
+            },
+        }
+    }
+}
