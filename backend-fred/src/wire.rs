@@ -10,7 +10,7 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
 use sio_streams_core::{ByteString, Bytes, CommandError};
-use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words, refusal};
+use sio_streams_driver::wire::{Gone, Subscription, SubscriptionKind, Value, Wire, Words, refusal};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -66,16 +66,25 @@ impl FredWire {
     ///
     /// fred drops the answers to these commands. And it takes a refusal of one for the answer to the command that was sent next, if there is one
     /// by then: the two go in one piece, so that there always is.
-    async fn change(&mut self, channels: Vec<String>, sharded: bool, on: bool) -> Result<Argument, Error> {
+    async fn change(
+        &mut self,
+        channels: Vec<String>,
+        kind: SubscriptionKind,
+        on: bool,
+    ) -> Result<Argument, Error> {
         let pipeline = self.client.pipeline();
-        if on {
-            pipeline.subscribe(channels).await?;
-        } else if sharded {
-            for channel in channels {
-                pipeline.sunsubscribe(channel).await?;
+        match (kind, on) {
+            (SubscriptionKind::Channels | SubscriptionKind::Sharded, true) => {
+                pipeline.subscribe(channels).await?
             }
-        } else {
-            pipeline.unsubscribe(channels).await?;
+            (SubscriptionKind::Channels, false) => pipeline.unsubscribe(channels).await?,
+            (SubscriptionKind::Sharded, false) => {
+                for channel in channels {
+                    pipeline.sunsubscribe(channel).await?;
+                }
+            }
+            (SubscriptionKind::Patterns, true) => pipeline.psubscribe(channels).await?,
+            (SubscriptionKind::Patterns, false) => pipeline.punsubscribe(channels).await?,
         }
         self.pings += 1;
         let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
@@ -146,8 +155,8 @@ impl Wire for FredWire {
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
-        let Subscription { channels, sharded, on } = change;
-        if sharded && on {
+        let Subscription { channels, kind, on } = change;
+        if kind == SubscriptionKind::Sharded && on {
             // These alone are answered as other commands are. One call for each channel, as their slots may differ.
             let subscribe =
                 |channel: ByteString| vec![Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()];
@@ -162,7 +171,7 @@ impl Wire for FredWire {
             return Err(CommandError::NotSent(why));
         }
         let names: Vec<String> = channels.iter().map(ToString::to_string).collect();
-        let Err(error) = self.change(names, sharded, on).await else { return Ok(()) };
+        let Err(error) = self.change(names, kind, on).await else { return Ok(()) };
         if !is_refusal(&error) {
             return Err(self.failed(&error));
         }

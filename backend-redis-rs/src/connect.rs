@@ -156,6 +156,13 @@ fn sorter(
                     on_push(channel, payload);
                 }
             }
+            PushKind::PMessage => {
+                // The pattern comes first.
+                let data = push.data.into_iter().skip(1).collect();
+                if let Some((channel, payload)) = value::message(data) {
+                    on_push(channel, payload);
+                }
+            }
             PushKind::Disconnection => gone.set("the connection was closed"),
             _ => {}
         }

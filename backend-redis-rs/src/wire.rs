@@ -5,7 +5,7 @@ use core::fmt;
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::{Gone, Subscription, Value, Wire, Words};
+use sio_streams_driver::wire::{Gone, Subscription, SubscriptionKind, Value, Wire, Words};
 use tokio::task::JoinHandle;
 
 use crate::{error, value};
@@ -98,17 +98,23 @@ impl Wire for RedisWire {
         if let Some(why) = self.gone.get() {
             return Err(CommandError::NotSent(why));
         }
-        let Subscription { channels, sharded, on } = change;
+        let Subscription { channels, kind, on } = change;
         let names: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
-        if sharded {
-            return self.subscribe_sharded(&names, on).await;
-        }
+        let patterns = match kind {
+            SubscriptionKind::Sharded => return self.subscribe_sharded(&names, on).await,
+            SubscriptionKind::Channels => false,
+            SubscriptionKind::Patterns => true,
+        };
         // Since redis 1.8 all of these wait for as many confirmations as there are channels. Before, they returned at the first.
-        let done = match (&mut self.link, on) {
-            (Link::Multiplexed(connection), true) => connection.subscribe(&names).await,
-            (Link::Multiplexed(connection), false) => connection.unsubscribe(&names).await,
-            (Link::PubSub { sink, .. }, true) => sink.subscribe(&names).await,
-            (Link::PubSub { sink, .. }, false) => sink.unsubscribe(&names).await,
+        let done = match (&mut self.link, on, patterns) {
+            (Link::Multiplexed(connection), true, false) => connection.subscribe(&names).await,
+            (Link::Multiplexed(connection), false, false) => connection.unsubscribe(&names).await,
+            (Link::Multiplexed(connection), true, true) => connection.psubscribe(&names).await,
+            (Link::Multiplexed(connection), false, true) => connection.punsubscribe(&names).await,
+            (Link::PubSub { sink, .. }, true, false) => sink.subscribe(&names).await,
+            (Link::PubSub { sink, .. }, false, false) => sink.unsubscribe(&names).await,
+            (Link::PubSub { sink, .. }, true, true) => sink.psubscribe(&names).await,
+            (Link::PubSub { sink, .. }, false, true) => sink.punsubscribe(&names).await,
         };
         done.map_err(|error| self.failed(error))
     }

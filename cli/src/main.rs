@@ -1,13 +1,13 @@
 //! The `sio-streams` command.
 
 mod demo;
+mod emit;
 mod link;
 mod timeline;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use sio_streams_driver::sio_streams_core::Dialect;
+use clap::{Args, Parser, Subcommand};
 
 /// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
 ///
@@ -41,6 +41,12 @@ enum Command {
     /// Each section checks what every client has received. Takes a few seconds.
     #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
     Demo(DemoArgs),
+    /// Speak into a cluster from outside
+    ///
+    /// Sends an event to clients or servers, or moves sockets, as a server of the cluster would, without
+    /// being one. The options must be those of the cluster's adapter.
+    #[command(after_help = emit::EXAMPLES, after_long_help = emit::EXAMPLES)]
+    Emit(emit::EmitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +60,7 @@ struct DemoArgs {
 
     /// Which generation of the protocol the servers speak
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
-    dialect: DialectArg,
+    dialect: demo::Dialect,
 
     /// Use this stream, and channels of this prefix
     ///
@@ -64,32 +70,22 @@ struct DemoArgs {
     stream: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum DialectArg {
-    /// @socket.io/redis-streams-adapter 0.2: everything on the stream, heartbeats
-    #[value(name = "streams-0.2")]
-    Streams02,
-    /// @socket.io/redis-streams-adapter 0.3: questions and answers by Pub/Sub
-    #[default]
-    #[value(name = "streams-0.3")]
-    Streams03,
-    /// Both in one cluster, as during a rolling upgrade
-    #[value(name = "bridge")]
-    Bridge,
-}
-
-impl From<DialectArg> for Dialect {
-    fn from(dialect: DialectArg) -> Self {
-        match dialect {
-            DialectArg::Streams02 => Dialect::Streams02,
-            DialectArg::Streams03 => Dialect::Streams03,
-            DialectArg::Bridge => Dialect::Bridge,
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Demo(args) => {
+            let plan = demo::Plan { dialect: args.dialect, redis: args.redis, stream: args.stream };
+            demo::run(plan)
         }
+        Command::Emit(args) => emit::run(args),
     }
 }
 
-fn main() -> ExitCode {
-    let Command::Demo(args) = Cli::parse().command;
-    let plan = demo::Plan { dialect: args.dialect.into(), redis: args.redis, stream: args.stream };
-    demo::run(plan)
+/// Says what went wrong, and gives the exit code back.
+fn complain(what: &str, code: u8) -> ExitCode {
+    use std::io::Write;
+    // One line, whatever the words are that came from elsewhere.
+    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    // There is no other place to say that this one can't be written to.
+    let _ = writeln!(std::io::stderr(), "error: {what}");
+    ExitCode::from(code)
 }

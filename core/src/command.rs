@@ -106,7 +106,7 @@ pub enum Command {
         /// Sharded Pub/Sub.
         sharded: bool,
     },
-    /// `PSUBSCRIBE patterns…` → [`Reply::Done`] once every subscription is in force. What it brings is handed in with the pattern as its channel.
+    /// `PSUBSCRIBE patterns…` → [`Reply::Done`] once every subscription is in force.
     PSubscribe {
         /// The glob patterns.
         patterns: Vec<ByteString>,

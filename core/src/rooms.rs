@@ -292,6 +292,11 @@ impl Rooms {
         self.rooms.places.iter().flatten().map(|place| &place.name)
     }
 
+    /// Whether any socket is in the room.
+    pub fn has_room(&self, room: &str) -> bool {
+        self.rooms.find(room).is_some()
+    }
+
     /// Whether the socket is here.
     pub fn contains(&self, socket: &str) -> bool {
         self.sockets.find(socket).is_some()

@@ -33,11 +33,13 @@
 pub mod backend;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod emitter;
 mod event;
 mod lane;
 pub mod memory;
 mod node;
 mod observe;
+mod remote;
 mod run;
 pub mod wire;
 
@@ -46,8 +48,10 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
 use backend::{Backend, Timing};
+pub use emitter::Emitter;
 pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
 pub use node::{Acks, Error, Namespace, Node, Responses, Sockets};
+pub use remote::Names;
 pub use sio_streams_core;
 
 /// How a node is run.

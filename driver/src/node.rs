@@ -19,6 +19,14 @@ pub enum Error {
     /// It was taken, but Redis did not do it, or it is not known whether it did.
     #[error("not published: {0}")]
     Command(#[from] CommandError),
+    /// No node that answered has the socket. The outcome tells whether all did.
+    #[error("no node that answered has the socket {socket:?}; {missing} did not answer")]
+    NoSuchSocket {
+        /// The socket.
+        socket: ByteString,
+        /// How many nodes did not answer; at least, one of them may have it.
+        missing: u64,
+    },
     /// Too many events are waiting to be taken by the application.
     #[error("{0} events have not been taken; take them before asking for more")]
     EventsNotTaken(usize),
@@ -403,7 +411,7 @@ impl Namespace {
     }
 
     /// Makes a call whose end is told by an event, for which `waiting` waits.
-    async fn start(
+    pub(crate) async fn start(
         &self,
         call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
         waiting: Waiting,

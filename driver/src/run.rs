@@ -1,6 +1,6 @@
 //! The loop that carries a node.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use sio_streams_core::{
     Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent,
@@ -14,6 +14,7 @@ use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
 use crate::lane::{LaneTask, Report};
 use crate::node::{Responses, Sockets, WeakNode};
+use crate::remote::Names;
 use crate::{Options, observe};
 
 /// Something to be done between two looks at the outside.
@@ -32,6 +33,8 @@ pub(crate) enum Waiting {
     Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
     Responses { responses: Vec<(NodeId, Payload)>, done: oneshot::Sender<Responses> },
     Acks { values: mpsc::UnboundedSender<Payload>, done: oneshot::Sender<Outcome> },
+    Names { found: BTreeSet<ByteString>, done: oneshot::Sender<Names> },
+    Order { obeyed: bool, done: oneshot::Sender<(bool, Outcome)> },
     Count(oneshot::Sender<Result<u64, CommandError>>),
 }
 
@@ -153,6 +156,10 @@ impl Run {
                 responses.push((from, value))
             }
             (Some(Waiting::Acks { values, .. }), Answer::Ack(value)) => drop(values.send(value)),
+            (Some(Waiting::Names { found, .. }), Answer::SocketIds(names) | Answer::Rooms(names)) => {
+                found.extend(names);
+            }
+            (Some(Waiting::Order { obeyed, .. }), Answer::Done) => *obeyed = true,
             _ => {}
         }
     }
@@ -162,6 +169,10 @@ impl Run {
             Some(Waiting::Sockets { found, done }) => drop(done.send(Sockets { sockets: found, outcome })),
             Some(Waiting::Responses { responses, done }) => drop(done.send(Responses { responses, outcome })),
             Some(Waiting::Acks { done, .. }) => drop(done.send(outcome)),
+            Some(Waiting::Names { found, done }) => {
+                drop(done.send(Names { names: found.into_iter().collect(), outcome }));
+            }
+            Some(Waiting::Order { obeyed, done }) => drop(done.send((obeyed, outcome))),
             _ => {}
         }
     }

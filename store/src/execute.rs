@@ -49,6 +49,21 @@ impl Store {
                     self.unsubscribe(client, channels, *sharded);
                     Ok(Reply::Done)
                 }
+                Command::PSubscribe { patterns } if patterns.is_empty() => {
+                    Err(errors::wrong_number_of_arguments("psubscribe"))
+                }
+                Command::PSubscribe { patterns } => {
+                    patterns.iter().for_each(|pattern| self.patterns.subscribe(client, pattern));
+                    Ok(Reply::Done)
+                }
+                Command::PUnsubscribe { patterns } if patterns.is_empty() => {
+                    self.patterns.unsubscribe_all(client);
+                    Ok(Reply::Done)
+                }
+                Command::PUnsubscribe { patterns } => {
+                    patterns.iter().for_each(|pattern| self.patterns.unsubscribe(client, pattern));
+                    Ok(Reply::Done)
+                }
                 Command::PubSubNumSub { channel, sharded } => {
                     Ok(Reply::Count(self.channels(*sharded).subscribers(channel).len() as u64))
                 }
@@ -173,9 +188,12 @@ impl Store {
 
     fn publish(&mut self, channel: &ByteString, payload: &Bytes, sharded: bool) {
         let channels = if sharded { &self.sharded } else { &self.plain };
-        for client in channels.subscribers(channel) {
-            self.pushes.push_back((*client, channel.clone(), payload.clone()));
+        let mut hearers = channels.subscribers(channel).to_vec();
+        if !sharded {
+            // Once more for each pattern.
+            hearers.extend(self.patterns.subscribers_by_pattern(channel));
         }
+        self.pushes.extend(hearers.into_iter().map(|client| (client, channel.clone(), payload.clone())));
     }
 
     fn subscribe(

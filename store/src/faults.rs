@@ -82,6 +82,7 @@ impl Store {
         for client in core::mem::take(&mut self.clients) {
             self.blocked.remove(client);
             self.plain.unsubscribe_all(client);
+            self.patterns.unsubscribe_all(client);
             self.sharded.unsubscribe_all(client);
         }
         self.wakeups.clear();

@@ -96,6 +96,7 @@ pub struct Store {
     blocked: BlockedReads,
     plain: Channels,
     sharded: Channels,
+    patterns: Channels,
     wakeups: VecDeque<(ClientId, Result<Reply, CommandError>)>,
     pushes: VecDeque<(ClientId, ByteString, Bytes)>,
     refusal: Option<CommandError>,
@@ -141,6 +142,7 @@ impl Store {
         if self.clients.remove(&client) {
             self.blocked.remove(client);
             self.plain.unsubscribe_all(client);
+            self.patterns.unsubscribe_all(client);
             self.sharded.unsubscribe_all(client);
             self.wakeups.retain(|(to, _)| *to != client);
             self.pushes.retain(|(to, ..)| *to != client);

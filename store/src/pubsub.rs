@@ -42,6 +42,13 @@ impl Channels {
         self.subscribers.get(channel).map_or(&[], Vec::as_slice)
     }
 
+    /// Where the channels are patterns: who hears this channel, once for each pattern.
+    pub(crate) fn subscribers_by_pattern(&self, channel: &str) -> impl Iterator<Item = ClientId> {
+        let matches = |pattern: &str| glob::matches(pattern.as_bytes(), channel.as_bytes());
+        let heard = self.subscribers.iter().filter(move |(pattern, _)| matches(pattern));
+        heard.flat_map(|(_, clients)| clients.iter().copied())
+    }
+
     /// The channels with subscribers whose names match, in alphabetical order.
     pub(crate) fn matching(&self, pattern: &str) -> Vec<ByteString> {
         let matches = |channel: &&ByteString| glob::matches(pattern.as_bytes(), channel.as_bytes());

@@ -5,13 +5,13 @@ use core::task::Poll;
 use std::time::Instant;
 
 use serde_json::json;
-use sio_streams_driver::sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
+use sio_streams_driver::sio_streams_core::{BroadcastOptions, Config, Packet};
 use tokio::task::unconstrained;
 
-use super::Error;
 use super::cluster::{LIMA, OSLO, PUNE, SERVERS};
 use super::script::{Script, difference, heartbeats, sorted};
 use super::server::TICK;
+use super::{Dialect, Error};
 
 /// How many messages are sent while a server is cut off.
 const TICKS: u32 = 1_000;

@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ValueEnum;
 use sio_streams_driver::StartError;
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::memory::MemoryRedis;
-use sio_streams_driver::sio_streams_core::{Config, DecodeError, Dialect, PayloadError};
+use sio_streams_driver::sio_streams_core::{self, Config, DecodeError, PayloadError};
 use sio_streams_redis_rs::{ConfigError, RedisBackend};
 
 use crate::timeline::Timeline;
@@ -61,6 +62,31 @@ struct Target<'a> {
     shown: String,
 }
 
+/// Which generation of the protocol the servers speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Dialect {
+    /// @socket.io/redis-streams-adapter 0.2: everything on the stream, heartbeats
+    #[value(name = "streams-0.2")]
+    Streams02,
+    /// @socket.io/redis-streams-adapter 0.3: questions and answers by Pub/Sub
+    #[default]
+    #[value(name = "streams-0.3")]
+    Streams03,
+    /// Both in one cluster, as during a rolling upgrade
+    #[value(name = "bridge")]
+    Bridge,
+}
+
+impl From<Dialect> for sio_streams_core::Dialect {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Streams02 => Self::Streams02,
+            Dialect::Streams03 => Self::Streams03,
+            Dialect::Bridge => Self::Bridge,
+        }
+    }
+}
+
 /// How long it may take on a real server. Most servers need a few seconds; one that is gone would be waited for without end.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -78,33 +104,26 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     match (result, target) {
         (Ok(true), _) => ExitCode::SUCCESS,
         (Ok(false), _) => ExitCode::FAILURE,
-        (Err(Error::Url(error)), Some(target)) => complain(&format!("--redis {}: {error}", target.shown), 2),
+        (Err(Error::Url(error)), Some(target)) => {
+            crate::complain(&format!("--redis {}: {error}", target.shown), 2)
+        }
         (Err(Error::Unreachable(reason)), Some(target)) => {
-            complain(&format!("{}: {reason}", target.shown), 1)
+            crate::complain(&format!("{}: {reason}", target.shown), 1)
         }
         (Err(Error::Interrupted), _) => ExitCode::from(130),
-        (Err(error), _) => complain(&format!("the demo can't go on: {error}"), 1),
+        (Err(error), _) => crate::complain(&format!("the demo can't go on: {error}"), 1),
     }
-}
-
-fn complain(what: &str, code: u8) -> ExitCode {
-    use std::io::Write;
-    // One line, whatever the words are that came from elsewhere.
-    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-    // There is no other place to say that this one can't be written to.
-    let _ = writeln!(std::io::stderr(), "error: {what}");
-    ExitCode::from(code)
 }
 
 async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
     let config = config(plan)?;
     let Some(target) = target else {
         let redis = MemoryRedis::new();
-        return show(&config, "a Redis that is simulated in memory", || redis.backend()).await;
+        return show(plan.dialect, &config, "a Redis that is simulated in memory", || redis.backend()).await;
     };
     let backend = RedisBackend::new(target.url)?;
     let result = tokio::select! {
-        result = show(&config, &target.shown, || backend.clone()) => result,
+        result = show(plan.dialect, &config, &target.shown, || backend.clone()) => result,
         () = tokio::time::sleep(LIMIT) => Err(Error::TooLong),
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
     };
@@ -114,10 +133,15 @@ async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
     result
 }
 
-async fn show<B: Backend>(config: &Config, place: &str, backend: impl Fn() -> B) -> Result<bool, Error> {
+async fn show<B: Backend>(
+    dialect: Dialect,
+    config: &Config,
+    place: &str,
+    backend: impl Fn() -> B,
+) -> Result<bool, Error> {
     let timeline = Arc::new(Timeline::new());
     let cluster = Cluster::start(config, &timeline, backend)?;
-    Script::new(cluster, timeline.clone(), config.dialect).play(config, place).await?;
+    Script::new(cluster, timeline.clone(), dialect).play(config, place).await?;
     Ok(timeline.summary())
 }
 
@@ -132,7 +156,7 @@ fn config(plan: &Plan) -> Result<Config, Error> {
         }
     };
     Ok(Config {
-        dialect: plan.dialect,
+        dialect: plan.dialect.into(),
         stream_name: name.as_str().into(),
         channel_prefix: name.into(),
         // A tenth of what is usual: nobody wants to wait for a demo.
@@ -153,7 +177,7 @@ async fn delete(target: &Target<'_>, stream: &str) {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "it took too long".to_owned(),
     };
-    complain(&format!("the stream {stream} could not be deleted: {reason}"), 0);
+    crate::complain(&format!("the stream {stream} could not be deleted: {reason}"), 0);
 }
 
 /// A URL as it may be shown.

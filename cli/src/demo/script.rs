@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde_bytes::Bytes;
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, Config, Dialect, EntryId, Outcome, Packet, Payload, RemoteSocket,
+    BroadcastOptions, Config, EntryId, Outcome, Packet, Payload, RemoteSocket,
 };
 
-use super::Error;
 use super::cluster::{CLIENTS, Client, Cluster, LIMA, OSLO, PUNE, SERVERS};
 use super::server::{SILENT, event, show};
+use super::{Dialect, Error};
 use crate::timeline::Timeline;
 
 /// How long a client that never acknowledges is waited for.

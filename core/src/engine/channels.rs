@@ -89,10 +89,14 @@ impl Config {
         }
     }
 
+    /// How the channels begin that carry the namespace's broadcasts, if each room has one: they are heard by a pattern.
+    pub(super) fn broadcast_prefix(&self, nsp: &str) -> Option<ByteString> {
+        (self.dialect == Dialect::Classic).then(|| format!("{}#{nsp}#", self.channel_prefix).into())
+    }
+
     /// The pattern that every node of the namespace hears.
     pub(super) fn pattern(&self, nsp: &str) -> Option<ByteString> {
-        let channel = format!("{}#{nsp}#", self.channel_prefix);
-        (self.dialect == Dialect::Classic).then(|| format!("{}*", escape_glob(&channel)).into())
+        self.broadcast_prefix(nsp).map(|prefix| format!("{}*", escape_glob(&prefix)).into())
     }
 
     /// The channels of rooms in which this node has sockets.
@@ -110,6 +114,28 @@ impl Config {
 }
 
 impl Engine {
+    /// The namespace that a channel belongs to, and what comes through it, if that is of interest.
+    pub(super) fn carried(&self, channel: &str) -> Option<(ByteString, Carries)> {
+        if let Some(known) = self.channels.get(channel) {
+            return Some(known.clone());
+        }
+        let ends = channel.match_indices('#').map(|(at, _)| at + 1);
+        let by_prefix = |end: usize| Some((self.channels.get(&channel[..end])?, &channel[end..]));
+        let ((nsp, carries), rest) =
+            ends.filter_map(by_prefix).find(|((_, carries), _)| *carries == Carries::Broadcasts)?;
+        // Nobody here is in the room.
+        let room = rest.strip_suffix('#')?;
+        self.namespaces.get(nsp)?.rooms.has_room(room).then(|| (nsp.clone(), *carries))
+    }
+
+    /// The open namespace whose rooms' channels can't be told from those of this one.
+    pub(super) fn overlapping(&self, nsp: &str) -> Option<&ByteString> {
+        let covers =
+            |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('#'));
+        let classic = self.config.dialect == Dialect::Classic;
+        self.namespaces.keys().filter(|_| classic).find(|open| covers(open, nsp) || covers(nsp, open))
+    }
+
     /// Hears the channels of rooms that this node has sockets in now, and no longer those of rooms that it has none in.
     pub(super) fn rooms_changed(&mut self, nsp: &str, changes: &[RoomChange]) {
         if self.config.dialect != Dialect::Sharded {

@@ -71,7 +71,7 @@ pub struct Engine {
     /// Numbers commands and tickets alike.
     count: u64,
     namespaces: HashMap<ByteString, Namespace, Keyed>,
-    /// The namespace of each channel and pattern that is subscribed, and what comes through it.
+    /// The namespace of each channel that is subscribed, and what comes through it. A pattern stands here without its star.
     channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
@@ -168,6 +168,9 @@ pub enum CallError {
     /// The namespace is not open on this node.
     #[error("the namespace {0:?} is not open: open it first")]
     UnknownNamespace(String),
+    /// Classic: channels of this namespace would be taken for those of rooms of the other, or the other way round.
+    #[error("the namespace {0:?} can't be told from rooms of {1:?} by its channels: leave out the '#'")]
+    Overlap(String, String),
     /// The namespace is open already, or is just being closed.
     #[error("the namespace {0:?} is open already, or is being closed")]
     NamespaceInUse(String),
@@ -326,11 +329,11 @@ impl Engine {
         }
     }
 
-    /// A Pub/Sub message has come. `channel` is what was subscribed: where that is a pattern, the pattern.
+    /// A Pub/Sub message has come, by a subscription to its channel or to a pattern.
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
-        let Some((nsp, carries)) = self.channels.get(channel) else { return };
-        match self.read_push(nsp, *carries, payload) {
+        let Some((nsp, carries)) = self.carried(channel) else { return };
+        match self.read_push(&nsp, carries, payload) {
             Ok(Some(pending)) => self.pending.push_back(pending),
             Ok(None) => {}
             Err(reason) => {

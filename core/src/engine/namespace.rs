@@ -60,7 +60,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`], [`CallError::Full`].
+    /// [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`], [`CallError::Overlap`], [`CallError::Full`].
     pub fn open_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
         self.advance(now);
         if !nsp.starts_with('/') {
@@ -68,6 +68,9 @@ impl Engine {
         }
         if self.namespaces.contains_key(nsp) || self.closing.contains_key(nsp) {
             return Err(CallError::NamespaceInUse(nsp.into()));
+        }
+        if let Some(other) = self.overlapping(nsp) {
+            return Err(CallError::Overlap(nsp.into(), other.to_string()));
         }
         let limit = self.config.limits.namespaces;
         if self.namespaces.len() >= limit {
@@ -94,8 +97,8 @@ impl Engine {
             for (channel, carries) in self.config.channels(nsp, self.uid.as_str()) {
                 self.channels.insert(channel, (name.clone(), carries));
             }
-            if let Some(pattern) = self.config.pattern(nsp) {
-                self.channels.insert(pattern, (name.clone(), Carries::Broadcasts));
+            if let Some(prefix) = self.config.broadcast_prefix(nsp) {
+                self.channels.insert(prefix, (name.clone(), Carries::Broadcasts));
             }
             self.subscribe(vec![name.clone()]);
         }
@@ -140,8 +143,10 @@ impl Engine {
             let sharded = self.config.sharded();
             self.command(Command::Unsubscribe { channels, sharded }, Purpose::Leave(name.clone()));
             farewells += 1;
-            if let Some(pattern) = self.config.pattern(&name) {
-                self.channels.remove(&pattern);
+            if let Some((prefix, pattern)) =
+                self.config.broadcast_prefix(&name).zip(self.config.pattern(&name))
+            {
+                self.channels.remove(&prefix);
                 let patterns = vec![pattern];
                 self.command(Command::PUnsubscribe { patterns }, Purpose::Leave(name.clone()));
                 farewells += 1;

@@ -51,12 +51,23 @@ pub trait Wire: Send + 'static {
 /// A change of subscriptions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
-    /// The channels.
+    /// The channels, or the patterns.
     pub channels: Vec<ByteString>,
-    /// Sharded Pub/Sub.
-    pub sharded: bool,
+    /// To what.
+    pub kind: SubscriptionKind,
     /// Whether to subscribe; otherwise the subscriptions end.
     pub on: bool,
+}
+
+/// What is subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SubscriptionKind {
+    /// Channels: `SUBSCRIBE`.
+    Channels,
+    /// Channels of sharded Pub/Sub: `SSUBSCRIBE`, one for each.
+    Sharded,
+    /// Patterns: `PSUBSCRIBE`.
+    Patterns,
 }
 
 /// Connects to any server.

@@ -2,7 +2,7 @@
 
 use sio_streams_core::{ByteString, Bytes, Command, EntryId};
 
-use super::{Subscription, Words};
+use super::{Subscription, SubscriptionKind, Words};
 
 /// What is to be done about a command.
 #[derive(Debug)]
@@ -85,20 +85,30 @@ impl Request {
                 let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
                 Request::Plain(vec![word("PUBSUB"), which, pattern.into_bytes()], Expected::Channels)
             }
-            Command::Subscribe { channels, sharded } => Self::subscription(channels, sharded, true),
-            Command::Unsubscribe { channels, sharded } => Self::subscription(channels, sharded, false),
+            Command::Subscribe { channels, sharded } => Self::subscription(channels, kind(sharded), true),
+            Command::Unsubscribe { channels, sharded } => Self::subscription(channels, kind(sharded), false),
+            Command::PSubscribe { patterns } => {
+                Self::subscription(patterns, SubscriptionKind::Patterns, true)
+            }
+            Command::PUnsubscribe { patterns } => {
+                Self::subscription(patterns, SubscriptionKind::Patterns, false)
+            }
             Command::Release { .. } => Request::Nothing,
             _ => Request::Unknown,
         }
     }
 
     /// Without names, UNSUBSCRIBE would mean all channels, and SUBSCRIBE is an error.
-    fn subscription(channels: Vec<ByteString>, sharded: bool, on: bool) -> Self {
+    fn subscription(channels: Vec<ByteString>, kind: SubscriptionKind, on: bool) -> Self {
         match channels.is_empty() {
             true => Request::Nothing,
-            false => Request::Subscription(Subscription { channels, sharded, on }),
+            false => Request::Subscription(Subscription { channels, kind, on }),
         }
     }
+}
+
+fn kind(sharded: bool) -> SubscriptionKind {
+    if sharded { SubscriptionKind::Sharded } else { SubscriptionKind::Channels }
 }
 
 fn word(word: &'static str) -> Bytes {
