@@ -7,6 +7,7 @@ mod fates;
 mod gaps;
 mod members;
 mod publishing;
+mod pubsub;
 mod reading;
 mod requests;
 mod world;
