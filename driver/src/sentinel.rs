@@ -109,6 +109,15 @@ impl<D: Dialer> Sentinel<D> {
         let opened = self.servers.dial(server, lane, pushes).await;
         let mut connection = opened.map_err(|error| error.0)?;
         let role = match connection.ask(&["ROLE"]).await {
+            // Some client crates have connections that can do nothing but subscribe.
+            Err(CommandError::Unusable(_)) => {
+                let (pushes, _) = PushSender::channel(1);
+                let other = self.servers.dial(server, &Lane::Writer, pushes).await;
+                other.map_err(|error| error.0)?.ask(&["ROLE"]).await
+            }
+            role => role,
+        };
+        let role = match role {
             Ok(reply) => reply.list().and_then(|parts| parts.into_iter().next()?.text()),
             Err(CommandError::Server { code, .. }) if code == "NOPERM" => return Ok(connection),
             Err(error) => return Err(error.to_string()),

@@ -76,8 +76,20 @@ impl RedisSentinel {
         self.until_master(other)
     }
 
+    /// Has the replica become the master, and waits until the old master is its replica. Writes that the old one takes in between are lost: that
+    /// is how Sentinel works.
+    pub fn hand_over(&self) -> io::Result<()> {
+        let old = self.master();
+        self.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER])?;
+        self.until_master(1 - old)?;
+        self.until(|all| {
+            let role = all.servers[old].try_command(&["ROLE"]);
+            role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("slave"))
+        })
+    }
+
     /// Waits until this server is the master and all sentinels say so.
-    pub fn until_master(&self, place: usize) -> io::Result<()> {
+    fn until_master(&self, place: usize) -> io::Result<()> {
         let port = Some(i64::from(self.servers[place].port()));
         self.until(|all| {
             let role = all.servers[place].try_command(&["ROLE"]);

@@ -40,6 +40,8 @@ pub struct ClusterConnection<D: Dialer> {
     /// Whom the lane depends on beside the masters that its commands lead to: the subscriber's server for plain channels, the reader's.
     home: Address,
     links: BTreeMap<Address, Link<D>>,
+    /// For questions about the cluster, if the links can't be asked.
+    questions: Option<(Address, Link<D>)>,
     /// Where sharded channels are subscribed.
     sharded: BTreeMap<ByteString, Address>,
     gone: Option<String>,
@@ -81,7 +83,7 @@ impl<D: Dialer> ClusterConnection<D> {
         lane: Lane,
         pushes: PushSender,
     ) -> Result<Self, ConnectError> {
-        let slots = shared.learn(&lane).await?;
+        let slots = shared.learn().await?;
         let masters: Vec<Address> = slots.masters().iter().cloned().collect();
         let home = match &lane {
             Lane::Reader(stream) => match slots.owner(slot_of(stream)) {
@@ -104,6 +106,7 @@ impl<D: Dialer> ClusterConnection<D> {
             tried: None,
             home,
             links: BTreeMap::new(),
+            questions: None,
             sharded: BTreeMap::new(),
             gone: None,
         };
@@ -136,17 +139,26 @@ impl<D: Dialer> ClusterConnection<D> {
     /// Asks one of the servers that are connected. What it can't answer is found out otherwise.
     async fn look_again(&mut self) {
         self.looked = Instant::now();
-        let Some((address, link)) =
-            self.links.iter_mut().find(|(node, _)| self.slots.masters().contains(*node))
-        else {
-            return;
+        let masters = self.slots.masters();
+        let asked = self.links.iter_mut().find(|(node, _)| masters.contains(*node));
+        let Some((address, link)) = asked else { return };
+        let answer = match &mut self.questions {
+            None => ask_slots(link, address).await,
+            Some((address, link)) => ask_slots(link, address).await,
         };
-        match ask_slots(link, address).await {
+        match answer {
             Ok(slots) if slots != self.slots => {
                 self.slots = slots;
                 self.tried = None;
             }
-            _ => {}
+            Ok(_) => {}
+            // Some client crates have connections that can do nothing but subscribe. Then the questions need one of their own.
+            Err(CommandError::Unusable(_)) if self.questions.is_none() => {
+                let address = address.clone();
+                let link = self.origin.shared.dial_to_ask(&address).await;
+                self.questions = link.ok().map(|link| (address, link));
+            }
+            Err(_) => self.questions = None,
         }
     }
 

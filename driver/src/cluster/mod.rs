@@ -46,7 +46,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sio_streams_core::{CommandError, Lane};
 
 use crate::backend::{Backend, ConnectError, PushSender};
-use crate::wire::{Address, AddressError, Dialer, WireConnection};
+use crate::wire::{Address, AddressError, Dialer, Wire, WireConnection};
 pub use connection::ClusterConnection;
 use slots::Slots;
 pub use slots::slot_of;
@@ -113,12 +113,12 @@ impl<D: Dialer> Backend for Cluster<D> {
 
 impl<D: Dialer> Shared<D> {
     /// Asks one server after the other who has which slots.
-    async fn learn(&self, lane: &Lane) -> Result<Slots, ConnectError> {
+    async fn learn(&self) -> Result<Slots, ConnectError> {
         let candidates = self.known().clone();
         let mut why = String::from("no server of the cluster is known");
         for address in candidates {
             self.put_last(&address);
-            match self.learn_from(&address, lane).await {
+            match self.learn_from(&address).await {
                 Ok(slots) => {
                     self.remember(&slots, address);
                     return Ok(slots);
@@ -129,11 +129,15 @@ impl<D: Dialer> Shared<D> {
         Err(ConnectError(why))
     }
 
-    async fn learn_from(&self, address: &Address, lane: &Lane) -> Result<Slots, String> {
-        // A connection for this question only: nobody publishes to it.
+    async fn learn_from(&self, address: &Address) -> Result<Slots, String> {
+        let mut server = self.dial_to_ask(address).await.map_err(|error| error.0)?;
+        ask_slots(&mut server, address).await.map_err(|error| error.to_string())
+    }
+
+    /// A connection for questions: nobody publishes to it.
+    async fn dial_to_ask(&self, address: &Address) -> Result<WireConnection<D::Wire>, ConnectError> {
         let (pushes, _) = PushSender::channel(1);
-        let mut server = self.dialer.dial(address, lane, pushes).await.map_err(|error| error.0)?;
-        ask_slots(&mut server, address).await
+        self.dialer.dial(address, &Lane::Writer, pushes).await
     }
 
     /// The servers of the cluster first, the seeds for the case that all of them have been replaced.
@@ -161,24 +165,24 @@ impl<D: Dialer> Shared<D> {
 }
 
 /// Asks a server who has which slots, and whether the cluster works.
-async fn ask_slots<W: crate::wire::Wire>(
+async fn ask_slots<W: Wire>(
     server: &mut WireConnection<W>,
     address: &Address,
-) -> Result<Slots, String> {
+) -> Result<Slots, CommandError> {
     match server.ask(&["CLUSTER", "INFO"]).await {
         Ok(info) => {
             let info = info.text().unwrap_or_default();
             if info.lines().any(|line| line == "cluster_state:fail") {
-                return Err("CLUSTERDOWN by CLUSTER INFO".to_owned());
+                let (code, message) = ("CLUSTERDOWN".to_owned(), "CLUSTER INFO says so".to_owned());
+                return Err(CommandError::Server { code, message });
             }
         }
         // Then the commands will say so.
         Err(CommandError::Server { code, .. }) if code == "NOPERM" => {}
-        Err(error) => return Err(error.to_string()),
+        Err(error) => return Err(error),
     }
-    let reply = server.ask(&["CLUSTER", "SLOTS"]).await.map_err(|error| error.to_string())?;
-    match Slots::read(reply, address) {
+    match Slots::read(server.ask(&["CLUSTER", "SLOTS"]).await?, address) {
         Some(slots) if !slots.masters().is_empty() => Ok(slots),
-        _ => Err("the reply to CLUSTER SLOTS names no master".to_owned()),
+        _ => Err(CommandError::Unusable("the reply to CLUSTER SLOTS names no master".to_owned())),
     }
 }
