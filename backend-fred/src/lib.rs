@@ -9,8 +9,8 @@
 //!
 //! It does what `sio-streams-redis-rs` does, by another client crate. Take the one whose crate your program has already.
 //!
-//! Standalone servers, and whatever looks like one. For Redis Cluster and Sentinel, give it to `sio_streams_driver::Cluster` or
-//! `sio_streams_driver::Sentinel`.
+//! Standalone servers, and whatever looks like one. For Redis Cluster and Sentinel, give it to
+//! [`Cluster`](sio_streams_driver::cluster::Cluster) or [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
 //!
 //! # URLs
 //!

@@ -53,8 +53,7 @@ impl<B: Backend> LaneTask<B> {
                     if known_down {
                         self.link(true, String::new());
                     }
-                    failures = 0;
-                    match self.serve(connection, &pushes).await {
+                    match self.serve(connection, &pushes, &mut failures).await {
                         End::Unneeded => return,
                         End::Lost { reason, replies } => {
                             self.went_down(&reason, replies);
@@ -99,7 +98,7 @@ impl<B: Backend> LaneTask<B> {
         let _ = self.reports.send(Report::Replies(replies));
     }
 
-    async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender) -> End {
+    async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender, failures: &mut u32) -> End {
         let mut batch = Vec::new();
         loop {
             let count = tokio::select! {
@@ -121,13 +120,11 @@ impl<B: Backend> LaneTask<B> {
             let missing = ids.len().saturating_sub(results.len());
             let results = results.into_iter().chain(core::iter::repeat_with(silent).take(missing));
             let replies: Vec<_> = ids.into_iter().zip(results).collect();
-            let lost = replies.iter().find_map(|(_, result)| match result {
-                Err(CommandError::Lost(reason) | CommandError::NotSent(reason)) => Some(reason.clone()),
-                _ => None,
-            });
-            match lost {
+            match replies.iter().find_map(|(_, result)| ends(result)) {
                 Some(reason) => return End::Lost { reason, replies },
                 None => {
+                    // A connection counts as good when it has been of use: one that only opens does not make the pauses short again.
+                    *failures = 0;
                     let _ = self.reports.send(Report::Replies(replies));
                 }
             }
@@ -139,5 +136,19 @@ impl<B: Backend> LaneTask<B> {
             Command::XRead { block, .. } => self.timing.response + *block,
             _ => self.timing.response,
         }
+    }
+}
+
+/// Why the connection is of no use any more, if so: it is lost, or the server says that it is not the one to talk to. Whoever listens at the
+/// same address may be another by now.
+fn ends(result: &Result<Reply, CommandError>) -> Option<String> {
+    match result {
+        Err(CommandError::Lost(reason) | CommandError::NotSent(reason)) => Some(reason.clone()),
+        Err(CommandError::Server { code, message })
+            if matches!(code.as_str(), "READONLY" | "UNBLOCKED" | "MASTERDOWN" | "NOAUTH") =>
+        {
+            Some(format!("{code} {message}"))
+        }
+        _ => None,
     }
 }

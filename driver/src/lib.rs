@@ -31,6 +31,7 @@
 //! wait there too. So don't wait for a request in the very task that takes the events; spawn it.
 
 pub mod backend;
+pub mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod emitter;
@@ -41,6 +42,7 @@ mod node;
 mod observe;
 mod remote;
 mod run;
+pub mod sentinel;
 pub mod wire;
 
 use sio_streams_core::{Config, ConfigError, Engine, Time};

@@ -2,8 +2,12 @@
 //! includes this directory as a module of its own tests, and says in its crate's root what `Backend` and `Connection` are.
 
 mod access;
+mod cluster;
 mod commands;
 pub(crate) mod common;
 mod links;
+mod member;
 mod nodes;
+mod sentinel;
 mod standalone;
+mod states;

@@ -15,6 +15,7 @@ pub struct RedisServerBuilder {
     password: Option<String>,
     persistent: bool,
     tls: bool,
+    sentinel: bool,
 }
 
 impl RedisServerBuilder {
@@ -53,6 +54,13 @@ impl RedisServerBuilder {
         self
     }
 
+    /// Starts a sentinel in place of a server.
+    #[must_use]
+    pub fn sentinel(mut self) -> Self {
+        self.sentinel = true;
+        self
+    }
+
     /// Starts the server and waits until it answers.
     pub fn start(self) -> io::Result<RedisServer> {
         RedisServer::launch(&self)
@@ -60,6 +68,10 @@ impl RedisServerBuilder {
 
     pub(crate) fn wants_tls(&self) -> bool {
         self.tls
+    }
+
+    pub(crate) fn is_sentinel(&self) -> bool {
+        self.sentinel
     }
 
     pub(crate) fn credentials(&self) -> Option<Credentials> {
@@ -79,6 +91,7 @@ impl RedisServerBuilder {
             dir = dir.display()
         );
         text += match self.persistent {
+            _ if self.sentinel => "",
             true => "save \"\"\nappendonly yes\nappendfsync always\n",
             false => "save \"\"\nappendonly no\n",
         };

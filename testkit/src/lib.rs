@@ -1,4 +1,5 @@
-//! What the tests of this workspace stand on: real Redis servers that start and die on demand, a proxy that breaks
+//! What the tests of this workspace stand on: real Redis servers that start and die on demand, clusters and sentinels
+//! of them, a proxy that breaks
 //! the link in front of them, and a small blocking RESP client to look inside.
 //!
 //! ```no_run
@@ -19,14 +20,18 @@
 #![warn(missing_docs)]
 
 mod builder;
+mod cluster;
 mod proxy;
 mod resp;
+mod sentinel;
 mod server;
 mod temp;
 mod tls;
 
 pub use builder::RedisServerBuilder;
+pub use cluster::{Move, RedisCluster};
 pub use proxy::Proxy;
 pub use resp::{Client, Reply};
+pub use sentinel::RedisSentinel;
 pub use server::RedisServer;
 pub use tls::TlsFiles;

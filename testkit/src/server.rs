@@ -29,6 +29,7 @@ pub struct RedisServer {
     port: u16,
     tls: Option<(u16, TlsFiles)>,
     credentials: Option<Credentials>,
+    sentinel: bool,
     config: PathBuf,
     // Last: the directory must outlive the process.
     dir: TempDir,
@@ -68,6 +69,7 @@ impl RedisServer {
             port: 0,
             tls: None,
             credentials: options.credentials(),
+            sentinel: options.is_sentinel(),
             config,
             dir,
         };
@@ -165,6 +167,11 @@ impl RedisServer {
         }
     }
 
+    /// Whether it has been started and not been killed.
+    pub fn is_running(&self) -> bool {
+        self.lock().is_some()
+    }
+
     /// Kills the server if it still runs, and starts it again on the same port, in the same directory.
     pub fn restart(&self) -> io::Result<()> {
         self.kill();
@@ -209,6 +216,7 @@ impl RedisServer {
         let binary = env::var_os(BINARY).unwrap_or_else(|| OsString::from("redis-server"));
         let spawned = Command::new(&binary)
             .arg(&self.config)
+            .args(self.sentinel.then_some("--sentinel"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backend::{ConnectError, Connection, PushSender};
 pub use reply::{Value, refusal};
@@ -209,13 +209,15 @@ impl Default for Heartbeat {
 pub struct WireConnection<W> {
     wire: W,
     heartbeat: Heartbeat,
+    /// Since when nothing has been heard.
+    quiet: Instant,
     gone: Option<String>,
 }
 
 impl<W: Wire> WireConnection<W> {
     /// A connection that has just been opened.
     pub fn new(wire: W, heartbeat: Heartbeat) -> Self {
-        WireConnection { wire, heartbeat, gone: None }
+        WireConnection { wire, heartbeat, quiet: Instant::now(), gone: None }
     }
 
     /// Sends one command that is not the engine's, such as `CLUSTER SLOTS`.
@@ -238,6 +240,7 @@ impl<W: Wire> WireConnection<W> {
             return vec![Err(CommandError::NotSent(why.clone())); count];
         }
         let mut results = self.wire.send(commands).await;
+        self.quiet = Instant::now();
         results.resize_with(count, || Err(missing()));
         for result in &results {
             self.note(result);
@@ -273,6 +276,7 @@ impl<W: Wire> WireConnection<W> {
             return Err(CommandError::NotSent(why.clone()));
         }
         let result = self.wire.subscribe(change).await;
+        self.quiet = Instant::now();
         self.note(&result);
         result.map(|()| Reply::Done)
     }
@@ -318,11 +322,13 @@ impl<W: Wire> Connection for WireConnection<W> {
         }
         let Heartbeat { interval, patience } = self.heartbeat;
         let why = loop {
-            if let Ok(why) = timeout(interval, self.wire.lost()).await {
+            if let Ok(why) = timeout_at(self.quiet + interval, self.wire.lost()).await {
                 break why;
             }
             // A link can be dead and tell nobody.
-            match timeout(patience, self.wire.ping()).await {
+            let pong = timeout(patience, self.wire.ping()).await;
+            self.quiet = Instant::now();
+            match pong {
                 Ok(Ok(()) | Err(CommandError::Server { .. } | CommandError::Unusable(_))) => {}
                 Ok(Err(error)) => break error.to_string(),
                 Err(_) => break format!("no answer to a PING within {patience:?}"),

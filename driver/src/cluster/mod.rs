@@ -1,0 +1,188 @@
+//! Redis Cluster, over any [`Dialer`].
+//!
+//! ```
+//! # use sio_streams_driver::wire::{AddressError, Dialer};
+//! use sio_streams_driver::cluster::Cluster;
+//!
+//! # fn example<D: Dialer + Clone>(backend: D) -> Result<(), AddressError> {
+//! // `backend` is, say, RedisBackend::new("redis://user:password@10.0.0.1:7000").
+//! let cluster = Cluster::new(backend).seed("10.0.0.2:7000")?.seed("10.0.0.3:7000")?;
+//! # drop(cluster); Ok(()) }
+//! ```
+//!
+//! # Which connections it opens
+//!
+//! | lane | connections |
+//! |---|---|
+//! | writer | one to each master; in the 0.3 and bridge dialects also one to each replica, see below |
+//! | reader of a stream | one, to the master that has the stream; its blocking reads hold up nobody |
+//! | subscriber | one to some master; sharded, one to each master that has one of the channels |
+//!
+//! All namespaces share them. While one master can't be reached, the writer's link counts as down, and nothing is published to the others either: a
+//! cluster refuses that itself by default (`cluster-require-full-coverage`). Readers of streams on other masters go on.
+//!
+//! # What it does about changes
+//!
+//! - A command that is answered by `MOVED` or `ASK` has certainly not been executed, and is sent where it belongs, in order. Nothing else is
+//!   sent twice. This is why the client crates' own cluster clients are not used: they also send again what may have been executed.
+//! - A reader whose stream has moved has lost its link, and opens another: the engine then checks whether it missed anything.
+//! - A subscriber asks every second who has its channels' slots. If that is not whom it subscribed at, its link counts as lost, and everything is
+//!   subscribed anew.
+//! - While a cluster is down, so are the links, with `CLUSTERDOWN` as the reason.
+//!
+//! # How subscribers are counted
+//!
+//! On all nodes, replicas too. Node's clients subscribe at any of them.
+//!
+//! # Rights
+//!
+//! Beside those that a backend lists: `+cluster|slots`, and `+cluster|info`, which may be missing.
+
+mod connection;
+mod slots;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sio_streams_core::{CommandError, Lane};
+
+use crate::backend::{Backend, ConnectError, PushSender};
+use crate::wire::{Address, AddressError, Dialer, Wire, WireConnection};
+pub use connection::ClusterConnection;
+use slots::Slots;
+pub use slots::slot_of;
+
+/// A backend on a Redis Cluster. See the [module](self).
+pub struct Cluster<D> {
+    shared: Arc<Shared<D>>,
+}
+
+/// What the connections of a cluster have in common.
+struct Shared<D> {
+    dialer: D,
+    seeds: Vec<Address>,
+    /// Whom to ask about the cluster, the next first. One that has failed goes to the end, so that the next attempt begins with another, even
+    /// if this one is ended by a time limit.
+    known: Mutex<Vec<Address>>,
+}
+
+impl<D: Dialer> Cluster<D> {
+    /// Starts from the address that the backend was given, with its user, password and TLS for every server.
+    pub fn new(backend: D) -> Self {
+        Self::of(vec![backend.home()], backend)
+    }
+
+    /// One more address to start from, `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an address.
+    pub fn seed(self, address: &str) -> Result<Self, AddressError>
+    where
+        D: Clone,
+    {
+        let mut seeds = self.shared.seeds.clone();
+        seeds.push(Address::parse(address)?);
+        Ok(Self::of(seeds, self.shared.dialer.clone()))
+    }
+
+    fn of(seeds: Vec<Address>, dialer: D) -> Self {
+        let known = Mutex::new(seeds.clone());
+        Cluster { shared: Arc::new(Shared { dialer, seeds, known }) }
+    }
+}
+
+impl<D> Clone for Cluster<D> {
+    fn clone(&self) -> Self {
+        Cluster { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<D> core::fmt::Debug for Cluster<D> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Cluster").field("seeds", &self.shared.seeds).finish_non_exhaustive()
+    }
+}
+
+impl<D: Dialer> Backend for Cluster<D> {
+    type Connection = ClusterConnection<D>;
+
+    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<ClusterConnection<D>, ConnectError> {
+        ClusterConnection::open(Arc::clone(&self.shared), lane.clone(), pushes).await
+    }
+}
+
+impl<D: Dialer> Shared<D> {
+    /// Asks one server after the other who has which slots.
+    async fn learn(&self) -> Result<Slots, ConnectError> {
+        let candidates = self.known().clone();
+        let mut why = String::from("no server of the cluster is known");
+        for address in candidates {
+            self.put_last(&address);
+            match self.learn_from(&address).await {
+                Ok(slots) => {
+                    self.remember(&slots, address);
+                    return Ok(slots);
+                }
+                Err(error) => why = format!("{address}: {error}"),
+            }
+        }
+        Err(ConnectError(why))
+    }
+
+    async fn learn_from(&self, address: &Address) -> Result<Slots, String> {
+        let mut server = self.dial_to_ask(address).await.map_err(|error| error.0)?;
+        ask_slots(&mut server, address).await.map_err(|error| error.to_string())
+    }
+
+    /// A connection for questions: nobody publishes to it.
+    async fn dial_to_ask(&self, address: &Address) -> Result<WireConnection<D::Wire>, ConnectError> {
+        let (pushes, _) = PushSender::channel(1);
+        self.dialer.dial(address, &Lane::Writer, pushes).await
+    }
+
+    /// The servers of the cluster first, the seeds for the case that all of them have been replaced.
+    fn remember(&self, slots: &Slots, answered: Address) {
+        let mut known = vec![answered];
+        for address in slots.nodes().chain(&self.seeds) {
+            if !known.contains(address) {
+                known.push(address.clone());
+            }
+        }
+        *self.known() = known;
+    }
+
+    fn put_last(&self, address: &Address) {
+        let mut known = self.known();
+        if let Some(at) = known.iter().position(|other| other == address) {
+            known[at..].rotate_left(1);
+        }
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, Vec<Address>> {
+        // Nobody panics while holding it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a server who has which slots, and whether the cluster works.
+async fn ask_slots<W: Wire>(
+    server: &mut WireConnection<W>,
+    address: &Address,
+) -> Result<Slots, CommandError> {
+    match server.ask(&["CLUSTER", "INFO"]).await {
+        Ok(info) => {
+            let info = info.text().unwrap_or_default();
+            if info.lines().any(|line| line == "cluster_state:fail") {
+                let (code, message) = ("CLUSTERDOWN".to_owned(), "CLUSTER INFO says so".to_owned());
+                return Err(CommandError::Server { code, message });
+            }
+        }
+        // Then the commands will say so.
+        Err(CommandError::Server { code, .. }) if code == "NOPERM" => {}
+        Err(error) => return Err(error),
+    }
+    match Slots::read(server.ask(&["CLUSTER", "SLOTS"]).await?, address) {
+        Some(slots) if !slots.masters().is_empty() => Ok(slots),
+        _ => Err(CommandError::Unusable("the reply to CLUSTER SLOTS names no master".to_owned())),
+    }
+}

@@ -1,0 +1,130 @@
+//! Redis with Sentinel, over any [`Dialer`].
+//!
+//! ```
+//! # use sio_streams_driver::wire::{AddressError, Dialer};
+//! use sio_streams_driver::sentinel::Sentinel;
+//!
+//! # fn example<D: Dialer>(sentinels: D, servers: D) -> Result<(), AddressError> {
+//! // `sentinels` is, say, RedisBackend::new("redis://10.0.0.1:26379"), and `servers` RedisBackend::new("redis://user:password@mymaster/0").
+//! let sentinel = Sentinel::new("mymaster", sentinels, servers).also("10.0.0.2:26379")?.also("10.0.0.3:26379")?;
+//! # drop(sentinel); Ok(()) }
+//! ```
+//!
+//! For every connection the sentinels are asked who the master is, and the server is asked whether it is (`ROLE`; if that is forbidden, it is believed).
+//! After a failover the old master's connections are closed, or it answers `READONLY`; either way the driver opens new ones, to the new
+//! master. What the old one had not passed on to its replica is lost, which the engine notices and reports.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sio_streams_core::{CommandError, Lane};
+
+use crate::backend::{Backend, ConnectError, PushSender};
+use crate::wire::{Address, AddressError, Dialer, Value, WireConnection};
+
+/// A backend on the master that sentinels name. See the [module](self).
+#[derive(Debug)]
+pub struct Sentinel<D> {
+    master: String,
+    sentinels: D,
+    servers: D,
+    addresses: Vec<Address>,
+    /// Who is asked first. One that fails is not asked first again, even if the attempt is ended by a time limit.
+    turn: AtomicUsize,
+}
+
+impl<D: Dialer> Sentinel<D> {
+    /// `sentinels` says where the first sentinel is, and with which password the sentinels are asked. `servers` says with which user, password,
+    /// database and TLS their servers are connected to; its address is not used.
+    pub fn new(master: impl Into<String>, sentinels: D, servers: D) -> Self {
+        let addresses = vec![sentinels.home()];
+        Sentinel { master: master.into(), sentinels, servers, addresses, turn: AtomicUsize::new(0) }
+    }
+
+    /// The address of one more sentinel, `host:port`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an address.
+    pub fn also(mut self, address: &str) -> Result<Self, AddressError> {
+        self.addresses.push(Address::parse(address)?);
+        Ok(self)
+    }
+
+    /// Who the master is, by this sentinel.
+    async fn ask(&self, sentinel: &Address) -> Result<Address, String> {
+        let (pushes, _) = PushSender::channel(1);
+        let asked = self.sentinels.dial(sentinel, &Lane::Writer, pushes).await;
+        let mut asked = asked.map_err(|error| error.0)?;
+        let reply = asked.ask(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", &self.master]).await;
+        match reply.map_err(|error| error.to_string())? {
+            Value::Nil => Err(format!("it knows no master named {}", self.master)),
+            reply => master(reply).ok_or_else(|| "it gives no address".to_owned()),
+        }
+    }
+}
+
+fn master(reply: Value) -> Option<Address> {
+    let mut parts = reply.list()?.into_iter();
+    let host = parts.next()?.text()?;
+    Some(Address::Tcp(host.to_string(), parts.next()?.number()?.try_into().ok()?))
+}
+
+impl<D: Dialer> Backend for Sentinel<D> {
+    type Connection = WireConnection<D::Wire>;
+
+    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<Self::Connection, ConnectError> {
+        let count = self.addresses.len();
+        let first = self.turn.load(Ordering::Relaxed);
+        let mut complaints = Vec::new();
+        for turn in (0..count).map(|step| (first + step) % count) {
+            self.turn.store((turn + 1) % count, Ordering::Relaxed);
+            let sentinel = &self.addresses[turn];
+            let server = match self.ask(sentinel).await {
+                Ok(server) => server,
+                Err(why) => {
+                    complaints.push(format!("sentinel {sentinel}: {why}"));
+                    continue;
+                }
+            };
+            match self.open(&server, lane, pushes.clone()).await {
+                Ok(connection) => {
+                    self.turn.store(turn, Ordering::Relaxed);
+                    return Ok(connection);
+                }
+                // Another sentinel may know better.
+                Err(why) => complaints.push(format!("{server}, the master by sentinel {sentinel}: {why}")),
+            }
+        }
+        Err(ConnectError(complaints.join("; ")))
+    }
+}
+
+impl<D: Dialer> Sentinel<D> {
+    async fn open(
+        &self,
+        server: &Address,
+        lane: &Lane,
+        pushes: PushSender,
+    ) -> Result<WireConnection<D::Wire>, String> {
+        let opened = self.servers.dial(server, lane, pushes).await;
+        let mut connection = opened.map_err(|error| error.0)?;
+        let role = match connection.ask(&["ROLE"]).await {
+            // Some client crates have connections that can do nothing but subscribe.
+            Err(CommandError::Unusable(_)) => {
+                let (pushes, _) = PushSender::channel(1);
+                let other = self.servers.dial(server, &Lane::Writer, pushes).await;
+                other.map_err(|error| error.0)?.ask(&["ROLE"]).await
+            }
+            role => role,
+        };
+        let role = match role {
+            Ok(reply) => reply.list().and_then(|parts| parts.into_iter().next()?.text()),
+            Err(CommandError::Server { code, .. }) if code == "NOPERM" => return Ok(connection),
+            Err(error) => return Err(error.to_string()),
+        };
+        match role.as_deref() {
+            Some("master") => Ok(connection),
+            other => Err(format!("its role is {}", other.unwrap_or("unknown"))),
+        }
+    }
+}

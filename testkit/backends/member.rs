@@ -1,0 +1,111 @@
+//! A node under test: what it hears, and what it is told of its links.
+
+use std::sync::{Arc, Mutex};
+
+use super::common::*;
+use sio_streams_core::{BroadcastOptions, Config, Lane, Packet, Payload};
+use sio_streams_driver::backend::Backend;
+use sio_streams_driver::{Event, Events, Namespace, Node};
+use tokio::sync::mpsc;
+
+/// A node in one namespace, with one socket.
+pub(crate) struct Member {
+    pub(crate) node: Node,
+    pub(crate) namespace: Namespace,
+    heard: mpsc::UnboundedReceiver<u64>,
+    told: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Member {
+    pub(crate) async fn start<B: Backend>(config: Config, backend: B) -> Self {
+        Self::start_in(config, backend, "/").await
+    }
+
+    pub(crate) async fn start_in<B: Backend>(config: Config, backend: B, nsp: &str) -> Self {
+        let (node, events) = sio_streams_driver::start(config, backend).unwrap();
+        let (sender, heard) = mpsc::unbounded_channel();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(listen(events, sender, Arc::clone(&told)));
+        let namespace = within(node.open(nsp.to_owned())).await.unwrap();
+        within(namespace.add_socket(format!("socket of {}", node.uid()))).await.unwrap();
+        Member { node, namespace, heard, told }
+    }
+
+    pub(crate) async fn sees(&self, servers: u64) {
+        within(async {
+            while self.namespace.server_count().await.unwrap_or_default() != servers {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    pub(crate) async fn send(&self, number: u64) {
+        let packet = Packet::event("n", &(number,)).unwrap();
+        let sent = within(self.namespace.broadcast(packet, BroadcastOptions::all())).await;
+        sent.unwrap_or_else(|error| panic!("{number}: {error}"));
+    }
+
+    /// Hears these, once each and in order, and nothing else before them.
+    pub(crate) async fn hears(&mut self, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            assert_eq!(within(self.heard.recv()).await, Some(number));
+        }
+    }
+
+    /// Asks the others until so many have answered, and nobody is missing.
+    pub(crate) async fn is_answered_by(&self, others: usize) {
+        within(async {
+            loop {
+                let ping = Payload::from_json(r#"["ping"]"#).unwrap();
+                if let Ok(answers) = self.namespace.server_side_emit_with_ack(ping).await
+                    && answers.outcome.is_complete()
+                    && answers.responses.len() == others
+                {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Everything else that it was told, in words.
+    pub(crate) fn told(&self) -> Vec<String> {
+        self.told.lock().unwrap().iter().map(|event| format!("{event:?}")).collect()
+    }
+
+    /// Why links of this lane were reported lost, so far.
+    pub(crate) fn losses(&self, wanted: &Lane) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        let reason = |event: &Event| match event {
+            Event::Link { lane, up: false, reason } if lane == wanted => Some(reason.clone()),
+            _ => None,
+        };
+        told.iter().filter_map(reason).collect()
+    }
+
+    /// Whether the last that was heard of the lane is that it is there.
+    pub(crate) fn is_up(&self, wanted: &Lane) -> bool {
+        let told = self.told.lock().unwrap();
+        let state = |event: &Event| match event {
+            Event::Link { lane, up, .. } if lane == wanted => Some(*up),
+            _ => None,
+        };
+        told.iter().rev().find_map(state).unwrap_or(true)
+    }
+}
+
+async fn listen(mut events: Events, heard: mpsc::UnboundedSender<u64>, told: Arc<Mutex<Vec<Event>>>) {
+    while let Some(event) = events.next().await {
+        match event {
+            Event::Broadcast(broadcast) => {
+                let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
+                let _ = heard.send(number);
+            }
+            Event::ServerSideEmit { reply: Some(reply), .. } => {
+                let _ = reply.send(Payload::from_json(r#""pong""#).unwrap()).await;
+            }
+            other => told.lock().unwrap().push(other),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A master, a replica, and sentinels that watch over them.
+
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::resp::Reply;
+use crate::server::RedisServer;
+
+/// How long a failover may take. Generous: a loaded machine is no failure.
+const BOUND: Duration = Duration::from_secs(120);
+
+/// The name under which the sentinels know the master.
+const MASTER: &str = "mymaster";
+
+/// A master with a replica, and three sentinels. Dropping it kills them all.
+#[derive(Debug)]
+pub struct RedisSentinel {
+    servers: [RedisServer; 2],
+    sentinels: Vec<RedisServer>,
+}
+
+impl RedisSentinel {
+    /// Starts them, and waits until the sentinels know everybody.
+    pub fn start() -> io::Result<Self> {
+        let server = || RedisServer::builder().config("repl-diskless-sync-delay 0").start();
+        let servers = [server()?, server()?];
+        servers[1].try_command(&["REPLICAOF", "127.0.0.1", &servers[0].port().to_string()])?;
+        let mut sentinels = Vec::new();
+        for _ in 0..3 {
+            sentinels.push(
+                RedisServer::builder()
+                    .sentinel()
+                    .config(format!("sentinel monitor {MASTER} 127.0.0.1 {} 2", servers[0].port()))
+                    .config(format!("sentinel down-after-milliseconds {MASTER} 1000"))
+                    .config(format!("sentinel failover-timeout {MASTER} 5000"))
+                    .start()?,
+            );
+        }
+        let started = RedisSentinel { servers, sentinels };
+        started.until(|all| {
+            all.sentinels.iter().all(|sentinel| {
+                let Ok(master) = sentinel.try_command(&["SENTINEL", "MASTER", MASTER]) else { return false };
+                let field = |name| master.field(name).and_then(Reply::as_int);
+                field("num-slaves") == Some(1) && field("num-other-sentinels") == Some(2)
+            })
+        })?;
+        Ok(started)
+    }
+
+    /// The master's name.
+    pub fn master_name(&self) -> &'static str {
+        MASTER
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> &[RedisServer] {
+        &self.sentinels
+    }
+
+    /// The place, 0 or 1, of the server that the sentinels call the master.
+    pub fn master(&self) -> usize {
+        let port = self.sentinels.iter().find_map(named);
+        usize::from(port == Some(i64::from(self.servers[1].port())))
+    }
+
+    /// The two servers, dead or alive.
+    pub fn servers(&self) -> &[RedisServer; 2] {
+        &self.servers
+    }
+
+    /// Kills the master, and waits until all sentinels name the other, and that is one.
+    pub fn fail_over(&self) -> io::Result<()> {
+        let other = 1 - self.master();
+        self.servers[1 - other].kill();
+        self.until_master(other)
+    }
+
+    /// Has the replica become the master, and waits until the old master is its replica. Writes that the old one takes in between are lost: that
+    /// is how Sentinel works.
+    pub fn hand_over(&self) -> io::Result<()> {
+        let old = self.master();
+        self.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER])?;
+        self.until_master(1 - old)?;
+        self.until(|all| {
+            let role = all.servers[old].try_command(&["ROLE"]);
+            role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("slave"))
+        })
+    }
+
+    /// Waits until this server is the master and all sentinels say so.
+    fn until_master(&self, place: usize) -> io::Result<()> {
+        let port = Some(i64::from(self.servers[place].port()));
+        self.until(|all| {
+            let role = all.servers[place].try_command(&["ROLE"]);
+            role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("master"))
+                && all.sentinels.iter().all(|sentinel| named(sentinel) == port)
+        })
+    }
+
+    fn until(&self, mut condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
+        let deadline = Instant::now() + BOUND;
+        while !condition(self) {
+            if Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the sentinels don't agree"));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+}
+
+/// The port of the master, by this sentinel.
+fn named(sentinel: &RedisServer) -> Option<i64> {
+    let reply = sentinel.try_command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER]).ok()?;
+    reply.items().get(1)?.as_int()
+}
