@@ -198,7 +198,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
     pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.number());
@@ -206,6 +206,7 @@ impl Engine {
         let count = 1 + namespace.members.len() as u64;
         let channel = namespace.channel.clone();
         if self.config.dialect.subscribes() {
+            self.admit_request()?;
             let sharded = self.config.use_sharded_pub_sub;
             self.command(Command::PubSubNumSub { channel, sharded }, Purpose::ServerCount(ticket, name));
         } else {
@@ -410,6 +411,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether one more request may be open. One that is over counts as long as Redis has not answered what it asked: at most two commands
+    /// at a time.
+    fn admit_request(&self) -> Result<(), CallError> {
+        let limit = self.config.limits.requests;
+        match self.requests.len() >= limit || self.asking >= limit.saturating_mul(2) {
+            true => Err(CallError::Full { what: "open requests", limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Opens a request. It is not sent yet.
     fn ask(
         &mut self,
@@ -418,10 +429,7 @@ impl Engine {
         body: Body,
         opts: &BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        let limit = self.config.limits.requests;
-        if self.requests.len() >= limit {
-            return Err(CallError::Full { what: "open requests", limit });
-        }
+        self.admit_request()?;
         let name = self.open(nsp)?.0;
         // Encoded at once, so that it is refused at once.
         let question = match (opts.flags.is_local(), self.config.dialect) {
@@ -430,7 +438,11 @@ impl Engine {
                 let channel = self.config.channel_of(nsp);
                 Some(Question::Push(self.to_channel(channel, &self.message(&name, body))?))
             }
-            (false, _) => Some(Question::Entry(self.message_entry(&name, body)?)),
+            (false, _) => {
+                let fields = self.message_entry(&name, body)?;
+                self.admit(size_of(&fields))?;
+                Some(Question::Entry(fields))
+            }
         };
         let ticket = Ticket(self.number());
         self.requests.insert(ticket, Request::new(name, id, question));
