@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use cpu_time::ThreadTime;
 use sio_streams_core::wire::{WireError, entry, pubsub};
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Fields, MAX_DEPTH, MAX_PAYLOAD, Message, NodeId, Packet, Payload,
-    PayloadError, RequestId, Rooms,
+    Body, BroadcastOptions, ByteString, CallError, Command, Config, Dialect, Engine, Entry, EntryId, Event,
+    Fields, Limits, MAX_DEPTH, MAX_PAYLOAD, Message, NodeId, Packet, Payload, PayloadError, Reply, RequestId,
+    Rooms, StreamInfo, Time,
 };
 
 /// Far more than any of these takes even unoptimised on a slow machine, far less than what quadratic work would take.
@@ -238,4 +240,295 @@ fn what_is_decoded_shares_the_bytes_that_came() {
     let Body::SocketsJoin { rooms, .. } = pubsub::decode(&push(4, &many)).unwrap().body else { panic!() };
     assert_eq!(rooms.len(), 1_000_000);
     assert!(rooms.capacity() * size_of::<ByteString>() <= 64 * many.len());
+}
+
+/// Four times what is linear. Quadratic work takes sixteen times as much here, and its square grows from there.
+const GROWTH: u32 = 16;
+const SLACK: u32 = 4;
+
+/// Fails if work on an input that is `GROWTH` times as large takes more than `SLACK` times `GROWTH` times as long. `prepare` gets a size and
+/// makes the work. What a busy machine adds doesn't count: it is the processor's time that is taken, of the quickest of several runs; and at
+/// what seems slow a second look is taken.
+fn grows_linearly<W: FnMut()>(what: &str, size: usize, prepare: impl Fn(usize) -> W) {
+    let quickest = |size: usize| {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let mut work = prepare(size);
+            let start = ThreadTime::now();
+            work();
+            times.push(start.elapsed());
+        }
+        times.into_iter().min().unwrap_or_default()
+    };
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let (small, large) = (quickest(size), quickest(size * GROWTH as usize));
+        if large <= small * GROWTH * SLACK {
+            return;
+        }
+        seen.push((small, large));
+    }
+    panic!("{what}: {GROWTH} times the input took far more than {GROWTH} times as long: {seen:?}");
+}
+
+#[test]
+fn the_test_for_linear_work_catches_quadratic_work() {
+    let quadratic = |size: usize| {
+        move || {
+            let mut seen: Vec<usize> = Vec::new();
+            for number in 0..size {
+                if !seen.contains(&number) {
+                    seen.push(number);
+                }
+            }
+        }
+    };
+    assert!(std::panic::catch_unwind(|| grows_linearly("quadratic", 500, quadratic)).is_err());
+    grows_linearly("linear", 50_000, |size| {
+        move || assert!((0..size).map(std::hint::black_box).sum::<usize>() > 0)
+    });
+}
+
+#[test]
+fn reading_takes_time_in_proportion_to_the_input() {
+    type Make = fn(usize) -> String;
+    let json: [(&'static str, &str, Make); 10] = [
+        ("4", "rooms", |n| format!(r#"{{"opts":{{"rooms":[{}"r"]}},"rooms":[]}}"#, r#""room","#.repeat(n))),
+        ("4", "flags", |n| {
+            format!(r#"{{"opts":{{"flags":{{{}"x":1}}}},"rooms":[]}}"#, r#""x":1,"#.repeat(n))
+        }),
+        ("4", "the same flag", |n| {
+            let flags = r#""volatile":1,"volatile":true,"#.repeat(n);
+            format!(r#"{{"opts":{{"flags":{{{flags}"x":1}}}},"rooms":[]}}"#)
+        }),
+        ("4", "equal keys", |n| format!(r#"{{"opts":{{}},{}"rooms":[]}}"#, r#""rooms":["r"],"#.repeat(n))),
+        ("4", "unknown keys", |n| format!(r#"{{"opts":{{}},{}"rooms":[]}}"#, r#""x":[1],"#.repeat(n))),
+        ("4", "escapes", |n| format!(r#"{{"opts":{{}},"rooms":["{}"]}}"#, r"\u00fc\ud83d".repeat(n))),
+        ("12", "brackets", |n| format!(r#"{{"requestId":"r","packet":{}{}}}"#, "[".repeat(n), "]".repeat(n))),
+        ("12", "a long text", |n| format!(r#"{{"requestId":"r","packet":"{}"}}"#, "x".repeat(20 * n))),
+        ("8", "sockets", |n| {
+            let sockets = r#"{"id":"s","rooms":["s"],"handshake":{},"data":{}},"#.repeat(n);
+            format!(r#"{{"requestId":"r","sockets":[{sockets}{{"id":"s"}}]}}"#)
+        }),
+        ("12", "line breaks in base64", |n| format!("gqlyZXF1ZXN0SWShcqZwYWNrZXTA{}", "\n".repeat(20 * n))),
+    ];
+    for (kind, what, make) in json {
+        grows_linearly(what, 1_000, |size| {
+            let fields = fields(kind, make(size));
+            move || assert!(entry::decode(&fields).is_ok())
+        });
+    }
+    type Pack = fn(usize) -> Vec<u8>;
+    let packed: [(u8, &str, Pack); 4] = [
+        (4, "rooms", |n| {
+            let len = u32::try_from(n).unwrap().to_be_bytes();
+            [b"\x82\xa4opts\x80\xa5rooms\xdd", &len[..], &b"\xa4room".repeat(n)].concat()
+        }),
+        (4, "flags", |n| {
+            let len = u32::try_from(2 * n).unwrap().to_be_bytes();
+            let flags = b"\xa8volatile\x01\xa8volatile\xc3".repeat(n);
+            [b"\x82\xa5rooms\x90\xa4opts\x81\xa5flags\xdf", &len[..], &flags].concat()
+        }),
+        (12, "maps as values of maps", |n| {
+            let len = u32::try_from(n).unwrap().to_be_bytes();
+            [b"\x82\xa9requestId\xa1r\xa6packet\xdf", &len[..], &b"\xa1k\x81\xa1k\x80".repeat(n)].concat()
+        }),
+        (12, "keys that are not used", |n| {
+            let keys = u32::try_from(n + 2).unwrap().to_be_bytes();
+            [b"\xdf", &keys[..], b"\xa9requestId\xa1r\xa6packet\xc0", &b"\xa1k\x91\xc0".repeat(n)].concat()
+        }),
+    ];
+    for (kind, what, make) in packed {
+        grows_linearly(what, 1_000, |size| {
+            let payload = push(kind, &make(size));
+            move || assert!(pubsub::decode(&payload).is_ok())
+        });
+    }
+}
+
+#[test]
+fn writing_takes_time_in_proportion_to_the_message() {
+    let rooms = |n: usize| -> Vec<ByteString> { (0..n).map(|i| format!("room {i}").into()).collect() };
+    grows_linearly("writing rooms", 1_000, |size| {
+        let sent = message(Body::SocketsJoin { opts: BroadcastOptions::all(), rooms: rooms(size) });
+        move || assert!(entry::encode(&sent).is_ok() && pubsub::encode(&sent).is_ok())
+    });
+    grows_linearly("from JSON to MessagePack", 1_000, |size| {
+        let text = format!(r#"["e",{}"\ud83d"]"#, r#"{"k":[1,"\ud83d\ude00"]},"#.repeat(size));
+        let packet = Packet::new(Payload::from_json(text).unwrap()).unwrap();
+        let sent = message(Body::Broadcast { packet, opts: BroadcastOptions::all(), request_id: None });
+        move || assert!(pubsub::encode(&sent).is_ok())
+    });
+}
+
+#[test]
+fn rooms_take_time_in_proportion_to_what_is_done() {
+    let names = |n: usize| -> Vec<ByteString> { (0..n).map(|i| format!("n{i}").into()).collect() };
+    grows_linearly("one socket in many rooms", 500, |size| {
+        let names = names(size);
+        move || {
+            let mut rooms = Rooms::new([3; 16]);
+            rooms.add("s".into());
+            rooms.join("s", names.iter().cloned());
+            rooms.join("s", names.iter().cloned());
+            assert_eq!(rooms.leave("s", names.iter().map(|name| &**name)).len(), 2 * names.len());
+        }
+    });
+    grows_linearly("many sockets in one room", 500, |size| {
+        let names = names(size);
+        move || {
+            let mut rooms = Rooms::new([3; 16]);
+            for name in &names {
+                rooms.add(name.clone());
+                rooms.join(name, ["room".into()]);
+            }
+            let opts =
+                BroadcastOptions { rooms: names.clone(), except: names.clone(), ..BroadcastOptions::all() };
+            assert!(rooms.matching(&opts.clone().and("room")).is_empty());
+            names.iter().for_each(|name| drop(rooms.remove(name)));
+            assert_eq!(rooms.room_count(), 0);
+        }
+    });
+}
+
+// -- The engine ---------------------------------------------------------------------------------------------------
+
+/// An engine whose streams are there and empty, and whose writer's commands are never answered.
+struct Deaf {
+    engine: Engine,
+    now: Time,
+    written: Vec<Command>,
+}
+
+fn publishes(command: &&Command) -> bool {
+    matches!(command, Command::XAdd { .. } | Command::Publish { .. })
+}
+
+impl Deaf {
+    fn new(dialect: Dialect, limits: Limits) -> Self {
+        let config = Config { dialect, limits, ..Config::default() };
+        let now = Time::from_millis(1);
+        let mut deaf = Deaf { engine: Engine::new(config, 7, now).unwrap(), now, written: Vec::new() };
+        deaf.engine.open_namespace(now, "/").unwrap();
+        deaf.turn(&mut Vec::new());
+        deaf
+    }
+
+    /// Takes what there is, and gives the reader these entries.
+    fn turn(&mut self, entries: &mut Vec<Entry>) {
+        loop {
+            while self.engine.poll_event().is_some() {}
+            let Some((id, command)) = self.engine.poll_command() else { return };
+            let last_generated_id = entries.last().map(|entry| entry.id).unwrap_or_default();
+            let reply = match &command {
+                Command::XInfoStream { .. } => {
+                    Reply::Stream(Some(StreamInfo { last_generated_id, ..StreamInfo::default() }))
+                }
+                Command::XRead { .. } if entries.is_empty() => continue,
+                Command::XRead { .. } => Reply::Entries(std::mem::take(entries)),
+                Command::PubSubNumSub { .. } => Reply::Count(1),
+                Command::Subscribe { .. } => Reply::Done,
+                _ => {
+                    self.written.push(command);
+                    continue;
+                }
+            };
+            self.engine.handle_reply(self.now, id, Ok(reply));
+        }
+    }
+}
+
+/// Found by the fuzz target `engine`: each one that was asked for was added to the queue, however long it was.
+#[test]
+fn heartbeats_do_not_pile_up_while_redis_does_not_answer() {
+    let limits = Limits { in_flight: 10, ..Limits::default() };
+    for dialect in [Dialect::Streams02, Dialect::Bridge] {
+        let mut deaf = Deaf::new(dialect, limits);
+        let beats = (1..=1_000).map(|n| Entry {
+            id: EntryId { ms: n, seq: 0 },
+            fields: [("uid", "other"), ("nsp", "/"), ("type", "1")].into_iter().collect(),
+        });
+        let config = deaf.engine.config().clone();
+        for batch in beats.collect::<Vec<_>>().chunks(100) {
+            deaf.turn(&mut batch.to_vec());
+        }
+        for _ in 0..100 {
+            deaf.now = deaf.now + config.heartbeat_interval;
+            deaf.engine.handle_timeout(deaf.now);
+            deaf.turn(&mut Vec::new());
+        }
+        assert!(deaf.written.len() <= 10, "{dialect:?} {}", deaf.written.len());
+    }
+}
+
+/// Found by the fuzz target `engine`: a request that had timed out was not counted any more, and yet waited to be sent.
+#[test]
+fn questions_count_until_they_are_sent_and_not_only_until_they_are_over() {
+    let limits = Limits { in_flight: 10, requests: 5, ..Limits::default() };
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
+        let mut deaf = Deaf::new(dialect, limits);
+        let mut refused = 0;
+        for _ in 0..100 {
+            match deaf.engine.fetch_sockets(deaf.now, "/", BroadcastOptions::all()) {
+                Ok(_) => {}
+                Err(CallError::Full { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+            deaf.turn(&mut Vec::new());
+            deaf.now = deaf.now + deaf.engine.config().request_timeout;
+            deaf.engine.handle_timeout(deaf.now);
+        }
+        assert!(deaf.written.iter().filter(publishes).count() <= 10, "{dialect:?} {:?}", deaf.written);
+        // With what asks who is there to answer.
+        assert!(deaf.written.len() <= 20, "{dialect:?} {:?}", deaf.written);
+        assert!(refused >= 80);
+    }
+}
+
+#[test]
+fn an_answer_may_tell_of_many_sockets_and_is_one_event() {
+    let mut deaf = Deaf::new(Dialect::Streams02, Limits::default());
+    let ticket = deaf.engine.fetch_sockets(deaf.now, "/", BroadcastOptions::all()).unwrap();
+    deaf.turn(&mut Vec::new());
+    let Some(Command::XAdd { fields: asked, .. }) = deaf.written.iter().find(
+        |command| matches!(command, Command::XAdd { fields, .. } if fields.get("type").unwrap() == "7"),
+    ) else {
+        panic!()
+    };
+    let Body::FetchSockets { request_id, .. } = entry::decode(asked).unwrap().body else { panic!() };
+    let socket = sio_streams_core::RemoteSocket {
+        id: "s".into(),
+        handshake: Payload::null(),
+        rooms: vec!["s".into(); 10],
+        data: Payload::null(),
+    };
+    // From a node that was not expected; from the same one again; and more nodes than are counted.
+    let answer = |n: u64| {
+        let body = Body::FetchSocketsResponse {
+            request_id: request_id.clone(),
+            sockets: vec![socket.clone(); 1_000],
+        };
+        let message = Message { uid: NodeId::new(format!("other {n}")), nsp: "/".into(), body };
+        Entry { id: EntryId { ms: n, seq: 0 }, fields: entry::encode(&message).unwrap() }
+    };
+    let mut answers: Vec<Entry> = (1..=50).map(answer).collect();
+    answers.extend((1..=50).map(|n| Entry { id: EntryId { ms: 100 + n, seq: 0 }, ..answer(n) }));
+    let mut count = 0;
+    for (id, command) in std::iter::from_fn(|| deaf.engine.poll_command()) {
+        if let Command::XRead { .. } = command {
+            deaf.engine.handle_reply(deaf.now, id, Ok(Reply::Entries(answers.clone())));
+            break;
+        }
+    }
+    while let Some(event) = deaf.engine.poll_event() {
+        match event {
+            Event::Answer { ticket: of, .. } => {
+                assert_eq!(of, ticket);
+                count += 1;
+            }
+            Event::RequestDone { .. } | Event::NodeUp { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(count <= 50, "each node answers once: {count}");
 }

@@ -197,7 +197,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
     pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.number());
@@ -205,6 +205,7 @@ impl Engine {
         let count = 1 + namespace.members.len() as u64;
         let channel = namespace.channel.clone();
         if self.config.dialect.subscribes() {
+            self.admit_request()?;
             let sharded = self.config.sharded();
             self.command(Command::PubSubNumSub { channel, sharded }, Purpose::ServerCount(ticket, name));
         } else {
@@ -403,6 +404,16 @@ impl Engine {
         Ok(())
     }
 
+    /// Whether one more request may be open. One that is over counts as long as Redis has not answered what it asked: at most two commands
+    /// at a time.
+    fn admit_request(&self) -> Result<(), CallError> {
+        let limit = self.config.limits.requests;
+        match self.requests.len() >= limit || self.asking >= limit.saturating_mul(2) {
+            true => Err(CallError::Full { what: "open requests", limit }),
+            false => Ok(()),
+        }
+    }
+
     /// Opens a request. It is not sent yet.
     fn ask(
         &mut self,
@@ -427,9 +438,9 @@ impl Engine {
         request: Request,
         opts: &BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        let limit = self.config.limits.requests;
-        if self.requests.len() >= limit {
-            return Err(CallError::Full { what: "open requests", limit });
+        self.admit_request()?;
+        if let Some(content) = &request.unsent {
+            self.admit(content.size())?;
         }
         let ticket = Ticket(self.number());
         self.requests.insert(ticket, request);

@@ -84,6 +84,8 @@ pub struct Engine {
     /// The server's refusal to write that was reported last.
     refused: Option<CommandError>,
     in_flight: HashMap<CommandId, InFlight, Keyed>,
+    /// How many of these ask on behalf of requests.
+    asking: usize,
     published: usize,
     published_bytes: usize,
     timers: Timers,
@@ -144,6 +146,13 @@ enum Purpose {
     Leave(ByteString),
     /// Give up the connection.
     Release,
+}
+
+impl Purpose {
+    /// Whether the command serves a request, which may be over before the reply comes.
+    fn asks(&self) -> bool {
+        matches!(self, Purpose::CountFor(_) | Purpose::ListFor(_) | Purpose::ServerCount(..))
+    }
 }
 
 /// What a published message does on this node itself, once it has its place in the stream.
@@ -230,6 +239,7 @@ impl Engine {
             lanes: Lanes::default(),
             refused: None,
             in_flight: HashMap::with_hasher(hash),
+            asking: 0,
             published: 0,
             published_bytes: 0,
             timers: Timers::default(),
@@ -388,6 +398,7 @@ impl Engine {
     }
 
     fn expect(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+        self.asking += usize::from(purpose.asks());
         self.in_flight.insert(id, InFlight { command, purpose });
     }
 

@@ -13,6 +13,7 @@ use crate::id::NodeId;
 impl Engine {
     pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
         let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
+        self.asking -= usize::from(purpose.asks());
         match purpose {
             Purpose::Locate(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
                 Reply::Stream(info) => {

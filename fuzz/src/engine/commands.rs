@@ -86,6 +86,12 @@ impl Commands {
         }
         let count = |class| counts.get(&class).copied().unwrap_or(0);
         assert!(count(Class::Message) <= self.limits.in_flight, "{:?}", self.waiting);
+        assert!(count(Class::Question) <= self.limits.requests, "{:?}", self.waiting);
+        assert!(
+            count(Class::Heartbeat) <= self.limits.in_flight + 2 * self.limits.namespaces,
+            "{:?}",
+            self.waiting
+        );
         assert!(bytes <= self.limits.in_flight_bytes, "{bytes} bytes in flight");
     }
 

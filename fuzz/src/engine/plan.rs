@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Config, Dialect, Flags, Limits, Message, NodeId, Packet, Payload,
-    RemoteSocket, RequestId,
+    Body, BroadcastOptions, ByteString, Config, Dialect, Flags, Limits, LocalDelivery, Message, NodeId,
+    Packet, Payload, RemoteSocket, RequestId,
 };
 
 /// A configuration and what happens.
@@ -23,6 +23,8 @@ pub(super) struct Setup {
     sharded: bool,
     only_plaintext: bool,
     read_count: u8,
+    local_delivery: u8,
+    patience: u8,
     limits: [u8; 5],
 }
 
@@ -39,9 +41,12 @@ impl Setup {
             },
             use_sharded_pub_sub: self.sharded,
             only_plaintext: self.only_plaintext,
+            local_delivery: [LocalDelivery::AtOnce, LocalDelivery::WhenPublished, LocalDelivery::StreamOrder]
+                [usize::from(self.local_delivery % 3)],
             read_count: 1 + u32::from(self.read_count % 4),
             limits: Limits {
                 in_flight: 1 + in_flight % 12,
+                in_flight_for: Duration::from_millis(100 + 200 * u64::from(self.patience)),
                 in_flight_bytes: 200 + 20 * bytes,
                 requests: 1 + requests % 6,
                 nodes: 1 + nodes % 4,

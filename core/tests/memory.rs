@@ -1,0 +1,89 @@
+//! What is read takes memory in proportion to its size.
+//!
+//! One test, in a binary of its own: the allocator counts for the whole process.
+
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+use bytes::Bytes;
+use peak_alloc::PeakAlloc;
+use sio_streams_core::wire::{entry, pubsub};
+use sio_streams_core::{ByteString, Fields, Rooms};
+
+#[global_allocator]
+static HEAP: PeakAlloc = PeakAlloc;
+
+/// What some work takes at most at a time, and leaves behind.
+fn taken<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    HEAP.reset_peak_usage();
+    let before = HEAP.current_usage();
+    let out = work();
+    (HEAP.peak_usage() - before, out)
+}
+
+/// `make` gets a size. For each byte of the input at most `per_byte` are taken, whatever the size.
+fn in_proportion(what: &str, per_byte: usize, make: impl Fn(usize) -> (usize, Box<dyn FnOnce()>)) {
+    for size in [1_000, 10_000, 100_000] {
+        let (len, work) = make(size);
+        let (taken, ()) = taken(work);
+        assert!(taken <= per_byte * len + 16_384, "{what}: {len} bytes took {taken}");
+    }
+}
+
+fn read_entry(kind: &'static str, data: String) -> (usize, Box<dyn FnOnce()>) {
+    let len = data.len();
+    let mut fields: Fields = [("uid", "u"), ("nsp", "/"), ("type", kind)].into_iter().collect();
+    fields.push("data", data);
+    (len, Box::new(move || drop(entry::decode(&fields).unwrap())))
+}
+
+fn read_message(kind: u8, data: &[u8]) -> (usize, Box<dyn FnOnce()>) {
+    let bytes = [b"\x84\xa3uid\xa1u\xa3nsp\xa1/\xa4type", &[kind][..], b"\xa4data", data].concat();
+    let bytes = Bytes::from(bytes);
+    (bytes.len(), Box::new(move || drop(pubsub::decode(&bytes).unwrap())))
+}
+
+#[test]
+fn memory_in_proportion_to_the_input() {
+    // Payloads and names stay where they are.
+    in_proportion("a text", 1, |n| {
+        read_entry("12", format!(r#"{{"requestId":"r","packet":"{}"}}"#, "x".repeat(n)))
+    });
+    in_proportion("a payload of many values", 1, |n| {
+        read_entry("12", format!(r#"{{"requestId":"r","packet":[{}0]}}"#, "[{}],".repeat(n)))
+    });
+    in_proportion("packed, keys that nobody uses", 1, |n| {
+        let len = u32::try_from(n + 2).unwrap().to_be_bytes();
+        let data =
+            [b"\xdf", &len[..], b"\xa9requestId\xa1r\xa6packet\xc0", &b"\xa4key!\x91\xc0".repeat(n)].concat();
+        read_message(12, &data)
+    });
+    // The shortest names are those that take the most: 32 bytes for each, in a vector that has just grown to twice its size.
+    in_proportion("rooms", 60, |n| {
+        read_entry("4", format!(r#"{{"opts":{{}},"rooms":[{}"r"]}}"#, r#""","#.repeat(n)))
+    });
+    in_proportion("packed rooms", 100, |n| {
+        let len = u32::try_from(n).unwrap().to_be_bytes();
+        read_message(4, &[b"\x82\xa4opts\x80\xa5rooms\xdd", &len[..], &b"\xa0".repeat(n)].concat())
+    });
+    in_proportion("flags", 60, |n| {
+        read_entry("4", format!(r#"{{"opts":{{"flags":{{{}"x":1}}}},"rooms":[]}}"#, r#""":1,"#.repeat(n)))
+    });
+    in_proportion("sockets", 60, |n| {
+        read_entry("8", format!(r#"{{"requestId":"r","sockets":[{}{{"id":0}}]}}"#, r#"{"id":0},"#.repeat(n)))
+    });
+
+    // A membership is held twice, and that is all.
+    let names: Vec<ByteString> = (0..300).map(|n| format!("{n:08}").into()).collect();
+    let mut rooms = Rooms::new([1; 16]);
+    names.iter().for_each(|name| drop(rooms.add(name.clone())));
+    let (taken, ()) = taken(|| {
+        for name in &names {
+            // In steps, so that the list of changes is no part of it.
+            names.chunks(10).for_each(|some| drop(rooms.join(name, some.iter().cloned())));
+        }
+    });
+    assert!(taken <= 40 * names.len() * names.len(), "{taken} bytes for the memberships");
+    // What is gone takes nothing.
+    names.iter().for_each(|name| drop(rooms.remove(name)));
+    assert_eq!((rooms.socket_count(), rooms.room_count()), (0, 0));
+}
