@@ -24,6 +24,9 @@ export async function until(what, condition, boundMs = BOUND_MS) {
 // The streams that a peer polls.
 export function polledStreams(generation, options) {
   const { streamName = "socket.io", streamCount = 1 } = options;
+  if (!generation.startsWith("0.")) {
+    return [];
+  }
   if (generation === "0.2" || streamCount === 1) {
     return [streamName];
   }
@@ -55,12 +58,14 @@ export async function readersBlocked(control, name, count) {
   });
 }
 
-// The private channel of every adapter has its subscriber.
-export async function subscribed(control, options, adapters) {
-  const { channelPrefix = "socket.io", useShardedPubSub = false } = options;
-  const channels = adapters.map((adapter) => `${channelPrefix}#${adapter.nsp.name}#${adapter.uid}#`);
+// The private channel of every adapter has its subscriber. It is the last to be subscribed to.
+export async function subscribed(control, generation, options, adapters) {
+  const { channelPrefix = "socket.io", key = "socket.io", useShardedPubSub = false } = options;
+  const prefix = generation === "classic" ? `${key}-response` : channelPrefix;
+  const sharded = generation === "sharded" || useShardedPubSub;
+  const channels = adapters.map((adapter) => `${prefix}#${adapter.nsp.name}#${adapter.uid}#`);
   await until("the subscriptions", async () => {
-    const counts = await control.call("PUBSUB", useShardedPubSub ? "SHARDNUMSUB" : "NUMSUB", ...channels);
+    const counts = await control.call("PUBSUB", sharded ? "SHARDNUMSUB" : "NUMSUB", ...channels);
     return channels.every((_, i) => Number(counts[2 * i + 1]) > 0);
   });
 }

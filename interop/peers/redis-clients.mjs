@@ -22,6 +22,18 @@ export async function connect(kind, url, name) {
   return client;
 }
 
+// A second client like the first, which subscribes: as the Pub/Sub adapters want it.
+export async function duplicate(client) {
+  const copy = client.duplicate();
+  copy.on("error", () => {});
+  if (copy.status === undefined) {
+    await copy.connect();
+  } else if (copy.status !== "ready") {
+    await new Promise((resolve) => copy.once("ready", resolve));
+  }
+  return copy;
+}
+
 // A connection of the peer's own, to look at the server and to send probes.
 export async function connectControl(url) {
   const client = new Redis(url, { connectionName: "sio-peer-control" });

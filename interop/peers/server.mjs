@@ -4,15 +4,22 @@ import { createServer } from "node:http";
 import { Server } from "socket.io";
 import * as streams02 from "streams-0.2";
 import * as streams03 from "streams-0.3";
-import { connect, connectControl } from "./redis-clients.mjs";
+import { createAdapter as createClassic, createShardedAdapter } from "@socket.io/redis-adapter";
+import { connect, connectControl, duplicate } from "./redis-clients.mjs";
 import { polledStreams, probeArrives, readersBlocked, streamOf, subscribed } from "./ready.mjs";
 
-const ADAPTERS = { "0.2": streams02, "0.3": streams03 };
+// By generation: how an application makes the adapter of its Redis client.
+const ADAPTERS = {
+  "0.2": async (client, options) => streams02.createAdapter(client, options),
+  "0.3": async (client, options) => streams03.createAdapter(client, options),
+  classic: async (client, options) => createClassic(client, await duplicate(client), options),
+  sharded: async (client, options) => createShardedAdapter(client, await duplicate(client), options),
+};
 
 // config: {generation, client, url, adapter, namespaces, recovery, server, probe}
 export async function startServer(config) {
   const { generation, client: kind = "redis4", url, adapter: options = {}, namespaces = ["/"], recovery, probe = true } = config;
-  const { createAdapter } = ADAPTERS[generation] ?? {};
+  const createAdapter = ADAPTERS[generation];
   if (createAdapter === undefined) {
     throw new Error(`no such generation: ${generation}`);
   }
@@ -25,7 +32,7 @@ export async function startServer(config) {
 
   const httpServer = createServer();
   const io = new Server(httpServer, {
-    adapter: createAdapter(client, options),
+    adapter: await createAdapter(client, options),
     ...recoveryOptions(recovery),
     ...config.server,
   });
@@ -35,8 +42,8 @@ export async function startServer(config) {
   await new Promise((resolve) => httpServer.listen(0, "127.0.0.1", resolve));
 
   const adapters = [...new Set(["/", ...namespaces])].map((nsp) => io.of(nsp).adapter);
-  if (generation === "0.3") {
-    await subscribed(control, options, adapters);
+  if (generation !== "0.2") {
+    await subscribed(control, generation, options, adapters);
   }
   const streams = polledStreams(generation, options);
   await readersBlocked(control, name, streams.length);

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The generation of `@socket.io/redis-streams-adapter`.
+/// The adapter: a generation of `@socket.io/redis-streams-adapter`, or one of those in `@socket.io/redis-adapter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Generation {
     /// 0.2.3: everything on the stream.
@@ -12,6 +12,12 @@ pub enum Generation {
     /// 0.3.1: requests and answers on Pub/Sub.
     #[serde(rename = "0.3")]
     V03,
+    /// `createAdapter` of `@socket.io/redis-adapter` 8.3.0: everything on Pub/Sub.
+    #[serde(rename = "classic")]
+    Classic,
+    /// `createShardedAdapter` of `@socket.io/redis-adapter` 8.3.0: everything on sharded Pub/Sub.
+    #[serde(rename = "sharded")]
+    Sharded,
 }
 
 /// The Redis client that the peer's adapter uses.

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Kind, NAMESPACES, Shared, run};
+use common::{Kind, NAMESPACES, Shared, Variant, run};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use sio_streams_interop::{
@@ -13,10 +13,18 @@ use sio_streams_interop::{
 use sio_streams_testkit::RedisServer;
 use tokio::runtime::Runtime;
 
-const V02: Kind =
-    Kind { name: "0.2.3", generation: Generation::V02, client: RedisClient::Redis4, sharded: false };
-const V03: Kind =
-    Kind { name: "0.3.1", generation: Generation::V03, client: RedisClient::Redis5, sharded: false };
+const V02: Kind = Kind {
+    name: "0.2.3",
+    generation: Generation::V02,
+    client: RedisClient::Redis4,
+    variant: Variant::Default,
+};
+const V03: Kind = Kind {
+    name: "0.3.1",
+    generation: Generation::V03,
+    client: RedisClient::Redis5,
+    variant: Variant::Default,
+};
 
 struct Cluster {
     servers: [Member; 3],

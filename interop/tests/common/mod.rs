@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use libtest_mimic::{Failed, Trial};
-use sio_streams_driver::sio_streams_core::{Config, Dialect};
+use sio_streams_driver::sio_streams_core::{Config, Dialect, SubscriptionMode};
 use sio_streams_interop::{Generation, PeerConfig, RedisClient, Result, quick};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
@@ -17,18 +17,38 @@ pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) generation: Generation,
     pub(crate) client: RedisClient,
-    pub(crate) sharded: bool,
+    pub(crate) variant: Variant,
+}
+
+/// An option that is not at its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Variant {
+    Default,
+    /// 0.3: `useShardedPubSub`.
+    ShardedPubSub,
+    /// Classic: `publishOnSpecificResponseChannel`.
+    SpecificResponses,
+    /// Sharded: `subscriptionMode`.
+    Static,
+    /// Sharded: `subscriptionMode`.
+    DynamicPrivate,
 }
 
 impl Kind {
     /// The options of a Node server, for a test that must not wait for default heartbeats.
     pub(crate) fn peer(self, url: &str) -> PeerConfig {
         let config = PeerConfig::new(self.generation, url).client(self.client).namespaces(&NAMESPACES);
-        match self.generation {
+        let config = match self.generation {
             Generation::V02 => config.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
-            Generation::V03 => {
-                config.adapter("useShardedPubSub", self.sharded).adapter("blockTimeInMs", 1_000)
-            }
+            Generation::V03 => config.adapter("blockTimeInMs", 1_000),
+            Generation::Classic | Generation::Sharded => config,
+        };
+        match self.variant {
+            Variant::Default => config,
+            Variant::ShardedPubSub => config.adapter("useShardedPubSub", true),
+            Variant::SpecificResponses => config.adapter("publishOnSpecificResponseChannel", true),
+            Variant::Static => config.adapter("subscriptionMode", "static"),
+            Variant::DynamicPrivate => config.adapter("subscriptionMode", "dynamic-private"),
         }
     }
 
@@ -37,8 +57,20 @@ impl Kind {
         let dialect = match self.generation {
             Generation::V02 => Dialect::Streams02,
             Generation::V03 => Dialect::Streams03,
+            Generation::Classic => Dialect::Classic,
+            Generation::Sharded => Dialect::Sharded,
         };
-        Config { use_sharded_pub_sub: self.sharded, ..quick(dialect) }
+        let subscription_mode = match self.variant {
+            Variant::Static => SubscriptionMode::Static,
+            Variant::DynamicPrivate => SubscriptionMode::DynamicPrivate,
+            _ => SubscriptionMode::Dynamic,
+        };
+        Config {
+            use_sharded_pub_sub: self.variant == Variant::ShardedPubSub,
+            publish_on_specific_response_channel: self.variant == Variant::SpecificResponses,
+            subscription_mode,
+            ..quick(dialect)
+        }
     }
 }
 
