@@ -64,6 +64,10 @@ struct Cell<'a> {
     binary: bool,
     /// A word that no other cell uses.
     word: String,
+    /// Where rooms have channels of their own: the server that knows whether they are subscribed to.
+    channels: Option<&'a RedisServer>,
+    /// Also those of single sockets.
+    private: bool,
 }
 
 impl Cell<'_> {
@@ -81,7 +85,19 @@ impl Cell<'_> {
     async fn member(&self) -> Result<String> {
         let sid = self.answers.connect(self.nsp).await?;
         self.answers.server_join(self.nsp, &sid, &[&self.word]).await?;
+        self.wait_heard(&self.word).await?;
         Ok(sid)
+    }
+
+    /// Waits until the room's channel is heard, if it has one: a sharded node subscribes to it some time after a socket has joined.
+    async fn wait_heard(&self, room: &str) -> Result<()> {
+        let Some(redis) = self.channels else { return Ok(()) };
+        let channel = format!("socket.io#{}#{room}#", self.nsp);
+        eventually(&format!("a subscriber of {channel}"), || async {
+            let count = redis.command(&["PUBSUB", "SHARDNUMSUB", &channel]);
+            count.items().get(1).and_then(|count| count.as_int()).unwrap_or_default() > 0
+        })
+        .await
     }
 
     /// 3
@@ -128,6 +144,9 @@ impl Cell<'_> {
         let (inside, outside) = (self.member().await?, self.answers.connect(self.nsp).await?);
         self.asks.disconnect_sockets(&self.room(), true).await?;
         self.answers.wait_disconnected(&inside).await?;
+        if self.private {
+            self.wait_heard(&outside).await?;
+        }
         self.asks.emit(&Select::room(self.nsp, &outside), &self.word, &[]).await?;
         self.answers.wait_client_event(&outside, &self.word, 1).await?;
         Ok(())
@@ -283,10 +302,15 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
                         let what = if binary { "binary" } else { "json" };
                         trials.push(shared.trial(
                             format!("{} {operation}: {who}, {what}, {nsp}", kind.name),
-                            Box::new(move |Cluster { node, ours, .. }, word| {
+                            Box::new(move |Cluster { node, ours, redis }, word| {
                                 let (asks, answers) = if node_asks { (node, ours) } else { (ours, node) };
+                                let dynamic =
+                                    kind.generation == Generation::Sharded && kind.variant != Variant::Static;
+                                let channels = dynamic.then_some(redis);
+                                let private = kind.variant == Variant::DynamicPrivate;
                                 Box::pin(async move {
-                                    act(&Cell { asks, answers, nsp, binary, word }, operation).await
+                                    let cell = Cell { asks, answers, nsp, binary, word, channels, private };
+                                    act(&cell, operation).await
                                 })
                             }),
                         ));
