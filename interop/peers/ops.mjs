@@ -1,5 +1,6 @@
 // What the controlling process may ask for: one function for each operation.
 
+import { Emitter } from "@socket.io/redis-emitter";
 import { Clients } from "./clients.mjs";
 import { Journal } from "./journal.mjs";
 import { disconnect } from "./redis-clients.mjs";
@@ -191,6 +192,18 @@ export function operations(server, config) {
     },
     wait_server_side({ nsp, event, count = 1, timeoutMs = WAIT_MS }) {
       return journal(nsp).wait(event, count, timeoutMs);
+    },
+    // The rooms of all servers; only the classic adapter has it.
+    async all_rooms({ nsp }) {
+      return [...(await namespace(nsp).adapter.allRooms())];
+    },
+    // An emitter from outside, on this server's Redis client.
+    emitter({ nsp = "/", rooms = [], except = [], action, args = [] }) {
+      let emitter = new Emitter(server.client).of(nsp);
+      if (action !== "serverSideEmit") {
+        emitter = emitter.to(rooms).except(except);
+      }
+      emitter[action](...args);
     },
     server_count({ nsp }) {
       return namespace(nsp).adapter.serverCount();

@@ -247,6 +247,16 @@ impl Peer {
         self.call("server_count", json!({ "nsp": nsp })).await
     }
 
+    /// The rooms of all servers, as the classic adapter asks for them.
+    pub async fn all_rooms(&self, nsp: &str) -> Result<Vec<String>> {
+        self.call("all_rooms", json!({ "nsp": nsp })).await
+    }
+
+    /// Has an emitter, which is no member of the cluster, do something: `emit`, `socketsJoin`, `serverSideEmit`, ...
+    pub async fn emitter(&self, to: &Select, action: &str, args: &[Value]) -> Result<()> {
+        self.call_on("emitter", to, json!({ "action": action, "args": args })).await
+    }
+
     // -- the process --------------------------------------------------------------------------------------------
 
     /// How the process does.
