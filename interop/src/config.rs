@@ -32,6 +32,7 @@ pub struct PeerConfig {
     generation: Generation,
     client: RedisClient,
     url: String,
+    cluster: bool,
     adapter: Map<String, Value>,
     server: Map<String, Value>,
     namespaces: Vec<String>,
@@ -46,6 +47,7 @@ impl PeerConfig {
             generation,
             client: RedisClient::Redis4,
             url: url.into(),
+            cluster: false,
             adapter: Map::new(),
             server: Map::new(),
             namespaces: vec!["/".to_owned()],
@@ -58,6 +60,13 @@ impl PeerConfig {
     #[must_use]
     pub fn client(mut self, client: RedisClient) -> Self {
         self.client = client;
+        self
+    }
+
+    /// The URL is that of one server of a Redis Cluster.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 

@@ -1,4 +1,7 @@
 //! Named tests that share a cluster, and how the servers in it are set up.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod cell;
 
 use std::pin::Pin;
 use std::sync::Arc;
