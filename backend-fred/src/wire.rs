@@ -54,6 +54,13 @@ impl FredWire {
         self.send(vec![words.to_vec()]).await;
     }
 
+    async fn known_to_be_lost(&mut self) -> Option<String> {
+        if self.gone.get().is_none() && self.task.0.is_finished() {
+            return Some(ended(&mut self.task, &self.gone).await);
+        }
+        self.gone.get()
+    }
+
     /// What is said of a command that has no reply. fred tells several things by the same words, so that it can't be known whether the
     /// command had been sent.
     fn failed(&self, error: &Error) -> CommandError {
@@ -89,7 +96,7 @@ impl FredWire {
         self.pings += 1;
         let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
         pipeline.custom::<(), _>(ping, vec![self.pings.to_string()]).await?;
-        pipeline.last().await
+        answer(&mut self.task, &self.gone, pipeline.last()).await
     }
 
     /// After a refusal, the answer to the PING behind it is left over. fred drops it if nothing else is under way when it comes; otherwise all
@@ -125,7 +132,7 @@ impl FredWire {
 
 impl Wire for FredWire {
     async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
-        if let Some(why) = self.gone.get() {
+        if let Some(why) = self.known_to_be_lost().await {
             return vec![Err(CommandError::NotSent(why)); commands.len()];
         }
         let client = &self.client;
@@ -146,7 +153,7 @@ impl Wire for FredWire {
         let mut results = Vec::with_capacity(waiting.len());
         for pending in waiting {
             let result = match pending {
-                Pending::Sent(future) => future.await,
+                Pending::Sent(future) => answer(&mut self.task, &self.gone, future).await,
                 Pending::Answered(result) => result,
             };
             results.push(result.map(convert).map_err(|error| self.failed(&error)));
@@ -167,7 +174,7 @@ impl Wire for FredWire {
             }
             return Ok(());
         }
-        if let Some(why) = self.gone.get() {
+        if let Some(why) = self.known_to_be_lost().await {
             return Err(CommandError::NotSent(why));
         }
         let names: Vec<String> = channels.iter().map(ToString::to_string).collect();
@@ -187,19 +194,34 @@ impl Wire for FredWire {
     }
 
     async fn lost(&mut self) -> String {
-        if self.gone.get().is_none() {
-            tokio::select! {
-                _ = self.gone.wait() => {}
-                ended = &mut self.task.0 => {
-                    let why = match ended {
-                        Ok(Err(error)) => words(&error),
-                        _ => "the connection was closed".to_owned(),
-                    };
-                    self.gone.set(why);
-                }
-            }
+        ended(&mut self.task, &self.gone).await
+    }
+}
+
+/// Completes when the connection is lost.
+async fn ended(task: &mut Task<Result<(), Error>>, gone: &Gone) -> String {
+    if gone.get().is_none() {
+        tokio::select! {
+            _ = gone.wait() => {}
+            ended = &mut task.0 => gone.set(match ended {
+                Ok(Err(error)) => words(&error),
+                _ => "the connection was closed".to_owned(),
+            }),
         }
-        self.gone.wait().await
+    }
+    gone.wait().await
+}
+
+/// The answer to a command, or that the connection was lost: what fred is given after its task has ended, it neither does nor refuses.
+async fn answer<T>(
+    task: &mut Task<Result<(), Error>>,
+    gone: &Gone,
+    answer: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        why = ended(task, gone) => Err(Error::new(ErrorKind::Canceled, why)),
     }
 }
 

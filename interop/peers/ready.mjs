@@ -1,6 +1,7 @@
 // Finds out when an adapter really reads its streams and is subscribed. By conditions, never by a delay.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { serversOf } from "./redis-clients.mjs";
 
 const BOUND_MS = 60_000;
 const EMITTER = "emitter";
@@ -49,8 +50,8 @@ export function streamOf(generation, options, nsp) {
 // Every stream has its own blocked XREAD.
 export async function readersBlocked(control, name, count) {
   await until("a blocked XREAD on every stream", async () => {
-    const list = await control.client("LIST");
-    const blocked = list.split("\n").filter((line) => {
+    const lists = await Promise.all(serversOf(control).map((server) => server.client("LIST")));
+    const blocked = lists.join("").split("\n").filter((line) => {
       const fields = Object.fromEntries(line.split(" ").map((pair) => pair.split(/=(.*)/s)));
       return fields.name === name && fields.cmd === "xread" && fields.flags?.includes("b");
     });
@@ -65,8 +66,9 @@ export async function subscribed(control, generation, options, adapters) {
   const sharded = generation === "sharded" || useShardedPubSub;
   const channels = adapters.map((adapter) => `${prefix}#${adapter.nsp.name}#${adapter.uid}#`);
   await until("the subscriptions", async () => {
-    const counts = await control.call("PUBSUB", sharded ? "SHARDNUMSUB" : "NUMSUB", ...channels);
-    return channels.every((_, i) => Number(counts[2 * i + 1]) > 0);
+    const command = sharded ? "SHARDNUMSUB" : "NUMSUB";
+    const counts = await Promise.all(serversOf(control).map((server) => server.call("PUBSUB", command, ...channels)));
+    return channels.every((_, i) => counts.some((some) => Number(some[2 * i + 1]) > 0));
   });
 }
 

@@ -1,25 +1,38 @@
 // The three Redis clients that the adapters support, behind what the peer itself needs of them.
 
 import { createClient as createRedis4 } from "redis";
-import { createClient as createRedis5 } from "redis5";
-import { Redis } from "ioredis";
+import { createClient as createRedis5, createCluster as createRedis5Cluster } from "redis5";
+import { Cluster, Redis } from "ioredis";
 
-// Connects a client as an application would. The name shows in CLIENT LIST; duplicates of the client inherit it.
-export async function connect(kind, url, name) {
+// Connects a client as an application would, to a server or to the cluster that it belongs to. The name shows in CLIENT LIST; duplicates of the
+// client inherit it.
+export async function connect(kind, url, name, cluster = false) {
   if (kind === "ioredis") {
-    const client = new Redis(url, { connectionName: name, lazyConnect: false });
+    const client = cluster
+      ? new Cluster([hostOf(url)], { redisOptions: { connectionName: name }, shardedSubscribers: true })
+      : new Redis(url, { connectionName: name, lazyConnect: false });
     client.on("error", () => {});
     await new Promise((resolve) => client.once("ready", resolve));
     return client;
   }
-  const create = { redis4: createRedis4, redis5: createRedis5 }[kind];
-  if (create === undefined) {
-    throw new Error(`no such client: ${kind}`);
-  }
-  const client = create({ url, name });
+  const client = create(kind, url, name, cluster);
   client.on("error", () => {});
   await client.connect();
   return client;
+}
+
+function create(kind, url, name, cluster) {
+  if (cluster) {
+    if (kind !== "redis5") {
+      throw new Error(`not tried in a cluster: ${kind}`);
+    }
+    return createRedis5Cluster({ rootNodes: [{ url }], defaults: { name } });
+  }
+  const createClient = { redis4: createRedis4, redis5: createRedis5 }[kind];
+  if (createClient === undefined) {
+    throw new Error(`no such client: ${kind}`);
+  }
+  return createClient({ url, name });
 }
 
 // A second client like the first, which subscribes: as the Pub/Sub adapters want it.
@@ -35,13 +48,26 @@ export async function duplicate(client) {
 }
 
 // A connection of the peer's own, to look at the server and to send probes.
-export async function connectControl(url) {
-  const client = new Redis(url, { connectionName: "sio-peer-control" });
+export async function connectControl(url, cluster = false) {
+  const connectionName = "sio-peer-control";
+  const client = cluster
+    ? new Cluster([hostOf(url)], { redisOptions: { connectionName } })
+    : new Redis(url, { connectionName });
   client.on("error", () => {});
   await new Promise((resolve) => client.once("ready", resolve));
   return client;
 }
 
+// The servers themselves: what is asked of each of them.
+export function serversOf(control) {
+  return control instanceof Cluster ? control.nodes("all") : [control];
+}
+
 export function disconnect(client) {
   return client.disconnect();
+}
+
+function hostOf(url) {
+  const { hostname, port } = new URL(url);
+  return { host: hostname, port: Number(port) };
 }

@@ -16,9 +16,9 @@ const ADAPTERS = {
   sharded: async (client, options) => createShardedAdapter(client, await duplicate(client), options),
 };
 
-// config: {generation, client, url, adapter, namespaces, recovery, server, probe}
+// config: {generation, client, url, cluster, adapter, namespaces, recovery, server, probe}
 export async function startServer(config) {
-  const { generation, client: kind = "redis4", url, adapter: options = {}, namespaces = ["/"], recovery, probe = true } = config;
+  const { generation, client: kind = "redis4", url, cluster, adapter: options = {}, namespaces = ["/"], recovery, probe = true } = config;
   const createAdapter = ADAPTERS[generation];
   if (createAdapter === undefined) {
     throw new Error(`no such generation: ${generation}`);
@@ -27,8 +27,8 @@ export async function startServer(config) {
     throw new Error("the adapter 0.2.3 cannot read with redis 5, which has no commandOptions()");
   }
   const name = `sio-peer-${process.pid}`;
-  const control = await connectControl(url);
-  const client = await connect(kind, url, name);
+  const control = await connectControl(url, cluster);
+  const client = await connect(kind, url, name, cluster);
 
   const httpServer = createServer();
   const io = new Server(httpServer, {

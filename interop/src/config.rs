@@ -38,6 +38,7 @@ pub struct PeerConfig {
     generation: Generation,
     client: RedisClient,
     url: String,
+    cluster: bool,
     adapter: Map<String, Value>,
     server: Map<String, Value>,
     namespaces: Vec<String>,
@@ -52,6 +53,7 @@ impl PeerConfig {
             generation,
             client: RedisClient::Redis4,
             url: url.into(),
+            cluster: false,
             adapter: Map::new(),
             server: Map::new(),
             namespaces: vec!["/".to_owned()],
@@ -60,10 +62,26 @@ impl PeerConfig {
         }
     }
 
+    /// Short heartbeats, where the adapter has any, for tests that must not wait for the usual ones: those of [`quick`](crate::quick).
+    #[must_use]
+    pub fn quick(self) -> Self {
+        match self.generation {
+            Generation::V02 => self.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
+            _ => self,
+        }
+    }
+
     /// Chooses the Redis client.
     #[must_use]
     pub fn client(mut self, client: RedisClient) -> Self {
         self.client = client;
+        self
+    }
+
+    /// The URL is that of one server of a Redis Cluster.
+    #[must_use]
+    pub fn cluster(mut self) -> Self {
+        self.cluster = true;
         self
     }
 

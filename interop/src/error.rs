@@ -43,7 +43,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn ours(error: impl core::fmt::Display) -> Self {
+    /// Of a server of ours: any error of it, in words.
+    pub fn ours(error: impl core::fmt::Display) -> Self {
         Error::Ours(error.to_string())
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sio_streams_driver::backend::Backend;
 use sio_streams_driver::sio_streams_core::{
     BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalSocket, Packet, Payload,
     RemoteSocket,
@@ -65,9 +66,13 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl OurServer {
-    /// Starts a node and opens namespaces on it.
+    /// Starts a node on a Redis server, and opens namespaces on it.
     pub async fn start(config: Config, url: &str, namespaces: &[&str]) -> Result<Self> {
-        let backend = RedisBackend::new(url).map_err(Error::ours)?;
+        Self::start_on(config, RedisBackend::new(url).map_err(Error::ours)?, namespaces).await
+    }
+
+    /// Starts a node on any backend, and opens namespaces on it.
+    pub async fn start_on(config: Config, backend: impl Backend, namespaces: &[&str]) -> Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let state = Arc::new(Mutex::new(State::default()));
         let (node, task) = {

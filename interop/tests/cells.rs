@@ -7,13 +7,10 @@ mod common;
 
 use std::sync::Arc;
 
+use common::cell::{Pair, RoomChannels, cells};
 use common::{Kind, NAMESPACES, Shared, Variant, run};
 use libtest_mimic::Trial;
-use serde_json::{Value, json};
-use sio_streams_interop::{
-    Acks, Generation, Member, OurServer, Peer, Received, RedisClient, Responses, Result, Select,
-    ServerSideReply, bin, eventually,
-};
+use sio_streams_interop::{Generation, Member, OurServer, Peer, RedisClient, Result, eventually};
 use sio_streams_testkit::RedisServer;
 use tokio::runtime::Runtime;
 
@@ -38,9 +35,26 @@ const fn kind(name: &'static str, generation: Generation, client: RedisClient, v
 
 /// A Node server and one of ours.
 struct Cluster {
+    kind: Kind,
     redis: RedisServer,
     node: Member,
     ours: Member,
+}
+
+impl Pair for Cluster {
+    fn node(&self) -> &Member {
+        &self.node
+    }
+
+    fn ours(&self) -> &Member {
+        &self.ours
+    }
+
+    fn channels(&self) -> Option<RoomChannels<'_>> {
+        let dynamic = self.kind.generation == Generation::Sharded && self.kind.variant != Variant::Static;
+        let private = self.kind.variant == Variant::DynamicPrivate;
+        dynamic.then_some(RoomChannels { redis: &self.redis, private })
+    }
 }
 
 impl Cluster {
@@ -52,188 +66,7 @@ impl Cluster {
             node.wait_server_count(nsp, 2).await?;
             ours.wait_server_count(nsp, 2).await?;
         }
-        Ok(Cluster { redis, node, ours })
-    }
-}
-
-/// One cell: who does something, who is at the other end, where, and with what.
-struct Cell<'a> {
-    asks: &'a Member,
-    answers: &'a Member,
-    nsp: &'static str,
-    binary: bool,
-    /// A word that no other cell uses.
-    word: String,
-    /// Where rooms have channels of their own: the server that knows whether they are subscribed to.
-    channels: Option<&'a RedisServer>,
-    /// Also those of single sockets.
-    private: bool,
-}
-
-impl Cell<'_> {
-    fn value(&self) -> Value {
-        match self.binary {
-            true => json!({ "bytes": bin([0, 1, 254, 255]), "text": "ü" }),
-            false => json!({ "list": [1, -2, 2.5, true, null, "ü\u{1F600}"], "text": "\"quoted\"" }),
-        }
-    }
-
-    fn room(&self) -> Select {
-        Select::room(self.nsp, &self.word)
-    }
-
-    async fn member(&self) -> Result<String> {
-        let sid = self.answers.connect(self.nsp).await?;
-        self.answers.server_join(self.nsp, &sid, &[&self.word]).await?;
-        self.wait_heard(&self.word).await?;
-        Ok(sid)
-    }
-
-    /// Waits until the room's channel is heard, if it has one: a sharded node subscribes to it some time after a socket has joined.
-    async fn wait_heard(&self, room: &str) -> Result<()> {
-        let Some(redis) = self.channels else { return Ok(()) };
-        let channel = format!("socket.io#{}#{room}#", self.nsp);
-        eventually(&format!("a subscriber of {channel}"), || async {
-            let count = redis.command(&["PUBSUB", "SHARDNUMSUB", &channel]);
-            count.items().get(1).and_then(|count| count.as_int()).unwrap_or_default() > 0
-        })
-        .await
-    }
-
-    /// 3
-    async fn broadcast(&self) -> Result<()> {
-        let far = self.member().await?;
-        let near = self.asks.connect(self.nsp).await?;
-        let args = [self.value(), json!(7)];
-        self.asks.emit(&Select::all(self.nsp), &self.word, &args).await?;
-        self.asks.emit(&self.room(), &self.word, &args[..1]).await?;
-        self.asks.emit(&Select::all(self.nsp).except(&self.word), &self.word, &[]).await?;
-        self.asks.emit(&Select::room(self.nsp, &near).to(&far), &self.word, &[json!("last")]).await?;
-
-        let far = self.answers.wait_client_event(&far, &self.word, 3).await?;
-        let near = self.asks.wait_client_event(&near, &self.word, 3).await?;
-        let got = |received: &[Received]| -> Vec<Vec<Value>> {
-            received.iter().map(|received| received.args.clone()).collect()
-        };
-        assert_eq!(got(&far), [args.to_vec(), args[..1].to_vec(), vec![json!("last")]]);
-        assert_eq!(got(&near), [args.to_vec(), vec![], vec![json!("last")]]);
-        Ok(())
-    }
-
-    /// 4
-    async fn sockets_join(&self) -> Result<()> {
-        let (inside, outside) = (self.member().await?, self.answers.connect(self.nsp).await?);
-        let other = format!("{} other", self.word);
-        self.asks.sockets_join(&self.room(), &[&other, "ü"]).await?;
-        self.answers.wait_room(self.nsp, &inside, &other, true).await?;
-        self.answers.wait_room(self.nsp, &inside, "ü", true).await?;
-        assert_eq!(self.answers.rooms(self.nsp, &outside).await?, [outside]);
-        Ok(())
-    }
-
-    /// 5
-    async fn sockets_leave(&self) -> Result<()> {
-        let (inside, spared) = (self.member().await?, self.member().await?);
-        self.asks.sockets_leave(&self.room().except(&spared), &[&self.word]).await?;
-        self.answers.wait_room(self.nsp, &inside, &self.word, false).await?;
-        self.answers.wait_room(self.nsp, &spared, &self.word, true).await
-    }
-
-    /// 6
-    async fn disconnect_sockets(&self) -> Result<()> {
-        let (inside, outside) = (self.member().await?, self.answers.connect(self.nsp).await?);
-        self.asks.disconnect_sockets(&self.room(), true).await?;
-        self.answers.wait_disconnected(&inside).await?;
-        if self.private {
-            self.wait_heard(&outside).await?;
-        }
-        self.asks.emit(&Select::room(self.nsp, &outside), &self.word, &[]).await?;
-        self.answers.wait_client_event(&outside, &self.word, 1).await?;
-        Ok(())
-    }
-
-    /// 7, 8
-    async fn fetch_sockets(&self) -> Result<()> {
-        let far = self.member().await?;
-        self.answers.set_data(&far, self.value()).await?;
-        let near = self.asks.connect(self.nsp).await?;
-        let mut found = self.asks.fetch_sockets(&self.room().to(&near)).await?;
-        found.sort_by_key(|socket| socket.id == far);
-        assert_eq!(found.iter().map(|socket| &socket.id).collect::<Vec<_>>(), [&near, &far]);
-        let mut rooms = found[1].rooms.clone();
-        rooms.sort();
-        assert_eq!(rooms, self.answers.rooms(self.nsp, &far).await?);
-        assert_eq!(found[1].data, self.value());
-        assert_eq!(found[1].handshake["address"], "127.0.0.1");
-        for key in ["headers", "time", "xdomain", "secure", "issued", "url", "query", "auth"] {
-            assert!(!found[1].handshake[key].is_null(), "{key} in {}", found[1].handshake);
-        }
-        assert_eq!(self.asks.fetch_sockets(&Select::room(self.nsp, "nobody")).await?, []);
-        Ok(())
-    }
-
-    /// 9, 10
-    async fn server_side_emit(&self) -> Result<()> {
-        // A Node server notes only what somebody listens to.
-        self.answers.on_server_side(self.nsp, &self.word, ServerSideReply::Silent).await?;
-        self.asks.server_side_emit(self.nsp, &self.word, &[self.value()]).await?;
-        let received = self.answers.wait_server_side(self.nsp, &self.word, 1).await?;
-        assert_eq!((received[0].args.as_slice(), received[0].ack), ([self.value()].as_slice(), false));
-
-        self.answers.on_server_side(self.nsp, &self.word, ServerSideReply::Answer(self.value())).await?;
-        let responses = self.asks.server_side_emit_with_ack(self.nsp, &self.word, &[self.value()]).await?;
-        assert_eq!(responses, Responses::Complete { responses: vec![self.value()] });
-        let received = self.answers.wait_server_side(self.nsp, &self.word, 2).await?;
-        assert_eq!((received[1].args.as_slice(), received[1].ack), ([self.value()].as_slice(), true));
-        Ok(())
-    }
-
-    /// 3, 11, 12
-    async fn broadcast_with_ack(&self) -> Result<()> {
-        let clients = [self.member().await?, self.member().await?];
-        for (index, sid) in clients.iter().enumerate() {
-            let reply = json!({ "by": index, "value": self.value() });
-            self.answers.client_ack(sid, &self.word, Some(reply)).await?;
-        }
-        let asked =
-            self.asks.emit_with_ack(&self.room().timeout(20_000), &self.word, &[self.value()]).await?;
-        let Acks::Complete { mut acks } = asked else { panic!("{asked:?}") };
-        acks.sort_by_key(|ack| ack["by"].as_u64());
-        let expected: Vec<Value> = (0..2).map(|by| json!({ "by": by, "value": self.value() })).collect();
-        assert_eq!(acks, expected);
-        let received = self.answers.wait_client_event(&clients[0], &self.word, 1).await?;
-        assert_eq!(received[0].args, [self.value()]);
-
-        let nobody = Select::room(self.nsp, "nobody").timeout(20_000);
-        assert_eq!(self.asks.emit_with_ack(&nobody, &self.word, &[]).await?, Acks::Complete { acks: vec![] });
-        self.answers.client_ack(&clients[0], &self.word, None).await?;
-        let asked = self.asks.emit_with_ack(&self.room().timeout(500), &self.word, &[]).await?;
-        let Acks::Failed { partial, .. } = asked else { panic!("{asked:?}") };
-        assert_eq!(partial, [json!({ "by": 1, "value": self.value() })]);
-        Ok(())
-    }
-}
-
-/// The messages, by the name of the operation, and whether they carry values of the application's.
-const OPERATIONS: [(&str, bool); 7] = [
-    ("broadcast", true),
-    ("sockets_join", false),
-    ("sockets_leave", false),
-    ("disconnect_sockets", false),
-    ("fetch_sockets", true),
-    ("server_side_emit", true),
-    ("broadcast_with_ack", true),
-];
-
-async fn act(cell: &Cell<'_>, operation: &str) -> Result<()> {
-    match operation {
-        "broadcast" => cell.broadcast().await,
-        "sockets_join" => cell.sockets_join().await,
-        "sockets_leave" => cell.sockets_leave().await,
-        "disconnect_sockets" => cell.disconnect_sockets().await,
-        "fetch_sockets" => cell.fetch_sockets().await,
-        "server_side_emit" => cell.server_side_emit().await,
-        _ => cell.broadcast_with_ack().await,
+        Ok(Cluster { kind, redis, node, ours })
     }
 }
 
@@ -287,37 +120,12 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in KINDS {
         let shared = Shared::new(runtime, move || Cluster::start(kind));
-        for (operation, carries_values) in OPERATIONS {
-            for node_asks in [true, false] {
-                for binary in [false, true] {
-                    for nsp in NAMESPACES {
-                        // The classic adapter puts these into JSON, and Buffers with them.
-                        let as_json = matches!(operation, "fetch_sockets" | "server_side_emit")
-                            && kind.generation == Generation::Classic;
-                        if binary && (!carries_values || as_json) {
-                            continue;
-                        }
-                        let who =
-                            if node_asks { "node asks, ours answers" } else { "ours asks, node answers" };
-                        let what = if binary { "binary" } else { "json" };
-                        trials.push(shared.trial(
-                            format!("{} {operation}: {who}, {what}, {nsp}", kind.name),
-                            Box::new(move |Cluster { node, ours, redis }, word| {
-                                let (asks, answers) = if node_asks { (node, ours) } else { (ours, node) };
-                                let dynamic =
-                                    kind.generation == Generation::Sharded && kind.variant != Variant::Static;
-                                let channels = dynamic.then_some(redis);
-                                let private = kind.variant == Variant::DynamicPrivate;
-                                Box::pin(async move {
-                                    let cell = Cell { asks, answers, nsp, binary, word, channels, private };
-                                    act(&cell, operation).await
-                                })
-                            }),
-                        ));
-                    }
-                }
-            }
-        }
+        // The classic adapter puts these into JSON, and Buffers with them.
+        let text_only: &[&str] = match kind.generation {
+            Generation::Classic => &["fetch_sockets", "server_side_emit"],
+            _ => &[],
+        };
+        trials.append(&mut cells(kind.name, &NAMESPACES, text_only, &shared));
         if kind.generation == Generation::V02 {
             let name = format!("{} heartbeat", kind.name);
             trials.push(shared.trial(name, Box::new(|cluster, _| Box::pin(heartbeat(cluster)))));

@@ -82,11 +82,7 @@ async fn nothing_of_ours_poisons_a_node_server() -> Result<()> {
         (Generation::V03, Dialect::Bridge),
     ] {
         let redis = RedisServer::start()?;
-        let config = PeerConfig::new(generation, redis.url()).namespaces(&NAMESPACES).recovery();
-        let config = match generation {
-            Generation::V02 => config.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
-            Generation::V03 => config,
-        };
+        let config = PeerConfig::new(generation, redis.url()).quick().namespaces(&NAMESPACES).recovery();
         let node = Peer::start(config).await?;
         let ours = OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?;
         let sid = node.connect(NSP).await?.sid;
@@ -198,15 +194,7 @@ async fn a_dead_server_during_fetch_sockets() -> Result<()> {
         [(Generation::V02, Dialect::Streams02), (Generation::V03, Dialect::Streams03)]
     {
         let redis = RedisServer::start()?;
-        let config = || {
-            let config = PeerConfig::new(generation, redis.url()).namespaces(&NAMESPACES);
-            match generation {
-                Generation::V02 => {
-                    config.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000)
-                }
-                Generation::V03 => config,
-            }
-        };
+        let config = || PeerConfig::new(generation, redis.url()).quick().namespaces(&NAMESPACES);
         let (alive, doomed) = (Peer::start(config()).await?, Peer::start(config()).await?);
         let ours = OurServer::start(quick(dialect), &redis.url(), &NAMESPACES).await?;
         let member = Member::from(ours);

@@ -15,7 +15,7 @@ use sio_streams_testkit::{Proxy, RedisCluster};
 use tokio::task::block_in_place;
 
 fn start() -> RedisCluster {
-    block_in_place(|| RedisCluster::start(3, &[])).unwrap()
+    block_in_place(|| RedisCluster::start(3)).unwrap()
 }
 
 fn backend(cluster: &RedisCluster) -> Cluster<Backend> {

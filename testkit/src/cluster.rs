@@ -20,17 +20,25 @@ const NODE_TIMEOUT: u32 = 1_000;
 #[derive(Debug)]
 pub struct RedisCluster {
     masters: usize,
-    /// The masters first, then the replica of each, in the same order. Roles change with failovers, places don't.
+    /// The masters first, then the replica of each, if they have one, in the same order. Roles change with failovers, places don't.
     nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// Starts so many masters, each with a replica, and waits until all of them know each other. `lines` go into every server's
-    /// configuration.
-    pub fn start(masters: usize, lines: &[&str]) -> io::Result<Self> {
+    /// Starts so many masters, each with a replica, and waits until all of them know each other.
+    pub fn start(masters: usize) -> io::Result<Self> {
+        Self::launch(masters, 2 * masters)
+    }
+
+    /// Starts so many masters, without replicas.
+    pub fn start_without_replicas(masters: usize) -> io::Result<Self> {
+        Self::launch(masters, masters)
+    }
+
+    fn launch(masters: usize, count: usize) -> io::Result<Self> {
         let mut nodes = Vec::new();
-        for _ in 0..2 * masters {
-            let mut builder = RedisServer::builder()
+        for _ in 0..count {
+            let builder = RedisServer::builder()
                 .config("cluster-enabled yes")
                 .config("cluster-config-file nodes.conf")
                 .config(format!("cluster-node-timeout {NODE_TIMEOUT}"))
@@ -38,9 +46,6 @@ impl RedisCluster {
                 .config("cluster-replica-validity-factor 0")
                 .config("repl-diskless-sync-delay 0")
                 .config("repl-ping-replica-period 1");
-            for line in lines {
-                builder = builder.config(*line);
-            }
             nodes.push(start_one(builder)?);
         }
         let cluster = RedisCluster { masters, nodes };
@@ -66,9 +71,8 @@ impl RedisCluster {
         self.until(|cluster| {
             cluster.nodes.iter().all(|node| info(node, "cluster_known_nodes") == Some(everyone.to_string()))
         })?;
-        for index in 0..self.masters {
-            let master = self.id(index)?;
-            ok(&self.nodes[self.masters + index], &["CLUSTER", "REPLICATE", &master])?;
+        for (index, replica) in self.nodes[self.masters..].iter().enumerate() {
+            ok(replica, &["CLUSTER", "REPLICATE", &self.id(index)?])?;
         }
         self.settle()
     }

@@ -4,7 +4,7 @@ use sio_streams_testkit::{RedisCluster, RedisSentinel, Reply};
 
 #[test]
 fn a_cluster_moves_slots_and_fails_over() {
-    let cluster = RedisCluster::start(3, &[]).unwrap();
+    let cluster = RedisCluster::start(3).unwrap();
     let from = cluster.owner("stream");
     cluster.command("stream", &["XADD", "stream", "*", "a", "b"]);
 

@@ -142,6 +142,23 @@ pub(super) async fn what_is_given_to_a_lost_connection_is_not_sent<B: Backend>(s
     same("what is there", numbers(&found), vec![])
 }
 
+/// Whether or not it is known already that the link is gone: nothing waits for it for ever.
+pub(super) async fn what_is_given_to_a_link_that_is_cut_ends<B: Backend>(suite: &Suite<B>) -> Outcome {
+    let (backend, faults) = suite.fragile()?;
+    let stream = suite.name("stream");
+    for _ in 0..5 {
+        let (mut writer, _) = suite.listen(&backend, &Lane::Writer).await?;
+        let _restore = Restore(faults);
+        faults.cut();
+        let first = one(&mut writer, numbered(&stream, 1)).await;
+        ensure(matches!(first, Err(CommandError::Lost(_) | CommandError::NotSent(_))), || {
+            format!("the link is cut, and {first:?} is said")
+        })?;
+        is_not_sent(&one(&mut writer, numbered(&stream, 2)).await)?;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_server_that_cannot_be_reached_is_told_and_reached_later<B: Backend>(
     suite: &Suite<B>,
 ) -> Outcome {

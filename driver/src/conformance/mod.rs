@@ -165,6 +165,7 @@ impl<B: Backend> Suite<B> {
                     a_blocked_read_whose_link_is_cut_is_lost,
                     a_write_whose_reply_is_lost_is_lost_and_not_repeated,
                     what_is_given_to_a_lost_connection_is_not_sent,
+                    what_is_given_to_a_link_that_is_cut_ends,
                     a_server_that_cannot_be_reached_is_told_and_reached_later,
                 }
                 nodes { a_node_comes_back }

@@ -1,4 +1,7 @@
 //! Named tests that share a cluster, and how the servers in it are set up.
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+pub(crate) mod cell;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -39,9 +42,8 @@ impl Kind {
     pub(crate) fn peer(self, url: &str) -> PeerConfig {
         let config = PeerConfig::new(self.generation, url).client(self.client).namespaces(&NAMESPACES);
         let config = match self.generation {
-            Generation::V02 => config.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
             Generation::V03 => config.adapter("blockTimeInMs", 1_000),
-            Generation::Classic | Generation::Sharded => config,
+            _ => config.quick(),
         };
         match self.variant {
             Variant::Default => config,
