@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{Body, ByteString, Command, CommandId, Limits, Message, NodeId, RequestId};
 
@@ -124,7 +125,12 @@ fn message(command: &Command) -> Option<Message> {
 
 fn size_of(command: &Command) -> usize {
     match command {
-        Command::XAdd { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+        // The number is added as the message goes out.
+        Command::XAdd { fields, .. } => fields
+            .iter()
+            .filter(|(name, _)| *name != SEQUENCE_FIELD)
+            .map(|(name, value)| name.len() + value.len())
+            .sum(),
         Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
         _ => 0,
     }

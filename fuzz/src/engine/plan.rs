@@ -21,6 +21,8 @@ pub(super) struct Setup {
     dialect: u8,
     streams: u8,
     sharded: bool,
+    /// Whether the server counts entries.
+    pub(super) counts: bool,
     only_plaintext: bool,
     read_count: u8,
     local_delivery: u8,
@@ -148,6 +150,13 @@ pub(super) enum How {
     Twice,
     /// What a server could say and none does.
     Absurd(u64),
+}
+
+impl How {
+    /// Whether a server does so.
+    pub(super) fn is_honest(&self) -> bool {
+        !matches!(self, How::Wrong(_) | How::Twice | How::Absurd(_))
+    }
 }
 
 /// Options of a broadcast.

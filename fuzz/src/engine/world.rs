@@ -33,6 +33,8 @@ pub(super) struct World {
     tickets: Tickets,
     commands: Commands,
     redis: Redis,
+    /// Whether the server has done nothing yet that costs entries, or that no server does.
+    honest: bool,
     open: BTreeSet<&'static str>,
     /// How often a namespace was closed without the event that says so.
     closing: BTreeMap<&'static str, usize>,
@@ -58,7 +60,8 @@ impl World {
             now,
             trace: Trace::new(),
             tickets: Tickets::default(),
-            redis: Redis::default(),
+            redis: Redis::new(setup.counts),
+            honest: setup.counts,
             open: BTreeSet::new(),
             closing: BTreeMap::new(),
             rights: Vec::new(),
@@ -107,6 +110,7 @@ impl World {
             Step::Commands(count) => drop(self.take_commands((*count).into())),
             Step::Reply(which, how) => {
                 if let Some((id, command)) = self.commands.answer(*which) {
+                    self.honest &= how.is_honest();
                     for reply in self.redis.replies(&command, how) {
                         self.engine.handle_reply(now, id, reply);
                     }
@@ -120,6 +124,7 @@ impl World {
             }
             Step::Reset(stream, lower) => {
                 self.redis.reset(*stream, *lower);
+                self.honest = false;
                 self.delivered.clear();
             }
             Step::Push(channel, wire) => self.push(*channel, wire),
@@ -245,6 +250,9 @@ impl World {
     fn saw(&mut self, event: Event) {
         self.trace.note(&event);
         self.tickets.saw(&event);
+        if self.honest {
+            assert!(!matches!(event, Event::Gap { .. } | Event::Rewound { .. }), "a false alarm: {event:?}");
+        }
         match event {
             Event::Closed { nsp } => {
                 let Some(awaited) = self.closing.get_mut(&*nsp) else { panic!("{nsp} was not being closed") };
