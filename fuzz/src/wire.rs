@@ -1,9 +1,13 @@
 //! Messages: what is read can be written, and what is written can be read, here and by Node.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use sio_streams_core::wire::classic::{self, Asked, Request, Response};
 use sio_streams_core::wire::{WireError, entry, pubsub};
-use sio_streams_core::{Body, Encoding, Fields, Message, Packet, Payload, PayloadError};
+use sio_streams_core::{Body, Encoding, Fields, Message, NodeId, Packet, Payload, PayloadError};
 
 use crate::memory;
 
@@ -31,6 +35,20 @@ pub fn entry(input: &[u8]) {
     check(decoded, input.len());
 }
 
+/// A stream entry whose data is MessagePack: the type, and the data before it was put into base64, which mutations would only break.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn packed(input: &[u8]) {
+    let Some((kind, data)) = input.split_first() else { return };
+    let mut fields: Fields = [("uid", "node"), ("nsp", "/")].into_iter().collect();
+    fields.push("type", (1 + kind % 13).to_string());
+    fields.push("data", STANDARD.encode(data));
+    let decoded = memory::bounded(input.len(), || entry::decode(&fields));
+    check(decoded, input.len());
+}
+
 /// A Pub/Sub message.
 ///
 /// # Panics
@@ -48,6 +66,7 @@ fn check(decoded: Result<Message, WireError>, len: usize) {
             sensible(&message);
             through_entry(&message, len);
             through_pubsub(&message, len);
+            through_sharded(&message, len);
         }
         Err(error) => drop(error.to_string()),
     }
@@ -72,6 +91,10 @@ fn sensible(message: &Message) {
 
 /// A payload may be anything, but looking into it does no harm.
 fn look_into(payload: &Payload) {
+    // Another reader finds it well-formed too. It goes by recursion, and gives up on JSON that is deep.
+    if payload.encoding() == Encoding::MsgPack {
+        assert!(payload.decode::<IgnoredAny>().is_ok(), "{payload:?}");
+    }
     let value = payload.decode::<Value>();
     let _ = payload.decode::<Vec<String>>();
     let name = payload.event_name();
@@ -124,6 +147,13 @@ fn through_entry(message: &Message, len: usize) {
     assert_eq!(entry::encode(&again).ok().as_ref(), Some(&fields), "written again it is the same");
 }
 
+fn through_sharded(message: &Message, len: usize) {
+    let Some(written) = written(memory::bounded(len, || pubsub::encode_sharded(message))) else { return };
+    let again = pubsub::decode(&written).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    alike(message, &again);
+    assert_eq!(pubsub::encode_sharded(&again).ok().as_ref(), Some(&written), "written again it is the same");
+}
+
 fn through_pubsub(message: &Message, len: usize) {
     let Some(packed) = written(memory::bounded(len, || pubsub::encode(message))) else { return };
     let again = pubsub::decode(&packed).unwrap_or_else(|error| panic!("{error}: {message:?}"));
@@ -163,6 +193,81 @@ fn alike(message: &Message, again: &Message) {
     }
 }
 
+/// A message of the classic adapter. The first byte says which kind it is taken for.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn classic(input: &[u8]) {
+    const ASKED: [Asked; 6] =
+        [Asked::SocketIds, Asked::Rooms, Asked::Remote, Asked::Sockets, Asked::Emit, Asked::Acks];
+    let Some((kind, rest)) = input.split_first() else { return };
+    let bytes = Bytes::copy_from_slice(rest);
+    let len = rest.len();
+    match kind % 8 {
+        0 => classic_broadcast(memory::bounded(len, || classic::decode_broadcast(&bytes)), len),
+        1 => classic_request(memory::bounded(len, || classic::decode_request(&bytes)), len),
+        other => {
+            let asked = ASKED[usize::from(other) - 2];
+            let Ok(response) = memory::bounded(len, || classic::decode_response(&bytes, asked)) else {
+                return;
+            };
+            if let Response::Common(body) = &response {
+                payloads(body, look_into);
+            }
+            let Some(encoded) = written(memory::bounded(len, || classic::encode_response(&response))) else {
+                return;
+            };
+            let again = classic::decode_response(&encoded, asked)
+                .unwrap_or_else(|error| panic!("{error}: {response:?}"));
+            match (response, again) {
+                (Response::Common(body), Response::Common(again)) => alike_bodies(body, again),
+                (response, again) => assert_eq!(response, again),
+            }
+        }
+    }
+}
+
+fn classic_broadcast(decoded: Result<Message, WireError>, len: usize) {
+    let Ok(message) = decoded else { return };
+    sensible(&message);
+    let Body::Broadcast { packet, opts, .. } = &message.body else { panic!("{message:?}") };
+    let encode = || classic::encode_broadcast(&message.uid, &message.nsp, packet, opts);
+    let Some(encoded) = written(memory::bounded(len, encode)) else { return };
+    let again = classic::decode_broadcast(&encoded).unwrap_or_else(|error| panic!("{error}: {message:?}"));
+    assert_eq!((&again.uid, &again.nsp), (&message.uid, &message.nsp));
+    // The namespace stands in the packet, whether it did before or not.
+    let Body::Broadcast { packet: with_nsp, opts, request_id } = again.body else { panic!("{again:?}") };
+    let packet = Packet { nsp: packet.nsp.clone(), ..with_nsp };
+    assert_eq!(Body::Broadcast { packet, opts, request_id }, message.body);
+}
+
+fn classic_request(decoded: Result<(NodeId, Request), WireError>, len: usize) {
+    let Ok((uid, request)) = decoded else { return };
+    let nsp = "/nsp".into();
+    if let Request::Common(body) = &request {
+        payloads(body, look_into);
+    }
+    let encode = || classic::encode_request(&uid, &nsp, &request);
+    let Some(encoded) = written(memory::bounded(len, encode)) else { return };
+    let again = classic::decode_request(&encoded).unwrap_or_else(|error| panic!("{error}: {request:?}"));
+    assert_eq!(again.0, uid);
+    match (request, again.1) {
+        (Request::Common(mut body), Request::Common(again)) => {
+            if let Body::Broadcast { packet, .. } = &mut body {
+                packet.nsp = Some(nsp);
+            }
+            alike_bodies(body, again);
+        }
+        (request, again) => assert_eq!(request, again),
+    }
+}
+
+fn alike_bodies(body: Body, again: Body) {
+    let message = |body| Message { uid: NodeId::new("u"), nsp: "/".into(), body };
+    alike(&message(body), &message(again));
+}
+
 /// A MessagePack value: to a packet, to JSON, into a frame for clients, and back.
 ///
 /// # Panics
@@ -171,6 +276,7 @@ fn alike(message: &Message, again: &Message) {
 pub fn payload(input: &[u8]) {
     let taken = memory::bounded(input.len(), || Payload::from_msgpack(input.to_vec()));
     let Ok(payload) = taken else { return };
+    look_into(&payload);
     let name = payload.event_name();
     match Packet::new(payload.clone()) {
         Ok(packet) => assert_eq!(packet.data.event_name(), name),

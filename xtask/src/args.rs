@@ -19,6 +19,8 @@ Tasks:
   fuzz [--seconds <n>] [--seed <n>] [target..]
         Runs the fuzz targets, all or those named, for n seconds altogether (default 60). Needs a nightly toolchain;
         installs cargo-fuzz where it is missing.
+  fuzz --coverage [target..]
+        Shows which lines of core the inputs reach that are kept, and those that runs on this machine have added.
   ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
         simulation, a short fuzz run. Stops at the first failure.
   help  This text.
@@ -49,13 +51,15 @@ pub(crate) struct FuzzOptions {
     pub(crate) seconds: u64,
     /// Chosen when absent.
     pub(crate) seed: Option<u32>,
+    /// Nothing is looked for; it is shown what the inputs reach.
+    pub(crate) coverage: bool,
     /// All when empty.
     pub(crate) targets: Vec<String>,
 }
 
 impl Default for FuzzOptions {
     fn default() -> Self {
-        Self { seconds: 60, seed: None, targets: Vec::new() }
+        Self { seconds: 60, seed: None, coverage: false, targets: Vec::new() }
     }
 }
 
@@ -121,6 +125,7 @@ fn parse_fuzz(args: Vec<String>) -> Result<FuzzOptions, UsageError> {
     while let Some(argument) = args.next() {
         match argument.as_str() {
             "--seconds" => options.seconds = number("--seconds", args.next())?,
+            "--coverage" => options.coverage = true,
             "--seed" => options.seed = Some(number("--seed", args.next())?),
             other if other.starts_with('-') => {
                 return Err(UsageError::UnknownArgument { task: "fuzz", argument });
@@ -160,8 +165,11 @@ mod tests {
     #[test]
     fn fuzz_options() {
         let task = parse_words("fuzz --seconds 5 entry --seed 7").unwrap();
-        let options = FuzzOptions { seconds: 5, seed: Some(7), targets: vec!["entry".to_owned()] };
+        let targets = vec!["entry".to_owned()];
+        let options = FuzzOptions { seconds: 5, seed: Some(7), targets: targets.clone(), coverage: false };
         assert_eq!(task, Task::Fuzz(options));
+        let task = parse_words("fuzz entry --coverage").unwrap();
+        assert_eq!(task, Task::Fuzz(FuzzOptions { coverage: true, targets, ..FuzzOptions::default() }));
         assert_eq!(parse_words("fuzz --seconds"), Err(UsageError::NotANumber("--seconds")));
         assert_eq!(parse_words("fuzz --seconds -1"), Err(UsageError::NotANumber("--seconds")));
     }

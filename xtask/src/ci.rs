@@ -9,7 +9,7 @@ use crate::workspace::Workspace;
 use crate::{fuzz, msrv, process, say, test};
 
 /// Altogether; the targets share it.
-const FUZZ_SECONDS: u64 = 5;
+const FUZZ_SECONDS: u64 = 12;
 
 const SIMULATED_SEEDS: &str = "300";
 

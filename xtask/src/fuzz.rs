@@ -1,5 +1,6 @@
 //! `cargo xtask fuzz`: the fuzz targets under `fuzz/`, each for a while.
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs};
@@ -8,7 +9,13 @@ use crate::args::FuzzOptions;
 use crate::error::{Error, Result};
 use crate::tools::Package;
 use crate::workspace::Workspace;
-use crate::{process, say};
+use crate::{coverage, process, say};
+
+/// Nothing in this workspace is unsafe: a sanitizer would find little, and take half of the speed.
+pub(crate) const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
+
+/// An input that takes longer than this, in seconds, or more memory, in megabytes, is a finding.
+const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
 
 /// libFuzzer comes as C++ source.
 const CXX: Package = Package {
@@ -30,6 +37,9 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<()> {
     let list = process::read(cargo_fuzz(workspace).arg("list"))?;
     let known: Vec<&str> = list.split_whitespace().collect();
     let targets = choose(&known, &options.targets)?;
+    if options.coverage {
+        return coverage::run(workspace, &targets);
+    }
     let seconds = share(options.seconds, targets.len());
     let seed = options.seed.unwrap_or_else(any_seed);
     say(format_args!("fuzzing {}, {seconds} s each, seed {seed}", targets.join(", ")));
@@ -42,20 +52,29 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<()> {
 
 fn fuzz(workspace: &Workspace, target: &str, seconds: u64, seed: u32) -> Result<()> {
     // libFuzzer adds what it finds to the first directory. The corpus in the repository changes by intent only.
-    let found = workspace.path("fuzz/target/found").join(target);
+    let found = found(workspace, target);
     fs::create_dir_all(&found).map_err(|e| Error::file(&found, e))?;
     let mut command = cargo_fuzz(workspace);
-    command.args(["run", target]).arg(&found);
-    for corpus in [format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}")] {
-        if workspace.has(&corpus) {
-            command.arg(corpus);
-        }
+    command.arg("run").args(SANITIZER).arg(target).arg(&found).arg(corpus(target));
+    command.args(["--", &format!("-max_total_time={seconds}"), &format!("-seed={seed}")]).args(LIMITS);
+    let dictionary = format!("fuzz/dict/{target}.dict");
+    if workspace.has(&dictionary) {
+        command.arg(format!("-dict={dictionary}"));
     }
-    command.args(["--", &format!("-max_total_time={seconds}"), &format!("-seed={seed}")]);
     process::run(&mut command)
 }
 
-fn cargo_fuzz(workspace: &Workspace) -> Command {
+/// The inputs that belong to the project.
+pub(crate) fn corpus(target: &str) -> String {
+    format!("fuzz/corpus/{target}")
+}
+
+/// The inputs that runs on this machine have found worth keeping.
+pub(crate) fn found(workspace: &Workspace, target: &str) -> PathBuf {
+    workspace.path("fuzz/target/found").join(target)
+}
+
+pub(crate) fn cargo_fuzz(workspace: &Workspace) -> Command {
     let mut command = workspace.cargo_of("nightly");
     command.arg("fuzz");
     command

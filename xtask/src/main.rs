@@ -6,6 +6,7 @@
 
 mod args;
 mod ci;
+mod coverage;
 mod error;
 mod fuzz;
 mod msrv;

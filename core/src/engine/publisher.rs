@@ -76,6 +76,10 @@ impl State {
     fn is_open(&self) -> bool {
         matches!(self, State::Sent | State::Unknown(_) | State::Found(_))
     }
+
+    fn is_sent(&self) -> bool {
+        matches!(self, State::Sent)
+    }
 }
 
 /// The messages of one line that have no known fate, in order.
@@ -86,6 +90,8 @@ pub(super) struct Publisher {
     handed: usize,
     /// How many have been handed out and have no known outcome.
     open: usize,
+    /// How many of these may yet be answered.
+    sent: usize,
     /// Whether the stream's end is known. Before, nothing is sent.
     located: bool,
     /// The last entry that is known to be before all messages whose fate is open.
@@ -106,6 +112,11 @@ impl Publisher {
             && self.open == self.handed
     }
 
+    /// Whether the stream is to be searched: not before every reply has come that may come, because what it says counts.
+    fn may_search(&self) -> bool {
+        self.unknown && !self.searching && self.sent == 0
+    }
+
     fn find(&self, seq: u64) -> Option<usize> {
         self.items.binary_search_by_key(&seq, |item| item.seq.unwrap_or(u64::MAX)).ok()
     }
@@ -114,6 +125,7 @@ impl Publisher {
         let item = self.items.remove(at)?;
         self.handed -= usize::from(at < self.handed);
         self.open -= usize::from(item.state.is_open());
+        self.sent -= usize::from(item.state.is_sent());
         Some(item)
     }
 
@@ -121,8 +133,10 @@ impl Publisher {
     fn set(&mut self, at: usize, state: State) {
         if let Some(item) = self.items.get_mut(at) {
             self.open += usize::from(state.is_open());
+            self.sent += usize::from(state.is_sent());
             let before = core::mem::replace(&mut item.state, state);
             self.open -= usize::from(before.is_open());
+            self.sent -= usize::from(before.is_sent());
         }
     }
 }
@@ -168,7 +182,7 @@ impl Engine {
             let (line, publisher) = self
                 .publishers
                 .iter_mut()
-                .find(|(_, publisher)| publisher.is_open() || (publisher.unknown && !publisher.searching))?;
+                .find(|(_, publisher)| publisher.is_open() || publisher.may_search())?;
             let line = line.clone();
             if publisher.unknown {
                 publisher.unknown = false;

@@ -178,7 +178,9 @@ impl Keys {
         let mut pairs = Vec::new();
         if payload.first() == Some(&b'{') {
             let value = |bytes| Value { encoding: Encoding::Json, bytes };
-            pairs.extend(json::pairs(payload)?.into_iter().map(|(key, bytes)| (key, value(bytes))));
+            pairs.extend(
+                json::pairs(&json::text(payload))?.into_iter().map(|(key, bytes)| (key, value(bytes))),
+            );
         } else {
             let mut reader = msgpack::Reader::new(payload);
             reader.map(|key, value| {

@@ -36,13 +36,7 @@ pub fn decode(fields: &Fields) -> Result<Message, WireError> {
     let kind = data::kind(kind)?;
     let data = match field("data").filter(|_| data::carries_data(kind)) {
         None => data::Data::default(),
-        Some(text) if text.first() == Some(&b'{') => match json::read(kind, text) {
-            // The peers' clients replace what is no UTF-8 before they parse.
-            Err(_) if core::str::from_utf8(text).is_err() => {
-                json::read(kind, &String::from_utf8_lossy(text).into_owned().into())?
-            }
-            read => read?,
-        },
+        Some(text) if text.first() == Some(&b'{') => json::read(kind, &json::text(text))?,
         Some(text) => {
             let bytes = Bytes::from(msgpack::from_base64(text)?);
             let mut reader = msgpack::Reader::new(&bytes);

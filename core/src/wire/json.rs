@@ -226,6 +226,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
     }
 }
 
+/// The JSON text as the peers see it, whose clients replace what is no UTF-8 before they parse.
+pub(super) fn text(bytes: &Bytes) -> Bytes {
+    match core::str::from_utf8(bytes) {
+        Ok(_) => bytes.clone(),
+        Err(_) => String::from_utf8_lossy(bytes).into_owned().into(),
+    }
+}
+
 /// The keys of an object in order, each with the text of its value.
 pub(super) fn pairs(json: &Bytes) -> Result<Vec<(ByteString, Bytes)>, WireError> {
     let source = Source(json);

@@ -60,7 +60,7 @@ fn packed_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
 
 fn text_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
     let mut envelope = Envelope::default();
-    for (key, value) in json::pairs(payload)? {
+    for (key, value) in json::pairs(&json::text(payload))? {
         match &*key {
             "uid" => envelope.uid = Some(json::name(&value)?),
             "nsp" => envelope.nsp = Some(json::name(&value)?),

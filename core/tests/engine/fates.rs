@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sio_streams_core::{
-    BroadcastOptions, CommandError, Config, Dialect, Event, Lane, Limits, LocalDelivery, Ticket,
+    BroadcastOptions, Command, CommandError, Config, Dialect, Engine, Entry, EntryId, Event, Lane, Limits,
+    LocalDelivery, Reply, Ticket, Time,
 };
 
-use crate::world::{LostReply, World, config};
+use crate::world::{LostReply, World, config, packet};
 
 fn texts(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
@@ -295,4 +296,44 @@ fn a_namespace_that_was_never_ready_closes_without_redis() {
     assert!(matches!(failed(&mut world, 0), Some((other, CommandError::NotSent(_))) if other == ticket));
     assert!(world.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
     assert!(world.nodes[0].engine.is_closed());
+}
+
+/// Found by the fuzz target `engine`: a message that the search had found was forgotten behind one that was still to be answered, and
+/// nothing was published any more.
+#[test]
+fn the_search_waits_for_replies_that_may_yet_come() {
+    let now = Time::from_millis(1);
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
+    engine.open_namespace(now, "/").unwrap();
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(now, id, Ok(Reply::Stream(None)));
+    let tickets =
+        ["a", "b"].map(|text| engine.broadcast(now, "/", packet(text), BroadcastOptions::all()).unwrap());
+    // The first heartbeat and both messages are under way.
+    let mut sent = Vec::new();
+    while let Some((id, command)) = engine.poll_command() {
+        if let Command::XAdd { fields, .. } = command {
+            sent.push((id, fields));
+        }
+    }
+    assert_eq!(sent.len(), 3);
+    let lost = |engine: &mut Engine, at: usize| {
+        engine.handle_reply(now, sent[at].0, Err(CommandError::Lost("cut".into())));
+    };
+    lost(&mut engine, 2);
+    let later = engine.poll_timeout().unwrap();
+    engine.handle_timeout(later);
+    assert!(engine.poll_command().is_none(), "the others may yet be answered");
+    engine.handle_reply(later, sent[0].0, Ok(Reply::Added(EntryId { ms: 1, seq: 1 })));
+    engine.handle_reply(later, sent[1].0, Ok(Reply::Added(EntryId { ms: 1, seq: 2 })));
+    let Some((id, Command::XRange { .. })) = engine.poll_command() else { panic!("now it is searched") };
+    let found = Entry { id: EntryId { ms: 1, seq: 3 }, fields: sent[2].1.clone() };
+    engine.handle_reply(later, id, Ok(Reply::Entries(vec![found])));
+    let ends = std::iter::from_fn(|| engine.poll_event()).filter_map(|event| match event {
+        Event::Published { ticket, entry } => Some((ticket, entry.unwrap().seq)),
+        _ => None,
+    });
+    assert_eq!(ends.collect::<Vec<_>>(), [(tickets[0], 2), (tickets[1], 3)]);
+    engine.broadcast(later, "/", packet("c"), BroadcastOptions::all()).unwrap();
+    assert!(matches!(engine.poll_command(), Some((_, Command::XAdd { .. }))));
 }

@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use sio_streams_core::wire::{entry, pubsub};
-use sio_streams_core::{Body, ByteString, Command, CommandId, Limits, Message, NodeId, RequestId};
+use sio_streams_core::wire::classic::{self, Request};
+use sio_streams_core::wire::entry::SEQUENCE_FIELD;
+use sio_streams_core::wire::{WireError, entry, pubsub};
+use sio_streams_core::{
+    Body, ByteString, Bytes, Command, CommandId, Dialect, Limits, Message, NodeId, RequestId,
+};
 
 use super::plan::Which;
 
@@ -19,6 +23,7 @@ enum Class {
 
 pub(super) struct Commands {
     limits: Limits,
+    dialect: Dialect,
     own: NodeId,
     waiting: BTreeMap<CommandId, Command>,
     answered: Vec<(CommandId, Command)>,
@@ -26,14 +31,28 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn new(limits: Limits, own: NodeId) -> Self {
-        Commands { limits, own, waiting: BTreeMap::new(), answered: Vec::new(), channels: Vec::new() }
+    pub(super) fn new(limits: Limits, dialect: Dialect, own: NodeId) -> Self {
+        Commands {
+            limits,
+            dialect,
+            own,
+            waiting: BTreeMap::new(),
+            answered: Vec::new(),
+            channels: Vec::new(),
+        }
     }
 
     /// Takes a command that was handed out, and returns the id of the question that it puts.
     pub(super) fn took(&mut self, id: CommandId, command: Command) -> Option<RequestId> {
-        if let Command::Subscribe { channels, .. } = &command {
-            self.channels.extend(channels.iter().cloned());
+        match &command {
+            Command::Subscribe { channels, .. } => self.channels.extend(channels.iter().cloned()),
+            Command::PSubscribe { patterns } => {
+                let channels = ["", "n1#"]
+                    .iter()
+                    .flat_map(|rest| patterns.iter().map(move |pattern| pattern.replace('*', rest).into()));
+                self.channels.extend(channels);
+            }
+            _ => {}
         }
         let asked = self.question(&command);
         let before = self.waiting.insert(id, command);
@@ -68,9 +87,8 @@ impl Commands {
     }
 
     fn question(&self, command: &Command) -> Option<RequestId> {
-        match message(command)?.body {
-            Body::Broadcast { request_id, .. } | Body::ServerSideEmit { request_id, .. } => request_id,
-            Body::FetchSockets { request_id, .. } => Some(request_id),
+        match self.said(command)? {
+            Said::Question(id) => Some(id),
             _ => None,
         }
     }
@@ -86,7 +104,7 @@ impl Commands {
         }
         let count = |class| counts.get(&class).copied().unwrap_or(0);
         assert!(count(Class::Message) <= self.limits.in_flight, "{:?}", self.waiting);
-        assert!(count(Class::Question) <= self.limits.requests, "{:?}", self.waiting);
+        assert!(count(Class::Question) <= self.limits.in_flight + self.limits.requests, "{:?}", self.waiting);
         assert!(
             count(Class::Heartbeat) <= self.limits.in_flight + 2 * self.limits.namespaces,
             "{:?}",
@@ -96,35 +114,80 @@ impl Commands {
     }
 
     fn class(&self, command: &Command) -> Class {
-        let Some(message) = message(command) else { return Class::Other };
-        assert_eq!(message.uid, self.own, "published under another name: {command:?}");
-        match message.body {
-            Body::InitialHeartbeat | Body::Heartbeat => Class::Heartbeat,
-            Body::AdapterClose => Class::Other,
-            Body::Broadcast { request_id: Some(_), .. }
-            | Body::ServerSideEmit { request_id: Some(_), .. }
-            | Body::FetchSockets { .. } => Class::Question,
-            _ => Class::Message,
+        match self.said(command) {
+            Some(Said::Heartbeat) => Class::Heartbeat,
+            Some(Said::Question(_)) => Class::Question,
+            Some(Said::Other) => Class::Message,
+            Some(Said::Farewell) | None => Class::Other,
         }
+    }
+
+    /// What a command says to the other nodes. What this node writes, it can read.
+    fn said(&self, command: &Command) -> Option<Said> {
+        let decoded = match (command, self.dialect) {
+            (Command::Publish { channel, payload, .. }, Dialect::Classic) => {
+                self.said_classic(channel, payload)
+            }
+            (Command::XAdd { fields, .. }, _) => entry::decode(fields).map(|message| self.said_by(message)),
+            (Command::Publish { payload, .. }, _) => {
+                pubsub::decode(payload).map(|message| self.said_by(message))
+            }
+            _ => return None,
+        };
+        match decoded {
+            Ok(said) => Some(said),
+            Err(error) => panic!("{error}: {command:?}"),
+        }
+    }
+
+    fn said_by(&self, message: Message) -> Said {
+        assert_eq!(message.uid, self.own, "published under another name");
+        match message.body {
+            Body::InitialHeartbeat | Body::Heartbeat => Said::Heartbeat,
+            Body::AdapterClose => Said::Farewell,
+            Body::Broadcast { request_id: Some(id), .. }
+            | Body::ServerSideEmit { request_id: Some(id), .. }
+            | Body::FetchSockets { request_id: id, .. } => Said::Question(id),
+            _ => Said::Other,
+        }
+    }
+
+    fn said_classic(&self, channel: &str, payload: &Bytes) -> Result<Said, WireError> {
+        if channel.contains("-response#") {
+            return Ok(Said::Other);
+        }
+        if !channel.contains("-request#") {
+            return classic::decode_broadcast(payload).map(|message| self.said_by(message));
+        }
+        let (uid, request) = classic::decode_request(payload)?;
+        assert_eq!(uid, self.own, "published under another name");
+        Ok(match request {
+            Request::Common(body) => self.said_by(Message { uid, nsp: "/".into(), body }),
+            Request::SocketIds { request_id, .. }
+            | Request::AllRooms { request_id }
+            | Request::RemoteJoin { request_id, .. }
+            | Request::RemoteLeave { request_id, .. }
+            | Request::RemoteDisconnect { request_id, .. } => Said::Question(request_id),
+        })
     }
 }
 
-/// The message that a command publishes. What this node writes, it can read.
-fn message(command: &Command) -> Option<Message> {
-    let decoded = match command {
-        Command::XAdd { fields, .. } => entry::decode(fields),
-        Command::Publish { payload, .. } => pubsub::decode(payload),
-        _ => return None,
-    };
-    match decoded {
-        Ok(message) => Some(message),
-        Err(error) => panic!("{error}: {command:?}"),
-    }
+/// What a node says to the others.
+enum Said {
+    Heartbeat,
+    Question(RequestId),
+    Farewell,
+    Other,
 }
 
 fn size_of(command: &Command) -> usize {
     match command {
-        Command::XAdd { fields, .. } => fields.iter().map(|(name, value)| name.len() + value.len()).sum(),
+        // The number is added as the message goes out.
+        Command::XAdd { fields, .. } => fields
+            .iter()
+            .filter(|(name, _)| *name != SEQUENCE_FIELD)
+            .map(|(name, value)| name.len() + value.len())
+            .sum(),
         Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
         _ => 0,
     }

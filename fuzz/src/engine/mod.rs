@@ -7,6 +7,7 @@
 //! - what the limits bound stays within them;
 //! - each call that got a ticket ends, once, with the event that belongs to it, and requests end in time even if nobody answers;
 //! - a stream's entries come out in order, each at most once, and none of this node's own;
+//! - no loss is reported where nothing was lost;
 //! - no command is handed out twice while its reply is awaited;
 //! - a timer that was handled is not due again at once;
 //! - after closing nothing is left;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
+use sio_streams_core::wire::classic::{self, Request, Response};
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Config, Dialect, Flags, Limits, LocalDelivery, Message, NodeId,
-    Packet, Payload, RemoteSocket, RequestId,
+    Body, BroadcastOptions, ByteString, Bytes, Config, Dialect, Flags, Limits, LocalDelivery, Message,
+    NodeId, Packet, Payload, PayloadError, RemoteSocket, RequestId, SubscriptionMode,
 };
 
 /// A configuration and what happens.
@@ -21,17 +22,27 @@ pub(super) struct Setup {
     dialect: u8,
     streams: u8,
     sharded: bool,
+    /// Whether the server counts entries.
+    pub(super) counts: bool,
     only_plaintext: bool,
     read_count: u8,
     local_delivery: u8,
+    subscriptions: u8,
+    specific: bool,
     patience: u8,
     limits: [u8; 5],
 }
 
 impl Setup {
     pub(super) fn config(&self) -> Config {
-        let dialect =
-            [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge][usize::from(self.dialect % 3)];
+        use {Dialect as D, LocalDelivery as L, SubscriptionMode as M};
+        let dialects = [D::Streams02, D::Streams03, D::Bridge, D::Sharded, D::Classic];
+        let dialect = dialects[usize::from(self.dialect % 5)];
+        // Where there is no stream there is no order of one.
+        let deliveries = match dialect {
+            D::Sharded | D::Classic => [L::AtOnce, L::WhenPublished, L::WhenPublished],
+            _ => [L::AtOnce, L::WhenPublished, L::StreamOrder],
+        };
         let [in_flight, bytes, requests, nodes, namespaces] = self.limits.map(usize::from);
         Config {
             dialect,
@@ -41,8 +52,10 @@ impl Setup {
             },
             use_sharded_pub_sub: self.sharded,
             only_plaintext: self.only_plaintext,
-            local_delivery: [LocalDelivery::AtOnce, LocalDelivery::WhenPublished, LocalDelivery::StreamOrder]
-                [usize::from(self.local_delivery % 3)],
+            local_delivery: deliveries[usize::from(self.local_delivery % 3)],
+            subscription_mode: [M::Static, M::Dynamic, M::DynamicPrivate]
+                [usize::from(self.subscriptions % 3)],
+            publish_on_specific_response_channel: self.specific,
             read_count: 1 + u32::from(self.read_count % 4),
             limits: Limits {
                 in_flight: 1 + in_flight % 12,
@@ -130,6 +143,11 @@ pub(super) enum Call {
     Emit(Value),
     EmitWithAck(Value),
     ServerCount,
+    Sockets(Vec<Which>),
+    AllRooms,
+    RemoteJoin(Which, Which),
+    RemoteLeave(Which, Which),
+    RemoteDisconnect(Which, bool),
 }
 
 /// What comes of a command.
@@ -148,6 +166,13 @@ pub(super) enum How {
     Twice,
     /// What a server could say and none does.
     Absurd(u64),
+}
+
+impl How {
+    /// Whether a server does so.
+    pub(super) fn is_honest(&self) -> bool {
+        !matches!(self, How::Wrong(_) | How::Twice | How::Absurd(_))
+    }
 }
 
 /// Options of a broadcast.
@@ -231,6 +256,31 @@ pub(super) enum Said {
 }
 
 impl Said {
+    /// In the form of the classic adapter: what it has no message for becomes one of its older ones.
+    pub(super) fn classic(&self, message: &Message, asked: &[RequestId]) -> Result<Bytes, PayloadError> {
+        let request_id = asked.first().cloned().unwrap_or_else(|| RequestId::new("other"));
+        let Message { uid, nsp, body } = message;
+        match body {
+            Body::Broadcast { packet, opts, request_id: None } => {
+                classic::encode_broadcast(uid, nsp, packet, opts)
+            }
+            Body::InitialHeartbeat => {
+                classic::encode_request(uid, nsp, &Request::SocketIds { rooms: Vec::new(), request_id })
+            }
+            Body::Heartbeat => classic::encode_request(
+                uid,
+                nsp,
+                &Request::RemoteJoin { socket: "n1".into(), room: "n2".into(), request_id },
+            ),
+            Body::AdapterClose => classic::encode_response(&Response::Done { request_id }),
+            Body::FetchSocketsResponse { .. }
+            | Body::ServerSideEmitResponse { .. }
+            | Body::BroadcastClientCount { .. }
+            | Body::BroadcastAck { .. } => classic::encode_response(&Response::Common(body.clone())),
+            _ => classic::encode_request(uid, nsp, &Request::Common(body.clone())),
+        }
+    }
+
     /// `asked`: the ids of the questions that this node has put.
     pub(super) fn message(&self, own: &NodeId, node: Which, nsp: Which, asked: &[RequestId]) -> Message {
         let id = |which: &Which| which.of(asked).cloned().unwrap_or_else(|| RequestId::new("other"));

@@ -11,6 +11,7 @@ use super::plan::{How, Which};
 pub(super) struct StreamState {
     entries: Vec<Entry>,
     last: EntryId,
+    added: u64,
 }
 
 impl StreamState {
@@ -28,6 +29,7 @@ impl StreamState {
     fn add(&mut self, fields: Fields) -> EntryId {
         let EntryId { ms, seq } = self.last;
         self.last = EntryId { ms: ms.max(1), seq: seq + 1 };
+        self.added += 1;
         self.entries.push(Entry { id: self.last, fields });
         self.last
     }
@@ -36,23 +38,28 @@ impl StreamState {
         self.entries.iter().filter(|entry| entry.id > after).take(count as usize).cloned().collect()
     }
 
-    fn info(&self) -> StreamInfo {
-        StreamInfo {
+    fn info(&self, counts: bool) -> Option<StreamInfo> {
+        (self.last > EntryId::ZERO).then(|| StreamInfo {
             length: self.entries.len() as u64,
             last_generated_id: self.last,
-            entries_added: None,
-            max_deleted_entry_id: None,
+            entries_added: counts.then_some(self.added),
+            max_deleted_entry_id: counts.then_some(EntryId::ZERO),
             first_entry_id: self.entries.first().map(|entry| entry.id),
-        }
+        })
     }
 }
 
-#[derive(Default)]
 pub(super) struct Redis {
     streams: BTreeMap<ByteString, StreamState>,
+    /// Whether it counts the entries, as Redis does from 7.0 on.
+    counts: bool,
 }
 
 impl Redis {
+    pub(super) fn new(counts: bool) -> Self {
+        Redis { streams: BTreeMap::new(), counts }
+    }
+
     pub(super) fn know(&mut self, stream: &ByteString) {
         if !self.streams.contains_key(stream) {
             self.streams.insert(stream.clone(), StreamState::default());
@@ -78,7 +85,7 @@ impl Redis {
         if let Some(stream) = self.stream(which) {
             stream.entries.clear();
             if lower {
-                stream.last = EntryId::ZERO;
+                *stream = StreamState::default();
             }
         }
     }
@@ -101,7 +108,7 @@ impl Redis {
             (Command::XRange { after, count, .. }, Some(stream)) => {
                 Reply::Entries(stream.after(*after, *count))
             }
-            (Command::XInfoStream { .. }, Some(stream)) => Reply::Stream(Some(stream.info())),
+            (Command::XInfoStream { .. }, Some(stream)) => Reply::Stream(stream.info(self.counts)),
             (Command::PubSubNumSub { .. }, _) => Reply::Count(1),
             (Command::PubSubChannels { .. }, _) => Reply::Channels(Vec::new()),
             _ => Reply::Done,

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
-    AckResponder, ByteString, CallError, Command, CommandId, Config, EmitResponder, Engine, EntryId, Event,
-    Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
+    AckResponder, ByteString, Bytes, CallError, Command, CommandId, Config, Dialect, EmitResponder, Engine,
+    EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
 };
 
 use super::commands::Commands;
@@ -33,6 +34,8 @@ pub(super) struct World {
     tickets: Tickets,
     commands: Commands,
     redis: Redis,
+    /// Whether the server has done nothing yet that costs entries, or that no server does.
+    honest: bool,
     open: BTreeSet<&'static str>,
     /// How often a namespace was closed without the event that says so.
     closing: BTreeMap<&'static str, usize>,
@@ -52,13 +55,14 @@ impl World {
             Err(error) => panic!("{error}: {config:?}"),
         };
         World {
-            commands: Commands::new(config.limits, engine.uid().clone()),
+            commands: Commands::new(config.limits, config.dialect, engine.uid().clone()),
             engine,
             config,
             now,
             trace: Trace::new(),
             tickets: Tickets::default(),
-            redis: Redis::default(),
+            redis: Redis::new(setup.counts),
+            honest: setup.counts,
             open: BTreeSet::new(),
             closing: BTreeMap::new(),
             rights: Vec::new(),
@@ -107,6 +111,7 @@ impl World {
             Step::Commands(count) => drop(self.take_commands((*count).into())),
             Step::Reply(which, how) => {
                 if let Some((id, command)) = self.commands.answer(*which) {
+                    self.honest &= how.is_honest();
                     for reply in self.redis.replies(&command, how) {
                         self.engine.handle_reply(now, id, reply);
                     }
@@ -120,6 +125,7 @@ impl World {
             }
             Step::Reset(stream, lower) => {
                 self.redis.reset(*stream, *lower);
+                self.honest = false;
                 self.delivered.clear();
             }
             Step::Push(channel, wire) => self.push(*channel, wire),
@@ -147,6 +153,7 @@ impl World {
                 assert!(self.open.len() <= self.config.limits.namespaces);
                 self.delivered.clear();
             }
+            Err(CallError::Overlap(..)) => {}
             Err(CallError::InvalidNamespace(_)) => assert!(!nsp.starts_with('/')),
             Err(CallError::NamespaceInUse(_)) => {
                 assert!(self.open.contains(nsp) || self.closing.contains_key(nsp), "{nsp} is free");
@@ -193,6 +200,17 @@ impl World {
                 (Kind::Request, engine.server_side_emit_with_ack(now, nsp, value.payload()))
             }
             Call::ServerCount => (Kind::Count, engine.server_count(now, nsp)),
+            Call::Sockets(rooms) => (Kind::Request, engine.sockets(now, nsp, names(rooms))),
+            Call::AllRooms => (Kind::Request, engine.all_rooms(now, nsp)),
+            Call::RemoteJoin(socket, room) => {
+                (Kind::Request, engine.remote_join(now, nsp, socket.name(), room.name()))
+            }
+            Call::RemoteLeave(socket, room) => {
+                (Kind::Request, engine.remote_leave(now, nsp, socket.name(), room.name()))
+            }
+            Call::RemoteDisconnect(socket, close) => {
+                (Kind::Request, engine.remote_disconnect(now, nsp, socket.name(), *close))
+            }
         };
         self.expect_open(nsp, &ticket);
         if let Ok(ticket) = ticket {
@@ -220,7 +238,7 @@ impl World {
     fn push(&mut self, channel: Which, wire: &Wire) {
         let Some(channel) = channel.of(self.commands.channels()) else { return };
         let uid = self.engine.uid().clone();
-        if let Some(payload) = wire.packed(&uid, &self.asked) {
+        if let Some(payload) = wire.packed(self.config.dialect, &uid, &self.asked) {
             self.engine.handle_push(self.now, channel, &payload);
         }
     }
@@ -245,6 +263,9 @@ impl World {
     fn saw(&mut self, event: Event) {
         self.trace.note(&event);
         self.tickets.saw(&event);
+        if self.honest {
+            assert!(!matches!(event, Event::Gap { .. } | Event::Rewound { .. }), "a false alarm: {event:?}");
+        }
         match event {
             Event::Closed { nsp } => {
                 let Some(awaited) = self.closing.get_mut(&*nsp) else { panic!("{nsp} was not being closed") };
@@ -340,17 +361,22 @@ impl Wire {
         match self {
             Wire::Bytes(bytes) => Some(fields(bytes)),
             Wire::Message { node, nsp, body, .. } => {
-                sio_streams_core::wire::entry::encode(&body.message(own, *node, *nsp, asked)).ok()
+                entry::encode(&body.message(own, *node, *nsp, asked)).ok()
             }
         }
     }
 
-    fn packed(&self, own: &NodeId, asked: &[RequestId]) -> Option<sio_streams_core::Bytes> {
-        match self {
-            Wire::Bytes(bytes) => Some(bytes.clone().into()),
-            Wire::Message { node, nsp, body, .. } => {
-                sio_streams_core::wire::pubsub::encode(&body.message(own, *node, *nsp, asked)).ok()
-            }
-        }
+    fn packed(&self, dialect: Dialect, own: &NodeId, asked: &[RequestId]) -> Option<Bytes> {
+        let Wire::Message { node, nsp, body, .. } = self else {
+            let Wire::Bytes(bytes) = self else { return None };
+            return Some(bytes.clone().into());
+        };
+        let message = body.message(own, *node, *nsp, asked);
+        let encoded = match dialect {
+            Dialect::Classic => body.classic(&message, asked),
+            Dialect::Sharded => pubsub::encode_sharded(&message),
+            _ => pubsub::encode(&message),
+        };
+        encoded.ok()
     }
 }
