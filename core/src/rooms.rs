@@ -366,3 +366,19 @@ impl Marks {
         new
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_chosen_against_one_key_are_like_any_others_under_another() {
+        let place = |key: Keyed, name: &str| (key.hash_one(name) & 0xfff) as usize;
+        // Who knows the key can choose names that all fall into one place of a table.
+        let all = (0..).map(|n| format!("room {n}"));
+        let chosen: Vec<String> = all.filter(|name| place(Keyed(1, 2), name) == 7).take(100).collect();
+        let mut crowd = [0; 0x1000];
+        chosen.iter().for_each(|name| crowd[place(Keyed(3, 4), name)] += 1);
+        assert!(crowd.into_iter().max() <= Some(4));
+    }
+}

@@ -21,11 +21,9 @@ pub(crate) fn run(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let (mut profiles, mut programs) = (Vec::new(), Vec::new());
     for target in targets {
         let mut command = fuzz::cargo_fuzz(workspace);
-        command.arg("coverage").args(fuzz::SANITIZER).arg(target).arg(fuzz::corpus(target));
-        let found = fuzz::found(workspace, target);
-        if found.exists() {
-            command.arg(found);
-        }
+        command.arg("coverage").args(fuzz::SANITIZER).arg(target);
+        let inputs = [workspace.path(&fuzz::corpus(target)), fuzz::found(workspace, target)];
+        command.args(inputs.iter().filter(|directory| directory.exists()));
         process::run(&mut command)?;
         profiles.push(workspace.path("fuzz/coverage").join(target).join("coverage.profdata"));
         let triple = &tools.triple;

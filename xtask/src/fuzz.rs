@@ -55,7 +55,11 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u64, seed: u32) -> Result<
     let found = found(workspace, target);
     fs::create_dir_all(&found).map_err(|e| Error::file(&found, e))?;
     let mut command = cargo_fuzz(workspace);
-    command.arg("run").args(SANITIZER).arg(target).arg(&found).arg(corpus(target));
+    command.arg("run").args(SANITIZER).arg(target).arg(&found);
+    let corpus = corpus(target);
+    if workspace.has(&corpus) {
+        command.arg(corpus);
+    }
     command.args(["--", &format!("-max_total_time={seconds}"), &format!("-seed={seed}")]).args(LIMITS);
     let dictionary = format!("fuzz/dict/{target}.dict");
     if workspace.has(&dictionary) {
