@@ -7,7 +7,8 @@
 //! # Ok::<(), sio_streams_redis_rs::ConfigError>(())
 //! ```
 //!
-//! Redis 6.2 and later, and Valkey. Standalone servers, and whatever looks like one: a primary behind a stable address, a proxy.
+//! Redis 6.2 and later, and Valkey. Standalone servers, and whatever looks like one: a primary behind a stable address, a proxy. For Redis Cluster and
+//! Sentinel, give it to [`Cluster`](sio_streams_driver::cluster::Cluster) or [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
 //!
 //! # URLs
 //!
@@ -36,11 +37,12 @@
 //! ```text
 //! ACL SETUSER sio on >password resetkeys resetchannels -@all
 //!     ~socket.io &socket.io*
-//!     +xadd +xread +xinfo|stream
+//!     +xadd +xread +xrange +xinfo|stream
 //!     +publish +subscribe +unsubscribe +pubsub|numsub +pubsub|channels
 //!     +ping
 //! ```
 //!
+//! - The classic dialect needs `+psubscribe +punsubscribe` as well.
 //! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +pubsub|shardchannels` in place of the fourth line.
 //! - A database other than 0 needs `+select`.
 //! - `+client|setname`, and from Redis 7.2 on `+client|setinfo`, make the connections recognizable in `CLIENT LIST`, as `sio-streams:<lane>`.

@@ -8,7 +8,8 @@ use sio_streams_core::{Command, EntryId, Lane, Reply};
 use sio_streams_testkit::RedisServer;
 
 /// As in the documentation of the crate.
-const LEAST: &str = "resetkeys resetchannels -@all ~socket.io &socket.io* +xadd +xread +xinfo|stream +ping";
+const LEAST: &str = "resetkeys resetchannels -@all ~socket.io &socket.io* \
+    +xadd +xread +xrange +xinfo|stream +ping";
 const PLAIN: &str = "+publish +subscribe +unsubscribe +pubsub|numsub +pubsub|channels";
 const SHARDED: &str = "+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +pubsub|shardchannels";
 
@@ -23,6 +24,10 @@ async fn exercise(url: &str, sharded: bool) {
     );
     let info = run(&mut reader, Command::XInfoStream { stream: STREAM.into() }).await;
     assert!(matches!(info, Ok(Reply::Stream(Some(info))) if info.last_generated_id == id));
+
+    let found =
+        run(&mut writer, Command::XRange { stream: STREAM.into(), after: EntryId::ZERO, count: 10 }).await;
+    assert!(matches!(found, Ok(Reply::Entries(entries)) if !entries.is_empty()));
 
     let channel = "socket.io#/#";
     let (mut listener, mut messages) = subscriber(url).await;

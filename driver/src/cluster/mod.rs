@@ -36,7 +36,7 @@
 //!
 //! # Rights
 //!
-//! Beside those that a backend lists: `+cluster|slots`, and `+cluster|info`, which may be missing.
+//! Beside those that a backend lists: `+cluster|slots +asking`; and `+cluster|info`, which may be missing.
 
 mod connection;
 mod slots;
@@ -131,6 +131,7 @@ impl<D: Dialer> Shared<D> {
 
     async fn learn_from(&self, address: &Address) -> Result<Slots, String> {
         let mut server = self.dial_to_ask(address).await.map_err(|error| error.0)?;
+        check_state(&mut server).await?;
         ask_slots(&mut server, address).await.map_err(|error| error.to_string())
     }
 
@@ -164,23 +165,26 @@ impl<D: Dialer> Shared<D> {
     }
 }
 
-/// Asks a server who has which slots, and whether the cluster works.
+/// Asks a server whether the cluster works.
+async fn check_state<W: Wire>(server: &mut WireConnection<W>) -> Result<(), String> {
+    match server.ask(&["CLUSTER", "INFO"]).await {
+        Ok(info) => match info.text() {
+            Some(info) if info.contains("cluster_state:fail") => {
+                Err("CLUSTERDOWN, by its CLUSTER INFO".to_owned())
+            }
+            _ => Ok(()),
+        },
+        // If it may not be asked, the commands will say so.
+        Err(CommandError::Server { .. }) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Asks a server who has which slots.
 async fn ask_slots<W: Wire>(
     server: &mut WireConnection<W>,
     address: &Address,
 ) -> Result<Slots, CommandError> {
-    match server.ask(&["CLUSTER", "INFO"]).await {
-        Ok(info) => {
-            let info = info.text().unwrap_or_default();
-            if info.lines().any(|line| line == "cluster_state:fail") {
-                let (code, message) = ("CLUSTERDOWN".to_owned(), "CLUSTER INFO says so".to_owned());
-                return Err(CommandError::Server { code, message });
-            }
-        }
-        // Then the commands will say so.
-        Err(CommandError::Server { code, .. }) if code == "NOPERM" => {}
-        Err(error) => return Err(error),
-    }
     match Slots::read(server.ask(&["CLUSTER", "SLOTS"]).await?, address) {
         Some(slots) if !slots.masters().is_empty() => Ok(slots),
         _ => Err(CommandError::Unusable("the reply to CLUSTER SLOTS names no master".to_owned())),

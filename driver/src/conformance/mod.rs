@@ -134,6 +134,7 @@ impl<B: Backend> Suite<B> {
                 messages_arrive_while_commands_run,
                 subscribers_are_counted_and_listed,
                 a_subscription_ends,
+                patterns_match_channels,
                 a_dropped_connection_has_no_subscriptions,
             }
             links {
@@ -153,7 +154,10 @@ impl<B: Backend> Suite<B> {
                     sharded_subscribers_are_counted_and_listed,
                     a_sharded_subscription_ends,
                 }
-                nodes { sharded_channels }
+                nodes {
+                    sharded_channels,
+                    the_sharded_dialect_works,
+                }
             }
         } else {
             report.skipped.push(("pubsub::sharded", "the backend or the server has no sharded Pub/Sub"));

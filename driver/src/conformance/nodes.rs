@@ -140,14 +140,23 @@ async fn work_together(here: &mut Peer, there: &mut Peer, nsp: &str) -> Outcome 
 }
 
 pub(super) async fn nodes_of_each_dialect_work_together<B: Backend>(suite: &Suite<B>) -> Outcome {
-    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let config = suite.config(dialect);
-        let mut here = Peer::start(&config, suite.backend())?;
-        let mut there = Peer::start(&config, suite.backend())?;
-        work_together(&mut here, &mut there, "/chat").await.map_err(|why| format!("{dialect:?}: {why}"))?;
-        here.node.close().await;
-        there.node.close().await;
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Classic] {
+        one_dialect(suite, dialect).await?;
     }
+    Ok(())
+}
+
+pub(super) async fn the_sharded_dialect_works<B: Backend>(suite: &Suite<B>) -> Outcome {
+    one_dialect(suite, Dialect::Sharded).await
+}
+
+async fn one_dialect<B: Backend>(suite: &Suite<B>, dialect: Dialect) -> Outcome {
+    let config = suite.config(dialect);
+    let mut here = Peer::start(&config, suite.backend())?;
+    let mut there = Peer::start(&config, suite.backend())?;
+    work_together(&mut here, &mut there, "/chat").await.map_err(|why| format!("{dialect:?}: {why}"))?;
+    here.node.close().await;
+    there.node.close().await;
     Ok(())
 }
 

@@ -164,6 +164,27 @@ async fn ends<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
     same("message", next(&mut messages).await?, (names[0].clone(), Bytes::from("still")))
 }
 
+pub(super) async fn patterns_match_channels<B: Backend>(suite: &Suite<B>) -> Outcome {
+    let common = suite.name("pattern");
+    let channel = |end: &str| ByteString::from(format!("{common}#{end}"));
+    let patterns: Vec<ByteString> = vec![format!("{common}#a*").into(), format!("{common}#[bc]").into()];
+    let (mut listener, mut messages) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
+    done(one(&mut listener, Command::PSubscribe { patterns: patterns.clone() }).await)?;
+    let mut writer = suite.connect(&Lane::Writer).await?;
+    for (end, heard) in [("apple", true), ("x", false), ("b", true), ("bc", false), ("c", true)] {
+        done(one(&mut writer, publish(&channel(end), end.to_owned(), false)).await)?;
+        if heard {
+            same("message", next(&mut messages).await?, (channel(end), Bytes::from(end.to_owned())))?;
+        }
+    }
+    // Those who listen by patterns are not counted as the channel's subscribers.
+    same("subscribers", counted(one(&mut writer, count(&channel("b"), false)).await)?, 0)?;
+    done(one(&mut listener, Command::PUnsubscribe { patterns: patterns[..1].to_vec() }).await)?;
+    done(one(&mut writer, publish(&channel("apple"), "too late", false)).await)?;
+    done(one(&mut writer, publish(&channel("b"), "still", false)).await)?;
+    same("message", next(&mut messages).await?, (channel("b"), Bytes::from("still")))
+}
+
 pub(super) async fn a_dropped_connection_has_no_subscriptions<B: Backend>(suite: &Suite<B>) -> Outcome {
     let channel = suite.name("channel");
     let (mut listener, _) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;

@@ -1,0 +1,52 @@
+//! The example of a backend of one's own, by the suite for all backends: on one server, in a cluster, and with links that break.
+
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
+use std::sync::Arc;
+
+use sio_streams_driver::cluster::Cluster;
+use sio_streams_driver::conformance::{Faults, Suite};
+use sio_streams_testkit::{Proxy, RedisCluster, RedisServer};
+
+#[path = "../examples/own_backend.rs"]
+#[allow(unreachable_pub, reason = "it is an example of a library")]
+mod example;
+
+use example::OwnBackend;
+
+struct Link(Arc<Proxy>);
+
+impl Faults for Link {
+    fn cut(&self) {
+        self.0.cut();
+    }
+
+    fn restore(&self) {
+        self.0.unstall();
+        self.0.restore().unwrap();
+    }
+
+    fn hold_replies(&self) {
+        self.0.stall_replies();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_passes_on_one_server() {
+    let redis = RedisServer::start().unwrap();
+    let link = Arc::new(Proxy::start(redis.addr()).unwrap());
+    let (direct, fragile) = (redis.addr().to_string(), link.addr().to_string());
+    let report = Suite::new(move || OwnBackend::new(&direct).unwrap())
+        .faults(move || OwnBackend::new(&fragile).unwrap(), Link(link))
+        .run()
+        .await;
+    report.assert_passed();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_passes_in_a_cluster() {
+    let cluster = tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3)).unwrap();
+    let address = cluster.addrs()[0].to_string();
+    let report = Suite::new(move || Cluster::new(OwnBackend::new(&address).unwrap())).run().await;
+    report.assert_passed();
+}
