@@ -1,0 +1,1 @@
+//! The reader's link breaks, or its server hangs.
