@@ -5,6 +5,7 @@ use sio_streams_core::{
     RemoteSocket, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::unconstrained;
 use tokio_stream::Stream;
 
 use crate::run::{Call, Run, Waiting};
@@ -66,7 +67,8 @@ async fn submit<T: Send + 'static>(
 ) -> Result<oneshot::Receiver<T>, Error> {
     let (sender, receiver) = oneshot::channel();
     let call: Call = Box::new(move |run: &mut Run| call(run, sender));
-    calls.send(call).await.map_err(|_| Error::Closed)?;
+    // Its place in line is that of its first poll. Tokio's budget for a task would have it wait without a place.
+    unconstrained(calls.send(call)).await.map_err(|_| Error::Closed)?;
     Ok(receiver)
 }
 
