@@ -247,7 +247,7 @@ struct LaneHandle {
 pub(crate) struct Loop<B: Backend> {
     run: Run,
     backend: std::sync::Arc<B>,
-    calls: mpsc::Receiver<Call>,
+    calls: mpsc::UnboundedReceiver<Call>,
     pushes: PushReceiver,
     push_sender: PushSender,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -258,7 +258,7 @@ pub(crate) struct Loop<B: Backend> {
 }
 
 impl<B: Backend> Loop<B> {
-    pub(crate) fn new(run: Run, backend: B, calls: mpsc::Receiver<Call>) -> Self {
+    pub(crate) fn new(run: Run, backend: B, calls: mpsc::UnboundedReceiver<Call>) -> Self {
         let (push_sender, pushes) = PushSender::channel(run.options.push_buffer);
         let (report_sender, reports) = mpsc::unbounded_channel();
         Loop {

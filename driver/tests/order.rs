@@ -9,8 +9,8 @@ use sio_streams_core::{BroadcastOptions, Config, Packet};
 use sio_streams_driver::Event;
 use sio_streams_driver::memory::MemoryRedis;
 
-/// More than a task may do in one go; not more than fit in line, as none is waited for before all are there.
-const COUNT: u32 = 1_000;
+/// More than a task may do in one go, and more than are taken in one go.
+const COUNT: u32 = 3_000;
 
 #[tokio::test]
 async fn broadcasts_are_published_in_the_order_of_their_first_polls() {
