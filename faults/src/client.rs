@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sio_streams_driver::backend::Backend;
+use sio_streams_fred::FredBackend;
 use sio_streams_redis_rs::RedisBackend;
 
 /// A Redis client with a backend.
@@ -24,5 +25,18 @@ impl Client for RedisRs {
     fn backend(url: &str) -> RedisBackend {
         let second = Duration::from_secs(1);
         RedisBackend::builder(url).heartbeat(second, second).build().unwrap()
+    }
+}
+
+/// The `fred` crate.
+#[derive(Debug)]
+pub struct Fred;
+
+impl Client for Fred {
+    type Backend = FredBackend;
+
+    fn backend(url: &str) -> FredBackend {
+        let second = Duration::from_secs(1);
+        FredBackend::builder(url).heartbeat(second, second).build().unwrap()
     }
 }

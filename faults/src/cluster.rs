@@ -170,10 +170,10 @@ impl<C: Client> Cluster<C> {
             }
             books.heard += heard.len();
         }
-        for node in &self.node {
-            if !node.peer().events().is_empty() {
-                return Err(format!("Node chokes: {:?}", node.peer().events()));
-            }
+        if let Some(node) = &self.node
+            && !node.peer().events().is_empty()
+        {
+            return Err(format!("Node chokes: {:?}", node.peer().events()));
         }
         Ok(books)
     }

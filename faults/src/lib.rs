@@ -9,13 +9,14 @@
 pub mod client;
 pub mod cluster;
 pub mod links;
+pub mod loss;
 pub mod node;
 pub mod seed;
 pub mod server;
 pub mod storm;
 pub mod verdict;
 
-pub use client::{Client, RedisRs};
+pub use client::{Client, Fred, RedisRs};
 pub use cluster::Cluster;
 pub use links::Links;
 pub use node::NodeServer;

@@ -9,16 +9,21 @@
 /// Makes tests of scenarios: one for each Redis client.
 macro_rules! scenarios {
     ($($name:ident),+ $(,)?) => {
-        mod redis_rs {
+        scenarios!(redis_rs, sio_streams_faults::RedisRs, $($name),+);
+        scenarios!(fred, sio_streams_faults::Fred, $($name),+);
+    };
+    ($module:ident, $client:ty, $($name:ident),+) => {
+        mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread")]
                 async fn $name() {
-                    super::$name::<sio_streams_faults::RedisRs>().await;
+                    super::$name::<$client>().await;
                 }
             )+
         }
     };
 }
 
+mod crashes;
 mod publisher;
 mod reader;
