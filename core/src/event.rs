@@ -150,17 +150,17 @@ pub enum Event {
         /// Whether it is there.
         up: bool,
     },
-    /// The server has lost entries that this node had read: it was emptied, restored, or a replica that lagged took over. What else it has
-    /// lost, before this node could read it, no server tells: entries of a node's own are gone if their ids are above `last` and they were
-    /// [published](Event::Published) before.
+    /// The server has lost entries that this node had read, or had published: it was emptied, restored, or a replica that lagged took over. What
+    /// others had published, and this node had not read, no server tells. Messages of a node's own are lost if they were
+    /// [published](Event::Published) before, with an id above `last`; `docs/guarantees.md` says what may hide some of them.
     Rewound {
         /// The stream.
         stream: ByteString,
-        /// The last entry that had been read.
+        /// The last entry that had been read, or that this node had published, if it had not been read yet.
         cursor: EntryId,
-        /// The stream's last entry, as it was found. If it is behind the cursor, reading goes on from here.
+        /// The stream's last entry, as it was found. If it is behind what had been read, reading goes on from here.
         last: EntryId,
-        /// How many of the entries that had been read are lost.
+        /// How many of the entries that had been read are lost. Unknown if none that had been read are.
         lost: Lost,
     },
     /// Entries were trimmed before this node had read them.

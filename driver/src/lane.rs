@@ -21,6 +21,16 @@ pub(crate) enum Report {
     Replies(Vec<(CommandId, Result<Reply, CommandError>)>),
 }
 
+/// A command for a lane.
+#[derive(Debug)]
+pub(crate) struct Order {
+    /// How often the lane had been reported up when the command was given. One from before must not be executed: whoever gave it did not know
+    /// what had been lost in front of it.
+    pub(crate) ups: u64,
+    pub(crate) id: CommandId,
+    pub(crate) command: Command,
+}
+
 /// A lane's task.
 pub(crate) struct LaneTask<B: Backend> {
     pub(crate) lane: Lane,
@@ -29,7 +39,7 @@ pub(crate) struct LaneTask<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) timing: Timing,
     pub(crate) pushes: PushSender,
-    pub(crate) inbox: mpsc::UnboundedReceiver<(CommandId, Command)>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Order>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
 
@@ -45,15 +55,17 @@ impl<B: Backend> LaneTask<B> {
     pub(crate) async fn run(mut self) {
         let mut known_down = false;
         let mut failures = 0_u32;
+        let mut ups = 0_u64;
         loop {
             let pushes = self.pushes.fresh();
             let opened = timeout(self.timing.connect, self.backend.connect(&self.lane, pushes.clone())).await;
             let reason = match opened {
                 Ok(Ok(connection)) => {
                     if known_down {
+                        ups += 1;
                         self.link(true, String::new());
                     }
-                    match self.serve(connection, &pushes, &mut failures).await {
+                    match self.serve(connection, &pushes, ups, &mut failures).await {
                         End::Unneeded => return,
                         End::Lost { reason, replies } => {
                             self.went_down(&reason, replies);
@@ -65,7 +77,10 @@ impl<B: Backend> LaneTask<B> {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "can't connect to Redis: it took too long".into(),
             };
-            if !known_down {
+            if known_down {
+                // Given before the loss was known.
+                self.give_back(&reason, Vec::new());
+            } else {
                 self.went_down(&reason, Vec::new());
                 known_down = true;
             }
@@ -90,15 +105,28 @@ impl<B: Backend> LaneTask<B> {
 
     /// Reports the loss before what it cost: the engine then keeps commands back until the link is there again. Those that were waiting go
     /// back to it, so that their order holds whatever it does about the others.
-    fn went_down(&mut self, reason: &str, mut replies: Vec<(CommandId, Result<Reply, CommandError>)>) {
+    fn went_down(&mut self, reason: &str, replies: Vec<(CommandId, Result<Reply, CommandError>)>) {
         self.link(false, reason.to_owned());
-        while let Ok((id, _)) = self.inbox.try_recv() {
-            replies.push((id, Err(CommandError::NotSent(reason.to_owned()))));
-        }
-        let _ = self.reports.send(Report::Replies(replies));
+        self.give_back(reason, replies);
     }
 
-    async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender, failures: &mut u32) -> End {
+    /// Reports these replies, and that whatever was given to the lane has not been sent.
+    fn give_back(&mut self, reason: &str, mut replies: Vec<(CommandId, Result<Reply, CommandError>)>) {
+        while let Ok(Order { id, .. }) = self.inbox.try_recv() {
+            replies.push((id, Err(CommandError::NotSent(reason.to_owned()))));
+        }
+        if !replies.is_empty() {
+            let _ = self.reports.send(Report::Replies(replies));
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        mut connection: B::Connection,
+        pushes: &PushSender,
+        ups: u64,
+        failures: &mut u32,
+    ) -> End {
         let mut batch = Vec::new();
         loop {
             let count = tokio::select! {
@@ -113,7 +141,18 @@ impl<B: Backend> LaneTask<B> {
             if count == 0 {
                 return End::Unneeded;
             }
-            let (ids, commands): (Vec<CommandId>, Vec<Command>) = batch.drain(..).unzip();
+            let (orders, stale): (Vec<_>, Vec<_>) =
+                batch.drain(..).partition(|order: &Order| order.ups == ups);
+            if !stale.is_empty() {
+                let not_sent = || Err(CommandError::NotSent("the connection was lost before".into()));
+                let replies = stale.into_iter().map(|order| (order.id, not_sent())).collect();
+                let _ = self.reports.send(Report::Replies(replies));
+            }
+            if orders.is_empty() {
+                continue;
+            }
+            let (ids, commands): (Vec<CommandId>, Vec<Command>) =
+                orders.into_iter().map(|order| (order.id, order.command)).unzip();
             let patience = commands.iter().map(|command| self.patience(command)).max().unwrap_or_default();
             let results = timeout(patience, connection.execute(commands)).await.unwrap_or_default();
             let silent = || Err(CommandError::Lost("the server did not answer in time".into()));

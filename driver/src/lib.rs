@@ -119,7 +119,7 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
         None => getrandom::u64().map_err(StartError::Randomness)?,
     };
     let engine = Engine::new(options.config.clone(), seed, Time::ZERO)?;
-    let (calls, inbox) = mpsc::channel(1_024);
+    let (calls, inbox) = mpsc::unbounded_channel();
     let (sender, events) = mpsc::channel(options.event_buffer);
     let uid = engine.uid().clone();
     let weak = node::WeakNode { calls: calls.downgrade() };

@@ -38,14 +38,14 @@ pub enum Error {
 /// A node of the cluster. Cheap to clone; all clones are the same node. When the last one is dropped the node leaves the cluster.
 #[derive(Clone, Debug)]
 pub struct Node {
-    pub(crate) calls: mpsc::Sender<Call>,
+    pub(crate) calls: mpsc::UnboundedSender<Call>,
     pub(crate) uid: NodeId,
 }
 
 /// A node that may be gone.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakNode {
-    pub(crate) calls: mpsc::WeakSender<Call>,
+    pub(crate) calls: mpsc::WeakUnboundedSender<Call>,
 }
 
 impl WeakNode {
@@ -54,19 +54,22 @@ impl WeakNode {
         call: impl FnOnce(&mut Run) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Error> {
         let calls = self.calls.upgrade().ok_or(Error::Closed)?;
-        let answer = submit(&calls, move |run, answer| drop(answer.send(call(run)))).await?;
+        let answer = submit(&calls, move |run, answer| drop(answer.send(call(run))))?;
         Ok(answer.await.map_err(|_| Error::Closed)??)
     }
 }
 
-/// Puts a call in line. What it is given to answer with is returned.
-async fn submit<T: Send + 'static>(
-    calls: &mpsc::Sender<Call>,
+/// Puts a call in line, at once. What it is given to answer with is returned.
+///
+/// The line has no bound of its own: calls are taken from it whatever else happens, and refused then if there are too many. A bounded one would
+/// let calls that wait for room be overtaken, so that a burst could be published out of order.
+fn submit<T: Send + 'static>(
+    calls: &mpsc::UnboundedSender<Call>,
     call: impl FnOnce(&mut Run, oneshot::Sender<T>) + Send + 'static,
 ) -> Result<oneshot::Receiver<T>, Error> {
     let (sender, receiver) = oneshot::channel();
     let call: Call = Box::new(move |run: &mut Run| call(run, sender));
-    calls.send(call).await.map_err(|_| Error::Closed)?;
+    calls.send(call).map_err(|_| Error::Closed)?;
     Ok(receiver)
 }
 
@@ -94,7 +97,7 @@ impl Node {
             Ok(()) => run.opening.entry(name).or_default().push(answer),
             Err(error) => drop(answer.send(Err(error))),
         });
-        ready.await?.await.map_err(|_| Error::Closed)??;
+        ready?.await.map_err(|_| Error::Closed)??;
         Ok(Namespace { node: self.clone(), nsp })
     }
 
@@ -114,14 +117,14 @@ impl Node {
             // Who asked may be gone.
             let _ = answer.send(lags);
         });
-        lags.await?.await.map_err(|_| Error::Closed)
+        lags?.await.map_err(|_| Error::Closed)
     }
 
     /// Leaves the cluster: tells the others, waits until they can know (or Redis has been away for too long), and closes the connections.
     /// Everything that is still under way ends with [`Error::Closed`].
     pub async fn close(self) {
         let done = submit(&self.calls, |run, answer: oneshot::Sender<()>| run.close(Some(answer)));
-        if let Ok(done) = done.await {
+        if let Ok(done) = done {
             // It ends either way.
             let _ = done.await;
         }
@@ -398,7 +401,7 @@ impl Namespace {
                 Err(error) => drop(answer.send(Err(error))),
             }
         });
-        Ok(closed.await?.await.map_err(|_| Error::Closed)??)
+        Ok(closed?.await.map_err(|_| Error::Closed)??)
     }
 
     async fn call<T: Send + 'static>(
@@ -406,7 +409,7 @@ impl Namespace {
         call: impl FnOnce(&mut Run, &str) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, Error> {
         let nsp = self.nsp.clone();
-        let answer = submit(&self.node.calls, move |run, answer| drop(answer.send(call(run, &nsp)))).await?;
+        let answer = submit(&self.node.calls, move |run, answer| drop(answer.send(call(run, &nsp))))?;
         Ok(answer.await.map_err(|_| Error::Closed)??)
     }
 
@@ -426,7 +429,7 @@ impl Namespace {
             // Whoever asked may have lost interest.
             let _ = answer.send(taken);
         });
-        taken.await?.await.map_err(|_| Error::Closed)?
+        taken?.await.map_err(|_| Error::Closed)?
     }
 
     async fn publish(

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
-use crate::lane::{LaneTask, Report};
+use crate::lane::{LaneTask, Order, Report};
 use crate::node::{Responses, Sockets, WeakNode};
 use crate::remote::Names;
 use crate::{Options, observe};
@@ -239,7 +239,9 @@ fn answer_all(waiting: Option<Vec<Opening>>) {
 /// What the loop holds of a lane's task.
 struct LaneHandle {
     instance: u64,
-    inbox: mpsc::UnboundedSender<(CommandId, Command)>,
+    /// How often it was reported up.
+    ups: u64,
+    inbox: mpsc::UnboundedSender<Order>,
     task: AbortHandle,
 }
 
@@ -247,7 +249,7 @@ struct LaneHandle {
 pub(crate) struct Loop<B: Backend> {
     run: Run,
     backend: std::sync::Arc<B>,
-    calls: mpsc::Receiver<Call>,
+    calls: mpsc::UnboundedReceiver<Call>,
     pushes: PushReceiver,
     push_sender: PushSender,
     reports: mpsc::UnboundedReceiver<Report>,
@@ -258,7 +260,7 @@ pub(crate) struct Loop<B: Backend> {
 }
 
 impl<B: Backend> Loop<B> {
-    pub(crate) fn new(run: Run, backend: B, calls: mpsc::Receiver<Call>) -> Self {
+    pub(crate) fn new(run: Run, backend: B, calls: mpsc::UnboundedReceiver<Call>) -> Self {
         let (push_sender, pushes) = PushSender::channel(run.options.push_buffer);
         let (report_sender, reports) = mpsc::unbounded_channel();
         Loop {
@@ -336,9 +338,9 @@ impl<B: Backend> Loop<B> {
         let now = self.run.now();
         match report {
             Report::Link { lane, instance, up, reason } => {
-                if self.lanes.get(&lane).is_none_or(|current| current.instance != instance) {
-                    return;
-                }
+                let current = self.lanes.get_mut(&lane).filter(|current| current.instance == instance);
+                let Some(current) = current else { return };
+                current.ups += u64::from(up);
                 observe::link(&lane, up, &reason);
                 self.run.engine.handle_link(now, &lane, up);
                 // The engine's own event of this has no reason: it is not told one.
@@ -375,9 +377,12 @@ impl<B: Backend> Loop<B> {
                 reports: self.report_sender.clone(),
             };
             let task = self.tasks.spawn(task.run());
-            self.lanes.insert(lane.clone(), LaneHandle { instance, inbox: sender, task });
+            self.lanes.insert(lane.clone(), LaneHandle { instance, ups: 0, inbox: sender, task });
         }
-        let sent = self.lanes.get(&lane).is_some_and(|lane| lane.inbox.send((id, command)).is_ok());
+        let sent = self
+            .lanes
+            .get(&lane)
+            .is_some_and(|lane| lane.inbox.send(Order { ups: lane.ups, id, command }).is_ok());
         if !sent {
             // The lane's task has died of a panic in the backend.
             self.lanes.remove(&lane);

@@ -21,6 +21,7 @@
 
 mod builder;
 mod cluster;
+mod fault;
 mod proxy;
 mod resp;
 mod sentinel;
@@ -30,6 +31,7 @@ mod tls;
 
 pub use builder::RedisServerBuilder;
 pub use cluster::{Move, RedisCluster};
+pub use fault::{Direction, Fault, Trouble};
 pub use proxy::Proxy;
 pub use resp::{Client, Reply};
 pub use sentinel::RedisSentinel;

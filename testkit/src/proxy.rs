@@ -6,11 +6,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::fault::{Direction, Fault, Faults, Trouble};
+
+/// How often a thread that waits for ever looks around.
+const LONG: Duration = Duration::from_secs(60);
+
 /// Forwards connections to a target, and breaks them on demand. Dropping it closes them all.
 ///
 /// [`cut`](Self::cut) is a server that is gone: connections close, new ones are refused.
 /// [`stall`](Self::stall) is a network that is silent: connections stay open and nothing comes through.
 /// To lose a reply whose command has been carried out: [`stall_replies`](Self::stall_replies), send, then `cut`.
+/// To break the link in the middle of a command or a reply: [`inject`](Self::inject).
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
@@ -20,14 +26,17 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Link {
-    target: SocketAddr,
     state: Mutex<State>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    target: SocketAddr,
     cut: bool,
+    faults: Faults,
+    request_delay: Duration,
+    reply_delay: Duration,
     requests_stalled: bool,
     replies_stalled: bool,
     next_id: u64,
@@ -41,18 +50,12 @@ struct Connection {
     server: TcpStream,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Direction {
-    Requests,
-    Replies,
-}
-
 impl Proxy {
     /// Listens on a free loopback port and forwards to `target`.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let addr = listener.local_addr()?;
-        let link = Arc::new(Link { target, state: Mutex::default(), changed: Condvar::new() });
+        let link = Arc::new(Link { state: Mutex::new(State::new(target)), changed: Condvar::new() });
         let acceptor = accept_on(listener, Arc::clone(&link));
         Ok(Self { addr, link, acceptor: Mutex::new(Some(acceptor)) })
     }
@@ -129,6 +132,30 @@ impl Proxy {
         self.set_stalled(false, false);
     }
 
+    /// Has something happen to the link at a byte that is still to come.
+    pub fn inject(&self, fault: Fault) {
+        self.link.lock().faults.add(fault);
+    }
+
+    /// How many faults have not struck yet.
+    pub fn faults(&self) -> usize {
+        self.link.lock().faults.len()
+    }
+
+    /// Nothing more happens by itself: forgets the faults that have not struck, and the delays. Connections that are broken stay so.
+    pub fn calm(&self) {
+        let mut state = self.link.lock();
+        state.faults.clear();
+        (state.request_delay, state.reply_delay) = (Duration::ZERO, Duration::ZERO);
+        drop(state);
+        self.link.changed.notify_all();
+    }
+
+    /// Connects clients to another server from now on. Connections that are open stay where they are.
+    pub fn retarget(&self, target: SocketAddr) {
+        self.link.lock().target = target;
+    }
+
     fn set_stalled(&self, requests: bool, replies: bool) {
         let mut state = self.link.lock();
         state.requests_stalled = requests;
@@ -165,6 +192,33 @@ impl Drop for Proxy {
     }
 }
 
+impl State {
+    fn new(target: SocketAddr) -> Self {
+        State {
+            target,
+            cut: false,
+            faults: Faults::default(),
+            request_delay: Duration::ZERO,
+            reply_delay: Duration::ZERO,
+            requests_stalled: false,
+            replies_stalled: false,
+            next_id: 0,
+            connections: Vec::new(),
+        }
+    }
+
+    fn is_open(&self, id: u64) -> bool {
+        self.connections.iter().any(|connection| connection.id == id)
+    }
+
+    fn delay(&mut self, direction: Direction) -> &mut Duration {
+        match direction {
+            Direction::Requests => &mut self.request_delay,
+            Direction::Replies => &mut self.reply_delay,
+        }
+    }
+}
+
 impl Link {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -172,7 +226,8 @@ impl Link {
 
     /// Connects a client through to the target.
     fn open(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
-        let server = TcpStream::connect(self.target)?;
+        let target = self.lock().target;
+        let server = TcpStream::connect(target)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let id = {
@@ -196,9 +251,15 @@ impl Link {
         let link = Arc::clone(self);
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
-            while let Ok(length) = from.read(&mut buffer) {
-                if length == 0 || !link.wait_open(id, direction) || to.write_all(&buffer[..length]).is_err() {
-                    break;
+            loop {
+                match from.read(&mut buffer) {
+                    // A client that has gone: what it sent still arrives, and the server closes when it has read it.
+                    Ok(0) if direction == Direction::Requests => {
+                        let _ = to.shutdown(Shutdown::Write);
+                        return;
+                    }
+                    Ok(length) if length > 0 && link.forward(id, direction, &buffer[..length], &mut to) => {}
+                    _ => break,
                 }
             }
             let _ = from.shutdown(Shutdown::Both);
@@ -208,11 +269,53 @@ impl Link {
         });
     }
 
+    /// Sends a piece on, with all that is to happen to it on the way. False when the connection is at its end.
+    fn forward(&self, id: u64, direction: Direction, mut piece: &[u8], to: &mut TcpStream) -> bool {
+        while !piece.is_empty() {
+            let delay = *self.lock().delay(direction);
+            if !self.hold(id, delay) || !self.wait_open(id, direction) {
+                return false;
+            }
+            let (through, trouble) = self.lock().faults.pass(direction, piece.len());
+            let (now, later) = piece.split_at(through);
+            if to.write_all(now).is_err() {
+                return false;
+            }
+            piece = later;
+            match trouble {
+                None => {}
+                Some(Trouble::Cut) => return false,
+                Some(Trouble::Truncate) => return self.hold(id, Duration::MAX),
+                Some(Trouble::Stall(time)) if self.hold(id, time) => {}
+                Some(Trouble::Stall(_)) => return false,
+                Some(Trouble::Delay(time)) => *self.lock().delay(direction) = time,
+            }
+        }
+        true
+    }
+
+    /// Lets so much time pass. False when the connection has been closed meanwhile.
+    fn hold(&self, id: u64, time: Duration) -> bool {
+        let until = Instant::now().checked_add(time);
+        let mut state = self.lock();
+        loop {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if !state.is_open(id) {
+                return false;
+            }
+            if left.is_some_and(|left| left.is_zero()) {
+                return true;
+            }
+            let waited = self.changed.wait_timeout(state, left.unwrap_or(LONG));
+            state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+    }
+
     /// Waits while this direction is stalled. False when the connection has been closed meanwhile.
     fn wait_open(&self, id: u64, direction: Direction) -> bool {
         let mut state = self.lock();
         loop {
-            if !state.connections.iter().any(|connection| connection.id == id) {
+            if !state.is_open(id) {
                 return false;
             }
             let stalled = match direction {

@@ -300,7 +300,11 @@ impl Engine {
     ///
     /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.
     pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
-        self.lanes.pop().or_else(|| self.next_publication())
+        let next = self.lanes.pop().or_else(|| self.next_publication());
+        if let Some((_, Command::XInfoStream { stream })) = &next {
+            self.asking(stream);
+        }
+        next
     }
 
     /// When [`handle_timeout`](Engine::handle_timeout) is due, if nothing happens before.

@@ -157,6 +157,13 @@ impl Engine {
         }
     }
 
+    /// The last entry that this node is known to have added to the stream, or to have read there before it added any.
+    pub(super) fn last_published(&self, stream: &ByteString) -> EntryId {
+        self.publishers
+            .get(&Line::Stream(stream.clone()))
+            .map_or(EntryId::ZERO, |publisher| publisher.settled)
+    }
+
     /// Puts a message in line.
     pub(super) fn enqueue(&mut self, message: Outgoing) {
         self.published += 1;

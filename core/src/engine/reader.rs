@@ -13,7 +13,7 @@ use super::books::{Books, Finding};
 use super::seen::Seen;
 use super::{Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
-use crate::event::{Event, Lag};
+use crate::event::{Event, Lag, Lost};
 use crate::id::EntryId;
 use crate::time::Time;
 
@@ -34,6 +34,8 @@ pub(super) struct Reader {
     /// The next batch begins with this entry, or something is missing.
     next: Option<EntryId>,
     books: Books,
+    /// The last entry that this node knew to be in the stream when the server was asked: one of its own may be ahead of what has come.
+    known: EntryId,
     /// When the server was asked for its count.
     checked: Time,
     /// What was delivered of each author.
@@ -57,6 +59,7 @@ impl Reader {
             held: Vec::new(),
             next: None,
             books: Books::default(),
+            known: EntryId::ZERO,
             checked: now,
             seen,
             name_taken: false,
@@ -121,6 +124,14 @@ impl Engine {
         let asked = self.command(command, purpose);
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.asked = Some(asked);
+        }
+    }
+
+    /// The server is being asked where the stream ends: what is known to be there now must be there then.
+    pub(super) fn asking(&mut self, stream: &ByteString) {
+        let known = self.last_published(stream);
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.known = known;
         }
     }
 
@@ -189,6 +200,11 @@ impl Engine {
                     reader.cursor = Some(last);
                 } else {
                     findings.extend(reader.accept(held));
+                }
+                // What others have written since may hide it, but not always: the books may show less than this node's own entries do.
+                let told = findings.iter().any(|finding| matches!(finding, Finding::Rewound { .. }));
+                if last < reader.known && !told {
+                    findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
                 }
                 let cursor = reader.cursor.unwrap_or(last);
                 if cursor < last {

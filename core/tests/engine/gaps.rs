@@ -173,3 +173,26 @@ fn the_lag_is_known_and_goes_away() {
     assert_eq!(lag(&world).position, Some(last(&world)));
     assert!(lag(&world).position > position);
 }
+
+#[test]
+fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
+    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    world.broadcast(0, "read by all");
+    world.cut(0, &reader());
+    let published: Vec<EntryId> = (0..5)
+        .map(|number| {
+            world.broadcast(0, &number.to_string());
+            last(&world)
+        })
+        .collect();
+    world.store.lose_tail(STREAM, 2);
+    world.mend(0, &reader());
+    world.pass(10);
+    let (cursor, last, lost) = rewound(&mut world, 0).expect("told");
+    assert_eq!((cursor, last, lost), (published[4], published[2], Lost::Unknown));
+    world.pass(20_000);
+    assert_eq!(rewound(&mut world, 0), None, "once");
+    world.broadcast(1, "after");
+    let heard = world.heard(0);
+    assert_eq!(heard.last().map(String::as_str), Some("after"));
+}

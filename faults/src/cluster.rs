@@ -1,0 +1,317 @@
+//! A cluster, and what must be true of it.
+
+use core::marker::PhantomData;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use sio_streams_driver::Options;
+use sio_streams_driver::sio_streams_core::{BroadcastOptions, EntryId, Packet, Payload};
+use sio_streams_interop::{Acks, Responses, Select};
+use sio_streams_testkit::{RedisServer, Reply};
+
+use crate::node::NODE;
+use crate::server::NSP;
+use crate::verdict::{Count, judge, without_repeats};
+use crate::{Client, Fate, NodeServer, Report, Server};
+
+/// How long anything may take that is only waited for. Generous: a loaded machine is no failure.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The key of the stream.
+pub const STREAM: &str = "socket.io";
+
+/// Servers of ours, each behind links of its own, and perhaps a Node server, whose connection is its own business.
+#[derive(Debug)]
+pub struct Cluster<C> {
+    /// The servers of ours.
+    pub servers: Vec<Server>,
+    /// The Node server.
+    pub node: Option<NodeServer>,
+    rooms: AtomicU32,
+    client: PhantomData<C>,
+}
+
+/// What became of all messages, summed up.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Books {
+    /// Messages of ours that were published.
+    pub published: usize,
+    /// Messages of ours whose failure was reported.
+    pub failed: usize,
+    /// Messages that reached a server of ours from another server.
+    pub heard: usize,
+    /// Deliveries of published messages that did not happen, for reasons that were reported.
+    pub excused: usize,
+    /// Entries that servers of ours passed over because they had come before.
+    pub repeated: usize,
+    /// Messages that reached the Node server.
+    pub node_heard: usize,
+    /// Those that it got more than once.
+    pub node_repeats: usize,
+}
+
+/// Looks at a condition until it is met.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl<C: Client> Cluster<C> {
+    /// Starts `count` servers of ours, `a`, `b`, and so on, and a Node server if `node_url` says where it connects.
+    pub async fn start(redis: &RedisServer, options: &Options, count: u8, node_url: Option<&str>) -> Self {
+        let node = match node_url {
+            Some(url) => Some(NodeServer::start(url).await),
+            None => None,
+        };
+        let mut servers = Vec::new();
+        for letter in b'a'..b'a' + count {
+            servers.push(Server::start::<C>(&char::from(letter).to_string(), redis, options.clone()).await);
+        }
+        let cluster = Cluster { servers, node, rooms: AtomicU32::new(0), client: PhantomData };
+        cluster.alive_within(PATIENCE).await;
+        cluster
+    }
+
+    /// How many servers there are.
+    pub fn size(&self) -> usize {
+        self.servers.len() + usize::from(self.node.is_some())
+    }
+
+    /// Waits until every server has got something that every other one says from now on, and so everything before it that will ever come.
+    pub async fn settle(&self) {
+        for author in &self.servers {
+            let mut number = 0;
+            until("something is published", async || {
+                author.say(1).await;
+                number = author.said() - 1;
+                matches!(author.fates().last(), Some(Fate::Published(_)))
+            })
+            .await;
+            for server in &self.servers {
+                until("it has come to everyone", async || server.has_come_to(author.name(), number)).await;
+            }
+            if let Some(node) = &self.node {
+                until("it has come to Node", async || {
+                    node.heard(author.name()).await.last() >= Some(&number)
+                })
+                .await;
+            }
+        }
+        if let Some(node) = &self.node {
+            // What it says while it has no connection may be lost, which is its own affair.
+            until("Node is heard", async || {
+                node.say(1).await;
+                let number = node.said() - 1;
+                let soon = Instant::now() + Duration::from_secs(1);
+                while Instant::now() < soon {
+                    if self.servers.iter().all(|server| server.has_come_to(NODE, number)) {
+                        return true;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                false
+            })
+            .await;
+        }
+    }
+
+    /// Compares what was said with what has come.
+    ///
+    /// Everything of ours must have come to each server of ours once and in order, or its failure was reported, or the loss of its entry was:
+    /// `excused` says so, given the receiver. To the Node server the same applies, except that it may see again what servers of ours
+    /// report as a repetition: it can't tell.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong.
+    pub async fn judge(&self, excused: impl Fn(&Server, EntryId) -> bool) -> Result<Books, String> {
+        let mut books = Books::default();
+        for author in &self.servers {
+            let fates = author.fates();
+            for server in &self.servers {
+                let heard = server.heard(author.name());
+                let count = match server.name() == author.name() {
+                    // Its own client gets what is given up as well, as with Node's adapters.
+                    true => judge(&own(&fates), &heard, |_| false),
+                    false => judge(&fates, &heard, |id| excused(server, id)),
+                };
+                let count = count.map_err(|why| format!("{} to {}: {why}", author.name(), server.name()))?;
+                let Count { published, failed, heard, excused } = count;
+                if server.name() == author.name() {
+                    (books.published, books.failed) = (books.published + published, books.failed + failed);
+                } else {
+                    (books.heard, books.excused) = (books.heard + heard, books.excused + excused);
+                }
+            }
+            if let Some(node) = &self.node {
+                let (heard, repeats) = without_repeats(&node.heard(author.name()).await);
+                let uid = author.node().uid();
+                let late = |server: &Server| count_repeats(server, uid.as_str());
+                let late = self.servers.iter().map(late).max().unwrap_or_default();
+                let repeated: usize = repeats.values().map(|times| times - 1).sum();
+                // Node may have missed what ours did not, but it can't have seen more.
+                if repeated > late {
+                    return Err(format!("Node got {repeats:?} again; ours passed over {late} entries"));
+                }
+                let count = judge(&fates, &heard, |_| true).map_err(|why| format!("to Node: {why}"))?;
+                books.node_heard += count.heard;
+                books.node_repeats += repeated;
+            }
+        }
+        for server in &self.servers {
+            books.repeated += count_repeats(server, "");
+            let heard = server.heard(NODE);
+            if heard.windows(2).any(|pair| pair[0] >= pair[1]) {
+                return Err(format!("Node to {}: out of order, or twice: {heard:?}", server.name()));
+            }
+            books.heard += heard.len();
+        }
+        if let Some(node) = &self.node
+            && !node.peer().events().is_empty()
+        {
+            return Err(format!("Node chokes: {:?}", node.peer().events()));
+        }
+        Ok(books)
+    }
+
+    /// The same where nothing may be lost at all: not of ours at ours and at the Node server, nor of the Node server's at ours.
+    pub async fn nothing_is_lost(&self) -> Books {
+        let books = self.judge(|_, _| false).await.unwrap();
+        for author in &self.servers {
+            let failed = author.fates().into_iter().find(|fate| !matches!(fate, Fate::Published(_)));
+            assert!(failed.is_none(), "{} reports {failed:?}", author.name());
+        }
+        if let Some(node) = &self.node {
+            for server in &self.servers {
+                assert_eq!(server.heard(NODE), Vec::from_iter(0..node.said()), "to {}", server.name());
+                let (heard, _) = without_repeats(&node.heard(server.name()).await);
+                assert_eq!(heard, Vec::from_iter(0..server.said()), "{} to Node", server.name());
+            }
+        }
+        books
+    }
+
+    /// Waits until everybody answers everything, and says how long that took.
+    pub async fn alive_within(&self, limit: Duration) -> Duration {
+        let started = Instant::now();
+        loop {
+            match self.answers_everything().await {
+                Ok(()) => return started.elapsed(),
+                Err(why) if started.elapsed() > limit => panic!("not alive after {limit:?}: {why}"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    }
+
+    /// Asks everybody everything, by each server.
+    ///
+    /// # Errors
+    ///
+    /// Says what was not answered by everyone.
+    async fn answers_everything(&self) -> Result<(), String> {
+        let all = BroadcastOptions::all;
+        let size = self.size();
+        let expect = |what: &str, count: usize, wanted: usize| match count == wanted {
+            true => Ok(()),
+            false => Err(format!("{what}: {count} instead of {wanted}")),
+        };
+        for server in &self.servers {
+            let nsp = server.nsp();
+            let says = |why: sio_streams_driver::Error| format!("{}: {why}", server.name());
+            expect("servers", nsp.server_count().await.map_err(says)? as usize, size)?;
+            let found = nsp.fetch_sockets(all()).await.map_err(says)?;
+            expect("sockets", found.sockets.len(), size)?;
+            let ping = Payload::encode(&("ping",)).unwrap();
+            let pongs = nsp.server_side_emit_with_ack(ping).await.map_err(says)?;
+            expect("servers that answered", pongs.responses.len(), size - 1)?;
+            let packet = Packet::event("ask", &("?",)).unwrap();
+            let (acks, _) =
+                nsp.broadcast_with_ack(packet, all()).await.map_err(says)?.all().await.map_err(says)?;
+            expect("acknowledgements", acks.len(), size)?;
+
+            let room = format!("room {}", self.rooms.fetch_add(1, Ordering::Relaxed));
+            let members = || BroadcastOptions::to(room.clone());
+            nsp.sockets_join(all(), vec![room.clone().into()]).await.map_err(says)?;
+            self.comes_to(server, &members(), size).await?;
+            nsp.sockets_leave(members(), vec![room.clone().into()]).await.map_err(says)?;
+            self.comes_to(server, &members(), 0).await?;
+            for other in &self.servers {
+                other.nsp().add_socket(room.clone()).await.map_err(says)?;
+            }
+            let disconnected = nsp.disconnect_sockets(members(), true).await;
+            for other in &self.servers {
+                if disconnected.is_ok() {
+                    until("sockets are disconnected", async || other.was_disconnected(&room)).await;
+                }
+                other.nsp().remove_socket(room.clone()).await.map_err(says)?;
+            }
+            disconnected.map_err(says)?;
+        }
+        if let Some(node) = &self.node {
+            let (peer, all) = (node.peer(), Select::all(NSP).timeout(1_000));
+            let words = |why: sio_streams_interop::Error| format!("Node: {why}");
+            expect("sockets", peer.fetch_sockets(&all).await.map_err(words)?.len(), size)?;
+            match peer.server_side_emit_with_ack(NSP, "ping", &[]).await.map_err(words)? {
+                Responses::Complete { responses } => expect("responses", responses.len(), size - 1)?,
+                other => return Err(format!("Node: {other:?}")),
+            }
+            match peer.emit_with_ack(&all, "ask", &[json!("?")]).await.map_err(words)? {
+                Acks::Complete { acks } => expect("acks", acks.len(), size)?,
+                other => return Err(format!("Node: {other:?}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a moment until so many sockets are found.
+    async fn comes_to(
+        &self,
+        server: &Server,
+        members: &BroadcastOptions,
+        wanted: usize,
+    ) -> Result<(), String> {
+        let mut count = 0;
+        for _ in 0..100 {
+            let found = server.nsp().fetch_sockets(members.clone()).await.map_err(|why| why.to_string())?;
+            count = found.sockets.len();
+            if count == wanted {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        Err(format!("{count} instead of {wanted} sockets in a room"))
+    }
+}
+
+/// What an author's own client is to get: all that was taken.
+fn own(fates: &[Fate]) -> Vec<Fate> {
+    let own = |fate: &Fate| match fate {
+        Fate::Failed(_) => Fate::Open,
+        other => other.clone(),
+    };
+    fates.iter().map(own).collect()
+}
+
+/// How many entries of an author's a server has passed over; of any, if the name is empty.
+fn count_repeats(server: &Server, uid: &str) -> usize {
+    let repeated = |report: &Report| matches!(report, Report::Repeated { from, .. } if uid.is_empty() || from.as_str() == uid);
+    server.reports().iter().filter(|report| repeated(report)).count()
+}
+
+/// The stream's last id and the number of entries that were ever added, as the server has them.
+pub fn stream_end(redis: &RedisServer) -> (EntryId, u64) {
+    let info = redis.command(&["XINFO", "STREAM", STREAM]);
+    let last = info.field("last-generated-id").and_then(Reply::as_str).map(|id| id.parse().unwrap());
+    let added = info.field("entries-added").and_then(Reply::as_int).map(|added| added as u64);
+    (last.unwrap_or_default(), added.unwrap_or_default())
+}
+
+/// The ids of all entries.
+pub fn entries(redis: &RedisServer) -> Vec<EntryId> {
+    let all = redis.command(&["XRANGE", STREAM, "-", "+"]);
+    all.items().iter().map(|entry| entry.items()[0].as_str().unwrap().parse().unwrap()).collect()
+}

@@ -1,0 +1,279 @@
+//! A server of ours that keeps books.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sio_streams_driver::backend::Timing;
+use sio_streams_driver::sio_streams_core::{
+    BroadcastOptions, ByteString, CommandError, Config, Dialect, EntryId, Handshake, Lane, LocalSocket, Lost,
+    NodeId, Packet, Payload,
+};
+use sio_streams_driver::{Broadcast, Error, Event, Events, Namespace, Node, Options};
+use sio_streams_testkit::RedisServer;
+use tokio::sync::watch;
+
+use crate::{Client, Links};
+
+/// The namespace in which everything happens.
+pub const NSP: &str = "/";
+
+/// The event that carries numbers: `["n", author, number]`.
+pub const NUMBER: &str = "n";
+
+/// What became of a message.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// Nobody has said yet.
+    Open,
+    /// It has its place in the stream.
+    Published(EntryId),
+    /// It was not published, or nobody knows.
+    Failed(CommandError),
+    /// It was not taken.
+    Refused(String),
+}
+
+/// What the application was told beside messages.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are those of the driver's events")]
+pub enum Report {
+    /// Entries are gone that had not been read.
+    Gap { after: EntryId, until: EntryId, lost: Lost },
+    /// Entries are gone that had been read.
+    Rewound { cursor: EntryId, last: EntryId, lost: Lost },
+    /// An entry was passed over, because it had come before.
+    Repeated { id: EntryId, from: NodeId },
+    /// Redis refuses.
+    Refused { lane: Lane, error: CommandError },
+    /// A connection was lost, or is there again.
+    Link { lane: Lane, up: bool, reason: String },
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// Options for nodes that notice things soon.
+pub fn quick(dialect: Dialect) -> Options {
+    let config = Config {
+        dialect,
+        block_time: Duration::from_millis(500),
+        heartbeat_interval: Duration::from_millis(200),
+        heartbeat_timeout: Duration::from_secs(10),
+        request_timeout: Duration::from_secs(1),
+        ..Config::default()
+    };
+    let timing = Timing {
+        response: Duration::from_secs(1),
+        connect: Duration::from_secs(2),
+        backoff_min: Duration::from_millis(10),
+        backoff_max: Duration::from_millis(500),
+    };
+    Options { timing, ..Options::from(config) }
+}
+
+/// A server of ours, behind links of its own, with one client whose socket bears the server's name.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    links: Links,
+    nsp: Namespace,
+    fates: Mutex<Vec<Fate>>,
+    state: Arc<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    books: Mutex<Books>,
+    /// Whether the application takes its events.
+    awake: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// The numbers that came, by author.
+    heard: HashMap<String, Vec<u32>>,
+    reports: Vec<Report>,
+    disconnected: Vec<ByteString>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A broadcast that carries a number.
+pub fn numbered(author: &str, number: u32) -> Packet {
+    Packet::event(NUMBER, &(author, number)).unwrap()
+}
+
+impl Server {
+    /// Starts a node behind fresh links to a server, and opens the namespace.
+    pub async fn start<C: Client>(name: &str, redis: &RedisServer, options: Options) -> Self {
+        let links = Links::start(redis.addr()).unwrap();
+        let backend = links.backend::<C>(|port| redis.url_via(port));
+        Self::start_on(name, links, backend, options).await
+    }
+
+    /// Starts a node on a backend that uses these links.
+    pub async fn start_on<B>(name: &str, links: Links, backend: B, options: Options) -> Self
+    where
+        B: sio_streams_driver::backend::Backend,
+    {
+        let (node, events) = sio_streams_driver::start(options, backend).unwrap();
+        let state = Arc::new(State { books: Mutex::default(), awake: watch::Sender::new(true) });
+        tokio::spawn(listen(events, state.clone()));
+        let nsp = node.open(NSP).await.unwrap();
+        nsp.add_socket(name.to_owned()).await.unwrap();
+        Server { name: name.to_owned(), links, nsp, fates: Mutex::default(), state }
+    }
+
+    /// Its name, which is its client's, too.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What its connections go through.
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Its namespace.
+    pub fn nsp(&self) -> &Namespace {
+        &self.nsp
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &Node {
+        self.nsp.node()
+    }
+
+    /// Says so many numbers in one go; done when the fate of each is known.
+    pub async fn say(&self, count: u32) {
+        let first = {
+            let mut fates = lock(&self.fates);
+            let first = fates.len();
+            fates.resize(first + count as usize, Fate::Open);
+            u32::try_from(first).unwrap()
+        };
+        let each = (first..first + count).map(|number| async move {
+            let packet = numbered(&self.name, number);
+            let fate = match self.nsp.broadcast(packet, BroadcastOptions::all()).await {
+                Ok(Some(id)) => Fate::Published(id),
+                Ok(None) => unreachable!("it is not local"),
+                Err(Error::Command(error)) => Fate::Failed(error),
+                Err(error) => Fate::Refused(error.to_string()),
+            };
+            lock(&self.fates)[number as usize] = fate;
+        });
+        join_all(each).await;
+    }
+
+    /// The fates of all that it said.
+    pub fn fates(&self) -> Vec<Fate> {
+        lock(&self.fates).clone()
+    }
+
+    /// How much it has said.
+    pub fn said(&self) -> u32 {
+        u32::try_from(lock(&self.fates).len()).unwrap()
+    }
+
+    /// The entries of what it published.
+    pub fn published(&self) -> Vec<EntryId> {
+        let id = |fate: &Fate| match fate {
+            Fate::Published(id) => Some(*id),
+            _ => None,
+        };
+        lock(&self.fates).iter().filter_map(id).collect()
+    }
+
+    /// The numbers that its client got of an author.
+    pub fn heard(&self, author: &str) -> Vec<u32> {
+        lock(&self.state.books).heard.get(author).cloned().unwrap_or_default()
+    }
+
+    /// The last number that its client got of an author.
+    pub fn last_heard(&self, author: &str) -> Option<u32> {
+        lock(&self.state.books).heard.get(author)?.last().copied()
+    }
+
+    /// How many numbers its client got of an author.
+    pub fn count_heard(&self, author: &str) -> usize {
+        lock(&self.state.books).heard.get(author).map_or(0, Vec::len)
+    }
+
+    /// What its application was told beside messages.
+    pub fn reports(&self) -> Vec<Report> {
+        lock(&self.state.books).reports.clone()
+    }
+
+    /// The same; it is forgotten then.
+    pub fn take_reports(&self) -> Vec<Report> {
+        core::mem::take(&mut lock(&self.state.books).reports)
+    }
+
+    /// Whether a socket was to be disconnected.
+    pub fn was_disconnected(&self, socket: &str) -> bool {
+        lock(&self.state.books).disconnected.iter().any(|other| other == socket)
+    }
+
+    /// From now on the application takes no events; or it does again.
+    pub fn set_awake(&self, awake: bool) {
+        self.state.awake.send_replace(awake);
+    }
+
+    /// Whether everything of the author's up to this number has come, or is known not to come.
+    pub fn has_come_to(&self, author: &str, number: u32) -> bool {
+        self.last_heard(author) >= Some(number)
+    }
+}
+
+async fn listen(mut events: Events, state: Arc<State>) {
+    let mut awake = state.awake.subscribe();
+    while let Some(event) = events.next().await {
+        // The sender lives in `state`.
+        let _ = awake.wait_for(|awake| *awake).await;
+        match event {
+            Event::Broadcast(broadcast) => deliver(broadcast, &state),
+            Event::FetchSockets { sockets, reply, .. } => {
+                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null()).unwrap();
+                // Whether it can be sent is not this application's business: who asked sees it.
+                drop(tokio::spawn(reply.send(sockets.into_iter().map(tell).collect())));
+            }
+            Event::ServerSideEmit { reply: Some(reply), .. } => {
+                drop(tokio::spawn(reply.send(Payload::encode("pong").unwrap())));
+            }
+            Event::DisconnectSockets { sockets, .. } => {
+                lock(&state.books).disconnected.extend(sockets);
+            }
+            other => lock(&state.books).reports.push(report(other)),
+        }
+    }
+}
+
+fn deliver(broadcast: Broadcast, state: &State) {
+    if let Some(acks) = broadcast.acks {
+        for socket in broadcast.sockets {
+            let acks = acks.clone();
+            drop(tokio::spawn(async move { acks.send(Payload::encode(&*socket).unwrap()).await }));
+        }
+        return;
+    }
+    if let Ok((event, author, number)) = broadcast.packet.data.decode::<(String, String, u32)>()
+        && event == NUMBER
+        && !broadcast.sockets.is_empty()
+    {
+        lock(&state.books).heard.entry(author).or_default().push(number);
+    }
+}
+
+fn report(event: Event) -> Report {
+    match event {
+        Event::Gap { after, until, lost, .. } => Report::Gap { after, until, lost },
+        Event::Rewound { cursor, last, lost, .. } => Report::Rewound { cursor, last, lost },
+        Event::Repeated { id, from, .. } => Report::Repeated { id, from },
+        Event::Refused { lane, error } => Report::Refused { lane, error },
+        Event::Link { lane, up, reason } => Report::Link { lane, up, reason },
+        other => Report::Other(format!("{other:?}")),
+    }
+}

@@ -1,0 +1,49 @@
+//! The server dies, and comes back with all it had, with less, or with nothing; or trims what was not read. And all of it at once.
+
+use sio_streams_faults::loss::{self, Crash};
+use sio_streams_faults::seed::{rng, rounds};
+use sio_streams_faults::{Client, storm};
+
+scenarios!(
+    killed_with_every_write_on_disk,
+    killed_with_the_last_writes_not_on_disk,
+    killed_with_nothing_on_disk,
+    a_lagging_replica_is_promoted,
+    trimmed_before_it_was_read,
+    a_short_storm,
+);
+
+async fn crash<C: Client>(crash: Crash) {
+    let mut rng = rng();
+    for _ in 0..rounds(1, 10) {
+        let cost = loss::crash::<C>(crash, &mut rng).await.unwrap();
+        eprintln!("{crash:?}: {cost:?}");
+    }
+}
+
+async fn killed_with_every_write_on_disk<C: Client>() {
+    crash::<C>(Crash::AppendAlways).await;
+}
+
+async fn killed_with_the_last_writes_not_on_disk<C: Client>() {
+    crash::<C>(Crash::AppendEverySecond).await;
+}
+
+async fn killed_with_nothing_on_disk<C: Client>() {
+    crash::<C>(Crash::NoPersistence).await;
+}
+
+async fn a_lagging_replica_is_promoted<C: Client>() {
+    crash::<C>(Crash::LaggingReplica).await;
+}
+
+async fn trimmed_before_it_was_read<C: Client>() {
+    let missed = loss::gap::<C>(100, 5_000).await.unwrap();
+    eprintln!("{missed} of 5000 missed, and reported");
+    assert!(missed > 4_000);
+}
+
+async fn a_short_storm<C: Client>() {
+    let mut rng = rng();
+    eprintln!("{:?}", storm::storm::<C>(rounds(4, 60), &mut rng).await.unwrap());
+}

@@ -1,0 +1,87 @@
+//! Faults that strike a link at a given byte.
+
+use std::time::Duration;
+
+/// Which way bytes go through a [`Proxy`](crate::Proxy).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From clients to the server.
+    Requests,
+    /// From the server to clients.
+    Replies,
+}
+
+/// Something that happens once, when so many more bytes have gone through in one direction, whichever connection they belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// The direction whose bytes are counted.
+    pub direction: Direction,
+    /// How many bytes still come through unharmed.
+    pub after: u64,
+    /// What happens then.
+    pub what: Trouble,
+}
+
+/// What happens to the connection whose byte it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is closed. What came before has arrived, in the middle of a command or a reply perhaps.
+    Cut,
+    /// It stays open, but nothing more comes through in this direction, ever.
+    Truncate,
+    /// What follows waits for so long, and then comes through, even if whoever sent it has gone meanwhile.
+    Stall(Duration),
+    /// From now on every piece comes later by so much, on all connections, until [`calm`](crate::Proxy::calm).
+    Delay(Duration),
+}
+
+/// The faults that have not struck yet.
+#[derive(Debug, Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many of these bytes come through before something happens, and what.
+    pub(crate) fn pass(&mut self, direction: Direction, length: usize) -> (usize, Option<Trouble>) {
+        let mine = |fault: &(usize, &Fault)| fault.1.direction == direction;
+        let next = self.0.iter().enumerate().filter(mine).min_by_key(|(_, fault)| fault.after);
+        let struck = next.filter(|(_, fault)| fault.after < length as u64).map(|(at, _)| at);
+        let what = struck.map(|at| self.0.swap_remove(at));
+        let through = what.map_or(length, |fault| fault.after as usize);
+        for fault in self.0.iter_mut().filter(|fault| fault.direction == direction) {
+            fault.after -= through as u64;
+        }
+        (through, what.map(|fault| fault.what))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_strike_at_their_byte_and_in_their_order() {
+        let mut faults = Faults::default();
+        let requests = |after, what| Fault { direction: Direction::Requests, after, what };
+        faults.add(requests(12, Trouble::Cut));
+        faults.add(requests(3, Trouble::Truncate));
+        faults.add(Fault { direction: Direction::Replies, after: 0, what: Trouble::Cut });
+        assert_eq!(faults.pass(Direction::Requests, 3), (3, None));
+        assert_eq!(faults.pass(Direction::Requests, 1), (0, Some(Trouble::Truncate)));
+        assert_eq!(faults.pass(Direction::Requests, 20), (9, Some(Trouble::Cut)));
+        assert_eq!(faults.pass(Direction::Requests, 20), (20, None));
+        assert_eq!(faults.pass(Direction::Replies, 1), (0, Some(Trouble::Cut)));
+        assert_eq!(faults.len(), 0);
+    }
+}
