@@ -106,6 +106,10 @@ impl Engine {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.users -= 1;
         if reader.users == 0 {
+            // No reply comes on a connection that is given up.
+            if let Some(asked) = reader.asked {
+                self.in_flight.remove(&asked);
+            }
             self.readers.remove(stream);
             let lane = Lane::Reader(stream.clone());
             for id in self.lanes.remove(&lane) {
