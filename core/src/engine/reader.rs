@@ -5,7 +5,7 @@
 //! the server has said what it counts. Every now and then it is asked anyway.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytestring::ByteString;
 
@@ -44,6 +44,10 @@ pub(super) struct Reader {
     asked: Option<CommandId>,
     /// How many namespaces live on the stream.
     pub(super) users: usize,
+    /// Whether there was nothing more to read, when the server spoke last.
+    ended: bool,
+    /// Namespaces that judge nobody's silence until what has come is looked at.
+    pub(super) overdue: BTreeSet<ByteString>,
     /// The refusal that was reported last.
     refused: Option<CommandError>,
 }
@@ -62,6 +66,8 @@ impl Reader {
             name_taken: false,
             asked: None,
             users: 0,
+            ended: false,
+            overdue: BTreeSet::new(),
             refused: None,
         }
     }
@@ -73,7 +79,7 @@ impl Reader {
 
     /// Whether it waits for news: everything that was there has been looked at.
     pub(super) fn caught_up(&self) -> bool {
-        self.located() && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
+        self.ended && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
     }
 
     /// Enters these entries, and lets them be looked at.
@@ -149,6 +155,12 @@ impl Engine {
         if self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
             return self.check(stream);
         }
+        if let Some(reader) = self.readers.get_mut(stream).filter(|reader| reader.ended) {
+            for nsp in core::mem::take(&mut reader.overdue) {
+                self.timers.arm(Timer::Expiry(nsp), self.now);
+            }
+        }
+        let Some(reader) = self.readers.get(stream) else { return };
         let overlap = reader.next == Some(cursor);
         let command = Command::XRead {
             stream: stream.clone(),
@@ -184,6 +196,7 @@ impl Engine {
             None => {
                 reader.cursor = Some(last);
                 reader.books = Books::open(&info);
+                reader.ended = true;
             }
             Some(cursor) => {
                 let held = core::mem::take(&mut reader.held);
@@ -195,6 +208,7 @@ impl Engine {
                     findings.extend(reader.accept(held));
                 }
                 let cursor = reader.cursor.unwrap_or(last);
+                reader.ended = cursor >= last;
                 if cursor < last {
                     // If the cursor's entry is gone, the stream's first is the next.
                     reader.next = info.first_entry_id.map(|first| first.max(cursor));
@@ -231,6 +245,7 @@ impl Engine {
             return self.check(stream);
         }
         let findings = reader.accept(new);
+        reader.ended = !full;
         if full {
             reader.next = reader.cursor;
         }
@@ -253,6 +268,7 @@ impl Engine {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
+        reader.ended = false;
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());
