@@ -192,6 +192,11 @@ impl Store {
         self.stream(stream).into_iter().flat_map(Stream::entries)
     }
 
+    /// The keys under which there are streams, in order.
+    pub fn streams(&self) -> impl Iterator<Item = &ByteString> {
+        self.keys.iter().filter(|(_, value)| matches!(value, Value::Stream(_))).map(|(key, _)| key)
+    }
+
     fn stream(&self, stream: &str) -> Option<&Stream> {
         match self.keys.get(stream) {
             Some(Value::Stream(stream)) => Some(stream),

@@ -87,6 +87,11 @@ impl Books {
     pub(super) fn check(&mut self, cursor: EntryId, held: &[Entry], info: &StreamInfo) -> Option<Finding> {
         let StreamInfo { last_generated_id: last, entries_added, .. } = *info;
         self.added = entries_added;
+        // What was counted before the server lost entries does not count any more.
+        if self.due.is_some_and(|due| last < due.id || entries_added.is_some_and(|added| added < due.number))
+        {
+            self.due = None;
+        }
         let end = held.last().map_or(cursor, |entry| entry.id);
         if last < end {
             let had = self.number.map(|number| number.saturating_add(held.len() as u64));
@@ -134,13 +139,17 @@ impl Books {
             Some((number, before)) if before > number => {
                 self.number = Some(before);
                 self.clear = until;
-                Some(Finding::Gap { after: cursor, until, lost: Lost::Exactly(before - number) })
+                // What was to be compared lies before all this, and an earlier gap is part of it.
+                self.due = None;
+                let after = self.hole.take().map_or(cursor, |(after, _)| after);
+                Some(Finding::Gap { after, until, lost: Lost::Exactly(before - number) })
             }
             // None is missing; or fewer were added than had come, which shows when all has come.
             Some(_) => None,
             None => {
                 let after = self.hole.map_or(cursor, |(after, _)| after);
-                self.hole = Some((after, until));
+                // More may have been trimmed since the entries came that are held.
+                self.hole = Some((after, until.max(first.unwrap_or(last))));
                 None
             }
         }
@@ -163,5 +172,74 @@ impl Books {
         }
         let place = held.iter().position(|entry| Some(entry.id) == first)?;
         before_first?.checked_sub(place as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::Fields;
+
+    fn id(ms: u64) -> EntryId {
+        EntryId { ms, seq: 0 }
+    }
+
+    /// A stream whose entries are numbered as they are named, of which those from `first` on are left.
+    fn info(first: u64, last: u64) -> StreamInfo {
+        StreamInfo {
+            length: last + 1 - first,
+            last_generated_id: id(last),
+            entries_added: Some(last),
+            max_deleted_entry_id: Some(EntryId::ZERO),
+            first_entry_id: Some(id(first)),
+        }
+    }
+
+    fn held(ids: &[u64]) -> Vec<Entry> {
+        ids.iter().map(|ms| Entry { id: id(*ms), fields: Fields::new() }).collect()
+    }
+
+    #[test]
+    fn a_gap_beyond_what_was_to_be_compared_is_counted_once() {
+        let mut books = Books::open(&info(1, 10));
+        assert_eq!(books.check(id(10), &[], &info(1, 20)), None);
+        for entry in 11..=15 {
+            assert_eq!(books.enter(id(entry - 1), id(entry)), None);
+        }
+        let gap = books.check(id(15), &held(&[30, 31]), &info(30, 40));
+        assert_eq!(gap, Some(Finding::Gap { after: id(15), until: id(30), lost: Lost::Exactly(14) }));
+        assert_eq!(books.enter(id(15), id(30)), None, "the server has lost nothing");
+    }
+
+    #[test]
+    fn a_gap_behind_what_is_held_lies_where_it_is_said_to() {
+        let mut books = Books::open(&info(1, 10));
+        assert_eq!(books.check(id(10), &held(&[11]), &info(15, 20)), None, "its size is not known yet");
+        assert_eq!(books.enter(id(10), id(11)), None);
+        assert_eq!(books.enter(id(11), id(15)), None);
+        let findings: Vec<Finding> =
+            (16..=20).filter_map(|entry| books.enter(id(entry - 1), id(entry))).collect();
+        assert_eq!(findings, [Finding::Gap { after: id(10), until: id(15), lost: Lost::Exactly(3) }]);
+    }
+
+    #[test]
+    fn an_earlier_gap_is_part_of_the_next_one() {
+        let mut books = Books::open(&info(1, 10));
+        assert_eq!(books.check(id(10), &held(&[11]), &info(15, 20)), None);
+        assert_eq!(books.enter(id(10), id(11)), None);
+        assert_eq!(books.enter(id(11), id(15)), None);
+        let gap = books.check(id(15), &held(&[30]), &info(30, 40));
+        assert_eq!(gap, Some(Finding::Gap { after: id(10), until: id(30), lost: Lost::Exactly(17) }));
+    }
+
+    #[test]
+    fn what_was_counted_before_a_loss_is_not_compared_any_more() {
+        let mut books = Books::open(&info(1, 5));
+        assert_eq!(books.check(id(5), &[], &info(1, 20)), None);
+        // The server comes back with seven entries: nothing of what had been read is lost.
+        assert_eq!(books.check(id(5), &[], &info(1, 7)), None);
+        for (before, entry) in [(5, 6), (6, 7), (7, 30)] {
+            assert_eq!(books.enter(id(before), id(entry)), None);
+        }
     }
 }

@@ -365,7 +365,11 @@ impl Engine {
                 && !self.lanes.is_down(&Lane::Reader(stream.clone()))
         });
         if !heard {
-            namespace.members.refresh_all(self.now);
+            // Not by the clock alone: it may beat in time with what keeps the reader busy.
+            let stream = namespace.streams().next();
+            if let Some(reader) = stream.and_then(|stream| self.readers.get_mut(stream)) {
+                reader.overdue.insert(nsp.clone());
+            }
             self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
             return;
         }

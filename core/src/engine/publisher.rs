@@ -96,6 +96,9 @@ pub(super) struct Publisher {
     located: bool,
     /// The last entry that is known to be before all messages whose fate is open.
     settled: EntryId,
+    /// The highest number that is known to be in the stream. What has a lower one and is not there must not follow: receivers would take it
+    /// for a repetition.
+    published: u64,
     /// The fate of some is unknown.
     unknown: bool,
     /// They are being looked for.
@@ -345,6 +348,19 @@ impl Engine {
                 State::Waiting(_) | State::Sent => self.give_up_waiting(line),
             }
         }
+        let overtaken = |publisher: &Publisher, item: &Item| {
+            let before = item.seq.is_some_and(|seq| seq < publisher.published);
+            before && matches!(item.state, State::Unknown(_) | State::Waiting(_))
+        };
+        while let Some((at, error)) = self.publishers.get(line).and_then(|publisher| {
+            let at = publisher.items.iter().position(|item| overtaken(publisher, item))?;
+            match &publisher.items[at].state {
+                State::Unknown(error) | State::Waiting(Some(error)) => Some((at, error.clone())),
+                _ => Some((at, CommandError::NotSent("a later message came through".into()))),
+            }
+        }) {
+            self.give_up(line, at, error);
+        }
         let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.searching = false;
         for at in 0..publisher.items.len() {
@@ -358,6 +374,9 @@ impl Engine {
 
     /// The message has its place in the stream.
     fn published_as(&mut self, line: &Line, seq: u64, id: Option<EntryId>) {
+        if let Some(publisher) = self.publishers.get_mut(line) {
+            publisher.published = publisher.published.max(seq);
+        }
         let Some(at) = self.publishers.get(line).and_then(|publisher| publisher.find(seq)) else { return };
         let Some(message) = self.settle(line, at) else { return };
         match message.what {

@@ -5,7 +5,7 @@
 //! the server has said what it counts. Every now and then it is asked anyway.
 
 use core::time::Duration;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use bytestring::ByteString;
 
@@ -46,6 +46,10 @@ pub(super) struct Reader {
     asked: Option<CommandId>,
     /// How many namespaces live on the stream.
     pub(super) users: usize,
+    /// Whether there was nothing more to read, when the server spoke last.
+    ended: bool,
+    /// Namespaces that judge nobody's silence until what has come is looked at.
+    pub(super) overdue: BTreeSet<ByteString>,
     /// The refusal that was reported last.
     refused: Option<CommandError>,
 }
@@ -65,6 +69,8 @@ impl Reader {
             name_taken: false,
             asked: None,
             users: 0,
+            ended: false,
+            overdue: BTreeSet::new(),
             refused: None,
         }
     }
@@ -76,7 +82,7 @@ impl Reader {
 
     /// Whether it waits for news: everything that was there has been looked at.
     pub(super) fn caught_up(&self) -> bool {
-        self.located() && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
+        self.ended && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
     }
 
     /// Enters these entries, and lets them be looked at.
@@ -109,6 +115,10 @@ impl Engine {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.users -= 1;
         if reader.users == 0 {
+            // No reply comes on a connection that is given up.
+            if let Some(asked) = reader.asked {
+                self.in_flight.remove(&asked);
+            }
             self.readers.remove(stream);
             let lane = Lane::Reader(stream.clone());
             for id in self.lanes.remove(&lane) {
@@ -156,6 +166,12 @@ impl Engine {
         if self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
             return self.check(stream);
         }
+        if let Some(reader) = self.readers.get_mut(stream).filter(|reader| reader.ended) {
+            for nsp in core::mem::take(&mut reader.overdue) {
+                self.timers.arm(Timer::Expiry(nsp), self.now);
+            }
+        }
+        let Some(reader) = self.readers.get(stream) else { return };
         let overlap = reader.next == Some(cursor);
         let command = Command::XRead {
             stream: stream.clone(),
@@ -191,6 +207,7 @@ impl Engine {
             None => {
                 reader.cursor = Some(last);
                 reader.books = Books::open(&info);
+                reader.ended = true;
             }
             Some(cursor) => {
                 let held = core::mem::take(&mut reader.held);
@@ -207,6 +224,7 @@ impl Engine {
                     findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
                 }
                 let cursor = reader.cursor.unwrap_or(last);
+                reader.ended = cursor >= last;
                 if cursor < last {
                     // If the cursor's entry is gone, the stream's first is the next.
                     reader.next = info.first_entry_id.map(|first| first.max(cursor));
@@ -243,6 +261,7 @@ impl Engine {
             return self.check(stream);
         }
         let findings = reader.accept(new);
+        reader.ended = !full;
         if full {
             reader.next = reader.cursor;
         }
@@ -265,6 +284,7 @@ impl Engine {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
+        reader.ended = false;
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());

@@ -337,3 +337,53 @@ fn the_search_waits_for_replies_that_may_yet_come() {
     engine.broadcast(later, "/", packet("c"), BroadcastOptions::all()).unwrap();
     assert!(matches!(engine.poll_command(), Some((_, Command::XAdd { .. }))));
 }
+
+/// A driver may have a command under way on the next connection before the engine has heard that the one before was lost.
+#[test]
+fn what_was_overtaken_is_given_up_and_not_sent_behind_what_overtook_it() {
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let (locate, _) = engine.poll_command().unwrap();
+    engine.handle_reply(Time::ZERO, locate, Ok(Reply::Stream(None)));
+    let mut broadcast = |text: &str| {
+        let ticket = engine.broadcast(Time::ZERO, "/", packet(text), BroadcastOptions::all()).unwrap();
+        let mut added = None;
+        while let Some((id, command)) = engine.poll_command() {
+            if let Command::XAdd { fields, .. } = command {
+                added = Some((ticket, id, fields));
+            }
+        }
+        added.unwrap()
+    };
+    let (lost, unknown) = (CommandError::Lost("cut".into()), CommandError::NotSent("cut".into()));
+    let [(first, a, _), (second, b, _), (third, c, fields)] = ["one", "two", "three"].map(&mut broadcast);
+    engine.handle_reply(Time::ZERO, a, Err(lost.clone()));
+    engine.handle_reply(Time::ZERO, b, Err(unknown));
+    let id = EntryId { ms: 5, seq: 0 };
+    engine.handle_reply(Time::ZERO, c, Ok(Reply::Added(id)));
+    let (mut published, mut failed) = (Vec::new(), Vec::new());
+    for seconds in 0..5 {
+        let now = Time::from_millis(seconds * 1_000);
+        engine.handle_timeout(now);
+        while let Some((command_id, command)) = engine.poll_command() {
+            match command {
+                Command::XRange { .. } => {
+                    let found = vec![Entry { id, fields: fields.clone() }];
+                    engine.handle_reply(now, command_id, Ok(Reply::Entries(found)));
+                }
+                Command::XAdd { fields, .. } => {
+                    assert!(fields.get("type").is_none_or(|kind| kind != "3"), "sent again: {fields:?}");
+                }
+                _ => {}
+            }
+        }
+        while let Some(event) = engine.poll_event() {
+            match event {
+                Event::Published { ticket, .. } => published.push(ticket),
+                Event::PublishFailed { ticket, .. } => failed.push(ticket),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((published, failed), (vec![third], vec![first, second]));
+}

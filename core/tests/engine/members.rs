@@ -1,8 +1,11 @@
 //! Who is there.
 
-use sio_streams_core::{Dialect, DownReason, Event, Lane, NodeId};
+use sio_streams_core::{
+    Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, NodeId, Reply, StreamInfo,
+    Time,
+};
 
-use crate::world::World;
+use crate::world::{World, config};
 
 fn down(world: &mut World, index: usize) -> Option<(NodeId, DownReason)> {
     match world.take(index, |event| matches!(event, Event::NodeDown { .. })) {
@@ -92,6 +95,63 @@ fn a_slow_application_does_not_declare_others_silent() {
     assert_eq!(down(&mut world, 0), None);
     world.pass(2_000);
     assert_eq!(world.count(0), 2);
+}
+
+/// A stream whose batches are always full is asked about after each of them: if that is just the case whenever the silence is judged, it still is
+/// judged in the end.
+#[test]
+fn a_dead_node_expires_on_a_busy_stream() {
+    let busy = Config { read_count: 1, ..config(Dialect::Streams02) };
+    let mut engine = Engine::new(busy, 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let mut seq = 0;
+    let info = |seq| StreamInfo {
+        length: seq,
+        last_generated_id: EntryId { ms: 1, seq },
+        entries_added: Some(seq),
+        max_deleted_entry_id: Some(EntryId::ZERO),
+        first_entry_id: Some(EntryId { ms: 1, seq: 1 }),
+    };
+    let (mut read, mut asked) = (None, Vec::new());
+    let mut down = false;
+    for tick in 0..300 {
+        let now = Time::from_millis(tick * 100);
+        // Each second an entry comes, and the server is asked what it counts; the answer takes half a second.
+        if tick % 10 == 9
+            && let Some(id) = read.take()
+        {
+            seq += 1;
+            let author = if seq == 1 { "dead" } else { "busy" };
+            let fields = [("uid", author), ("nsp", "/"), ("type", "2")].into_iter().collect();
+            let entries = vec![Entry { id: EntryId { ms: 1, seq }, fields }];
+            engine.handle_reply(now, id, Ok(Reply::Entries(entries)));
+        }
+        engine.handle_timeout(now);
+        while let Some(event) = engine.poll_event() {
+            down |= matches!(&event, Event::NodeDown { node, .. } if node.as_str() == "dead");
+            assert!(
+                !matches!(&event, Event::NodeDown { node, .. } if node.as_str() == "busy"),
+                "{event:?} at {now}"
+            );
+        }
+        let answers = tick % 10 == 4 || tick == 0;
+        while let Some((id, command)) = engine.poll_command() {
+            match command {
+                Command::XRead { .. } => read = Some(id),
+                Command::XInfoStream { .. } if answers => {
+                    engine.handle_reply(now, id, Ok(Reply::Stream(Some(info(seq)))));
+                }
+                Command::XInfoStream { .. } => asked.push(id),
+                _ => {}
+            }
+        }
+        if answers {
+            for id in asked.drain(..) {
+                engine.handle_reply(now, id, Ok(Reply::Stream(Some(info(seq)))));
+            }
+        }
+    }
+    assert!(down);
 }
 
 #[test]

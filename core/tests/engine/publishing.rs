@@ -212,6 +212,7 @@ fn a_closed_engine_holds_nothing() {
         assert!(engine.is_closed());
         assert_eq!(engine.poll_timeout(), None, "{dialect:?}: a timer is left");
         assert!(engine.poll_command().is_none());
+        assert!(format!("{engine:?}").contains("in_flight: {}"), "{dialect:?}: a command is left");
         let unknown = engine.broadcast(now, "/", packet("late"), BroadcastOptions::all());
         assert!(matches!(unknown, Err(CallError::UnknownNamespace(_))));
         engine.open_namespace(now, "/").unwrap();

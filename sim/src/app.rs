@@ -1,0 +1,61 @@
+//! The application that runs on a simulated node.
+
+use core::time::Duration;
+
+use sio_streams_core::{Engine, Event, Time};
+
+/// What runs on each node of a [`World`](crate::World): the logic that is put to the test.
+pub trait App: Sized {
+    /// The engine has told of an event. Whatever the application wants it does on `node`, at once or by an alarm.
+    fn event(&mut self, node: &mut Hand<'_>, event: Event);
+
+    /// An alarm that was set by [`Hand::alarm`] rings.
+    fn alarm(&mut self, node: &mut Hand<'_>, alarm: u64) {
+        let _ = (node, alarm);
+    }
+
+    /// The node has died, and comes back: an application with nothing in memory.
+    #[must_use]
+    fn reborn(&self) -> Self;
+}
+
+/// What an application holds of its node.
+#[derive(Debug)]
+pub struct Hand<'a> {
+    /// The node's number.
+    pub host: usize,
+    /// What the node's clock shows: to be handed to the engine.
+    pub now: Time,
+    /// The engine.
+    pub engine: &'a mut Engine,
+    pub(crate) alarms: &'a mut Vec<(Duration, u64)>,
+}
+
+impl Hand<'_> {
+    /// Has [`App::alarm`] called after a time, with this number. It is not, if the node dies before.
+    pub fn alarm(&mut self, after: Duration, alarm: u64) {
+        self.alarms.push((after, alarm));
+    }
+}
+
+/// A node, for whoever does something from outside: see [`World::call`](crate::World::call).
+#[derive(Debug)]
+pub struct Node<'a, A> {
+    /// The node's number.
+    pub host: usize,
+    /// What the node's clock shows: to be handed to the engine.
+    pub now: Time,
+    /// The engine.
+    pub engine: &'a mut Engine,
+    /// The application.
+    pub app: &'a mut A,
+    pub(crate) alarms: &'a mut Vec<(Duration, u64)>,
+}
+
+impl<A> Node<'_, A> {
+    /// The application, and what it holds of its node.
+    pub fn parts(&mut self) -> (&mut A, Hand<'_>) {
+        let hand = Hand { host: self.host, now: self.now, engine: self.engine, alarms: self.alarms };
+        (self.app, hand)
+    }
+}

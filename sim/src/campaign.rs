@@ -1,0 +1,171 @@
+//! Many runs.
+
+use core::time::Duration;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use crate::trace::Tracer;
+use crate::trial::{self, Report};
+use crate::{minimise, swarm, timeline};
+
+/// One seed of so many is run twice, and must come to the same hash.
+const TWICE: u64 = 50;
+
+/// What to run.
+#[derive(Clone, Copy, Debug)]
+pub struct Campaign {
+    /// The first seed; the others follow.
+    pub first: u64,
+    /// How many seeds.
+    pub seeds: u64,
+    /// On how many threads.
+    pub threads: usize,
+    /// Whether to stop at the first violation.
+    pub until_first: bool,
+}
+
+/// A seed that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// The rule, in few words.
+    pub rule: String,
+    /// What happened.
+    pub details: String,
+}
+
+/// What came of a campaign.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many seeds were run.
+    pub seeds: u64,
+    /// Those that break a rule, in order.
+    pub failures: Vec<Failure>,
+    /// How much time has passed in all the worlds.
+    pub simulated: Duration,
+    /// How much time has passed here.
+    pub wall: Duration,
+    /// How many things have happened.
+    pub events: u64,
+}
+
+impl Summary {
+    /// The line that ends a campaign.
+    pub fn line(&self) -> String {
+        format!(
+            "seeds {}, violations {}, simulated {:.1} hours, wall {:.1} s, events {}",
+            self.seeds,
+            self.failures.len(),
+            self.simulated.as_secs_f64() / 3_600.0,
+            self.wall.as_secs_f64(),
+            self.events
+        )
+    }
+}
+
+/// Runs one seed.
+pub fn run_seed(seed: u64) -> Report {
+    trial::run(&swarm::plan(seed), Tracer::default())
+}
+
+/// Runs one seed, and hashes every byte of what happens.
+pub fn hash_seed(seed: u64) -> Report {
+    trial::run(&swarm::plan(seed), Tracer::exact())
+}
+
+/// Runs one seed, and records what happens.
+pub fn record_seed(seed: u64) -> Report {
+    trial::run(&swarm::plan(seed), Tracer::recording())
+}
+
+/// Runs one seed, twice where its turn has come. A panic is a failure too.
+pub fn check_seed(seed: u64) -> (Option<Failure>, Report) {
+    let checked = std::panic::catch_unwind(|| {
+        let report = run_seed(seed);
+        let rule = report.rule().map(str::to_owned);
+        let failure = rule.map(|rule| Failure { seed, rule, details: report.failure().unwrap_or_default() });
+        if failure.is_some() || !seed.is_multiple_of(TWICE) {
+            return (failure, report);
+        }
+        let hashes = [hash_seed(seed).hash, hash_seed(seed).hash];
+        let failure = (hashes[0] != hashes[1]).then(|| Failure {
+            seed,
+            rule: "one seed, two runs".to_owned(),
+            details: format!("{:016x} and {:016x}", hashes[0], hashes[1]),
+        });
+        (failure, report)
+    });
+    checked.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let details = text.unwrap_or_else(|| "without a text".to_owned());
+        (Some(Failure { seed, rule: "a panic".to_owned(), details }), Report::empty())
+    })
+}
+
+/// Runs a campaign. `found` is told of each failure as it is found.
+pub fn run(campaign: Campaign, found: impl Fn(&Failure) + Sync) -> Summary {
+    let started = Instant::now();
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let summary = Mutex::new(Summary::default());
+    let work = || {
+        let mut mine = Summary::default();
+        while !stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= campaign.seeds {
+                break;
+            }
+            let (failure, report) = check_seed(campaign.first.wrapping_add(number));
+            mine.seeds += 1;
+            mine.simulated += report.simulated;
+            mine.events += report.events;
+            if let Some(failure) = failure {
+                found(&failure);
+                stop.fetch_or(campaign.until_first, Ordering::Relaxed);
+                mine.failures.push(failure);
+            }
+        }
+        let mut all = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.seeds += mine.seeds;
+        all.simulated += mine.simulated;
+        all.events += mine.events;
+        all.failures.extend(mine.failures);
+    };
+    thread::scope(|scope| {
+        for _ in 0..campaign.threads.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    summary.failures.sort_by_key(|failure| failure.seed);
+    summary.wall = started.elapsed();
+    summary
+}
+
+/// The shortest run found that breaks the same rule as this seed.
+#[derive(Debug)]
+pub struct Minimised {
+    /// The plan: who is there, what is done, what goes wrong.
+    pub plan: String,
+    /// The run.
+    pub report: Report,
+    /// How many runs that took.
+    pub runs: u32,
+}
+
+impl Minimised {
+    /// The plan, and the timeline.
+    pub fn text(&self) -> String {
+        format!("{}\n{}", self.plan, timeline::text(&self.report.records, false))
+    }
+}
+
+/// Looks for the shortest run that breaks the same rule as the seed; nothing if the seed breaks none.
+pub fn minimise_seed(seed: u64) -> Option<Minimised> {
+    let (plan, runs) = minimise::minimise(&swarm::plan(seed))?;
+    let report = trial::run(&plan, Tracer::recording());
+    Some(Minimised { plan: plan.to_string(), report, runs })
+}

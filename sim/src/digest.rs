@@ -1,0 +1,147 @@
+//! What a Node server can digest: the rules of `docs/protocol.md`, section 16, checked without any of the engine's code.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use rmpv::Value;
+use sio_streams_core::Fields;
+
+/// Whether every Node server that reads the entry lives on.
+///
+/// # Errors
+///
+/// What would make one throw, drop the entry, or misunderstand it.
+pub(crate) fn entry(fields: &Fields) -> Result<(), String> {
+    let text = |name: &str| -> Result<String, String> {
+        let value = fields.get(name).ok_or_else(|| format!("no field {name}"))?;
+        String::from_utf8(value.to_vec()).map_err(|_| format!("{name} is not UTF-8"))
+    };
+    let (uid, nsp, kind) = (text("uid")?, text("nsp")?, text("type")?);
+    if uid.is_empty() || !nsp.starts_with('/') {
+        return Err(format!("uid {uid:?}, nsp {nsp:?}"));
+    }
+    let kind: u8 = kind.parse().map_err(|_| format!("type {kind:?}"))?;
+    match (kind, fields.get("data")) {
+        (1 | 2 | 13, _) => Ok(()),
+        (3..=12, Some(data)) => check(kind, &value(kind, data)?),
+        (3..=12, None) => Err(format!("type {kind} without data")),
+        _ => Err(format!("type {kind}")),
+    }
+}
+
+/// Whether every Node server that gets the Pub/Sub message lives on.
+///
+/// # Errors
+///
+/// As [`entry`].
+pub(crate) fn message(payload: &Bytes) -> Result<(), String> {
+    let message = unpack(payload)?;
+    let field = |key: &str| get(&message, key).ok_or_else(|| format!("no {key}"));
+    let text = |key: &str| -> Result<bool, String> { Ok(field(key)?.as_str().is_some_and(|text| !text.is_empty())) };
+    if !text("uid")? || !text("nsp")? {
+        return Err("uid or nsp is no text".into());
+    }
+    let kind = field("type")?.as_u64().and_then(|kind| u8::try_from(kind).ok());
+    match kind.ok_or("type is no number")? {
+        kind @ 3..=12 => check(kind, field("data")?),
+        kind => Err(format!("type {kind} through Pub/Sub")),
+    }
+}
+
+fn value(kind: u8, data: &Bytes) -> Result<Value, String> {
+    if data.first() == Some(&b'{') {
+        return serde_json::from_slice(data).map_err(|error| format!("type {kind}: {error}"));
+    }
+    if !matches!(kind, 3 | 8 | 9 | 10 | 12) {
+        return Err(format!("type {kind} not in JSON"));
+    }
+    let packed = STANDARD.decode(data).map_err(|error| format!("type {kind}: {error}"))?;
+    unpack(&packed.into())
+}
+
+fn unpack(bytes: &Bytes) -> Result<Value, String> {
+    let mut rest = &bytes[..];
+    let value = rmpv::decode::read_value(&mut rest).map_err(|error| error.to_string())?;
+    match rest.is_empty() {
+        true => readable(&value).map(|()| value),
+        false => Err("bytes behind the message".into()),
+    }
+}
+
+/// Keys must be strings, and not `__proto__`.
+fn readable(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(readable),
+        Value::Map(pairs) => pairs.iter().try_for_each(|(key, value)| match key.as_str() {
+            None | Some("__proto__") => Err(format!("the key {key}")),
+            Some(_) => readable(value),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn get<'a>(map: &'a Value, key: &str) -> Option<&'a Value> {
+    map.as_map()?.iter().find(|(other, _)| other.as_str() == Some(key)).map(|(_, value)| value)
+}
+
+fn check(kind: u8, data: &Value) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("type {kind}: {what}"));
+    if data.as_map().is_none() {
+        return wrong("data is no object");
+    }
+    if matches!(kind, 3..=7) {
+        options(data).map_err(|what| format!("type {kind}: {what}"))?;
+    }
+    if let Some(id) = get(data, "requestId")
+        && !id.as_str().is_some_and(|id| !id.is_empty())
+    {
+        return wrong("requestId is there, but no text");
+    }
+    let needs_id = matches!(kind, 7 | 8 | 10 | 11 | 12);
+    if needs_id && get(data, "requestId").is_none() {
+        return wrong("no requestId");
+    }
+    let is_array = |key: &str| get(data, key).is_some_and(Value::is_array);
+    match kind {
+        3 => packet(get(data, "packet")).map_err(|what| format!("type 3: {what}")),
+        4 | 5 if !is_array("rooms") => wrong("rooms is no array"),
+        6 if get(data, "close").is_some_and(|close| !close.is_bool()) => wrong("close is no boolean"),
+        8 if !is_array("sockets") => wrong("sockets is no array"),
+        9 => event(get(data, "packet")).map_err(|what| format!("type 9: {what}")),
+        11 if get(data, "clientCount").and_then(Value::as_u64).is_none() => wrong("no clientCount"),
+        _ => Ok(()),
+    }
+}
+
+fn options(data: &Value) -> Result<(), String> {
+    let opts = get(data, "opts").ok_or("no opts")?;
+    for key in ["rooms", "except"] {
+        let names = get(opts, key).and_then(Value::as_array).ok_or_else(|| format!("opts.{key} is no array"))?;
+        if !names.iter().all(Value::is_str) {
+            return Err(format!("opts.{key} has something else than texts"));
+        }
+    }
+    let flags = get(opts, "flags").and_then(Value::as_map).ok_or("opts.flags is no object")?;
+    match flags.iter().find(|(_, value)| value.is_nil()) {
+        Some((key, _)) => Err(format!("the flag {key} is null")),
+        None => Ok(()),
+    }
+}
+
+fn packet(packet: Option<&Value>) -> Result<(), String> {
+    let packet = packet.filter(|packet| packet.is_map()).ok_or("no packet")?;
+    if get(packet, "type").and_then(Value::as_u64) != Some(2) {
+        return Err("the packet is no event".into());
+    }
+    if ["id", "nsp"].iter().any(|key| get(packet, key).is_some_and(Value::is_nil)) {
+        return Err("something in the packet is null".into());
+    }
+    event(get(packet, "data"))
+}
+
+fn event(data: Option<&Value>) -> Result<(), String> {
+    match data.and_then(Value::as_array).and_then(|data| data.first()).map(Value::is_str) {
+        Some(true) => Ok(()),
+        _ => Err("no event with a name".into()),
+    }
+}

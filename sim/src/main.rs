@@ -1,0 +1,191 @@
+//! The simulator's command.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod cargo;
+mod speed;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::{fs, thread};
+
+use clap::{Parser, Subcommand};
+use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
+use sio_streams_sim::{page, text};
+
+/// Regression seeds: a number and what it once found on each line.
+const SEEDS: &str = include_str!("../seeds.txt");
+
+/// Simulates Socket.IO clusters over Redis Streams in bad times, reproducibly.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs many seeds; fails if one of them breaks a rule.
+    Run {
+        /// How many.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed; the others follow. Drawn at random if there is none, and printed.
+        #[arg(long)]
+        first: Option<u64>,
+        /// On how many threads. As many as there are processors if there is no number.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
+    /// Runs the regression seeds: those that once broke a rule.
+    Regressions,
+    /// Runs a seed twice, and shows what happens.
+    Replay {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// Writes a page that can be zoomed.
+        #[arg(long)]
+        html: Option<PathBuf>,
+        /// Shows every command and reply too.
+        #[arg(long)]
+        wire: bool,
+        /// Shows only whether the two runs are the same.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Looks for the shortest run that breaks the same rule as a seed, and shows it.
+    Minimise {
+        /// The seed.
+        #[arg(long)]
+        seed: u64,
+        /// Writes a page that can be zoomed.
+        #[arg(long)]
+        html: Option<PathBuf>,
+    },
+    /// Builds an engine with deliberate bugs, and looks whether each is found. Needs the source tree.
+    Mutants {
+        /// How many seeds each bug may take.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+        /// Only the bugs whose names contain this.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// Sends the same random commands to the simulated Redis and to a real one. Needs the source tree, and redis-server.
+    Differential {
+        /// How many.
+        #[arg(long, default_value_t = 100_000)]
+        commands: u64,
+    },
+    /// Measures how fast the simulation is.
+    Speed,
+}
+
+fn main() -> ExitCode {
+    let passed = match Args::parse().command {
+        Command::Run { seeds, first, threads } => run(seeds, first, threads),
+        Command::Regressions => regressions(),
+        Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
+        Command::Minimise { seed, html } => minimise(seed, html),
+        Command::Mutants { seeds, only } => cargo::mutants(seeds, only.as_deref()),
+        Command::Differential { commands } => cargo::differential(commands),
+        Command::Speed => {
+            speed::measure();
+            true
+        }
+    };
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn tell(failure: &Failure) {
+    let details: String = failure.details.chars().take(400).collect();
+    println!("seed {} breaks a rule: {}; {details}", failure.seed, failure.rule);
+}
+
+fn run(seeds: u64, first: Option<u64>, threads: Option<usize>) -> bool {
+    let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
+    println!("seeds {first} to {}", first.wrapping_add(seeds.saturating_sub(1)));
+    let campaign = Campaign { first, seeds, threads: threads.unwrap_or_else(processors), until_first: false };
+    let summary = campaign::run(campaign, tell);
+    finish(&summary)
+}
+
+/// Shows the first failure in its shortest form, and sums up.
+fn finish(summary: &Summary) -> bool {
+    if let Some(failure) = summary.failures.first() {
+        println!("\nthe shortest run found that breaks the rule of seed {}:\n", failure.seed);
+        match campaign::minimise_seed(failure.seed) {
+            Some(minimised) => print!("{}", minimised.text()),
+            None => println!("none: replay --seed {}", failure.seed),
+        }
+        println!();
+    }
+    println!("{}", summary.line());
+    summary.failures.is_empty()
+}
+
+fn regressions() -> bool {
+    let mut summary = Summary::default();
+    let started = std::time::Instant::now();
+    for line in SEEDS.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
+        let Some((Ok(seed), found)) = line.split_once(' ').map(|(seed, found)| (seed.parse(), found)) else {
+            println!("not a seed and what it found: {line:?}");
+            return false;
+        };
+        let (failure, report) = campaign::check_seed(seed);
+        summary.seeds += 1;
+        summary.simulated += report.simulated;
+        summary.events += report.events;
+        if let Some(failure) = failure {
+            println!("once: {}", found.trim());
+            tell(&failure);
+            summary.failures.push(failure);
+        }
+    }
+    summary.wall = started.elapsed();
+    finish(&summary)
+}
+
+fn write_page(html: Option<PathBuf>, title: &str, records: &[sio_streams_sim::Record]) -> bool {
+    let Some(path) = html else { return true };
+    match fs::write(&path, page(title, records)) {
+        Ok(()) => {
+            println!("written: {}", path.display());
+            true
+        }
+        Err(error) => {
+            println!("{} can't be written: {error}", path.display());
+            false
+        }
+    }
+}
+
+fn replay(seed: u64, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
+    let (one, two) = (campaign::record_seed(seed), campaign::record_seed(seed));
+    if !quiet {
+        print!("{}", text(&one.records, wire));
+    }
+    let verdict = one.failure().unwrap_or_else(|| "no rule is broken".to_owned());
+    println!("seed {seed}: {verdict}");
+    println!("seed {seed}: trace {:016x}, and again {:016x}", one.hash, two.hash);
+    let title = format!("seed {seed}: {}", one.rule().unwrap_or("no rule is broken"));
+    let written = write_page(html, &title, &one.records);
+    one.hash == two.hash && one.failure().is_none() && written
+}
+
+fn minimise(seed: u64, html: Option<PathBuf>) -> bool {
+    let Some(minimised) = campaign::minimise_seed(seed) else {
+        println!("seed {seed} breaks no rule");
+        return true;
+    };
+    print!("{}", minimised.text());
+    println!("after {} runs", minimised.runs);
+    let title = format!("seed {seed}, minimised: {}", minimised.report.rule().unwrap_or_default());
+    write_page(html, &title, &minimised.report.records) && false
+}

@@ -1,0 +1,349 @@
+//! What has come is told, once, in order, unchanged; what is done here too, is done once.
+
+use core::fmt;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use sio_streams_core::wire::pubsub;
+use sio_streams_core::{
+    Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Source, Time,
+};
+
+use super::log::{Written, call_of};
+use super::{HostView, Oracle, RoomModel};
+
+/// What a node must tell its application next.
+#[derive(Debug)]
+pub(super) enum Expected {
+    /// What the message says.
+    Message { message: Rc<Message>, entry: Option<EntryId> },
+    /// The entry came before.
+    Repeated { id: EntryId, nsp: ByteString },
+    /// The entry is no message.
+    Skipped { id: EntryId, nsp: Option<ByteString> },
+    /// A Pub/Sub message is none.
+    SkippedPush,
+}
+
+impl Expected {
+    /// Whether it is told at all: not what is for a namespace that isn't open.
+    fn is_told(&self, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
+        match self {
+            Expected::Message { message, .. } => open.contains_key(&message.nsp),
+            Expected::Repeated { nsp, .. } => open.contains_key(nsp),
+            Expected::Skipped { nsp, .. } => nsp.as_ref().is_none_or(|nsp| open.contains_key(nsp)),
+            Expected::SkippedPush => true,
+        }
+    }
+
+    fn is(&self, event: &Event, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
+        match (self, event) {
+            (Expected::Repeated { id, .. }, Event::Repeated { id: told, .. }) => id == told,
+            (Expected::Skipped { id, .. }, Event::Skipped { source: Source::Entry { id: told, .. }, .. }) => {
+                id == told
+            }
+            (Expected::SkippedPush, Event::Skipped { source: Source::Channel { .. }, .. }) => true,
+            (Expected::Message { message, entry }, event) => says(message, *entry, event, open),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expected::Message { message, entry } => {
+                write!(f, "{:?} of {}", message.body, message.uid)?;
+                entry.map_or(Ok(()), |entry| write!(f, " at {entry}"))
+            }
+            Expected::Repeated { id, .. } => write!(f, "{id} is a repetition"),
+            Expected::Skipped { id, .. } => write!(f, "{id} is no message"),
+            Expected::SkippedPush => f.write_str("what was pushed is no message"),
+        }
+    }
+}
+
+/// Whether the event is what the message asks for.
+fn says(
+    message: &Message,
+    entry: Option<EntryId>,
+    event: &Event,
+    open: &std::collections::BTreeMap<ByteString, RoomModel>,
+) -> bool {
+    let matching = |opts: &BroadcastOptions| open.get(&message.nsp).map(|rooms| rooms.matching(opts));
+    let same = |opts: &BroadcastOptions, told: &[ByteString]| {
+        let mut told = told.to_vec();
+        told.sort();
+        matching(opts) == Some(told)
+    };
+    match (&message.body, event) {
+        (Body::Broadcast { packet, opts, request_id }, Event::Broadcast(told)) => {
+            let volatile =
+                opts.flags.volatile.is_some() || opts.flags.other.iter().any(|(flag, _)| flag == "volatile");
+            let recovers = packet.kind == EVENT && packet.id.is_none() && !volatile && request_id.is_none();
+            told.nsp == message.nsp
+                && told.packet == *packet
+                && told.opts == *opts
+                && told.from == message.uid
+                && told.offset == entry.filter(|_| recovers)
+                && told.responder.is_some() == request_id.is_some()
+        }
+        (Body::SocketsJoin { opts, rooms }, Event::SocketsJoin(told))
+        | (Body::SocketsLeave { opts, rooms }, Event::SocketsLeave(told)) => {
+            told.nsp == message.nsp && told.rooms == *rooms && same(opts, &told.sockets)
+        }
+        (Body::DisconnectSockets { opts, close }, Event::DisconnectSockets { nsp, sockets, close: told }) => {
+            *nsp == message.nsp && close == told && same(opts, sockets)
+        }
+        (Body::FetchSockets { opts, .. }, Event::FetchSockets { nsp, sockets, .. }) => {
+            *nsp == message.nsp && same(opts, sockets)
+        }
+        (
+            Body::ServerSideEmit { packet, request_id },
+            Event::ServerSideEmit { nsp, packet: told, from, responder },
+        ) => {
+            *nsp == message.nsp
+                && packet == told
+                && *from == message.uid
+                && responder.is_some() == request_id.is_some()
+        }
+        _ => false,
+    }
+}
+
+/// Whether an application is told of such a message.
+fn is_for_applications(body: &Body) -> bool {
+    matches!(
+        body,
+        Body::Broadcast { .. }
+            | Body::SocketsJoin { .. }
+            | Body::SocketsLeave { .. }
+            | Body::DisconnectSockets { .. }
+            | Body::FetchSockets { .. }
+            | Body::ServerSideEmit { .. }
+    )
+}
+
+impl Oracle {
+    /// Looks at what has come to a node's readers, as far as something of it must be told.
+    pub(super) fn look(&mut self, host: usize) {
+        let streams: Vec<ByteString> = self.hosts[host].readers.keys().cloned().collect();
+        for stream in streams {
+            loop {
+                let HostView { open, readers, .. } = &mut self.hosts[host];
+                let Some(reader) = readers.get_mut(&stream) else { break };
+                reader.next.take_if(|next| !next.is_told(open));
+                // What came before a question to the server waits for its answer.
+                if reader.next.is_some() || reader.checking.is_some() {
+                    break;
+                }
+                let Some((id, written, came)) = reader.queue.pop_front() else { break };
+                let next = self.look_at(host, &stream, id, &written, came);
+                if let Some(reader) = self.hosts[host].readers.get_mut(&stream) {
+                    reader.next = next;
+                }
+            }
+        }
+    }
+
+    /// What must be told of an entry.
+    fn look_at(
+        &mut self,
+        host: usize,
+        stream: &ByteString,
+        id: EntryId,
+        written: &Rc<Written>,
+        came: Time,
+    ) -> Option<Expected> {
+        let view = &mut self.hosts[host];
+        let reader = view.readers.get_mut(stream)?;
+        let nsp = written.nsp().map(ByteString::from);
+        let Some(message) = &written.message else { return Some(Expected::Skipped { id, nsp }) };
+        if !view.open.contains_key(&message.nsp) {
+            return None;
+        }
+        if let Some(seq) = written.seq {
+            let seen = reader.seen.entry(message.uid.clone()).or_default();
+            // An author's numbers rise. What comes late was given up; whether that is so is looked at in the end.
+            if seen.last().is_some_and(|last| *last >= seq) {
+                let fresh = !seen.contains(&seq);
+                if let Some(call) = written.call.filter(|_| fresh) {
+                    self.passed_over(call, host);
+                }
+                return Some(Expected::Repeated { id, nsp: message.nsp.clone() });
+            }
+            seen.insert(seq);
+        }
+        let own = message.uid == view.uid;
+        if !own {
+            let heard = view.heard.entry((message.nsp.clone(), message.uid.clone()))
+                .or_insert((came, false));
+            *heard = (came, heard.1 || message.body == Body::AdapterClose);
+        }
+        let asks = matches!(
+            message.body,
+            Body::FetchSockets { .. }
+                | Body::ServerSideEmit { .. }
+                | Body::Broadcast { request_id: Some(_), .. }
+        );
+        let told = !own || (view.config.local_delivery == LocalDelivery::StreamOrder && !asks);
+        if !told || !is_for_applications(&message.body) {
+            return None;
+        }
+        let again = written.call.is_some_and(|call| !reader.delivered.insert(call));
+        if again {
+            self.fail("a message under two numbers", format!("{:?}, host {host}", written.call));
+        }
+        Some(Expected::Message { message: message.clone(), entry: Some(id) })
+    }
+
+    /// A Pub/Sub message has come to an engine.
+    pub(super) fn pushed(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
+        let view = &mut self.hosts[host];
+        let about = |nsp: &str| {
+            let common = format!("{}#{nsp}#", view.config.channel_prefix);
+            let private = format!("{common}{}#", view.uid);
+            *channel == common || *channel == private
+        };
+        match pubsub::decode(payload) {
+            Err(_) if view.open.keys().any(|nsp| about(nsp)) => view.pushed.push_back(Expected::SkippedPush),
+            Ok(message)
+                if about(&message.nsp)
+                    && view.open.contains_key(&message.nsp)
+                    && message.uid != view.uid
+                    && is_for_applications(&message.body) =>
+            {
+                view.pushed.push_back(Expected::Message { message: Rc::new(message), entry: None });
+            }
+            _ => {}
+        }
+    }
+
+    /// What a call does on its own node is due.
+    pub(super) fn due_here(&mut self, host: usize, message: Rc<Message>, entry: Option<EntryId>) {
+        self.hosts[host].own.push_back(Expected::Message { message, entry });
+    }
+
+    /// The application was told of something.
+    pub(super) fn told(&mut self, host: usize, event: &Event) {
+        self.look(host);
+        let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
+        let mut heads = Vec::new();
+        let mut found = None;
+        for queue in [own, pushed] {
+            if found.is_some() {
+                break;
+            }
+            while queue.front().is_some_and(|expected| !expected.is_told(open)) {
+                queue.pop_front();
+            }
+            if queue.front().is_some_and(|expected| expected.is(event, open)) {
+                found = queue.pop_front();
+            }
+            heads.extend(queue.front().map(ToString::to_string));
+        }
+        for reader in readers.values_mut() {
+            if found.is_none() {
+                found = reader.next.take_if(|next| next.is(event, open));
+            }
+            heads.extend(reader.next.as_ref().map(ToString::to_string));
+        }
+        if let Some(expected) = found {
+            return self.take_effect(host, &expected);
+        }
+        let rule = match event {
+            Event::Broadcast(_) => "a broadcast that was not due",
+            Event::Repeated { .. } => "a repetition that was none",
+            Event::Skipped { .. } => "a message was skipped",
+            _ => "an event that was not due",
+        };
+        self.fail(rule, format!("host {host}: {event:?}; due were {heads:#?}"));
+    }
+
+    /// The sockets here do what the message says.
+    fn take_effect(&mut self, host: usize, expected: &Expected) {
+        let Expected::Message { message, .. } = expected else { return };
+        let Some(rooms) = self.hosts[host].open.get_mut(&message.nsp) else { return };
+        match &message.body {
+            Body::SocketsJoin { opts, rooms: joined } => {
+                for socket in rooms.matching(opts) {
+                    rooms.join(&socket, joined);
+                }
+            }
+            Body::SocketsLeave { opts, rooms: left } => {
+                for socket in rooms.matching(opts) {
+                    rooms.leave(&socket, left);
+                }
+            }
+            Body::DisconnectSockets { opts, .. } => {
+                for socket in rooms.matching(opts) {
+                    rooms.remove(&socket);
+                }
+            }
+            Body::Broadcast { request_id: Some(_), opts, .. } => {
+                let clients = rooms.matching(opts).len() as u64;
+                if let Some(call) = call_of(&message.body) {
+                    let uid = self.hosts[host].uid.clone();
+                    self.clients_asked(call, uid, clients);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The node has nothing more to say: then nothing more may be due.
+    pub(super) fn drained(&mut self, host: usize) {
+        self.look(host);
+        let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
+        let mut held = readers.values().filter(|reader| reader.checking.is_none());
+        let mut due = held.find_map(|reader| reader.next.as_ref()).map(ToString::to_string);
+        for queue in [own, pushed] {
+            queue.retain(|expected| expected.is_told(open));
+            due = due.or(queue.front().map(ToString::to_string));
+        }
+        if let Some(due) = due {
+            self.fail("something was not told", format!("host {host}: {due}"));
+        }
+    }
+
+    /// The node has left a namespace.
+    pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
+        let view = &mut self.hosts[host];
+        view.open.remove(nsp);
+        view.ready.remove(nsp);
+        view.members.remove(nsp);
+        view.heard.retain(|(other, _), _| other != nsp);
+        let about = |expected: &Expected| match expected {
+            Expected::Message { message, .. } => message.nsp == nsp,
+            _ => false,
+        };
+        view.own.retain(|expected| !about(expected));
+        view.pushed.retain(|expected| !about(expected));
+    }
+
+    /// Compares what the engine says of a host's sockets.
+    pub(crate) fn check_rooms(&mut self, host: usize, engine: &sio_streams_core::Engine) {
+        let mut wrong = None;
+        for (nsp, model) in &self.hosts[host].open {
+            let Some(rooms) = engine.rooms(nsp) else { continue };
+            if rooms.socket_count() != model.len() {
+                wrong = Some(format!("{nsp}: {} sockets, not {}", rooms.socket_count(), model.len()));
+            }
+            for (socket, joined) in model.sockets() {
+                let mut told = rooms.of(socket).unwrap_or_default();
+                told.sort();
+                if !told.iter().eq(joined) {
+                    wrong = Some(format!("{nsp}: {socket} is in {told:?}, not in {joined:?}"));
+                }
+            }
+        }
+        if let Some(wrong) = wrong {
+            self.fail("a socket is in the wrong rooms", format!("host {host}, {wrong}"));
+        }
+    }
+
+    pub(super) fn name_of(&self, host: usize) -> NodeId {
+        self.hosts[host].uid.clone()
+    }
+}

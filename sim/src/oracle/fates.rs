@@ -1,0 +1,169 @@
+//! Each call's fate is told once, and is true; what is published is published once, in order.
+
+use std::rc::Rc;
+
+use bytestring::ByteString;
+use sio_streams_core::{Body, CommandError, EntryId, LocalDelivery, Message, Ticket};
+
+use super::Oracle;
+
+/// What became of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Open,
+    /// In the stream under this id; without one, it never left its node.
+    Published(Option<EntryId>),
+    Failed(CommandError),
+    /// Its node died before it was told.
+    Orphaned,
+}
+
+/// A call that publishes something.
+#[derive(Debug)]
+pub(crate) struct Deed {
+    pub(crate) host: usize,
+    life: u64,
+    message: Rc<Message>,
+    local: bool,
+    pub(crate) fate: Fate,
+    /// Where it was written. More than once, if its first try was executed late.
+    pub(crate) written: Vec<(ByteString, EntryId)>,
+    /// Nodes that have passed over it.
+    passed_over: Vec<usize>,
+    /// Something that was called later was written before.
+    overtaken: bool,
+}
+
+impl Oracle {
+    /// The number of the next call that publishes something.
+    pub(crate) fn next_deed(&self) -> u64 {
+        self.deeds.len() as u64
+    }
+
+    /// A node was asked to publish something, and has agreed.
+    pub(crate) fn did(&mut self, host: usize, nsp: &str, body: Body, local: bool, ticket: Ticket) {
+        let number = self.next_deed();
+        let uid = self.name_of(host);
+        let message = Rc::new(Message { uid, nsp: nsp.into(), body });
+        let emits = matches!(message.body, Body::ServerSideEmit { .. });
+        let view = &mut self.hosts[host];
+        let at_once = view.config.local_delivery == LocalDelivery::AtOnce && !emits;
+        view.tickets.insert(ticket, number);
+        view.unsettled += usize::from(!local);
+        let (limit, unsettled, life) = (view.config.limits.in_flight, view.unsettled, view.life);
+        if local || at_once {
+            self.due_here(host, message.clone(), None);
+        }
+        let deed = Deed {
+            host,
+            life,
+            message,
+            local,
+            fate: Fate::Open,
+            written: Vec::new(),
+            passed_over: Vec::new(),
+            overtaken: false,
+        };
+        self.deeds.push(deed);
+        if unsettled > limit {
+            self.fail("more in flight than allowed", format!("host {host}: {unsettled} of {limit}"));
+        }
+    }
+
+    pub(super) fn deed_executed(&mut self, number: u64, stream: &ByteString, id: EntryId) {
+        let Some(deed) = self.deeds.get(number as usize) else { return };
+        let (host, life, fate, first) = (deed.host, deed.life, deed.fate.clone(), deed.written.is_empty());
+        if deed.local {
+            return self.fail("a local message was published", format!("call {number}"));
+        }
+        match &fate {
+            Fate::Failed(CommandError::Lost(_)) | Fate::Open | Fate::Orphaned | Fate::Published(_) => {}
+            Fate::Failed(error) => {
+                let details = format!("call {number} failed ({error}), and is written as {id}");
+                return self.fail("a failure that was none", details);
+            }
+        }
+        // What the same node has called later must not be written yet.
+        let overtaken = first
+            && self.deeds[number as usize + 1..].iter().any(|later| {
+                later.host == host && later.life == life && later.written.iter().any(|(other, _)| other == stream)
+            });
+        let deed = &mut self.deeds[number as usize];
+        deed.overtaken |= overtaken;
+        deed.written.push((stream.clone(), id));
+    }
+
+    pub(super) fn passed_over(&mut self, number: u64, host: usize) {
+        if let Some(deed) = self.deeds.get_mut(number as usize) {
+            deed.passed_over.push(host);
+        }
+    }
+
+    fn settle(&mut self, host: usize, ticket: Ticket, fate: Fate) -> Option<u64> {
+        let view = &mut self.hosts[host];
+        let Some(number) = view.tickets.remove(&ticket) else {
+            self.fail("a fate without a call", format!("host {host}, {ticket}: {fate:?}"));
+            return None;
+        };
+        let deed = &mut self.deeds[number as usize];
+        view.unsettled -= usize::from(!deed.local);
+        deed.fate = fate;
+        Some(number)
+    }
+
+    pub(super) fn published(&mut self, host: usize, ticket: Ticket, entry: Option<EntryId>) {
+        let Some(number) = self.settle(host, ticket, Fate::Published(entry)) else { return };
+        let deed = &self.deeds[number as usize];
+        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
+        match entry {
+            None if deed.local => {}
+            None => self.fail("published nowhere", format!("call {number}")),
+            Some(id) if deed.written.iter().any(|(_, written)| *written == id) => {
+                let message = deed.message.clone();
+                if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
+                    self.due_here(host, message, Some(id));
+                }
+            }
+            Some(id) => {
+                let details = format!("call {number} as {id}, really {:?}", deed.written);
+                self.fail("published, but not there", details);
+            }
+        }
+    }
+
+    pub(super) fn publish_failed(&mut self, host: usize, ticket: Ticket, error: &CommandError) {
+        let Some(number) = self.settle(host, ticket, Fate::Failed(error.clone())) else { return };
+        let deed = &self.deeds[number as usize];
+        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
+        let message = deed.message.clone();
+        if !deed.written.is_empty() && !matches!(error, CommandError::Lost(_)) {
+            let details = format!("call {number} failed ({error}), and is written as {:?}", deed.written);
+            return self.fail("a failure that was none", details);
+        }
+        if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
+            self.due_here(host, message, None);
+        }
+    }
+
+    /// Everything has come to rest.
+    pub(crate) fn check_fates(&mut self) {
+        let mut found = None;
+        for (number, deed) in self.deeds.iter().enumerate() {
+            let alive = self.hosts[deed.host].alive && self.hosts[deed.host].life == deed.life;
+            if deed.fate == Fate::Open && alive {
+                found = Some(("a fate was never told", format!("call {number}, host {}", deed.host)));
+            }
+            let published = matches!(deed.fate, Fate::Published(_));
+            if published && !deed.passed_over.is_empty() {
+                let details = format!("call {number} by hosts {:?}", deed.passed_over);
+                found = Some(("a message was taken for a repetition", details));
+            }
+            if published && deed.overtaken {
+                found = Some(("published out of order", format!("call {number}")));
+            }
+        }
+        if let Some((rule, details)) = found {
+            self.fail(rule, details);
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What really is in the streams, and was.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use bytestring::ByteString;
+use sio_streams_core::wire::entry;
+use sio_streams_core::{Body, EntryId, Fields, Message, Payload, Time};
+
+/// An entry, read once.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) at: Time,
+    pub(crate) fields: Fields,
+    /// Nothing, if it is none of the protocol's messages.
+    pub(crate) message: Option<Rc<Message>>,
+    /// What nodes of ours number their entries with.
+    pub(crate) seq: Option<u64>,
+    /// The call that it comes from.
+    pub(crate) call: Option<u64>,
+}
+
+impl Written {
+    pub(crate) fn read(at: Time, fields: &Fields) -> Self {
+        let message = entry::decode(fields).ok().map(Rc::new);
+        let seq = fields.get("seq").and_then(|seq| core::str::from_utf8(seq).ok()?.parse().ok());
+        let call = message.as_ref().filter(|_| seq.is_some()).and_then(|message| call_of(&message.body));
+        Written { at, fields: fields.clone(), message, seq, call }
+    }
+
+    pub(crate) fn nsp(&self) -> Option<&str> {
+        core::str::from_utf8(self.fields.get("nsp")?).ok().filter(|nsp| !nsp.is_empty())
+    }
+}
+
+/// The number of the call that a message comes from: calls of the workload carry it.
+pub(crate) fn call_of(body: &Body) -> Option<u64> {
+    let of_payload = |payload: &Payload| payload.decode::<Vec<Marker>>().ok()?.get(1)?.0;
+    match body {
+        Body::Broadcast { packet, .. } => of_payload(&packet.data),
+        Body::ServerSideEmit { packet, .. } => of_payload(packet),
+        Body::SocketsJoin { opts, .. }
+        | Body::SocketsLeave { opts, .. }
+        | Body::DisconnectSockets { opts, .. } => {
+            opts.except.iter().find_map(|room| room.strip_prefix('#')?.parse().ok())
+        }
+        _ => None,
+    }
+}
+
+/// A number, or anything else.
+struct Marker(Option<u64>);
+
+impl<'de> serde::Deserialize<'de> for Marker {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> serde::de::Visitor<'de> for Any {
+            type Value = Marker;
+
+            fn expecting(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Marker, E> {
+                Ok(Marker(Some(number)))
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Marker, E> {
+                Ok(Marker(None))
+            }
+
+            fn visit_bytes<E>(self, _: &[u8]) -> Result<Marker, E> {
+                Ok(Marker(None))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+/// The history of one stream, as the server has it now.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    entries: BTreeMap<EntryId, Rc<Written>>,
+    /// What the server has forgotten. Some may have read it.
+    forgotten: Vec<(EntryId, Rc<Written>)>,
+    /// How often it has forgotten something.
+    pub(crate) losses: u64,
+}
+
+impl History {
+    pub(crate) fn add(&mut self, id: EntryId, written: Rc<Written>) {
+        self.entries.insert(id, written);
+    }
+
+    /// The entry that was read under this id.
+    pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<Rc<Written>> {
+        let same = |written: &&Rc<Written>| written.fields == *fields;
+        let now = self.entries.get(&id).filter(same);
+        let before = || self.forgotten.iter().rev().filter(|(other, _)| *other == id).map(|(_, w)| w).find(same);
+        now.or_else(before).cloned()
+    }
+
+    /// The ids between two, exclusive.
+    pub(crate) fn between(&self, after: EntryId, until: EntryId) -> impl Iterator<Item = EntryId> {
+        let range = (core::ops::Bound::Excluded(after), core::ops::Bound::Excluded(until));
+        let range = (after < until).then(|| self.entries.range(range));
+        range.into_iter().flatten().map(|(id, _)| *id)
+    }
+
+    /// The server has lost its last entries. Returns the ids that are gone.
+    pub(crate) fn lose_tail(&mut self, count: u64) -> BTreeSet<EntryId> {
+        self.losses += 1;
+        let mut gone = BTreeSet::new();
+        for _ in 0..count {
+            if let Some((id, written)) = self.entries.pop_last() {
+                gone.insert(id);
+                self.forgotten.push((id, written));
+            }
+        }
+        gone
+    }
+
+    pub(crate) fn lose_all(&mut self) -> BTreeSet<EntryId> {
+        self.lose_tail(self.entries.len() as u64)
+    }
+
+    /// The last entry that everybody has had time to read.
+    pub(crate) fn last_before(&self, now: Time) -> Option<(EntryId, Time)> {
+        let old = |written: &Written| now.since(written.at) > Duration::from_secs(1);
+        self.entries.iter().rev().find(|(_, written)| old(written)).map(|(id, written)| (*id, written.at))
+    }
+}

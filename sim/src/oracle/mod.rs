@@ -1,0 +1,318 @@
+//! What must hold, whatever happens.
+//!
+//! | file | what it watches over |
+//! |---|---|
+//! | [`reading`] | each reader reads each entry once, from where it was; what is missing is reported, with the right number |
+//! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
+//! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
+//! | [`requests`] | each request ends, in time; who is said to have answered has |
+//! | [`members`] | who is there is known, and nobody is declared dead who isn't |
+//!
+//! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
+
+mod delivery;
+mod fates;
+mod log;
+mod members;
+mod reading;
+mod requests;
+mod rooms;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use bytestring::ByteString;
+use sio_streams_core::{CallError, Command, Config, EntryId, Event, Lane, NodeId, Reply, Ticket, Time};
+
+use crate::digest;
+use crate::fault::Fault;
+use crate::watch::{Happening, PeerNote, Watch};
+use delivery::Expected;
+pub(crate) use fates::{Deed, Fate};
+use log::{History, Written};
+use reading::ReaderView;
+pub(crate) use requests::{Ask, Asked};
+pub(crate) use rooms::RoomModel;
+
+/// Something that must not happen has happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) at: Time,
+    /// What was broken, in few words: two runs that break the same rule fail alike.
+    pub(crate) rule: &'static str,
+    pub(crate) details: String,
+}
+
+/// A node of ours, as far as it can be seen from outside.
+#[derive(Debug)]
+pub(crate) struct HostView {
+    pub(crate) ours: bool,
+    pub(crate) uid: NodeId,
+    pub(crate) alive: bool,
+    /// Counts its starts.
+    pub(crate) life: u64,
+    pub(crate) config: Config,
+    /// The namespaces that are open, with their sockets.
+    pub(crate) open: BTreeMap<ByteString, RoomModel>,
+    readers: BTreeMap<ByteString, ReaderView>,
+    pushed: VecDeque<Expected>,
+    own: VecDeque<Expected>,
+    pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
+    /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
+    heard: BTreeMap<(ByteString, NodeId), (Time, bool)>,
+    pub(crate) ready: BTreeSet<ByteString>,
+    tickets: BTreeMap<Ticket, u64>,
+    unsettled: usize,
+    /// The process stood still, or its clock jumped, at that time last.
+    disturbed: Option<Time>,
+    pub(crate) asks: requests::Asks,
+}
+
+/// Looks on, and finds fault.
+#[derive(Debug)]
+pub(crate) struct Oracle {
+    pub(crate) now: Time,
+    pub(crate) hosts: Vec<HostView>,
+    histories: BTreeMap<ByteString, History>,
+    pub(crate) deeds: Vec<Deed>,
+    /// The sequence numbers that were seen, and the entry's content.
+    questions: u64,
+    numbers: BTreeMap<(NodeId, ByteString, u64), Rc<Written>>,
+    counting: bool,
+    /// Somebody has trimmed a stream by hand.
+    trimmed: bool,
+    /// How many gaps were reported.
+    pub(crate) gaps: u64,
+    pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
+    pub(crate) violation: Option<Violation>,
+}
+
+impl Oracle {
+    pub(crate) fn new(counting: bool) -> Self {
+        Oracle {
+            now: Time::ZERO,
+            hosts: Vec::new(),
+            histories: BTreeMap::new(),
+            deeds: Vec::new(),
+            questions: 0,
+            numbers: BTreeMap::new(),
+            counting,
+            trimmed: false,
+            gaps: 0,
+            peer_answers: BTreeMap::new(),
+            violation: None,
+        }
+    }
+
+    /// Tells of a host before it is there.
+    pub(crate) fn expect_host(&mut self, ours: bool, config: &Config) {
+        self.hosts.push(HostView {
+            ours,
+            uid: NodeId::new(""),
+            alive: false,
+            life: 0,
+            config: config.clone(),
+            open: BTreeMap::new(),
+            readers: BTreeMap::new(),
+            pushed: VecDeque::new(),
+            own: VecDeque::new(),
+            members: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            tickets: BTreeMap::new(),
+            unsettled: 0,
+            disturbed: None,
+            asks: requests::Asks::default(),
+        });
+    }
+
+    pub(crate) fn fail(&mut self, rule: &'static str, details: impl Into<String>) {
+        if self.violation.is_none() {
+            self.violation = Some(Violation { at: self.now, rule, details: details.into() });
+        }
+    }
+
+    /// A call was refused.
+    pub(crate) fn refused(&mut self, host: usize, nsp: &str, error: &CallError) {
+        let view = &self.hosts[host];
+        let open = view.open.contains_key(nsp);
+        let limits = view.config.limits;
+        let right = match error {
+            CallError::UnknownNamespace(_) => !open,
+            CallError::Full { limit, .. } => *limit == limits.in_flight || *limit == limits.requests,
+            _ => false,
+        };
+        let generous = matches!(error, CallError::Full { limit, .. } if *limit > 1_000);
+        if !right || generous {
+            self.fail("a call is refused for no reason", format!("host {host}, {nsp}: {error}"));
+        }
+    }
+
+    /// The number of the next question.
+    pub(crate) fn next_question(&mut self) -> u64 {
+        self.questions += 1;
+        // Beyond all calls that publish.
+        1_000_000_000 + self.questions
+    }
+
+    /// The host whose name this is.
+    fn ours_named(&self, uid: &NodeId) -> Option<usize> {
+        self.hosts.iter().position(|host| host.ours && host.uid == *uid)
+    }
+
+    fn started(&mut self, host: usize, uid: &str) {
+        let view = &mut self.hosts[host];
+        view.uid = NodeId::new(uid.to_owned());
+        view.alive = true;
+        view.life += 1;
+        view.disturbed = Some(self.now);
+    }
+
+    fn died(&mut self, host: usize) {
+        let view = &mut self.hosts[host];
+        view.alive = false;
+        view.open.clear();
+        view.readers.clear();
+        view.pushed.clear();
+        view.own.clear();
+        view.members.clear();
+        view.heard.clear();
+        view.ready.clear();
+        view.tickets.clear();
+        view.unsettled = 0;
+        view.asks = requests::Asks::default();
+        for deed in self.deeds.iter_mut().filter(|deed| deed.host == host && deed.fate == Fate::Open) {
+            deed.fate = Fate::Orphaned;
+        }
+    }
+
+    fn executed(&mut self, host: usize, command: &Command, reply: &Result<Reply, sio_streams_core::CommandError>) {
+        match (command, reply) {
+            (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
+                self.added(host, stream, *id, Rc::new(Written::read(self.now, fields)));
+            }
+            (Command::Publish { payload, .. }, Ok(_)) if self.hosts.get(host).is_some_and(|host| host.ours) => {
+                if let Err(reason) = digest::message(payload) {
+                    self.fail("an undigestible message", reason);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An entry was added to a stream.
+    fn added(&mut self, host: usize, stream: &ByteString, id: EntryId, written: Rc<Written>) {
+        if self.hosts.get(host).is_some_and(|host| host.ours) {
+            if let Err(reason) = digest::entry(&written.fields) {
+                self.fail("an undigestible entry", format!("{id}: {reason}"));
+            }
+            self.numbered(stream, &written);
+        }
+        self.unreachable_for_some(stream, id);
+        if let Some(call) = written.call {
+            self.deed_executed(call, stream, id);
+        }
+        self.histories.entry(stream.clone()).or_default().add(id, written);
+    }
+
+    /// A sequence number means one message.
+    fn numbered(&mut self, stream: &ByteString, written: &Rc<Written>) {
+        let (Some(seq), Some(message)) = (written.seq, &written.message) else {
+            return self.fail("an entry without a number", format!("{:?}", written.fields));
+        };
+        let key = (message.uid.clone(), stream.clone(), seq);
+        let first = self.numbers.entry(key).or_insert_with(|| written.clone());
+        if first.fields != written.fields {
+            let details = format!("{seq}: {:?} and {:?}", first.fields, written.fields);
+            self.fail("one number for two messages", details);
+        }
+    }
+
+    fn event(&mut self, host: usize, event: &Event) {
+        match event {
+            Event::Ready { nsp } => {
+                self.hosts[host].ready.insert(nsp.clone());
+            }
+            Event::Closed { .. } => {}
+            Event::Broadcast(_)
+            | Event::SocketsJoin(_)
+            | Event::SocketsLeave(_)
+            | Event::DisconnectSockets { .. }
+            | Event::FetchSockets { .. }
+            | Event::ServerSideEmit { .. }
+            | Event::Skipped { .. }
+            | Event::Repeated { .. } => self.told(host, event),
+            Event::Published { ticket, entry } => self.published(host, *ticket, *entry),
+            Event::PublishFailed { ticket, error } => self.publish_failed(host, *ticket, error),
+            Event::Answer { ticket, from, answer } => self.answered(host, *ticket, from, answer),
+            Event::RequestDone { ticket, outcome } => self.request_done(host, *ticket, outcome),
+            Event::ServerCount { ticket, count } => self.counted(host, *ticket, count),
+            Event::NodeUp { nsp, node } => self.node_up(host, nsp, node),
+            Event::NodeDown { nsp, node, reason } => self.node_down(host, nsp, node, *reason),
+            Event::Rewound { stream, cursor, last, lost } => self.rewound(host, stream, *cursor, *last, *lost),
+            Event::Gap { stream, after, until, lost } => self.gap(host, stream, *after, *until, *lost),
+            Event::NameTaken { stream, id } => {
+                self.fail("a name is said to be taken", format!("host {host}, {stream} {id}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn asked(&mut self, host: usize, id: sio_streams_core::CommandId, command: &Command) {
+        match command {
+            Command::XRead { stream, after, .. } => self.reads(host, stream, *after),
+            Command::XInfoStream { stream } => self.locates(host, stream, id),
+            Command::Release { lane: Lane::Reader(stream) } => {
+                self.hosts[host].readers.remove(stream);
+            }
+            Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
+            _ => {}
+        }
+    }
+
+    fn replied(
+        &mut self,
+        host: usize,
+        lane: &Lane,
+        id: sio_streams_core::CommandId,
+        reply: &Result<Reply, sio_streams_core::CommandError>,
+    ) {
+        match (lane, reply) {
+            (Lane::Reader(stream), Ok(Reply::Stream(info))) => self.located(host, stream, id, info.as_ref()),
+            (Lane::Reader(stream), Ok(Reply::Entries(entries))) => self.handed(host, stream, entries),
+            (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
+            _ => {}
+        }
+    }
+
+    fn faulted(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
+                self.hosts[*host].disturbed = Some(self.now);
+            }
+            Fault::Trim { .. } => self.trimmed = true,
+            _ => {}
+        }
+    }
+}
+
+impl Watch for Oracle {
+    fn saw(&mut self, now: Time, what: &Happening<'_>) {
+        self.now = now;
+        match what {
+            Happening::Started { host, uid } => self.started(*host, uid),
+            Happening::Died { host } => self.died(*host),
+            Happening::Asked { host, id, command } => self.asked(*host, *id, command),
+            Happening::Executed { host, command, reply } => self.executed(*host, command, reply),
+            Happening::Replied { host, lane, id, reply } => self.replied(*host, lane, *id, reply),
+            Happening::Pushed { host, channel, payload } => self.pushed(*host, channel, payload),
+            Happening::Event { host, event } => self.event(*host, event),
+            Happening::Drained { host } => self.drained(*host),
+            Happening::TailLost { stream, entries } => self.tail_lost(stream, *entries),
+            Happening::Fault(fault) => self.faulted(fault),
+            Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
+            Happening::Peer { host, note } => self.noted(*host, note),
+            Happening::Link { .. } | Happening::Healed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Each reader reads each entry once, from where it was; what is missing is reported, with the right number.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use bytestring::ByteString;
+use sio_streams_core::{CommandId, Entry, EntryId, Lost, NodeId, StreamInfo, Time};
+
+use super::Oracle;
+use super::delivery::Expected;
+use super::log::Written;
+
+/// How a node reads a stream.
+#[derive(Debug, Default)]
+pub(super) struct ReaderView {
+    /// The last entry that came; nothing before the stream's end is known.
+    cursor: Option<EntryId>,
+    /// What has come and was not looked at yet.
+    pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
+    /// What must be told of the first thing that was looked at.
+    pub(super) next: Option<Expected>,
+    /// What was delivered of each author that numbers its entries.
+    pub(super) seen: BTreeMap<NodeId, BTreeSet<u64>>,
+    /// The calls that were delivered.
+    pub(super) delivered: BTreeSet<u64>,
+    /// Entries that can't come any more, and were not reported as missing.
+    missing: BTreeMap<EntryId, Time>,
+    /// Entries that were reported as missing. That may be known before what is behind them has come.
+    reported: BTreeSet<EntryId>,
+    /// Entries that have come; for what the server loses of them.
+    came: BTreeSet<EntryId>,
+    /// It asks the server what it counts, and holds back what has come meanwhile.
+    pub(super) checking: Option<CommandId>,
+    /// Of those, the ones that the server has lost.
+    lost: BTreeSet<EntryId>,
+    /// The server has given a lost entry's id to another one: nobody can tell.
+    doubled: bool,
+    gaps: u64,
+    missed: u64,
+    rewound: u64,
+    unread: u64,
+    /// Sums can be compared, but not each for itself: entries were lost at both ends.
+    mixed: bool,
+    uncounted: bool,
+    /// Entries that lie before the cursor, as the server has given their ids a second time.
+    behind: u64,
+    rewinds: u64,
+}
+
+impl Oracle {
+    fn reader(&mut self, host: usize, stream: &ByteString) -> &mut ReaderView {
+        self.hosts[host].readers.entry(stream.clone()).or_default()
+    }
+
+    /// A node asks for a stream's end, or what the server counts.
+    pub(super) fn locates(&mut self, host: usize, stream: &ByteString, id: CommandId) {
+        self.reader(host, stream).checking = Some(id);
+    }
+
+    pub(super) fn located(
+        &mut self,
+        host: usize,
+        stream: &ByteString,
+        id: CommandId,
+        info: Option<&StreamInfo>,
+    ) {
+        let reader = self.reader(host, stream);
+        if reader.checking != Some(id) {
+            return;
+        }
+        reader.checking = None;
+        if reader.cursor.is_none() {
+            reader.cursor = Some(info.map_or(EntryId::ZERO, |info| info.last_generated_id));
+        }
+    }
+
+    /// A node reads on.
+    pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId) {
+        let Some(cursor) = self.reader(host, stream).cursor else {
+            return self.fail("read from nowhere", format!("host {host} reads {stream} from {after}"));
+        };
+        // It may read its last entry once more.
+        if after != cursor && after != before(cursor) {
+            let details = format!("host {host} reads {stream} from {after}, but has come to {cursor}");
+            self.fail("read from elsewhere", details);
+        }
+    }
+
+    /// Entries have come.
+    pub(super) fn handed(&mut self, host: usize, stream: &ByteString, entries: &[Entry]) {
+        let now = self.now;
+        for entry in entries {
+            let history = self.histories.entry(stream.clone()).or_default();
+            let written = history.find(entry.id, &entry.fields);
+            let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
+            let Some(cursor) = reader.cursor else { continue };
+            if entry.id <= cursor {
+                continue;
+            }
+            for id in history.between(cursor, entry.id).filter(|id| !reader.reported.contains(id)) {
+                reader.missed += 1;
+                reader.missing.insert(id, now);
+            }
+            reader.cursor = Some(entry.id);
+            reader.came.insert(entry.id);
+            match written {
+                Some(written) => reader.queue.push_back((entry.id, written, now)),
+                None => self.fail("an entry from nowhere", format!("{stream} {}", entry.id)),
+            }
+        }
+    }
+
+    pub(super) fn gap(&mut self, host: usize, stream: &ByteString, after: EntryId, until: EntryId, lost: Lost) {
+        let counting = self.counting;
+        self.gaps += 1;
+        let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
+        let Some(history) = self.histories.get(stream) else { return };
+        let mut real = 0;
+        for id in history.between(after, until) {
+            if !reader.came.contains(&id) && reader.reported.insert(id) {
+                reader.missing.remove(&id);
+                real += 1;
+            }
+        }
+        match lost {
+            Lost::Exactly(said) => {
+                // Where nothing is left behind the gap, its end is the last entry that was lost.
+                if said == real + 1 && !reader.came.contains(&until) && reader.reported.insert(until) {
+                    reader.missing.remove(&until);
+                    real += 1;
+                }
+                reader.gaps += said;
+                if said != real && !reader.mixed {
+                    let details =
+                        format!("host {host}, {stream} between {after} and {until}: {said}, really {real}");
+                    self.fail("a gap of the wrong size", details);
+                }
+            }
+            Lost::Unknown => {
+                reader.uncounted = true;
+                if counting && !reader.mixed {
+                    self.fail("a gap of unknown size", format!("host {host}, {stream}: really {real}"));
+                }
+            }
+        }
+    }
+
+    pub(super) fn rewound(
+        &mut self,
+        host: usize,
+        stream: &ByteString,
+        cursor: EntryId,
+        last: EntryId,
+        lost: Lost,
+    ) {
+        let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
+        reader.rewinds += 1;
+        match lost {
+            Lost::Exactly(lost) => reader.rewound += lost,
+            Lost::Unknown => reader.uncounted = true,
+        }
+        if reader.unread == 0 && reader.behind == 0 && !reader.mixed {
+            let details = format!("host {host}, {stream}: from {cursor} to {last}");
+            return self.fail("a rewind that was none", details);
+        }
+        if last < cursor {
+            reader.cursor = reader.cursor.map(|cursor| cursor.min(last));
+        }
+    }
+
+    /// The server has lost the end of a stream.
+    pub(super) fn tail_lost(&mut self, stream: &ByteString, entries: Option<u64>) {
+        let history = self.histories.entry(stream.clone()).or_default();
+        let gone = match entries {
+            Some(entries) => history.lose_tail(entries),
+            None => history.lose_all(),
+        };
+        for host in &mut self.hosts {
+            let Some(reader) = host.readers.get_mut(stream) else { continue };
+            let read = reader.came.iter().filter(|id| gone.contains(*id)).count() as u64;
+            reader.lost.extend(reader.came.intersection(&gone).copied());
+            reader.came.retain(|id| !gone.contains(id));
+            // What was not reported as missing before it was lost altogether is nobody's loss.
+            let unreported = reader.missing.keys().filter(|id| gone.contains(*id)).count() as u64;
+            reader.missing.retain(|id, _| !gone.contains(id));
+            reader.missed -= unreported;
+            reader.unread += read;
+            reader.mixed = true;
+            if reader.cursor.is_some_and(|cursor| gone.first().is_some_and(|first| *first <= cursor)) {
+                reader.unread += u64::from(read == 0);
+            }
+        }
+    }
+
+    /// An entry was added under an id that some readers have passed already.
+    pub(super) fn unreachable_for_some(&mut self, stream: &ByteString, id: EntryId) {
+        for host in &mut self.hosts {
+            if let Some(reader) = host.readers.get_mut(stream)
+                && reader.cursor.is_some_and(|cursor| cursor >= id)
+            {
+                reader.behind += 1;
+                reader.doubled |= reader.lost.contains(&id);
+            }
+        }
+    }
+
+    /// Readers that have not come to the end of their streams, as these were a moment ago. `first`: the first entry that each stream still has.
+    pub(crate) fn behind_the_end(&self, first: &BTreeMap<ByteString, EntryId>) -> Option<String> {
+        let readers = self.hosts.iter().enumerate().filter(|(_, host)| host.alive);
+        let mut readers =
+            readers.flat_map(|(host, view)| view.readers.iter().map(move |(stream, reader)| (host, stream, reader)));
+        readers.find_map(|(host, stream, reader)| {
+            let (end, at) = self.histories.get(stream)?.last_before(self.now)?;
+            let cursor = reader.cursor.unwrap_or_default();
+            // What was trimmed can't be read; what got an id a second time lies behind the reader.
+            let there = first.get(stream).is_some_and(|first| *first <= end);
+            (there && cursor < end && reader.behind == 0)
+                .then(|| format!("host {host}, {stream}: {cursor} of {end}, added at {at}"))
+        })
+    }
+
+    /// Everything has come to rest.
+    pub(crate) fn check_reading(&mut self, first: &BTreeMap<ByteString, EntryId>) {
+        if let Some(behind) = self.behind_the_end(first) {
+            self.fail("not read to the end", behind);
+        }
+        for host in 0..self.hosts.len() {
+            if !self.hosts[host].alive {
+                continue;
+            }
+            let mut found = Vec::new();
+            for (stream, reader) in &self.hosts[host].readers {
+                // The server is asked what it counts every so often.
+                let patience = self.hosts[host].config.block_time * 2 + Duration::from_secs(2);
+                let mut old = reader.missing.iter().filter(|(_, at)| self.now.since(**at) > patience);
+                if let Some((id, _)) = old.next()
+                    && !reader.mixed
+                    && !reader.uncounted
+                    && self.counting
+                {
+                    let details = format!("host {host}, {stream}: {id} of {}", reader.missing.len());
+                    found.push(("entries missed in silence", details));
+                }
+                // Without counts, what is trimmed by hand between two reads leaves no trace.
+                if !self.counting && !self.trimmed && reader.missed > 0 && !reader.uncounted && reader.rewinds == 0 {
+                    found.push(("entries missed in silence", format!("host {host}, {stream}")));
+                }
+                if self.counting && reader.behind > 0 && reader.rewinds == 0 && !reader.doubled {
+                    let details = format!("host {host}, {stream}: {} entries", reader.behind);
+                    found.push(("a rewind in silence", details));
+                }
+            }
+            for (rule, details) in found {
+                self.fail(rule, details);
+            }
+        }
+    }
+}
+
+/// The id just before this one.
+fn before(EntryId { ms, seq }: EntryId) -> EntryId {
+    match seq.checked_sub(1) {
+        Some(seq) => EntryId { ms, seq },
+        None => ms.checked_sub(1).map_or(EntryId::ZERO, |ms| EntryId { ms, seq: u64::MAX }),
+    }
+}

@@ -1,0 +1,243 @@
+//! Each request ends, in time; who is said to have answered has.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use sio_streams_core::{
+    Answer, Body, CommandError, CommandId, Dialect, Message, NodeId, Outcome, Ticket, Time,
+};
+use std::rc::Rc;
+
+use super::Oracle;
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Fetches sockets, all of them or those that match.
+    Sockets,
+    Emit { value: u64 },
+    Broadcast { call: u64 },
+    Count,
+}
+
+/// A request.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) ask: Ask,
+    nsp: String,
+    at: Time,
+    timeout: Duration,
+    /// Who was known to be there, by name.
+    pub(super) names: BTreeSet<NodeId>,
+    /// How many were there, by number.
+    count: Option<u64>,
+    answered: BTreeSet<NodeId>,
+    acks: BTreeMap<NodeId, u64>,
+    clients: BTreeMap<NodeId, u64>,
+    local: bool,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) servers: Option<Result<u64, CommandError>>,
+}
+
+/// The requests of a host.
+#[derive(Debug, Default)]
+pub(crate) struct Asks {
+    pub(crate) asked: BTreeMap<Ticket, Asked>,
+    /// Those for which servers are about to be counted, in order.
+    uncounted: VecDeque<Ticket>,
+    counting: BTreeMap<CommandId, Ticket>,
+}
+
+impl Asks {
+    pub(super) fn count_asked(&mut self, id: CommandId) {
+        if !self.counting.contains_key(&id)
+            && let Some(ticket) = self.uncounted.pop_front()
+        {
+            self.counting.insert(id, ticket);
+        }
+    }
+
+    pub(super) fn count_replied(&mut self, id: CommandId, count: u64) {
+        let asked = self.counting.get(&id).and_then(|ticket| self.asked.get_mut(ticket));
+        if let Some(asked) = asked {
+            asked.count = Some(count);
+        }
+    }
+
+    /// Those that have not ended.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&Ticket, &Asked)> {
+        self.asked.iter().filter(|(_, asked)| asked.outcome.is_none() && asked.servers.is_none())
+    }
+}
+
+impl Oracle {
+    /// A node was asked to ask the others. `here`: what that means for the node itself.
+    pub(crate) fn asks(
+        &mut self,
+        host: usize,
+        nsp: &str,
+        ask: Ask,
+        timeout: Duration,
+        ticket: Ticket,
+        here: Option<Body>,
+    ) {
+        let now = self.now;
+        let uid = self.name_of(host);
+        let view = &mut self.hosts[host];
+        let names = view.members.get(nsp).cloned().unwrap_or_default();
+        let asked = Asked {
+            ask,
+            nsp: nsp.to_owned(),
+            at: now,
+            timeout,
+            names,
+            count: None,
+            answered: BTreeSet::new(),
+            acks: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            local: false,
+            outcome: None,
+            servers: None,
+        };
+        view.asks.asked.insert(ticket, asked);
+        if view.config.dialect != Dialect::Streams02 {
+            view.asks.uncounted.push_back(ticket);
+        }
+        let open = view.asks.open().filter(|(_, asked)| asked.ask != Ask::Count).count();
+        let limit = view.config.limits.requests;
+        if let Some(body) = here {
+            self.due_here(host, Rc::new(Message { uid, nsp: nsp.into(), body }), None);
+        }
+        if open > limit {
+            self.fail("more requests than allowed", format!("host {host}: {open} of {limit}"));
+        }
+    }
+
+    pub(super) fn clients_asked(&mut self, call: u64, node: NodeId, clients: u64) {
+        let asks = self.hosts.iter_mut().flat_map(|host| host.asks.asked.values_mut());
+        for asked in asks.filter(|asked| asked.ask == Ask::Broadcast { call }) {
+            asked.clients.insert(node.clone(), clients);
+        }
+    }
+
+    pub(super) fn answered(&mut self, host: usize, ticket: Ticket, from: &NodeId, answer: &Answer) {
+        let ours = self.ours_named(from).is_some();
+        let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
+            return self.fail("an answer to nothing", format!("host {host}, {ticket}"));
+        };
+        if asked.outcome.is_some() {
+            return self.fail("an answer behind the end", format!("host {host}, {ticket}"));
+        }
+        let problem = match (&asked.ask, answer) {
+            (Ask::Broadcast { .. }, Answer::Ack(_)) => {
+                *asked.acks.entry(from.clone()).or_default() += 1;
+                return;
+            }
+            (Ask::Broadcast { .. }, Answer::ClientCount(count)) => {
+                let really = asked.clients.get(from);
+                (ours && really != Some(count)).then(|| format!("{count} clients, really {really:?}"))
+            }
+            (Ask::Emit { value }, Answer::Emit(told)) => {
+                let told = told.decode::<u64>().ok();
+                (told != Some(*value)).then(|| format!("{told:?} instead of {value}"))
+            }
+            (Ask::Sockets, Answer::Sockets(sockets)) => {
+                let all = sockets.iter().enumerate().all(|(index, socket)| {
+                    socket.data.decode::<(usize, usize)>().ok() == Some((sockets.len(), index))
+                        && socket.rooms.contains(&socket.id)
+                });
+                (!all).then(|| format!("{sockets:?}"))
+            }
+            _ => Some("another kind of answer".to_owned()),
+        };
+        let again = !asked.answered.insert(from.clone());
+        if let Some(problem) = problem {
+            self.fail("a wrong answer", format!("host {host}, {ticket}, from {from}: {problem}"));
+        } else if again {
+            self.fail("a node answered twice", format!("host {host}, {ticket}, {from}"));
+        }
+    }
+
+    pub(super) fn request_done(&mut self, host: usize, ticket: Ticket, outcome: &Outcome) {
+        let now = self.now;
+        let uid = self.name_of(host);
+        let view = &mut self.hosts[host];
+        let dialect = view.config.dialect;
+        let Some(asked) = view.asks.asked.get_mut(&ticket) else {
+            return self.fail("an end of nothing", format!("host {host}, {ticket}"));
+        };
+        if asked.outcome.is_some() {
+            return self.fail("a request ended twice", format!("host {host}, {ticket}"));
+        }
+        asked.outcome = Some(outcome.clone());
+        let steady = view.disturbed.is_none_or(|disturbed| disturbed < asked.at);
+        let took = now.since(asked.at);
+        let broadcast = matches!(asked.ask, Ask::Broadcast { .. });
+        let itself = !matches!(asked.ask, Ask::Emit { .. });
+        let mut problem = None;
+        if steady && took > asked.timeout.mul_f64(1.03) + Duration::from_millis(5) {
+            problem = Some(("a request took too long", format!("{took:?}")));
+        }
+        if outcome.timed_out && steady && took.mul_f64(1.03) < asked.timeout {
+            problem = Some(("a request timed out too early", format!("{took:?}")));
+        }
+        for node in &outcome.answered {
+            let acks = asked.acks.get(node).copied().unwrap_or_default();
+            let clients = asked.clients.get(node).copied();
+            if !asked.answered.contains(node) {
+                problem = Some(("answered, it says", format!("{node}")));
+            }
+            if broadcast && clients.is_some_and(|clients| acks < clients) {
+                problem = Some(("acknowledged, it says", format!("{node}: {acks} of {clients:?}")));
+            }
+        }
+        let acks: u64 = asked.acks.values().sum();
+        if broadcast && (outcome.acks != acks || acks > outcome.clients && outcome.is_complete()) {
+            problem = Some(("acknowledgements are counted wrong", format!("{} of {acks}", outcome.acks)));
+        }
+        let ended_early = view.open.get(asked.nsp.as_str()).is_none();
+        if !outcome.is_complete() && !outcome.timed_out && outcome.error.is_none() && !ended_early {
+            // Somebody is missing who is known to be gone.
+            if outcome.missing.is_empty() && outcome.missing_unnamed == 0 {
+                problem = Some(("incomplete for no reason", format!("{outcome:?}")));
+            }
+        }
+        if outcome.is_complete() && !asked.local && !ended_early {
+            let answered: BTreeSet<NodeId> = outcome.answered.iter().cloned().collect();
+            let by_name = dialect != Dialect::Streams03;
+            if by_name && !asked.names.is_subset(&answered) && self.violation.is_none() {
+                problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.names)));
+            }
+            if itself && !answered.contains(&uid) {
+                problem = Some(("complete without itself", format!("{answered:?}")));
+            }
+            let others = answered.iter().filter(|node| **node != uid).count() as u64;
+            if dialect == Dialect::Streams03 && asked.count.is_none_or(|count| others + 1 < count) {
+                problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.count)));
+            }
+        }
+        if let Some((rule, details)) = problem {
+            self.fail(rule, format!("host {host}, {ticket}: {details}"));
+        }
+    }
+
+    pub(super) fn counted(&mut self, host: usize, ticket: Ticket, count: &Result<u64, CommandError>) {
+        let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
+            return self.fail("a number for nothing", format!("host {host}, {ticket}"));
+        };
+        if asked.servers.replace(count.clone()).is_some() {
+            self.fail("counted twice", format!("host {host}, {ticket}"));
+        }
+    }
+
+    /// Everything has come to rest.
+    pub(crate) fn check_requests(&mut self) {
+        let open = self.hosts.iter().enumerate().find_map(|(host, view)| {
+            let (ticket, asked) = view.asks.open().next()?;
+            Some(format!("host {host}, {ticket}: {:?}", asked.ask))
+        });
+        if let Some(open) = open {
+            self.fail("a request never ended", open);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A run, written down: who is there, what they do, what goes wrong, and when.
+//!
+//! A plan follows from a seed, but doesn't depend on it any more: anything may be taken out of it, and the rest stays as it is.
+
+use core::fmt;
+use core::time::Duration;
+
+use bytestring::ByteString;
+use sio_streams_core::{BroadcastOptions, Config};
+
+use crate::fault::Fault;
+use crate::peer::Generation;
+use crate::world::{HostOptions, Network};
+
+/// A run.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) network: Network,
+    pub(crate) hosts: Vec<HostPlan>,
+    pub(crate) namespaces: Vec<ByteString>,
+    /// In the order of their times.
+    pub(crate) steps: Vec<Step>,
+    /// How long it goes on like that.
+    pub(crate) chaos: Duration,
+    /// What is tried in the calm that follows.
+    pub(crate) calm: Calm,
+    /// Whether the server counts entries, as servers do from Redis 7.0 on.
+    pub(crate) counting: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) kind: HostKind,
+    pub(crate) config: Config,
+    pub(crate) options: HostOptions,
+    pub(crate) sockets: usize,
+    /// How long its application thinks before it answers.
+    pub(crate) think: Duration,
+    /// One answer of so many is never given; 0: all are.
+    pub(crate) mute: u64,
+    /// Whether it takes part: minimising leaves hosts out without giving the others new numbers.
+    pub(crate) present: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HostKind {
+    Ours,
+    Peer(Generation),
+}
+
+/// What is tried when nothing is wrong any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Calm {
+    /// Somebody comes.
+    pub(crate) newcomer: bool,
+    /// Somebody dies without a word.
+    pub(crate) death: bool,
+    /// Everybody leaves.
+    pub(crate) farewell: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) at: Duration,
+    pub(crate) action: Action,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Fault(Fault),
+    Call { host: usize, nsp: usize, call: Call },
+}
+
+/// What an application does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Broadcast { to: Target, kind: Kind, times: usize },
+    Join { to: Target, room: u8 },
+    Leave { to: Target, room: u8 },
+    Disconnect { to: Target },
+    Emit { times: usize },
+    FetchSockets { to: Target },
+    EmitWithAck,
+    BroadcastWithAck { to: Target },
+    ServerCount,
+    AddSocket { socket: u8 },
+    RemoveSocket { socket: u8 },
+    LocalJoin { socket: u8, room: u8 },
+    LocalLeave { socket: u8, room: u8 },
+    CloseNamespace,
+    OpenNamespace,
+}
+
+/// What kind of packet is broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Volatile,
+    Binary,
+    Local,
+    Large,
+}
+
+/// Which sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) rooms: Vec<u8>,
+    pub(crate) except: Vec<u8>,
+}
+
+impl Target {
+    pub(crate) fn options(&self) -> BroadcastOptions {
+        let names = |rooms: &[u8]| rooms.iter().map(|room| room_name(*room)).collect();
+        BroadcastOptions { rooms: names(&self.rooms), except: names(&self.except), ..Default::default() }
+    }
+}
+
+pub(crate) fn room_name(room: u8) -> ByteString {
+    format!("room{room}").into()
+}
+
+pub(crate) fn socket_name(host: usize, socket: usize) -> String {
+    format!("socket{host}.{socket}")
+}
+
+impl Plan {
+    /// How many hosts take part.
+    pub(crate) fn present(&self) -> usize {
+        self.hosts.iter().filter(|host| host.present).count()
+    }
+
+    pub(crate) fn faults(&self) -> usize {
+        self.steps.iter().filter(|step| matches!(step.action, Action::Fault(_))).count()
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Call::Broadcast { to, kind, times } => write!(f, "broadcast {kind:?}{to} x{times}"),
+            Call::Join { to, room } => write!(f, "sockets{to} join room{room}"),
+            Call::Leave { to, room } => write!(f, "sockets{to} leave room{room}"),
+            Call::Disconnect { to } => write!(f, "disconnect sockets{to}"),
+            Call::Emit { times } => write!(f, "server-side emit x{times}"),
+            Call::FetchSockets { to } => write!(f, "fetch sockets{to}"),
+            Call::EmitWithAck => f.write_str("server-side emit with ack"),
+            Call::BroadcastWithAck { to } => write!(f, "broadcast with ack{to}"),
+            Call::ServerCount => f.write_str("server count"),
+            Call::AddSocket { socket } => write!(f, "socket {socket} connects"),
+            Call::RemoveSocket { socket } => write!(f, "socket {socket} disconnects"),
+            Call::LocalJoin { socket, room } => write!(f, "socket {socket} joins room{room}"),
+            Call::LocalLeave { socket, room } => write!(f, "socket {socket} leaves room{room}"),
+            Call::CloseNamespace => f.write_str("close namespace"),
+            Call::OpenNamespace => f.write_str("open namespace"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.rooms.is_empty() {
+            write!(f, " to {:?}", self.rooms)?;
+        }
+        if !self.except.is_empty() {
+            write!(f, " except {:?}", self.except)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Plan { seed, hosts, namespaces, network, .. } = self;
+        let names: Vec<&str> = namespaces.iter().map(|nsp| &**nsp).collect();
+        writeln!(
+            f,
+            "plan from seed {seed}: {} hosts, {} calls, {} faults, {} ms; namespaces {}; latency {:?} to {:?}",
+            self.present(),
+            self.steps.len() - self.faults(),
+            self.faults(),
+            self.chaos.as_millis(),
+            names.join(", "),
+            network.latency.0,
+            network.latency.1
+        )?;
+        for (index, host) in hosts.iter().enumerate().filter(|(_, host)| host.present) {
+            let config = &host.config;
+            let what = match host.kind {
+                HostKind::Ours => format!("{:?}", config.dialect),
+                HostKind::Peer(generation) => format!("a peer, {generation:?}"),
+            };
+            writeln!(
+                f,
+                "  host{index}: {what}, {} sockets; read_count {}, max_len {}, {:?}, in flight {}, heartbeats {:?}/{:?}",
+                host.sockets,
+                config.read_count,
+                config.max_len,
+                config.local_delivery,
+                config.limits.in_flight,
+                config.heartbeat_interval,
+                config.heartbeat_timeout
+            )?;
+        }
+        for Step { at, action } in &self.steps {
+            write!(f, "  {:10.3} ms  ", at.as_secs_f64() * 1_000.0)?;
+            match action {
+                Action::Fault(fault) => match fault.host() {
+                    Some(host) => writeln!(f, "host{host}: {fault}")?,
+                    None => writeln!(f, "{fault}")?,
+                },
+                Action::Call { host, nsp, call } => {
+                    writeln!(f, "host{host} {}: {call}", names.get(*nsp).copied().unwrap_or_default())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

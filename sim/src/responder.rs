@@ -1,0 +1,111 @@
+//! The application of the simulator's own nodes: it answers what it is asked.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use bytestring::ByteString;
+use sio_streams_core::{
+    AckResponder, EmitResponder, Event, LocalSocket, Payload, SocketsResponder,
+};
+
+use crate::app::{App, Hand};
+
+/// An answer that is due.
+#[derive(Debug)]
+enum Answer {
+    Sockets(ByteString, Vec<ByteString>, SocketsResponder),
+    Emit(EmitResponder, u64),
+    Ack(AckResponder, ByteString),
+}
+
+/// Answers: after a while, or, one time out of some, never.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    pub(crate) think: Duration,
+    pub(crate) mute: u64,
+    asked: u64,
+    due: BTreeMap<u64, Answer>,
+}
+
+impl Responder {
+    pub(crate) fn new(think: Duration, mute: u64) -> Self {
+        Responder { think, mute, asked: 0, due: BTreeMap::new() }
+    }
+
+    fn answer(&mut self, node: &mut Hand<'_>, answer: Answer) {
+        self.asked += 1;
+        if self.mute > 0 && self.asked.is_multiple_of(self.mute) {
+            return;
+        }
+        if self.think.is_zero() {
+            give(node, answer);
+        } else {
+            self.due.insert(self.asked, answer);
+            node.alarm(self.think, self.asked);
+        }
+    }
+}
+
+/// A namespace that was closed meanwhile, and a full queue, are no concern of who answers.
+fn give(node: &mut Hand<'_>, answer: Answer) {
+    let now = node.now;
+    match answer {
+        Answer::Sockets(nsp, sockets, responder) => {
+            let Some(rooms) = node.engine.rooms(&nsp) else { return };
+            let here: Vec<ByteString> = sockets.into_iter().filter(|socket| rooms.contains(socket)).collect();
+            let of = here.len();
+            let described = here.into_iter().enumerate().map(|(index, id)| LocalSocket {
+                id,
+                handshake: Payload::null(),
+                // Numbers can be carried.
+                data: Payload::encode(&(of, index)).unwrap_or(Payload::null()),
+            });
+            let _ = node.engine.respond_sockets(now, responder, described.collect());
+        }
+        Answer::Emit(responder, value) => {
+            let value = Payload::encode(&value).unwrap_or(Payload::null());
+            let _ = node.engine.respond_emit(now, responder, value);
+        }
+        Answer::Ack(responder, socket) => {
+            let value = Payload::encode(&*socket).unwrap_or(Payload::null());
+            let _ = node.engine.respond_ack(now, &responder, value);
+        }
+    }
+}
+
+impl App for Responder {
+    fn event(&mut self, node: &mut Hand<'_>, event: Event) {
+        match event {
+            Event::FetchSockets { nsp, sockets, responder } => {
+                self.answer(node, Answer::Sockets(nsp, sockets, responder));
+            }
+            Event::ServerSideEmit { packet, responder: Some(responder), .. } => {
+                let value = packet.decode::<(String, u64)>().map_or(0, |(_, value)| value);
+                self.answer(node, Answer::Emit(responder, value));
+            }
+            Event::Broadcast(delivery) => {
+                let Some(responder) = delivery.responder else { return };
+                let Some(rooms) = node.engine.rooms(&delivery.nsp) else { return };
+                for socket in rooms.matching(&delivery.opts) {
+                    self.answer(node, Answer::Ack(responder.clone(), socket));
+                }
+            }
+            Event::DisconnectSockets { nsp, sockets, .. } => {
+                for socket in sockets {
+                    let _ = node.engine.remove_socket(&nsp, &socket);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn alarm(&mut self, node: &mut Hand<'_>, alarm: u64) {
+        if let Some(answer) = self.due.remove(&alarm) {
+            give(node, answer);
+        }
+    }
+
+    fn reborn(&self) -> Self {
+        Responder::new(self.think, self.mute)
+    }
+}

@@ -1,0 +1,69 @@
+//! One connection of a host, as the host sees it: what the driver's task for a lane does, as a state machine.
+
+use std::collections::VecDeque;
+
+use sio_streams_core::{Command, CommandError, CommandId, Lane, Reply, Time};
+
+use super::net::ConnId;
+
+/// Whose command it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tag {
+    Engine(CommandId),
+    Peer(u64),
+}
+
+/// A command that has been sent: how long its reply is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) tag: Tag,
+    pub(crate) deadline: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Being opened, or waiting to be tried again.
+    Opening,
+    Open(ConnId),
+}
+
+/// A lane of a host.
+#[derive(Debug)]
+pub(crate) struct LaneState {
+    pub(crate) lane: Lane,
+    /// Tells it from an earlier one in the same place.
+    pub(crate) instance: u64,
+    pub(crate) link: Link,
+    pub(crate) known_down: bool,
+    pub(crate) failures: u32,
+    /// Commands that the connection has not been given.
+    pub(crate) inbox: VecDeque<(Tag, Command)>,
+    /// Commands that it has been given, the oldest first.
+    pub(crate) sent: VecDeque<Sent>,
+    /// The replies of the batch that is under way, if commands go in batches.
+    pub(crate) done: Vec<(Tag, Result<Reply, CommandError>)>,
+    /// Whether an alarm for the oldest command's deadline is set.
+    pub(crate) patience_set: bool,
+    /// New connections are refused until then.
+    pub(crate) refused_until: Time,
+    /// Nothing comes through until then.
+    pub(crate) stalled_until: Time,
+}
+
+impl LaneState {
+    pub(crate) fn new(lane: Lane, instance: u64) -> Self {
+        LaneState {
+            lane,
+            instance,
+            link: Link::Opening,
+            known_down: false,
+            failures: 0,
+            inbox: VecDeque::new(),
+            sent: VecDeque::new(),
+            done: Vec::new(),
+            patience_set: false,
+            refused_until: Time::ZERO,
+            stalled_until: Time::ZERO,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Connections: bytes in flight, in order, in both directions.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use sio_streams_core::{Command, CommandError, Reply, Time};
+use sio_streams_store::ClientId;
+
+use super::lane::Tag;
+
+/// Names a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ConnId(pub(crate) u64);
+
+/// What travels from the server to a host.
+#[derive(Debug)]
+pub(crate) enum Down {
+    Reply(Tag, Result<Reply, CommandError>),
+    Push(ByteString, Bytes),
+    /// The server has closed the connection.
+    Closed,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) host: usize,
+    /// The host's lane.
+    pub(crate) slot: usize,
+    pub(crate) client: ClientId,
+    /// Whether the host still holds it.
+    pub(crate) held: bool,
+    /// On their way to the server.
+    pub(crate) up: VecDeque<(Tag, Command)>,
+    /// At the server, behind a read that blocks.
+    pub(crate) arrived: VecDeque<(Tag, Command)>,
+    /// The read that blocks.
+    pub(crate) blocked: Option<Tag>,
+    /// On their way to the host.
+    pub(crate) down: VecDeque<Down>,
+    /// When the last thing that was sent arrives: what is sent later arrives later.
+    pub(crate) last_up: Time,
+    pub(crate) last_down: Time,
+    /// Nothing arrives at the server before: what is on its way is late.
+    pub(crate) not_before: Time,
+    /// How many messages it has carried: names their latencies.
+    pub(crate) carried: u64,
+}

@@ -1,0 +1,286 @@
+//! The server's end: the simulated Redis, its clock, and what befalls it.
+
+use core::time::Duration;
+
+use bytestring::ByteString;
+use sio_streams_core::{Command, CommandError, EntryId, Time};
+use sio_streams_store::{Executed, Store};
+
+use super::net::{ConnId, Down};
+use super::{Due, World};
+use crate::app::App;
+use crate::fault::{Data, Refusal};
+use crate::watch::{Happening, Watch};
+
+/// What the server's clock shows when the world begins, in milliseconds since 1970.
+pub(crate) const WALL: u64 = 1_700_000_000_000;
+
+/// A read from here is one from `$`, as Node's adapters ask for it: whatever comes after the command.
+pub(crate) const FROM_NOW: EntryId = EntryId { ms: u64::MAX, seq: u64::MAX };
+
+/// What becomes of the server.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    /// It goes away, with all its connections.
+    Down { data: Data, away: Duration, loading: Duration },
+    /// It is there again.
+    Up { loading: Duration },
+    /// It refuses less than before.
+    Willing,
+    /// It goes on executing.
+    Thaw,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    pub(super) store: Store,
+    /// How far its clock is off, in milliseconds.
+    clock: i64,
+    down: bool,
+    frozen_until: Time,
+    /// Connections on which something has come while it executes nothing.
+    waiting: Vec<ConnId>,
+    refusals: Vec<(Time, Refusal)>,
+}
+
+impl Server {
+    pub(super) fn is_up(&self) -> bool {
+        !self.down
+    }
+
+    fn wall(&self, now: Time) -> u64 {
+        (WALL + now.as_micros() / 1_000).saturating_add_signed(self.clock)
+    }
+
+    /// When its clock will show so much.
+    fn when(&self, wall: u64) -> Time {
+        Time::from_millis(wall.saturating_sub(WALL).saturating_add_signed(-self.clock))
+    }
+
+    fn set_refusals(&mut self, now: Time) {
+        self.refusals.retain(|(until, _)| *until > now);
+        let first = |total: bool| {
+            let found = self.refusals.iter().find(|(_, refusal)| refusal.is_total() == total);
+            found.map(|(_, refusal)| refusal.error())
+        };
+        let (all, writes) = (first(true), first(false));
+        self.store.refuse_with(all);
+        self.store.refuse_writes_with(writes);
+    }
+}
+
+impl<A: App, W: Watch> World<A, W> {
+    /// A command arrives.
+    pub(super) fn arrive(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        if conn.not_before > now {
+            return;
+        }
+        let Some(command) = conn.up.pop_front() else { return };
+        conn.arrived.push_back(command);
+        if self.server.frozen_until > now {
+            self.server.waiting.push(id);
+        } else {
+            self.serve(id);
+        }
+    }
+
+    /// Executes what has come on a connection.
+    fn serve(&mut self, id: ConnId) {
+        loop {
+            let now = self.now;
+            let Some(conn) = self.conns.get_mut(&id) else { return };
+            if conn.blocked.is_some() {
+                return;
+            }
+            let (host, client) = (conn.host, conn.client);
+            let Some((tag, mut command)) = conn.arrived.pop_front() else { return };
+            if !self.server.store.is_connected(client) {
+                conn.arrived.clear();
+                return;
+            }
+            if let Command::XRead { stream, after, .. } = &mut command
+                && *after == FROM_NOW
+            {
+                let info = self.server.store.stream_info(stream);
+                *after = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
+            }
+            let wall = self.server.wall(now);
+            match self.server.store.execute(wall, client, &command) {
+                Executed::Reply(reply) => {
+                    self.watch.saw(now, &Happening::Executed { host, command: &command, reply: &reply });
+                    self.put_down(id, Down::Reply(tag, reply));
+                }
+                Executed::Blocked => conn.blocked = Some(tag),
+            }
+            self.spread();
+        }
+    }
+
+    /// Sends out what the store has for its clients.
+    fn spread(&mut self) {
+        while let Some((client, reply)) = self.server.store.poll_wakeup() {
+            let Some(&id) = self.by_client.get(&client) else { continue };
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            if let Some(tag) = conn.blocked.take() {
+                let more = !conn.arrived.is_empty();
+                self.put_down(id, Down::Reply(tag, reply));
+                if more {
+                    self.serve(id);
+                }
+            }
+        }
+        while let Some((client, channel, payload)) = self.server.store.poll_push() {
+            if let Some(&id) = self.by_client.get(&client) {
+                self.put_down(id, Down::Push(channel, payload));
+            }
+        }
+        let next = self.server.store.poll_timeout().map(|wall| self.server.when(wall));
+        if let Some(next) = next
+            && self.read_timeout.is_none_or(|at| at > next)
+        {
+            self.read_timeout = Some(next);
+            self.schedule(next, Due::ReadTimeout);
+        }
+    }
+
+    pub(super) fn read_timed_out(&mut self) {
+        self.read_timeout = None;
+        if self.server.frozen_until <= self.now {
+            let wall = self.server.wall(self.now);
+            self.server.store.handle_timeout(wall);
+            self.spread();
+        }
+    }
+
+    /// The server notices that a connection's host is gone.
+    pub(super) fn forget(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.remove(&id) {
+            self.by_client.remove(&conn.client);
+            self.server.store.disconnect(conn.client);
+        }
+    }
+
+    /// The server closes all connections.
+    pub(super) fn close_all(&mut self) {
+        self.server.store.disconnect_all();
+        let held: Vec<ConnId> = self.conns.keys().copied().collect();
+        for id in held {
+            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            self.by_client.remove(&conn.client);
+            conn.blocked = None;
+            match conn.held {
+                true => self.put_down(id, Down::Closed),
+                false => drop(self.conns.remove(&id)),
+            }
+        }
+    }
+
+    pub(super) fn change_server(&mut self, change: Change) {
+        let now = self.now;
+        match change {
+            Change::Down { data, away, loading } => {
+                if self.server.down {
+                    return;
+                }
+                self.server.down = true;
+                self.server.frozen_until = Time::ZERO;
+                self.server.waiting.clear();
+                self.server.refusals.clear();
+                self.server.set_refusals(now);
+                self.close_all();
+                self.lose_data(data);
+                self.schedule(now + away, Due::Server(Change::Up { loading }));
+            }
+            Change::Up { loading } => {
+                self.server.down = false;
+                self.watch.saw(now, &Happening::Healed { what: "server is there again", host: None });
+                if !loading.is_zero() {
+                    self.refuse(Refusal::Loading, loading);
+                }
+            }
+            Change::Willing => {
+                self.server.set_refusals(now);
+                self.watch.saw(now, &Happening::Healed { what: "server refuses less", host: None });
+            }
+            Change::Thaw => {
+                if self.server.frozen_until <= now {
+                    self.watch.saw(now, &Happening::Healed { what: "server executes again", host: None });
+                    let wall = self.server.wall(now);
+                    self.server.store.handle_timeout(wall);
+                    for id in core::mem::take(&mut self.server.waiting) {
+                        self.serve(id);
+                    }
+                    self.spread();
+                }
+            }
+        }
+    }
+
+    fn lose_data(&mut self, data: Data) {
+        for stream in self.streams() {
+            let entries = match data {
+                Data::Kept => continue,
+                Data::TailLost(entries) => Some(self.server.store.lose_tail(&stream, entries)),
+                Data::Lost => None,
+            };
+            if entries != Some(0) {
+                self.watch.saw(self.now, &Happening::TailLost { stream: &stream, entries });
+            }
+        }
+        if data == Data::Lost {
+            self.server.store.flush();
+        }
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal, lasts: Duration) {
+        let until = self.now + lasts;
+        self.server.refusals.push((until, refusal));
+        self.server.set_refusals(self.now);
+        self.schedule(until, Due::Server(Change::Willing));
+    }
+
+    pub(super) fn freeze(&mut self, lasts: Duration) {
+        let until = self.now + lasts;
+        self.server.frozen_until = self.server.frozen_until.max(until);
+        self.schedule(until, Due::Server(Change::Thaw));
+    }
+
+    pub(super) fn demote(&mut self) {
+        let error = CommandError::Server {
+            code: "UNBLOCKED".to_owned(),
+            message: "force unblock from blocking operation, instance state changed (master -> replica?)"
+                .to_owned(),
+        };
+        self.server.store.unblock_all(&error);
+        self.spread();
+    }
+
+    pub(super) fn jump_server_clock(&mut self, millis: i64) {
+        self.server.clock = self.server.clock.saturating_add(millis);
+        let wall = self.server.wall(self.now);
+        self.server.store.handle_timeout(wall);
+        self.read_timeout = None;
+        self.spread();
+    }
+
+    pub(super) fn trim(&mut self, stream: &ByteString, length: u64) {
+        self.server.store.trim(stream, length);
+    }
+
+    pub(super) fn write_foreign(&mut self, stream: &ByteString, fields: &sio_streams_core::Fields) {
+        let wall = self.server.wall(self.now);
+        // Whoever writes through a client of his own is refused as everyone else.
+        let client = self.server.store.connect();
+        let command = Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone() };
+        if self.server.is_up()
+            && let Executed::Reply(reply) = self.server.store.execute(wall, client, &command)
+        {
+            let host = usize::MAX;
+            self.watch.saw(self.now, &Happening::Executed { host, command: &command, reply: &reply });
+        }
+        self.server.store.disconnect(client);
+        self.spread();
+    }
+}
