@@ -31,6 +31,8 @@ pub enum Lane {
     Reader(ByteString),
     /// Subscribes, and receives Pub/Sub messages.
     Subscriber,
+    /// Saves and restores sessions. Many at once must not hold up the writer. Needed only with [`Recovery`](crate::Recovery).
+    Recovery,
 }
 
 impl fmt::Display for Lane {
@@ -39,6 +41,7 @@ impl fmt::Display for Lane {
             Lane::Writer => f.write_str("writer"),
             Lane::Reader(stream) => write!(f, "reader of {stream}"),
             Lane::Subscriber => f.write_str("subscriber"),
+            Lane::Recovery => f.write_str("recovery"),
         }
     }
 }
@@ -77,6 +80,36 @@ pub enum Command {
         after: EntryId,
         /// How many at most.
         count: u32,
+    },
+    /// `XREVRANGE stream (before - COUNT count` → [`Reply::Entries`], the newest first.
+    XRevRange {
+        /// The stream's key.
+        stream: ByteString,
+        /// Entries before this one are read.
+        before: EntryId,
+        /// How many at most.
+        count: u32,
+    },
+    /// `SET key value PX px` → [`Reply::Done`].
+    Set {
+        /// The key.
+        key: ByteString,
+        /// The value.
+        value: Bytes,
+        /// How long it is kept; whole milliseconds, at least one.
+        px: Duration,
+    },
+    /// `GETRANGE key 0 end` → [`Reply::Value`]: the first `end` + 1 bytes. There is nothing to tell an empty value from none: both are `None`.
+    GetRange {
+        /// The key.
+        key: ByteString,
+        /// The last byte that is wanted.
+        end: u32,
+    },
+    /// `GETDEL key` → [`Reply::Value`]: what was there, and isn't any more. Of several who try, one gets it.
+    GetDel {
+        /// The key.
+        key: ByteString,
     },
     /// `XINFO STREAM stream` → [`Reply::Stream`]; `None` if there is no such key.
     XInfoStream {
@@ -148,6 +181,10 @@ impl Command {
             | Command::PSubscribe { .. }
             | Command::PUnsubscribe { .. } => Lane::Subscriber,
             Command::Release { lane } => lane.clone(),
+            Command::XRevRange { .. }
+            | Command::Set { .. }
+            | Command::GetRange { .. }
+            | Command::GetDel { .. } => Lane::Recovery,
             Command::XAdd { .. }
             | Command::XRange { .. }
             | Command::Publish { .. }
@@ -163,7 +200,7 @@ impl Command {
 pub enum Reply {
     /// The id of the new entry.
     Added(EntryId),
-    /// Entries, the oldest first.
+    /// Entries, in the order that was asked for.
     Entries(Vec<Entry>),
     /// What is known of a stream; `None` if there is none.
     Stream(Option<StreamInfo>),
@@ -171,6 +208,8 @@ pub enum Reply {
     Count(u64),
     /// Names of channels.
     Channels(Vec<ByteString>),
+    /// What stood under a key.
+    Value(Option<Bytes>),
     /// It is done.
     Done,
 }

@@ -182,8 +182,69 @@ pub struct Config {
     pub local_delivery: LocalDelivery,
     /// How long answers to a request are waited for, where the request's own flags don't say. The peers' fixed 5 s.
     pub request_timeout: Duration,
+    /// Connection state recovery; `None`: off.
+    pub recovery: Option<Recovery>,
     /// What the engine holds at most.
     pub limits: Limits,
+}
+
+/// Connection state recovery: clients that were away for a moment get back their socket's id, rooms and data, and what they missed.
+///
+/// It needs [`LocalDelivery::StreamOrder`]: a client's offset says how far it is only if packets come to it in the order of their offsets.
+///
+/// ```
+/// use sio_streams_core::{Config, LocalDelivery, Recovery};
+///
+/// let recovery = Some(Recovery::default());
+/// let config = Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..Config::default() };
+/// config.validate().unwrap();
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// `sessionKeyPrefix`: a session is stored under this and its private id.
+    pub session_key_prefix: ByteString,
+    /// `maxDisconnectionDuration`: how long a session is kept.
+    pub max_disconnection_duration: Duration,
+    /// The window: how many broadcasts of each stream are kept in memory, so that who missed only those costs Redis nothing but its session.
+    pub window_entries: usize,
+    /// The bytes of those.
+    pub window_bytes: usize,
+    /// How old they may be, by their ids.
+    pub window_age: Duration,
+    /// How long restoring a session may take, and waiting for Redis to save one.
+    pub timeout: Duration,
+    /// How many sessions may be on their way to or from Redis.
+    pub sessions: usize,
+    /// The bytes of those.
+    pub sessions_bytes: usize,
+    /// The bytes of one session, as it is stored.
+    pub session_bytes: u32,
+    /// How many entries are read at once where the window does not go back far enough.
+    pub page_entries: u32,
+    /// How many broadcasts of the stream a client may have been away for, whomever they were for. The window grows to this many while clients need
+    /// it.
+    pub replay_entries: usize,
+    /// The bytes of those.
+    pub replay_bytes: usize,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Recovery {
+            session_key_prefix: ByteString::from_static("sio:session:"),
+            max_disconnection_duration: Duration::from_secs(120),
+            window_entries: 10_000,
+            window_bytes: 32 << 20,
+            window_age: Duration::from_secs(600),
+            timeout: Duration::from_secs(5),
+            sessions: 50_000,
+            sessions_bytes: 64 << 20,
+            session_bytes: 1 << 20,
+            page_entries: 1_000,
+            replay_entries: 100_000,
+            replay_bytes: 64 << 20,
+        }
+    }
 }
 
 /// Bounds. A call that would pass one of them is refused at once, with an error that says which.
@@ -235,6 +296,7 @@ impl Default for Config {
             only_plaintext: false,
             local_delivery: LocalDelivery::default(),
             request_timeout: Duration::from_secs(5),
+            recovery: None,
             limits: Limits::default(),
         }
     }
@@ -292,6 +354,28 @@ impl Config {
             ),
             (self.limits.in_flight_for.is_zero(), "limits.in_flight_for", "must not be zero"),
             (self.request_timeout.is_zero(), "request_timeout", "must not be zero"),
+            (
+                self.recovery.is_some() && self.local_delivery != LocalDelivery::StreamOrder,
+                "local_delivery",
+                "must be StreamOrder with recovery: a client that gets packets out of order can't say by one offset what it has",
+            ),
+            (
+                self.recovery.as_ref().is_some_and(|recovery| recovery.timeout.is_zero()),
+                "recovery.timeout",
+                "must not be zero",
+            ),
+            (
+                self.recovery.as_ref().is_some_and(|recovery| recovery.page_entries == 0),
+                "recovery.page_entries",
+                "must be at least 1",
+            ),
+            (
+                self.recovery
+                    .as_ref()
+                    .is_some_and(|recovery| recovery.max_disconnection_duration < Duration::from_millis(1)),
+                "recovery.max_disconnection_duration",
+                "must be at least 1 ms",
+            ),
         ];
         match checks.into_iter().find(|(wrong, ..)| *wrong) {
             Some((_, option, reason)) => Err(ConfigError { option, reason }),

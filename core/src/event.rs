@@ -9,10 +9,12 @@ use crate::id::{EntryId, NodeId, RequestId};
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
+use crate::session::{NotRecovered, Restored};
 use crate::wire::WireError;
 
 /// Names something that was asked of the engine and ends with an event: a [`Published`](Event::Published) or
-/// [`PublishFailed`](Event::PublishFailed), a [`RequestDone`](Event::RequestDone) or a [`ServerCount`](Event::ServerCount).
+/// [`PublishFailed`](Event::PublishFailed), a [`RequestDone`](Event::RequestDone), a [`ServerCount`](Event::ServerCount), a
+/// [`SessionSaved`](Event::SessionSaved), a [`Restored`](Event::Restored) or a [`NotRecovered`](Event::NotRecovered).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(crate) u64);
 
@@ -118,6 +120,24 @@ pub enum Event {
         ticket: Ticket,
         /// The number, this one included; or why it is not known.
         count: Result<u64, CommandError>,
+    },
+
+    /// The session is stored, or not.
+    SessionSaved {
+        /// What the call returned.
+        ticket: Ticket,
+        /// Why it is not stored, or may not be.
+        result: Result<(), CommandError>,
+    },
+    /// A client is back: its socket is here again, and in its rooms. Send it what it missed, before the next event is polled: what comes then comes
+    /// behind that.
+    Restored(Restored),
+    /// A client's state could not be recovered.
+    NotRecovered {
+        /// What the call returned.
+        ticket: Ticket,
+        /// Why.
+        reason: NotRecovered,
     },
 
     /// A node of the namespace has been heard for the first time. Only where nodes send heartbeats.

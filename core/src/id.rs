@@ -79,6 +79,14 @@ impl EntryId {
     /// Before every entry: reading from here reads the whole stream.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
+    /// The first id that may follow.
+    pub(crate) fn next(self) -> EntryId {
+        match self.seq.checked_add(1) {
+            Some(seq) => EntryId { ms: self.ms, seq },
+            None => EntryId { ms: self.ms.saturating_add(1), seq: 0 },
+        }
+    }
+
     /// The id just before: reading after it begins with this one.
     pub(crate) fn before(self) -> EntryId {
         match self {

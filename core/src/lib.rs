@@ -91,6 +91,7 @@ mod message;
 mod packet;
 mod payload;
 mod rooms;
+mod session;
 mod time;
 pub mod wire;
 
@@ -98,7 +99,7 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
 pub use config::{
-    Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, SubscriptionMode,
+    Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, Recovery, SubscriptionMode,
 };
 pub use emitter::Emitter;
 pub use engine::{CallError, Engine};
@@ -111,4 +112,5 @@ pub use message::{Body, Message};
 pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
 pub use payload::{DecodeError, Encoding, MAX_DEPTH, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
+pub use session::{MAX_PID, Missed, NotRecovered, Restored, Session};
 pub use time::Time;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::id::EntryId;
 use crate::wire::json;
 use crate::wire::msgpack::{self, MsgPackError};
 
@@ -183,6 +184,25 @@ impl Payload {
                 Payload::from_msgpack(event)
             }
         }
+    }
+
+    /// The array with one more element at its end, a client's offset: what goes to clients where connection state recovery is on. Nothing if the
+    /// value is no array.
+    ///
+    /// ```
+    /// use sio_streams_core::Packet;
+    ///
+    /// let packet = Packet::event("news", &(1,)).unwrap();
+    /// let data = packet.data.with_offset("1700000000000-0".parse().unwrap()).unwrap();
+    /// assert_eq!(data.as_json(), Some(r#"["news",1,"1700000000000-0"]"#));
+    /// ```
+    pub fn with_offset(&self, offset: EntryId) -> Option<Self> {
+        let offset = offset.to_string();
+        let bytes = match self.encoding {
+            Encoding::Json => json::append(self.as_json()?, &offset)?.into(),
+            Encoding::MsgPack => msgpack::append(&self.bytes, &offset)?.into(),
+        };
+        Some(Payload { encoding: self.encoding, bytes })
     }
 
     /// `null`.

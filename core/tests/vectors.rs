@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde_json::Value as Json;
-use sio_streams_core::wire::{entry, pubsub};
+use sio_streams_core::wire::{entry, pubsub, session};
 use sio_streams_core::{Body, BroadcastOptions, Encoding, Fields, Message, Payload, RemoteSocket};
 
 const STREAMS_02: &str = include_str!("vectors/streams-0.2.jsonl");
@@ -27,6 +27,9 @@ struct Vector {
     fields: Vec<(String, String)>,
     #[serde(default)]
     payload: String,
+    /// Of a session.
+    #[serde(default)]
+    value: String,
     message: Json,
 }
 
@@ -426,6 +429,23 @@ fn entries_are_written_byte_for_byte_as_the_peers_write_them() {
     other.retain(|label| !label.contains("undefined") && !label.contains("odd-rooms"));
     assert_eq!(other, [""; 0]);
     assert!(same > 190, "{same}");
+}
+
+/// A session is read as the peers mean it, and written as they write it.
+#[test]
+fn sessions_are_read_and_written_byte_for_byte() {
+    let all = Vector::all(STREAMS_02).chain(Vector::all(STREAMS_03));
+    let sessions: Vec<Vector> = all.filter(|vector| vector.transport == "session").collect();
+    assert_eq!(sessions.len(), 2);
+    for vector in sessions {
+        let read = session::decode(vector.value.as_bytes()).unwrap();
+        assert_eq!(*read.sid, *vector.message["sid"].as_str().unwrap());
+        assert_eq!(*read.pid, *vector.message["pid"].as_str().unwrap());
+        let rooms: Vec<&str> = read.rooms.iter().map(|room| &**room).collect();
+        assert_eq!(serde_json::to_value(rooms).unwrap(), vector.message["rooms"]);
+        assert_eq!(Value::of(&read.data), Value::recorded(&vector.message["data"]));
+        assert_eq!(session::encode(&read).unwrap(), vector.value, "{}", vector.label());
+    }
 }
 
 #[test]

@@ -135,6 +135,37 @@ pub enum Event {
     },
 }
 
+/// What waits for whoever takes the events.
+// The large variant is the common one.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Told {
+    Event(Event),
+    /// Something that is to be done in its place among them.
+    Act(Box<dyn FnOnce() + Send>),
+}
+
+impl Told {
+    /// The event; what is to be done is done.
+    pub(crate) fn event(self) -> Option<Event> {
+        match self {
+            Told::Event(event) => Some(event),
+            Told::Act(act) => {
+                act();
+                None
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Told {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Told::Event(event) => event.fmt(f),
+            Told::Act(_) => f.write_str("Act"),
+        }
+    }
+}
+
 /// A packet for clients of this node.
 #[derive(Debug)]
 pub struct Broadcast {

@@ -51,6 +51,7 @@ use tokio_stream::Stream;
 
 use backend::{Backend, Timing};
 pub use emitter::Emitter;
+use event::Told;
 pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
 pub use node::{Acks, Error, Namespace, Node, Responses, Sockets};
 pub use remote::Names;
@@ -131,18 +132,26 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
 /// What the application hears, in order. A stream.
 #[derive(Debug)]
 pub struct Events {
-    events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Told>,
 }
 
 impl Events {
     /// The next event; nothing when the node is closed.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        loop {
+            if let Some(event) = self.events.recv().await?.event() {
+                return Some(event);
+            }
+        }
     }
 
     /// The next event, if one is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
+        loop {
+            if let Some(event) = self.events.try_recv().ok()?.event() {
+                return Some(event);
+            }
+        }
     }
 }
 
@@ -153,7 +162,13 @@ impl Stream for Events {
         mut self: core::pin::Pin<&mut Self>,
         cx: &mut core::task::Context<'_>,
     ) -> core::task::Poll<Option<Event>> {
-        self.events.poll_recv(cx)
+        loop {
+            match core::task::ready!(self.events.poll_recv(cx)).map(Told::event) {
+                None => return core::task::Poll::Ready(None),
+                Some(Some(event)) => return core::task::Poll::Ready(Some(event)),
+                Some(None) => {}
+            }
+        }
     }
 }
 

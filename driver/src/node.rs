@@ -1,13 +1,13 @@
 //! What the application holds.
 
 use sio_streams_core::{
-    BroadcastOptions, ByteString, CallError, CommandError, EntryId, Lag, NodeId, Outcome, Packet, Payload,
-    RemoteSocket, Ticket,
+    BroadcastOptions, ByteString, CallError, CommandError, EntryId, Lag, NodeId, NotRecovered, Outcome,
+    Packet, Payload, RemoteSocket, Restored, Session, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 
-use crate::run::{Call, Run, Waiting};
+use crate::run::{Call, OnRestored, Run, Waiting};
 
 /// Why something that was asked of a node did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +17,7 @@ pub enum Error {
     #[error(transparent)]
     Call(#[from] CallError),
     /// It was taken, but Redis did not do it, or it is not known whether it did.
-    #[error("not published: {0}")]
+    #[error("not done: {0}")]
     Command(#[from] CommandError),
     /// No node that answered has the socket. The outcome tells whether all did.
     #[error("no node that answered has the socket {socket:?}; {missing} did not answer")]
@@ -27,6 +27,9 @@ pub enum Error {
         /// How many nodes did not answer; at least, one of them may have it.
         missing: u64,
     },
+    /// The client's state could not be recovered: it begins anew.
+    #[error("not recovered: {0}")]
+    NotRecovered(#[from] NotRecovered),
     /// Too many events are waiting to be taken by the application.
     #[error("{0} events have not been taken; take them before asking for more")]
     EventsNotTaken(usize),
@@ -386,6 +389,53 @@ impl Namespace {
             run.engine.rooms(nsp).map(|rooms| rooms.of(&socket)).ok_or_else(unknown)
         };
         self.call(rooms).await
+    }
+
+    /// Stores the session of a client whose connection was lost; done when it is stored.
+    ///
+    /// It may also be called now and then while the client is there: if this server dies, the client recovers at another one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]: nothing has happened; [`Error::Command`]: it was not stored, or (with [`CommandError::Lost`]) perhaps it was;
+    /// [`Error::Closed`].
+    pub async fn persist_session(&self, session: Session) -> Result<(), Error> {
+        let (done, saved) = oneshot::channel();
+        let call = move |run: &mut Run, nsp: &str| run.engine.persist_session(run.now(), nsp, &session);
+        self.start(call, Waiting::Saved(done)).await?;
+        Ok(saved.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// Makes a socket of a client's session again, which any server of the cluster has stored. `pid` and `offset` are what the client sent, as it
+    /// sent them.
+    ///
+    /// If it succeeds, `accept` gets the session and what the client missed. It runs where the [events](crate::Events) are taken, in the place that
+    /// belongs to the socket among them: what is told before it is not for this connection of the client's, every
+    /// [`Broadcast`](crate::Event::Broadcast) that names the socket afterwards is. So it should make the socket known to whoever takes the events,
+    /// put what was missed in line for the client, and return; it must not block. What it returns is returned. It runs even if the future is
+    /// dropped meanwhile: the session is nowhere else then.
+    ///
+    /// The application appends each packet's [`offset`](sio_streams_core::Missed::offset) to its data, as with any broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRecovered`] says why the client must begin anew. [`Error::Call`]; [`Error::EventsNotTaken`]; [`Error::Closed`].
+    pub async fn restore_session<T: Send + 'static>(
+        &self,
+        pid: &str,
+        offset: &str,
+        accept: impl FnOnce(Restored) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (pid, offset) = (pid.to_owned(), offset.to_owned());
+        let (done, restored) = oneshot::channel();
+        let when_restored: OnRestored = Box::new(move |result| {
+            let result = result.map(accept);
+            // Whoever asked may be gone.
+            let _ = done.send(result);
+        });
+        let call = move |run: &mut Run, nsp: &str| run.engine.restore_session(run.now(), nsp, &pid, &offset);
+        self.start(call, Waiting::Restored(when_restored)).await?;
+        Ok(restored.await.map_err(|_| Error::Closed)??)
     }
 
     /// Leaves the cluster in this namespace; done when the others have been told.

@@ -4,14 +4,14 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use sio_streams_core::{
     Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent,
-    Lane, NodeId, Outcome, Payload, RemoteSocket, Reply, Ticket, Time,
+    Lane, NodeId, NotRecovered, Outcome, Payload, RemoteSocket, Reply, Restored, Ticket, Time,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Backend, PushReceiver, PushSender};
-use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
+use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply, Told};
 use crate::lane::{LaneTask, Order, Report};
 use crate::node::{Responses, Sockets, WeakNode};
 use crate::remote::Names;
@@ -27,7 +27,6 @@ const OBSERVE: std::time::Duration = std::time::Duration::from_secs(1);
 const CALLS_AT_ONCE: usize = 256;
 
 /// Who waits for what becomes of a ticket.
-#[derive(Debug)]
 pub(crate) enum Waiting {
     Published(oneshot::Sender<Result<Option<EntryId>, CommandError>>),
     Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
@@ -36,7 +35,12 @@ pub(crate) enum Waiting {
     Names { found: BTreeSet<ByteString>, done: oneshot::Sender<Names> },
     Order { obeyed: bool, done: oneshot::Sender<(bool, Outcome)> },
     Count(oneshot::Sender<Result<u64, CommandError>>),
+    Saved(oneshot::Sender<Result<(), CommandError>>),
+    Restored(OnRestored),
 }
+
+/// What is done when a session was restored, or not, in its place among the events.
+pub(crate) type OnRestored = Box<dyn FnOnce(Result<Restored, NotRecovered>) + Send>;
 
 type Opening = oneshot::Sender<Result<(), CallError>>;
 
@@ -48,9 +52,9 @@ pub(crate) struct Run {
     pub(crate) opening: HashMap<ByteString, Vec<Opening>>,
     pub(crate) closing: HashMap<ByteString, Vec<Opening>>,
     node: WeakNode,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Told>,
     /// Events for which the application has no room just now.
-    overflow: VecDeque<Event>,
+    overflow: VecDeque<Told>,
     /// When a closing node stops waiting for its farewells.
     deadline: Option<Instant>,
     closed: Vec<oneshot::Sender<()>>,
@@ -58,7 +62,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: mpsc::Sender<Event>) -> Self {
+    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: mpsc::Sender<Told>) -> Self {
         Run {
             engine,
             started: Instant::now(),
@@ -131,6 +135,13 @@ impl Run {
                     let _ = done.send(count);
                 }
             }
+            CoreEvent::SessionSaved { ticket, result } => {
+                if let Some(Waiting::Saved(done)) = self.waiting.remove(&ticket) {
+                    let _ = done.send(result);
+                }
+            }
+            CoreEvent::Restored(restored) => self.restored(restored.ticket, Ok(restored)),
+            CoreEvent::NotRecovered { ticket, reason } => self.restored(ticket, Err(reason)),
             CoreEvent::Answer { ticket, from, answer } => self.answered(ticket, from, answer),
             CoreEvent::RequestDone { ticket, outcome } => self.request_done(ticket, outcome),
             other => {
@@ -146,6 +157,16 @@ impl Run {
     fn published(&mut self, ticket: Ticket, result: Result<Option<EntryId>, CommandError>) {
         if let Some(Waiting::Published(done)) = self.waiting.remove(&ticket) {
             let _ = done.send(result);
+        }
+    }
+
+    fn restored(&mut self, ticket: Ticket, result: Result<Restored, NotRecovered>) {
+        if let Some(Waiting::Restored(done)) = self.waiting.remove(&ticket) {
+            match result {
+                // Broadcasts that are told before this must not be taken for the socket that is here again.
+                Ok(restored) => self.put(Told::Act(Box::new(move || done(Ok(restored))))),
+                Err(reason) => done(Err(reason)),
+            }
         }
     }
 
@@ -221,12 +242,19 @@ impl Run {
     }
 
     fn tell(&mut self, event: Event) {
+        self.put(Told::Event(event));
+    }
+
+    fn put(&mut self, told: Told) {
         if !self.overflow.is_empty() {
-            self.overflow.push_back(event);
-        } else if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
-            self.overflow.push_back(event);
+            return self.overflow.push_back(told);
         }
-        // Nobody listens any more: the application has chosen so.
+        match self.events.try_send(told) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(told)) => self.overflow.push_back(told),
+            // Nobody listens any more: the application has chosen so.
+            Err(mpsc::error::TrySendError::Closed(told)) => drop(told.event()),
+        }
     }
 }
 
@@ -321,7 +349,10 @@ impl<B: Backend> Loop<B> {
                 }
                 permit = events.reserve(), if crowded => match (permit, self.run.overflow.pop_front()) {
                     (Ok(permit), Some(event)) => permit.send(event),
-                    _ => self.run.overflow.clear(),
+                    (_, told) => {
+                        let others = core::mem::take(&mut self.run.overflow);
+                        told.into_iter().chain(others).for_each(|told| drop(told.event()));
+                    }
                 },
                 () = sleep_until(waker.unwrap_or_else(Instant::now)), if waker.is_some() => {
                     let now = self.run.now();

@@ -71,7 +71,7 @@ impl<B: Backend> Backend for Routed<B> {
 
     async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<B::Connection, ConnectError> {
         let way = match lane {
-            Lane::Writer => &self.writer,
+            Lane::Writer | Lane::Recovery => &self.writer,
             Lane::Reader(_) => &self.reader,
             Lane::Subscriber => &self.subscriber,
         };

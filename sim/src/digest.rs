@@ -37,7 +37,8 @@ pub(crate) fn entry(fields: &Fields) -> Result<(), String> {
 pub(crate) fn message(payload: &Bytes) -> Result<(), String> {
     let message = unpack(payload)?;
     let field = |key: &str| get(&message, key).ok_or_else(|| format!("no {key}"));
-    let text = |key: &str| -> Result<bool, String> { Ok(field(key)?.as_str().is_some_and(|text| !text.is_empty())) };
+    let text =
+        |key: &str| -> Result<bool, String> { Ok(field(key)?.as_str().is_some_and(|text| !text.is_empty())) };
     if !text("uid")? || !text("nsp")? {
         return Err("uid or nsp is no text".into());
     }
@@ -116,7 +117,8 @@ fn check(kind: u8, data: &Value) -> Result<(), String> {
 fn options(data: &Value) -> Result<(), String> {
     let opts = get(data, "opts").ok_or("no opts")?;
     for key in ["rooms", "except"] {
-        let names = get(opts, key).and_then(Value::as_array).ok_or_else(|| format!("opts.{key} is no array"))?;
+        let names =
+            get(opts, key).and_then(Value::as_array).ok_or_else(|| format!("opts.{key} is no array"))?;
         if !names.iter().all(Value::is_str) {
             return Err(format!("opts.{key} has something else than texts"));
         }

@@ -4,9 +4,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use bytestring::ByteString;
-use sio_streams_core::{
-    AckResponder, EmitResponder, Event, LocalSocket, Payload, SocketsResponder,
-};
+use sio_streams_core::{AckResponder, EmitResponder, Event, LocalSocket, Payload, SocketsResponder};
 
 use crate::app::{App, Hand};
 

@@ -96,7 +96,8 @@ fn network(rng: &mut Rng) -> Network {
 
 fn namespaces(rng: &mut Rng) -> Vec<ByteString> {
     // The last one has a negative hash.
-    let names: &[&'static str] = pick::<&[&str]>(rng, &[&["/"], &["/"], &["/", "/chat"], &["/", "/notifications"]]);
+    let names: &[&'static str] =
+        pick::<&[&str]>(rng, &[&["/"], &["/"], &["/", "/chat"], &["/", "/notifications"]]);
     names.iter().map(|name| ByteString::from_static(name)).collect()
 }
 
@@ -113,7 +114,10 @@ fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
             let kind = match config.dialect {
                 _ if index < ours => HostKind::Ours,
                 Dialect::Streams02 => HostKind::Peer(Generation::Streams02),
-                Dialect::Streams03 => HostKind::Peer(Generation::Streams03),
+                // There are no simulated peers of the others.
+                Dialect::Streams03 | Dialect::Sharded | Dialect::Classic => {
+                    HostKind::Peer(Generation::Streams03)
+                }
                 Dialect::Bridge => {
                     HostKind::Peer(*pick(rng, &[Generation::Streams02, Generation::Streams03]))
                 }
@@ -125,10 +129,7 @@ fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
             HostPlan {
                 kind,
                 config,
-                options: HostOptions {
-                    batches,
-                    drift: if drifts { rng.i32(-20_000..20_000) } else { 0 },
-                },
+                options: HostOptions { batches, drift: if drifts { rng.i32(-20_000..20_000) } else { 0 } },
                 sockets: rng.usize(0..4),
                 think: if thinks { ms(rng.u64(..200)) } else { Duration::ZERO },
                 mute,
@@ -189,7 +190,15 @@ fn call(rng: &mut Rng, weights: &[u64], burst: usize) -> Call {
         13 if often(rng, 30) => Call::CloseNamespace,
         14 => Call::OpenNamespace,
         _ => {
-            let kinds = [Kind::Plain, Kind::Plain, Kind::Plain, Kind::Volatile, Kind::Binary, Kind::Local, Kind::Large];
+            let kinds = [
+                Kind::Plain,
+                Kind::Plain,
+                Kind::Plain,
+                Kind::Volatile,
+                Kind::Binary,
+                Kind::Local,
+                Kind::Large,
+            ];
             Call::Broadcast { to, kind: *pick(rng, &kinds), times }
         }
     }
@@ -291,7 +300,8 @@ fn stream(rng: &mut Rng, config: &Config, _: &[ByteString]) -> ByteString {
 /// What somebody else may write: an emitter's broadcast, or nonsense of all kinds.
 fn foreign(rng: &mut Rng, namespaces: &[ByteString]) -> Fields {
     let nsp = pick(rng, namespaces).to_string();
-    let broadcast = r#"{"packet":{"type":2,"data":["emitted",1]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+    let broadcast =
+        r#"{"packet":{"type":2,"data":["emitted",1]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let pairs: Vec<(&str, String)> = match rng.u8(..9) {
         0 => vec![("uid", "emitter".into()), ("nsp", nsp), ("type", "3".into())],
         1 => vec![("uid", "x".into()), ("nsp", nsp), ("type", "7".into()), ("data", "{}".into())],
@@ -300,12 +310,7 @@ fn foreign(rng: &mut Rng, namespaces: &[ByteString]) -> Fields {
         4 => vec![("a", "b".into())],
         5 => vec![("uid", "x".into()), ("nsp", "/elsewhere".into()), ("type", "3".into())],
         6 => vec![("uid", "x".into()), ("nsp", nsp), ("type", "3".into()), ("data", "{".repeat(500))],
-        _ => vec![
-            ("uid", "emitter".into()),
-            ("nsp", nsp),
-            ("type", "3".into()),
-            ("data", broadcast.into()),
-        ],
+        _ => vec![("uid", "emitter".into()), ("nsp", nsp), ("type", "3".into()), ("data", broadcast.into())],
     };
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -24,7 +24,9 @@ fn sign(kind: Kind) -> char {
 /// The record as text: time in milliseconds, where, what. Every command and reply too, if `wire`.
 pub fn text(records: &[Record], wire: bool) -> String {
     let mut out = String::new();
-    for Record { at, place, kind, text, .. } in records.iter().filter(|record| wire || record.kind != Kind::Wire) {
+    for Record { at, place, kind, text, .. } in
+        records.iter().filter(|record| wire || record.kind != Kind::Wire)
+    {
         let place = match place {
             Place::Server => "redis".to_owned(),
             Place::Host(host) => format!("host{host}"),

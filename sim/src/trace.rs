@@ -206,9 +206,7 @@ fn describe(what: &Happening<'_>) -> Option<(Place, Kind, Duration, String)> {
             let (kind, word) = if *up { (Kind::Up, "up") } else { (Kind::Down, "down") };
             brief(Place::Host(*host), kind, format!("{lane} {word}"))
         }
-        Happening::Started { host, uid } => {
-            brief(Place::Host(*host), Kind::Up, format!("starts as {uid}"))
-        }
+        Happening::Started { host, uid } => brief(Place::Host(*host), Kind::Up, format!("starts as {uid}")),
         Happening::Died { host } => brief(Place::Host(*host), Kind::Down, "dies".to_owned()),
         Happening::TailLost { stream, entries } => {
             let text = match entries {
@@ -254,10 +252,11 @@ fn short(command: &Command) -> String {
 fn told(event: &Event) -> String {
     match event {
         Event::Broadcast(delivery) => {
-            let data = delivery.packet.data.as_json().map_or_else(
-                || "binary".to_owned(),
-                |data| data.chars().take(60).collect(),
-            );
+            let data = delivery
+                .packet
+                .data
+                .as_json()
+                .map_or_else(|| "binary".to_owned(), |data| data.chars().take(60).collect());
             let offset = delivery.offset.map(|offset| format!(" at {offset}")).unwrap_or_default();
             format!("{} broadcast {data}{offset} from {}", delivery.nsp, delivery.from)
         }

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use sio_streams_core::{
-    Body, BroadcastOptions, CallError, Config, ConfigError, Dialect, EntryId, NodeId, Packet, Payload, RequestId, Ticket, Time,
+    Body, BroadcastOptions, CallError, Config, ConfigError, Dialect, EntryId, NodeId, Packet, Payload,
+    RequestId, Ticket, Time,
 };
 
 use crate::app::Node;
@@ -308,7 +309,10 @@ impl Trial<'_> {
             Call::Join { .. } | Call::Leave { .. } | Call::Disconnect { .. } => {
                 let _ = self.publish(host, nsp, call);
             }
-            Call::FetchSockets { .. } | Call::EmitWithAck | Call::BroadcastWithAck { .. } | Call::ServerCount => {
+            Call::FetchSockets { .. }
+            | Call::EmitWithAck
+            | Call::BroadcastWithAck { .. }
+            | Call::ServerCount => {
                 let _ = self.ask(host, nsp, call);
             }
             Call::OpenNamespace => self.open(host, nsp),
@@ -386,7 +390,8 @@ impl Trial<'_> {
                         local = true;
                     }
                     let packet = packet("said", number, *kind);
-                    let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
+                    let body =
+                        Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
                     (engine.broadcast(now, nsp, packet, opts), body)
                 }
                 Call::Join { to, room } => {
@@ -486,13 +491,17 @@ impl Trial<'_> {
     /// After so long without faults everything is known that can be known.
     fn longest_wait(&self) -> Duration {
         let config = &self.plan.hosts[0].config;
-        config.heartbeat_timeout * 2 + self.plan.network.backoff_max * 2 + self.plan.network.notice.1 + ms(1_500)
+        config.heartbeat_timeout * 2
+            + self.plan.network.backoff_max * 2
+            + self.plan.network.notice.1
+            + ms(1_500)
     }
 
     fn at_rest(&mut self) -> bool {
         let hosts = 0..self.world.hosts();
         let dead = |host: usize| !self.world.watch().oracle.hosts[host].alive;
-        let linked = hosts.clone().all(|host| dead(host) || (self.world.runs(host) && self.world.is_linked(host)));
+        let linked =
+            hosts.clone().all(|host| dead(host) || (self.world.runs(host) && self.world.is_linked(host)));
         let oracle = &self.world.watch().oracle;
         let settled = oracle.deeds.iter().all(|deed| deed.fate != Fate::Open);
         let answered = oracle.hosts.iter().all(|host| host.asks.open().next().is_none());
@@ -539,8 +548,13 @@ impl Trial<'_> {
                 HostKind::Peer(generation) => generation == Generation::Streams02,
             }
         };
-        let mut names: Vec<NodeId> =
-            self.living().into_iter().filter(beats).filter(|host| *host != but).map(|host| self.name(host)).collect();
+        let mut names: Vec<NodeId> = self
+            .living()
+            .into_iter()
+            .filter(beats)
+            .filter(|host| *host != but)
+            .map(|host| self.name(host))
+            .collect();
         names.sort();
         names
     }
@@ -624,7 +638,8 @@ impl Trial<'_> {
         match result {
             Some(Ok(ticket)) => Ok(ticket),
             other => {
-                self.oracle().fail("a call is refused in the calm", format!("host {host}, {call}: {other:?}"));
+                self.oracle()
+                    .fail("a call is refused in the calm", format!("host {host}, {call}: {other:?}"));
                 Err(Broken)
             }
         }
@@ -673,7 +688,9 @@ impl Trial<'_> {
             HostKind::Ours => None,
         });
         // Those of 0.2 take those of 0.3 for nodes, and never hear their answers.
-        if generation == Generation::Streams02 && others.into_iter().any(|other| other == Generation::Streams03) {
+        if generation == Generation::Streams02
+            && others.into_iter().any(|other| other == Generation::Streams03)
+        {
             return Ok(());
         }
         let all = BroadcastOptions::all;

@@ -23,6 +23,9 @@ impl Store {
     /// blocked in a read; [`CommandError::Unusable`] for commands that are not known here.
     pub fn execute(&mut self, now_ms: u64, client: ClientId, command: &Command) -> Executed {
         self.handle_timeout(now_ms);
+        if let Some(key) = key_of(command) {
+            self.expire(now_ms, key);
+        }
         let reply = match self.accept(client, command) {
             Err(error) => Err(error),
             Ok(()) => match command {
@@ -39,6 +42,12 @@ impl Store {
                 Command::XRange { stream, after, count } => {
                     self.xrange(stream, *after, *count).map(Reply::Entries)
                 }
+                Command::XRevRange { stream, before, count } => {
+                    self.xrevrange(stream, *before, *count).map(Reply::Entries)
+                }
+                Command::Set { key, value, px } => self.set(now_ms, key, value, *px),
+                Command::GetRange { key, end } => self.get_range(key, *end),
+                Command::GetDel { key } => self.get_del(key),
                 Command::XInfoStream { stream } => self.xinfo(stream).map(Reply::Stream),
                 Command::Publish { channel, payload, sharded } => {
                     self.publish(channel, payload, *sharded);
@@ -90,7 +99,7 @@ impl Store {
             return Err(CommandError::NotSent(format!("{client} is blocked in a read")));
         }
         let write_refusal = match command {
-            Command::XAdd { .. } => &self.write_refusal,
+            Command::XAdd { .. } | Command::Set { .. } | Command::GetDel { .. } => &self.write_refusal,
             _ => &None,
         };
         match (&self.refusal, write_refusal) {
@@ -149,7 +158,7 @@ impl Store {
         block: Duration,
     ) -> Result<Option<Reply>, CommandError> {
         let entries = match self.keys.get(name) {
-            Some(Value::Other) => return Err(errors::wrong_type()),
+            Some(Value::Text(_) | Value::Other) => return Err(errors::wrong_type()),
             Some(Value::Stream(stream)) => stream.read(after, count),
             None => Vec::new(),
         };
@@ -164,15 +173,26 @@ impl Store {
 
     fn xrange(&self, name: &ByteString, after: EntryId, count: u32) -> Result<Vec<Entry>, CommandError> {
         match self.keys.get(name) {
-            Some(Value::Other) => Err(errors::wrong_type()),
+            Some(Value::Text(_) | Value::Other) => Err(errors::wrong_type()),
             Some(Value::Stream(stream)) => Ok(stream.read(after, count.max(1))),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn xrevrange(&self, name: &ByteString, before: EntryId, count: u32) -> Result<Vec<Entry>, CommandError> {
+        if before == EntryId::ZERO {
+            return Err(errors::generic("invalid end ID for the interval"));
+        }
+        match self.keys.get(name) {
+            Some(Value::Text(_) | Value::Other) => Err(errors::wrong_type()),
+            Some(Value::Stream(stream)) => Ok(stream.read_back(before, count.max(1))),
             None => Ok(Vec::new()),
         }
     }
 
     fn xinfo(&self, name: &ByteString) -> Result<Option<StreamInfo>, CommandError> {
         match self.keys.get(name) {
-            Some(Value::Other) => Err(errors::wrong_type()),
+            Some(Value::Text(_) | Value::Other) => Err(errors::wrong_type()),
             Some(Value::Stream(_)) | None => Ok(self.stream_info(name)),
         }
     }
@@ -233,7 +253,20 @@ impl Store {
     fn stream_mut(&mut self, name: &ByteString) -> Result<&mut Stream, CommandError> {
         match self.keys.entry(name.clone()).or_insert_with(|| Value::Stream(Stream::default())) {
             Value::Stream(stream) => Ok(stream),
-            Value::Other => Err(errors::wrong_type()),
+            Value::Text(_) | Value::Other => Err(errors::wrong_type()),
         }
+    }
+}
+
+/// The key that a command is about.
+fn key_of(command: &Command) -> Option<&ByteString> {
+    match command {
+        Command::XAdd { stream, .. }
+        | Command::XRead { stream, .. }
+        | Command::XRange { stream, .. }
+        | Command::XRevRange { stream, .. }
+        | Command::XInfoStream { stream } => Some(stream),
+        Command::Set { key, .. } | Command::GetRange { key, .. } | Command::GetDel { key } => Some(key),
+        _ => None,
     }
 }

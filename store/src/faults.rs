@@ -38,7 +38,7 @@ impl Store {
     pub fn trim(&mut self, stream: &str, max_len: u64) -> u64 {
         match self.keys.get_mut(stream) {
             Some(Value::Stream(stream)) => stream.trim_exactly(max_len),
-            Some(Value::Other) | None => 0,
+            Some(Value::Text(_) | Value::Other) | None => 0,
         }
     }
 
@@ -46,7 +46,7 @@ impl Store {
     pub fn delete(&mut self, stream: &str, id: EntryId) -> bool {
         match self.keys.get_mut(stream) {
             Some(Value::Stream(stream)) => stream.delete(id),
-            Some(Value::Other) | None => false,
+            Some(Value::Text(_) | Value::Other) | None => false,
         }
     }
 

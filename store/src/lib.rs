@@ -1,7 +1,7 @@
 //! A simulated Redis: as much of it as a Socket.IO cluster uses, as a pure state machine.
 //!
 //! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a backend: streams with ids, trimming by whole
-//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded. It does no I/O and has no clock: each call carries the server's time, in
+//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded; strings that expire. It does no I/O and has no clock: each call carries the server's time, in
 //! milliseconds since 1970. So the same code serves programs that run without a server, in real time, and simulators, in virtual time. It is
 //! itself tested against a real server: the same commands, the same replies.
 //!
@@ -51,6 +51,7 @@ mod listpack;
 mod nodes;
 mod pubsub;
 mod streams;
+mod strings;
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -63,6 +64,7 @@ use blocked::BlockedReads;
 pub use nodes::NodeLimits;
 use pubsub::Channels;
 use streams::Stream;
+use strings::Text;
 
 #[cfg(doc)]
 use sio_streams_core::Command;
@@ -109,6 +111,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 enum Value {
     Stream(Stream),
+    Text(Text),
     /// Anything else.
     Other,
 }
@@ -200,7 +203,7 @@ impl Store {
     fn stream(&self, stream: &str) -> Option<&Stream> {
         match self.keys.get(stream) {
             Some(Value::Stream(stream)) => Some(stream),
-            Some(Value::Other) | None => None,
+            Some(Value::Text(_) | Value::Other) | None => None,
         }
     }
 }

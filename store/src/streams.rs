@@ -88,6 +88,19 @@ impl Stream {
             .collect()
     }
 
+    /// The entries before this one, the newest first.
+    pub(crate) fn read_back(&self, before: EntryId, count: u32) -> Vec<Entry> {
+        let behind = self
+            .nodes
+            .partition_point(|node| node.entries.front().is_none_or(|first| first.entry.id < before));
+        let stored = self.nodes.range(..behind).rev().flat_map(|node| node.entries.iter().rev());
+        stored
+            .skip_while(|stored| stored.entry.id >= before)
+            .take(count as usize)
+            .map(|stored| stored.entry.clone())
+            .collect()
+    }
+
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.nodes.iter().flat_map(|node| &node.entries).map(|stored| &stored.entry)
     }

@@ -126,7 +126,8 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             let count = *rng.choice(&[0, 1, 7, 100, 1_000]).unwrap();
             let block = Duration::from_millis(rng.u64(1..5_000));
             pair.check(&Command::XRange { stream: stream.clone(), after, count: count.max(1) });
-            pair.check(&Command::XRead { stream, after, count, block });
+            pair.check(&Command::XRead { stream: stream.clone(), after, count, block });
+            pair.check(&Command::XRevRange { stream, before: after, count: count.max(1) });
         }
         85..96 => {
             let Some(entry) = rng.choice(ids.iter()).copied() else { return };
@@ -217,6 +218,40 @@ fn much_to_trim() {
     };
     (0..2_600).for_each(|_| _ = add(1_000_000));
     assert_eq!([add(5), add(5), add(5)], [1_601, 602, 13]);
+}
+
+/// Sessions: strings that are read in part, taken, and expire. The real server's clock is its own, so that expiry is only compared where the
+/// time is over at once, or far away.
+#[test]
+fn strings() {
+    let mut rng = rng();
+    let mut pair = Pair::start(NodeLimits::default(), 1);
+    pair.check(&Command::XAdd { stream: "c".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]) });
+    for _ in 0..COMMANDS / 4 {
+        let key = ByteString::from(*rng.choice(&["a", "b", "c", "é", ""]).unwrap());
+        let command = match rng.u8(0..10) {
+            0..3 if key != "c" => {
+                let length = *rng.choice(&[0, 1, 100, 70_000]).unwrap();
+                let value = std::iter::repeat_with(|| rng.u8(..)).take(length).collect::<Vec<_>>().into();
+                let px = *rng.choice(&[0, 100_000, 1 << 40, u64::MAX]).unwrap();
+                Command::Set { key, value, px: Duration::from_millis(px) }
+            }
+            0..7 => Command::GetRange { key, end: *rng.choice(&[0, 1, 99, 100, 69_999, u32::MAX]).unwrap() },
+            7 => Command::XInfoStream { stream: key },
+            8 => Command::XRevRange { stream: key, before: EntryId { ms: u64::MAX, seq: 1 }, count: 2 },
+            _ => Command::GetDel { key },
+        };
+        pair.check(&command);
+    }
+    let soon = Command::Set { key: "d".into(), value: "x".into(), px: Duration::from_millis(1) };
+    let get = Command::GetRange { key: "d".into(), end: 10 };
+    pair.check(&soon);
+    pair.now_ms += 1;
+    while pair.redis(&[b"EXISTS", b"d"]).as_int() != Some(0) {
+        thread::yield_now();
+    }
+    pair.check(&get);
+    pair.check(&Command::GetDel { key: "d".into() });
 }
 
 /// An addition that is refused leaves nothing behind, an empty stream neither.

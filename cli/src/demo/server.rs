@@ -111,6 +111,7 @@ impl Server {
                     Lane::Writer => "writing",
                     Lane::Reader(_) => "reading the stream",
                     Lane::Subscriber => "Pub/Sub",
+                    Lane::Recovery => "recovery",
                 };
                 self.note(&format!("connection for {which} {}", if up { "is back" } else { "lost" }));
                 self.seen.send_modify(|seen| {

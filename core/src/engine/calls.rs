@@ -5,6 +5,7 @@ use bytestring::ByteString;
 use super::channels::escape_glob;
 use super::namespace::Namespace;
 use super::publisher::{Outgoing, What};
+use super::recovery::is_recoverable;
 use super::requests::{Request, Taken, Wanted};
 use super::{CallError, Content, Effect, EffectKind, Engine, Pending, Purpose, Timer};
 use crate::command::{Command, CommandError};
@@ -14,7 +15,7 @@ use crate::event::{
 };
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, EVENT, LocalSocket, Packet, RemoteSocket};
+use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::{Payload, PayloadError};
 use crate::rooms::RoomChange;
 use crate::time::Time;
@@ -595,8 +596,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
         let event = match kind {
             EffectKind::Broadcast { packet, opts } => {
-                let recoverable = packet.kind == EVENT && packet.id.is_none() && !opts.flags.has_volatile();
-                let offset = entry.filter(|_| recoverable);
+                let offset = entry.filter(|_| is_recoverable(&packet, &opts));
                 Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
             }
             EffectKind::Join { opts, rooms } => {

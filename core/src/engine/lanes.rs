@@ -57,6 +57,11 @@ impl Lanes {
         }
     }
 
+    /// Takes back a command that has not been handed out; whether it was there.
+    pub(super) fn withdraw(&mut self, lane: &Lane, id: CommandId) -> bool {
+        self.0.get_mut(lane).is_some_and(|queue| queue.waiting.remove(&id).is_some())
+    }
+
     /// Forgets the lane and all that waits for it.
     pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
         self.0.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())

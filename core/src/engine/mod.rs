@@ -10,11 +10,13 @@ mod namespace;
 mod publisher;
 mod reader;
 mod receive;
+mod recovery;
 mod remote;
 mod replies;
 mod requests;
 mod seen;
 mod timers;
+mod window;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -38,6 +40,7 @@ use lanes::Lanes;
 use namespace::Namespace;
 use publisher::{Line, Publisher};
 use reader::Reader;
+use recovery::Recoveries;
 use requests::Requests;
 use timers::{Timer, Timers};
 
@@ -80,6 +83,7 @@ pub struct Engine {
     /// The last number that an entry of this node's was given, on any stream.
     last_seq: u64,
     requests: Requests,
+    recoveries: Recoveries,
     lanes: Lanes,
     /// The server's refusal to write that was reported last.
     refused: Option<CommandError>,
@@ -105,6 +109,8 @@ enum Pending {
     Request(ByteString, NodeId, Box<classic::Request>),
     /// A response in the classic form. What it means depends on what was asked.
     Response(Box<classic::Keys>),
+    /// A session is there, and so is what its client missed.
+    Restore(Ticket),
 }
 
 /// A command whose reply has not come.
@@ -142,6 +148,14 @@ enum Purpose {
     ListFor(Ticket),
     /// How many servers are there?
     ServerCount(Ticket, ByteString),
+    /// Store a session.
+    SaveSession(Ticket),
+    /// What is stored of the session?
+    ReadSession(Ticket),
+    /// Take the session, before somebody else does.
+    TakeSession(Ticket),
+    /// What came before the stream's window?
+    Page(ByteString),
     /// Leave the namespace.
     Leave(ByteString),
     /// Give up the connection.
@@ -195,6 +209,20 @@ pub enum CallError {
     /// The message holds binary data, and `only_plaintext` is set.
     #[error("the message holds binary data, but only_plaintext is set")]
     Binary,
+    /// Connection state recovery is off.
+    #[error("connection state recovery is off: set the option recovery")]
+    RecoveryOff,
+    /// Not every text can be a session's private id: it becomes part of a key.
+    #[error("a private session id consists of 1 to {} letters, digits, '-' and '_'", crate::MAX_PID)]
+    InvalidPid,
+    /// The session is larger than [`session_bytes`](crate::Recovery::session_bytes).
+    #[error("the session takes {size} bytes; at most {limit} are stored")]
+    SessionTooLarge {
+        /// What it takes.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// One of the [`Limits`](crate::Limits) is reached. Try again when events show that something is done.
     #[error("the limit of {limit} {what} is reached")]
     Full {
@@ -236,6 +264,7 @@ impl Engine {
             publishers: BTreeMap::new(),
             last_seq: 0,
             requests: Requests::new(hash),
+            recoveries: Recoveries::default(),
             lanes: Lanes::default(),
             refused: None,
             in_flight: HashMap::with_hasher(hash),
@@ -292,6 +321,7 @@ impl Engine {
                         self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
                     }
                 }
+                Pending::Restore(ticket) => self.restore(ticket),
             }
         }
     }
@@ -324,6 +354,7 @@ impl Engine {
                 Timer::GiveUp(line) => self.give_up_due(&line),
                 Timer::Retry(lane) => self.lanes.resume(&lane),
                 Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
+                Timer::Session(ticket) => self.session_due(ticket),
             }
         }
     }

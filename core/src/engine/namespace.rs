@@ -53,6 +53,11 @@ impl Namespace {
     fn streams(&self) -> impl Iterator<Item = &ByteString> {
         self.stream.iter().chain(&self.lost_stream)
     }
+
+    /// Where Node peers publish it to nobody, if they do.
+    pub(super) fn lost_stream(&self) -> Option<&ByteString> {
+        self.lost_stream.as_ref()
+    }
 }
 
 impl Engine {
@@ -121,6 +126,7 @@ impl Engine {
         for ticket in self.requests.of(nsp) {
             self.finish_request(ticket, false, None);
         }
+        self.recoveries_closed(nsp);
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
             self.timers.cancel(&timer(name.clone()));
@@ -170,9 +176,9 @@ impl Engine {
         }
     }
 
-    /// Whether no namespace is open or being closed.
+    /// Whether no namespace is open or being closed, and no session on its way to Redis.
     pub fn is_closed(&self) -> bool {
-        self.namespaces.is_empty() && self.closing.is_empty()
+        self.namespaces.is_empty() && self.closing.is_empty() && !self.is_saving()
     }
 
     /// One of the farewells has been said, or can't be.

@@ -241,12 +241,10 @@ impl Engine {
         match reply {
             Ok(id) => {
                 self.refused = None;
-                publisher.settled = publisher.settled.max(id.unwrap_or_default());
-                // What was refused before may not follow what came through: it would be out of order, and receivers would take it for a
-                // repetition.
-                for _ in 0..at {
-                    self.give_up_waiting(line);
+                if at == 0 {
+                    publisher.settled = publisher.settled.max(id.unwrap_or_default());
                 }
+                self.settle_before(line, seq, false);
                 self.published_as(line, seq, id);
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
@@ -269,13 +267,31 @@ impl Engine {
         }
     }
 
-    /// Gives up the first message, if it was tried and refused.
-    fn give_up_waiting(&mut self, line: &Line) {
-        let first = self.publishers.get_mut(line).and_then(|publisher| publisher.items.front_mut());
-        if let Some(Item { state: State::Waiting(error), .. }) = first {
-            let overtaken = || CommandError::NotSent("a later message came through".into());
-            let error = error.take().unwrap_or_else(overtaken);
-            self.give_up(line, 0, error);
+    /// Settles what stands before this number, which is in the stream: what was found is published; what was refused is given up, because behind
+    /// that number it would be out of order, and receivers would take it for a repetition. What is unknown is given up once it was searched for.
+    fn settle_before(&mut self, line: &Line, number: u64, searched: bool) {
+        let mut at = 0;
+        while let Some(publisher) = self.publishers.get_mut(line)
+            && let Some(Item { seq: Some(seq), state, .. }) = publisher.items.get(at)
+            && *seq < number
+        {
+            match state {
+                State::Found(id) => {
+                    let (seq, id) = (*seq, *id);
+                    publisher.settled = publisher.settled.max(id);
+                    self.published_as(line, seq, Some(id));
+                }
+                State::Waiting(error) => {
+                    let overtaken = || CommandError::NotSent("a later message came through".into());
+                    let error = error.clone().unwrap_or_else(overtaken);
+                    self.give_up(line, at, error);
+                }
+                State::Unknown(error) if searched => {
+                    let error = error.clone();
+                    self.give_up(line, at, error);
+                }
+                State::Unknown(_) | State::Sent => at += 1,
+            }
         }
     }
 
@@ -327,40 +343,13 @@ impl Engine {
         }
     }
 
-    /// What was found is published. What was not is sent again, unless something behind it was found: then it was refused, and its time is over.
+    /// What was found is published. What was not is sent again, unless something behind it is in the stream.
     fn search_done(&mut self, line: &Line) {
-        let found = |item: &Item| matches!(item.state, State::Found(_));
-        let last_found =
-            self.publishers.get(line).and_then(|publisher| publisher.items.iter().rposition(found));
-        for _ in 0..last_found.map_or(0, |at| at + 1) {
-            let Some(publisher) = self.publishers.get_mut(line) else { return };
-            let Some(first) = publisher.items.front() else { return };
-            match &first.state {
-                State::Found(id) => {
-                    let (seq, id) = (first.seq.unwrap_or_default(), *id);
-                    publisher.settled = publisher.settled.max(id);
-                    self.published_as(line, seq, Some(id));
-                }
-                State::Unknown(error) => {
-                    let error = error.clone();
-                    self.give_up(line, 0, error);
-                }
-                State::Waiting(_) | State::Sent => self.give_up_waiting(line),
-            }
-        }
-        let overtaken = |publisher: &Publisher, item: &Item| {
-            let before = item.seq.is_some_and(|seq| seq < publisher.published);
-            before && matches!(item.state, State::Unknown(_) | State::Waiting(_))
-        };
-        while let Some((at, error)) = self.publishers.get(line).and_then(|publisher| {
-            let at = publisher.items.iter().position(|item| overtaken(publisher, item))?;
-            match &publisher.items[at].state {
-                State::Unknown(error) | State::Waiting(Some(error)) => Some((at, error.clone())),
-                _ => Some((at, CommandError::NotSent("a later message came through".into()))),
-            }
-        }) {
-            self.give_up(line, at, error);
-        }
+        let Some(publisher) = self.publishers.get(line) else { return };
+        let found = |item: &Item| if matches!(item.state, State::Found(_)) { item.seq } else { None };
+        let last_found = publisher.items.iter().rev().find_map(found).map(|seq| seq.saturating_add(1));
+        let in_stream = last_found.unwrap_or_default().max(publisher.published);
+        self.settle_before(line, in_stream, true);
         let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.searching = false;
         for at in 0..publisher.items.len() {

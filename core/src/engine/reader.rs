@@ -120,6 +120,7 @@ impl Engine {
                 self.in_flight.remove(&asked);
             }
             self.readers.remove(stream);
+            self.window_closes(stream);
             let lane = Lane::Reader(stream.clone());
             for id in self.lanes.remove(&lane) {
                 self.in_flight.remove(&id);
@@ -233,6 +234,7 @@ impl Engine {
             }
         }
         self.publisher_located(stream, last);
+        self.window_told(stream, last, &info);
         self.read_on(stream);
     }
 
@@ -270,6 +272,12 @@ impl Engine {
     }
 
     fn report(&mut self, stream: &ByteString, findings: Vec<Finding>) {
+        for finding in &findings {
+            match finding {
+                Finding::Gap { until, .. } => self.window_has_gap(stream, *until),
+                Finding::Rewound { last, .. } => self.window_rewound(stream, *last),
+            }
+        }
         let stream = || stream.clone();
         self.events.extend(findings.into_iter().map(|finding| match finding {
             Finding::Gap { after, until, lost } => Event::Gap { stream: stream(), after, until, lost },

@@ -14,17 +14,29 @@ use crate::wire::{WireError, entry};
 impl Engine {
     /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
     pub(super) fn receive_entry(&mut self, stream: &ByteString, read: Entry) {
+        let id = read.id;
+        self.look_at(stream, read);
+        self.looked_at(stream, id);
+    }
+
+    fn look_at(&mut self, stream: &ByteString, read: Entry) {
         let Entry { id, fields } = read;
         let decoded = match entry::namespace(&fields) {
             None => Err(WireError::MissingField("nsp")),
             // Not for this node.
-            Some(nsp) if !self.namespaces.contains_key(nsp) => return,
+            Some(nsp) if !self.namespaces.contains_key(nsp) => return self.keep_foreign(stream, id, &fields),
             Some(_) => entry::decode(&fields),
         };
         match decoded {
-            Ok(message) if !self.is_first(stream, id, &message, &fields) => {}
-            Ok(message) if message.uid == self.uid => self.receive_own(message, id),
             Ok(message) => {
+                let first = self.is_first(stream, id, &message, &fields);
+                self.keep(stream, id, &message, &fields, first);
+                if !first {
+                    return;
+                }
+                if message.uid == self.uid {
+                    return self.receive_own(message, id);
+                }
                 let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
                 self.heard(&message.nsp, &message.uid, &message.body, bridge);
                 self.receive(message, Some(id));

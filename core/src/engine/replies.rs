@@ -100,6 +100,10 @@ impl Engine {
                 };
                 self.events.push_back(Event::ServerCount { ticket, count });
             }
+            Purpose::SaveSession(ticket) => self.session_saved(id, ticket, reply, command),
+            Purpose::ReadSession(ticket) => self.session_read(id, ticket, reply, command),
+            Purpose::TakeSession(ticket) => self.session_taken(id, ticket, reply, command),
+            Purpose::Page(stream) => self.page_read(id, &stream, reply, command),
             Purpose::Leave(nsp) => match reply {
                 Err(CommandError::NotSent(_)) => self.again(id, command, Purpose::Leave(nsp)),
                 _ => self.left(&nsp),
@@ -128,7 +132,7 @@ impl Engine {
     }
 
     /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
-    fn again(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+    pub(super) fn again(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
         let Some(command) = command else { return };
         let lane = command.lane();
         self.expect(id, Some(command.clone()), purpose);
@@ -159,6 +163,6 @@ impl Engine {
     }
 }
 
-fn unusable(reply: &Reply) -> CommandError {
+pub(super) fn unusable(reply: &Reply) -> CommandError {
     CommandError::Unusable(format!("{reply:?} is not what belongs to the command"))
 }

@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Retry(Lane),
     /// The namespace's subscription may be tried again.
     Resubscribe(ByteString),
+    /// A session has been on its way for long.
+    Session(Ticket),
 }
 
 /// Each timer is armed at most once; arming it again moves it.

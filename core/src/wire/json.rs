@@ -31,6 +31,13 @@ pub(crate) fn prepend(first: &str, array: &str) -> Option<String> {
     Some(format!("[{}{comma}{rest}", serde_json::Value::from(first)))
 }
 
+/// `array`, a JSON text, with `last`, which needs no escapes, put behind its elements; nothing if it is no array.
+pub(crate) fn append(array: &str, last: &str) -> Option<String> {
+    let rest = array.trim_ascii().strip_prefix('[')?.strip_suffix(']')?;
+    let comma = if rest.trim_ascii().is_empty() { "" } else { "," };
+    Some(format!("[{rest}{comma}\"{last}\"]"))
+}
+
 /// The data of a message of this kind: only the keys that it uses are looked at.
 struct DataOf(u8);
 

@@ -5,6 +5,7 @@
 //! | [`entry`] | a stream entry: fields `uid`, `nsp`, `type`, `data` |
 //! | [`pubsub`] | a Pub/Sub message of streams-0.3 and of the sharded adapter: `{uid, nsp, type, data}` |
 //! | [`classic`] | the messages of the classic Pub/Sub adapter |
+//! | [`session`] | a stored session: `{sid, pid, rooms, data}` in MessagePack |
 //!
 //! Decoding never panics, needs memory in proportion to its input only, and leaves payloads where they are: they come out as slices of
 //! the bytes that came in. Encoding writes nothing that a Node peer can't digest.
@@ -33,6 +34,7 @@ pub(crate) mod json;
 pub(crate) mod msgpack;
 mod packed;
 pub mod pubsub;
+pub mod session;
 mod sink;
 
 pub use msgpack::MsgPackError;

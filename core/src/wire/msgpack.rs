@@ -420,6 +420,17 @@ pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// The array in `array`, with `last` put behind its elements; nothing if it is no array.
+pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
+    let mut reader = Reader::new(array);
+    let Ok(Head::Array(len)) = reader.head() else { return None };
+    let mut out = Vec::with_capacity(array.len() + last.len() + 8);
+    write_array(&mut out, len + 1);
+    out.extend_from_slice(&array[reader.at..]);
+    write_str(&mut out, last);
+    Some(out)
+}
+
 /// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
 fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {

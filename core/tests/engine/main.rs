@@ -9,5 +9,6 @@ mod members;
 mod publishing;
 mod pubsub;
 mod reading;
+mod recovery;
 mod requests;
 mod world;

@@ -160,6 +160,22 @@ impl World {
         any
     }
 
+    /// One turn of one node, events first; the commands that it asked for.
+    pub(crate) fn settle_and_tell(&mut self, index: usize) -> Vec<Command> {
+        self.deliver();
+        while let Some(event) = self.nodes[index].engine.poll_event() {
+            self.react(index, event);
+        }
+        let mut asked = Vec::new();
+        while let Some((id, command)) = self.nodes[index].engine.poll_command() {
+            asked.push((id, command));
+        }
+        for (id, command) in &asked {
+            self.execute(index, *id, command);
+        }
+        asked.into_iter().map(|(_, command)| command).collect()
+    }
+
     /// Tells of the replies that won't come.
     fn lose_replies(&mut self, index: usize) {
         let now = self.now();

@@ -96,7 +96,7 @@ impl<D: Dialer> ClusterConnection<D> {
             }
         };
         let wanted = match lane {
-            Lane::Writer => masters,
+            Lane::Writer | Lane::Recovery => masters,
             _ => vec![home.clone()],
         };
         let mut connection = ClusterConnection {
@@ -171,7 +171,12 @@ impl<D: Dialer> ClusterConnection<D> {
     fn divide(&self, of: usize, command: Command) -> Vec<Part> {
         let part = |command, at| Part { of, command, at, asking: false, optional: false };
         let at = match &command {
-            Command::XAdd { stream, .. } | Command::XRange { stream, .. } => self.owner(stream),
+            Command::XAdd { stream, .. }
+            | Command::XRange { stream, .. }
+            | Command::XRevRange { stream, .. } => self.owner(stream),
+            Command::Set { key, .. } | Command::GetRange { key, .. } | Command::GetDel { key } => {
+                self.owner(key)
+            }
             // The engine must know when the stream moves: this lane does not follow it.
             Command::XRead { .. } | Command::XInfoStream { .. } => self.home.clone(),
             // Any server would pass a plain message on. The same for each channel, to keep the order.

@@ -91,6 +91,53 @@ pub(super) async fn a_range_comes_in_pages<B: Backend>(suite: &Suite<B>) -> Outc
     same("all pages", all, (0..25).map(|number: usize| number.to_string()).collect())
 }
 
+pub(super) async fn a_range_is_read_backwards<B: Backend>(suite: &Suite<B>) -> Outcome {
+    let stream = suite.name("stream");
+    let mut writer = suite.connect(&Lane::Writer).await?;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        ids.push(added(one(&mut writer, numbered(&stream, number)).await)?);
+    }
+    let mut recovery = suite.connect(&Lane::Recovery).await?;
+    let back = |before, count| Command::XRevRange { stream: stream.clone(), before, count };
+    let found = entries(one(&mut recovery, back(ids[4], 3)).await)?;
+    same("the newest first", numbers(&found), vec!["3".into(), "2".into(), "1".into()])?;
+    let found = entries(one(&mut recovery, back(ids[0], 3)).await)?;
+    same("before the first", numbers(&found), vec![])
+}
+
+pub(super) async fn a_session_is_stored_read_and_taken<B: Backend>(suite: &Suite<B>) -> Outcome {
+    let (key, empty) = (suite.name("key"), suite.name("empty"));
+    let mut recovery = suite.connect(&Lane::Recovery).await?;
+    let get = |key: &ByteString, end| Command::GetRange { key: key.clone(), end };
+    let take = |key: &ByteString| Command::GetDel { key: key.clone() };
+    let value = |bytes: &'static [u8]| Ok(Reply::Value(Some(bytes.into())));
+    let none = || Ok(Reply::Value(None));
+    same("a part of nothing", one(&mut recovery, get(&key, 9)).await, none())?;
+    same("nothing", one(&mut recovery, take(&key)).await, none())?;
+    let set = |key: &ByteString, value: &'static [u8]| Command::Set {
+        key: key.clone(),
+        value: value.into(),
+        px: LONG,
+    };
+    done(one(&mut recovery, set(&key, b"\0\r\n\xff, and more")).await)?;
+    done(one(&mut recovery, set(&empty, b"")).await)?;
+    same("a part", one(&mut recovery, get(&key, 3)).await, value(b"\0\r\n\xff"))?;
+    same("all", one(&mut recovery, get(&key, 999)).await, value(b"\0\r\n\xff, and more"))?;
+    same("a part of what is empty", one(&mut recovery, get(&empty, 9)).await, none())?;
+    same("what is empty", one(&mut recovery, take(&empty)).await, value(b""))?;
+    let results = recovery.execute(vec![take(&key), take(&key)]).await;
+    same("taken once", results, vec![value(b"\0\r\n\xff, and more"), none()])?;
+    let soon = Command::Set { key: key.clone(), value: "x".into(), px: SHORT };
+    done(one(&mut recovery, soon).await)?;
+    let deadline = Instant::now() + LONG;
+    while one(&mut recovery, get(&key, 9)).await != none() {
+        ensure(Instant::now() < deadline, || "what has expired is still there".into())?;
+        tokio::time::sleep(SHORT).await;
+    }
+    Ok(())
+}
+
 pub(super) async fn a_read_is_served_while_it_blocks<B: Backend>(suite: &Suite<B>) -> Outcome {
     let stream = suite.name("stream");
     let mut writer = suite.connect(&Lane::Writer).await?;

@@ -118,6 +118,8 @@ impl<B: Backend> Suite<B> {
                 entries_come_back_as_they_were_added,
                 a_read_begins_behind_its_place,
                 a_range_comes_in_pages,
+                a_range_is_read_backwards,
+                a_session_is_stored_read_and_taken,
                 a_read_is_served_while_it_blocks,
                 a_blocked_read_holds_up_nobody,
                 a_read_that_finds_nothing_ends,

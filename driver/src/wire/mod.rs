@@ -137,6 +137,7 @@ pub fn client_name(lane: &Lane) -> String {
         Lane::Writer => "sio-streams:writer".to_owned(),
         Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
         Lane::Subscriber => "sio-streams:subscriber".to_owned(),
+        Lane::Recovery => "sio-streams:recovery".to_owned(),
     };
     name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
 }

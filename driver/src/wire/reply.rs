@@ -80,6 +80,10 @@ pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandEr
         Expected::Stream => stream_info(value).map(|info| Reply::Stream(Some(info))),
         Expected::Count => count(value).map(Reply::Count),
         Expected::Channels => channels(value).map(Reply::Channels),
+        Expected::Value | Expected::Part if value == Value::Nil => Some(Reply::Value(None)),
+        Expected::Value => bytes(value).map(|value| Reply::Value(Some(value))),
+        // A part of nothing is an empty string, as a part of an empty one.
+        Expected::Part => bytes(value).map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
         Expected::Anything => Some(Reply::Done),
     };
     reply.ok_or_else(|| CommandError::Unusable(format!("it is not of the expected form ({expected:?})")))

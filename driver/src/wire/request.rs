@@ -26,6 +26,8 @@ pub(super) enum Expected {
     Stream,
     Count,
     Channels,
+    Value,
+    Part,
     Anything,
 }
 
@@ -63,12 +65,36 @@ impl Request {
                 let words = vec![
                     word("XRANGE"),
                     stream.into_bytes(),
-                    behind(after),
+                    exclusive(after),
                     word("+"),
                     word("COUNT"),
                     text(count.max(1)),
                 ];
                 Request::Plain(words, Expected::Range)
+            }
+            Command::XRevRange { stream, before, count } => {
+                let words = vec![
+                    word("XREVRANGE"),
+                    stream.into_bytes(),
+                    exclusive(before),
+                    word("-"),
+                    word("COUNT"),
+                    text(count.max(1)),
+                ];
+                Request::Plain(words, Expected::Range)
+            }
+            Command::Set { key, value, px } => {
+                // Redis refuses 0, and what overflows its clock.
+                let px = u64::try_from(px.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
+                let words = vec![word("SET"), key.into_bytes(), value, word("PX"), text(px)];
+                Request::Plain(words, Expected::Anything)
+            }
+            Command::GetRange { key, end } => {
+                let words = vec![word("GETRANGE"), key.into_bytes(), word("0"), text(end)];
+                Request::Plain(words, Expected::Part)
+            }
+            Command::GetDel { key } => {
+                Request::Plain(vec![word("GETDEL"), key.into_bytes()], Expected::Value)
             }
             Command::XInfoStream { stream } => {
                 Request::Plain(vec![word("XINFO"), word("STREAM"), stream.into_bytes()], Expected::Stream)
@@ -119,9 +145,9 @@ fn text(value: impl ToString) -> Bytes {
     value.to_string().into()
 }
 
-/// The beginning of a range that leaves the entry itself out.
-fn behind(after: EntryId) -> Bytes {
-    format!("({after}").into()
+/// An end of a range that leaves the entry itself out.
+fn exclusive(id: EntryId) -> Bytes {
+    format!("({id}").into()
 }
 
 #[cfg(test)]
@@ -146,6 +172,12 @@ mod tests {
         assert_eq!(line(add), "XADD s MAXLEN ~ 10 * uid u nsp /");
         let range = Command::XRange { stream: "s".into(), after: "5-1".parse().unwrap(), count: 0 };
         assert_eq!(line(range), "XRANGE s (5-1 + COUNT 1");
+        let back = Command::XRevRange { stream: "s".into(), before: "5-1".parse().unwrap(), count: 9 };
+        assert_eq!(line(back), "XREVRANGE s (5-1 - COUNT 9");
+        let set = Command::Set { key: "k".into(), value: "v".into(), px: Duration::ZERO };
+        assert_eq!(line(set), "SET k v PX 1");
+        assert_eq!(line(Command::GetRange { key: "k".into(), end: 99 }), "GETRANGE k 0 99");
+        assert_eq!(line(Command::GetDel { key: "k".into() }), "GETDEL k");
         let count = Command::PubSubNumSub { channel: "c".into(), sharded: true };
         assert_eq!(line(count), "PUBSUB SHARDNUMSUB c");
     }

@@ -177,8 +177,7 @@ impl Oracle {
         }
         let own = message.uid == view.uid;
         if !own {
-            let heard = view.heard.entry((message.nsp.clone(), message.uid.clone()))
-                .or_insert((came, false));
+            let heard = view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false));
             *heard = (came, heard.1 || message.body == Body::AdapterClose);
         }
         let asks = matches!(

@@ -86,7 +86,9 @@ impl Oracle {
         // What the same node has called later must not be written yet.
         let overtaken = first
             && self.deeds[number as usize + 1..].iter().any(|later| {
-                later.host == host && later.life == life && later.written.iter().any(|(other, _)| other == stream)
+                later.host == host
+                    && later.life == life
+                    && later.written.iter().any(|(other, _)| other == stream)
             });
         let deed = &mut self.deeds[number as usize];
         deed.overtaken |= overtaken;

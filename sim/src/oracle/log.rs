@@ -97,7 +97,8 @@ impl History {
     pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<Rc<Written>> {
         let same = |written: &&Rc<Written>| written.fields == *fields;
         let now = self.entries.get(&id).filter(same);
-        let before = || self.forgotten.iter().rev().filter(|(other, _)| *other == id).map(|(_, w)| w).find(same);
+        let before =
+            || self.forgotten.iter().rev().filter(|(other, _)| *other == id).map(|(_, w)| w).find(same);
         now.or_else(before).cloned()
     }
 

@@ -186,12 +186,19 @@ impl Oracle {
         }
     }
 
-    fn executed(&mut self, host: usize, command: &Command, reply: &Result<Reply, sio_streams_core::CommandError>) {
+    fn executed(
+        &mut self,
+        host: usize,
+        command: &Command,
+        reply: &Result<Reply, sio_streams_core::CommandError>,
+    ) {
         match (command, reply) {
             (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
                 self.added(host, stream, *id, Rc::new(Written::read(self.now, fields)));
             }
-            (Command::Publish { payload, .. }, Ok(_)) if self.hosts.get(host).is_some_and(|host| host.ours) => {
+            (Command::Publish { payload, .. }, Ok(_))
+                if self.hosts.get(host).is_some_and(|host| host.ours) =>
+            {
                 if let Err(reason) = digest::message(payload) {
                     self.fail("an undigestible message", reason);
                 }
@@ -249,7 +256,9 @@ impl Oracle {
             Event::ServerCount { ticket, count } => self.counted(host, *ticket, count),
             Event::NodeUp { nsp, node } => self.node_up(host, nsp, node),
             Event::NodeDown { nsp, node, reason } => self.node_down(host, nsp, node, *reason),
-            Event::Rewound { stream, cursor, last, lost } => self.rewound(host, stream, *cursor, *last, *lost),
+            Event::Rewound { stream, cursor, last, lost } => {
+                self.rewound(host, stream, *cursor, *last, *lost)
+            }
             Event::Gap { stream, after, until, lost } => self.gap(host, stream, *after, *until, *lost),
             Event::NameTaken { stream, id } => {
                 self.fail("a name is said to be taken", format!("host {host}, {stream} {id}"));

@@ -111,7 +111,14 @@ impl Oracle {
         }
     }
 
-    pub(super) fn gap(&mut self, host: usize, stream: &ByteString, after: EntryId, until: EntryId, lost: Lost) {
+    pub(super) fn gap(
+        &mut self,
+        host: usize,
+        stream: &ByteString,
+        after: EntryId,
+        until: EntryId,
+        lost: Lost,
+    ) {
         let counting = self.counting;
         self.gaps += 1;
         let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
@@ -208,8 +215,8 @@ impl Oracle {
     /// Readers that have not come to the end of their streams, as these were a moment ago. `first`: the first entry that each stream still has.
     pub(crate) fn behind_the_end(&self, first: &BTreeMap<ByteString, EntryId>) -> Option<String> {
         let readers = self.hosts.iter().enumerate().filter(|(_, host)| host.alive);
-        let mut readers =
-            readers.flat_map(|(host, view)| view.readers.iter().map(move |(stream, reader)| (host, stream, reader)));
+        let mut readers = readers
+            .flat_map(|(host, view)| view.readers.iter().map(move |(stream, reader)| (host, stream, reader)));
         readers.find_map(|(host, stream, reader)| {
             let (end, at) = self.histories.get(stream)?.last_before(self.now)?;
             let cursor = reader.cursor.unwrap_or_default();
@@ -243,7 +250,12 @@ impl Oracle {
                     found.push(("entries missed in silence", details));
                 }
                 // Without counts, what is trimmed by hand between two reads leaves no trace.
-                if !self.counting && !self.trimmed && reader.missed > 0 && !reader.uncounted && reader.rewinds == 0 {
+                if !self.counting
+                    && !self.trimmed
+                    && reader.missed > 0
+                    && !reader.uncounted
+                    && reader.rewinds == 0
+                {
                     found.push(("entries missed in silence", format!("host {host}, {stream}")));
                 }
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !reader.doubled {

@@ -15,8 +15,12 @@ use super::Oracle;
 pub(crate) enum Ask {
     /// Fetches sockets, all of them or those that match.
     Sockets,
-    Emit { value: u64 },
-    Broadcast { call: u64 },
+    Emit {
+        value: u64,
+    },
+    Broadcast {
+        call: u64,
+    },
     Count,
 }
 

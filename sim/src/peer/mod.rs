@@ -13,8 +13,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
-    Body, BroadcastOptions, Command, CommandError, Config, Entry, EntryId, Lane, Message, NodeId, Packet, Payload,
-    RemoteSocket, Reply, RequestId, Rooms, Time,
+    Body, BroadcastOptions, Command, CommandError, Config, Entry, EntryId, Lane, Message, NodeId, Packet,
+    Payload, RemoteSocket, Reply, RequestId, Rooms, Time,
 };
 
 use crate::chance::Chance;
@@ -400,7 +400,8 @@ impl Peer {
                 self.answer(&nsp, &uid, Body::ServerSideEmitResponse { request_id, packet });
             }
             Body::ServerSideEmit { .. } => {}
-            Body::FetchSocketsResponse { request_id, .. } | Body::ServerSideEmitResponse { request_id, .. } => {
+            Body::FetchSocketsResponse { request_id, .. }
+            | Body::ServerSideEmitResponse { request_id, .. } => {
                 let notes = self.questions.answered(&request_id, &uid, None);
                 self.notes.extend(notes);
             }
@@ -480,8 +481,7 @@ fn stream_of(config: &Config, nsp: &str) -> ByteString {
     if config.stream_count == 1 {
         return config.stream_name.clone();
     }
-    let hash = nsp
-        .encode_utf16()
-        .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
+    let hash =
+        nsp.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
     format!("{}-{}", config.stream_name, i64::from(hash) % i64::from(config.stream_count)).into()
 }

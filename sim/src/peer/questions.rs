@@ -108,7 +108,12 @@ impl Questions {
     }
 
     /// An answer, with the number of clients that were asked if it is one to a broadcast.
-    pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, clients: Option<u64>) -> Option<PeerNote> {
+    pub(super) fn answered(
+        &mut self,
+        id: &RequestId,
+        from: &NodeId,
+        clients: Option<u64>,
+    ) -> Option<PeerNote> {
         let (&number, open) = self.open.iter_mut().find(|(_, open)| open.id == *id)?;
         open.answers += 1;
         open.clients += clients.unwrap_or_default();

@@ -47,7 +47,9 @@ impl<A: App, W: Watch> World<A, W> {
                 }
             }
             Fault::Crash { host, back_after } => self.crash(host, back_after),
-            Fault::Restart { data, away, loading } => self.change_server(Change::Down { data, away, loading }),
+            Fault::Restart { data, away, loading } => {
+                self.change_server(Change::Down { data, away, loading })
+            }
             Fault::Failover { lost, demoted, away } => {
                 self.refuse(crate::Refusal::ReadOnly, demoted);
                 self.demote();

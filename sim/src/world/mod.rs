@@ -21,9 +21,9 @@ use crate::chance::Chance;
 use crate::peer::{Generation, Peer};
 use crate::watch::{Happening, Watch};
 pub use host::HostOptions;
-pub(crate) use server::FROM_NOW;
 use host::{Host, Kind};
 use net::{Conn, ConnId};
+pub(crate) use server::FROM_NOW;
 use server::Server;
 
 /// How the network and the programs on it behave when nothing is wrong. The times of waiting are those of `sio-streams-driver`.
@@ -255,7 +255,11 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     /// Has a peer ask something: see [`Peer`]. Nothing happens if the host is no peer, or dead, or stopped.
-    pub(crate) fn call_peer<T>(&mut self, host: usize, action: impl FnOnce(&mut Peer, Time) -> T) -> Option<T> {
+    pub(crate) fn call_peer<T>(
+        &mut self,
+        host: usize,
+        action: impl FnOnce(&mut Peer, Time) -> T,
+    ) -> Option<T> {
         let now = self.now;
         let state = self.hosts.get_mut(host)?;
         if !state.runs() {

@@ -273,7 +273,8 @@ impl<A: App, W: Watch> World<A, W> {
         let wall = self.server.wall(self.now);
         // Whoever writes through a client of his own is refused as everyone else.
         let client = self.server.store.connect();
-        let command = Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone() };
+        let command =
+            Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone() };
         if self.server.is_up()
             && let Executed::Reply(reply) = self.server.store.execute(wall, client, &command)
         {

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, Entry, EntryId, Reply, StreamInfo};
 use sio_streams_store::{ClientId, Executed, NodeLimits, Store};
@@ -91,6 +92,17 @@ fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>> {
         Command::XRange { stream, after, count } => {
             text(&["XRANGE", stream, &format!("({after}"), "+", "COUNT", &count.to_string()])
         }
+        Command::XRevRange { stream, before, count } => {
+            text(&["XREVRANGE", stream, &format!("({before}"), "-", "COUNT", &count.to_string()])
+        }
+        Command::Set { key, value, px } => {
+            let mut args = text(&["SET", key]);
+            args.push(value.to_vec());
+            args.extend(text(&["PX", &px.as_millis().to_string()]));
+            args
+        }
+        Command::GetRange { key, end } => text(&["GETRANGE", key, "0", &end.to_string()]),
+        Command::GetDel { key } => text(&["GETDEL", key]),
         Command::XInfoStream { stream } => text(&["XINFO", "STREAM", stream]),
         Command::Publish { channel, payload, sharded } => {
             let mut args = text(&[if *sharded { "SPUBLISH" } else { "PUBLISH" }, channel]);
@@ -117,7 +129,12 @@ pub(crate) fn translate(command: &Command, reply: &Resp) -> Result<Reply, Comman
         }
         (Command::XAdd { .. }, reply) => Ok(Reply::Added(id(reply))),
         (Command::XRead { .. }, reply) => Ok(Reply::Entries(entries(reply))),
-        (Command::XRange { .. }, reply) => Ok(Reply::Entries(range(reply))),
+        (Command::XRange { .. } | Command::XRevRange { .. }, reply) => Ok(Reply::Entries(range(reply))),
+        (Command::GetRange { .. }, reply) => {
+            Ok(Reply::Value(Some(Bytes::from(bytes(reply))).filter(|value| !value.is_empty())))
+        }
+        (Command::GetDel { .. }, Resp::Nil) => Ok(Reply::Value(None)),
+        (Command::GetDel { .. }, reply) => Ok(Reply::Value(Some(bytes(reply).into()))),
         (Command::XInfoStream { .. }, reply) => {
             let number = |key: &str| u64::try_from(reply.field(key).unwrap().as_int().unwrap()).unwrap();
             Ok(Reply::Stream(Some(StreamInfo {

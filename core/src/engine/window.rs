@@ -1,0 +1,351 @@
+//! The recent broadcasts of a stream: what clients that come back have missed, without asking Redis.
+//!
+//! A window is a piece of the stream without holes, from some entry on up to the last one that was looked at. It moves on as entries are looked
+//! at, and grows backwards, page by page, when somebody's offset lies before it. What one client needed is then there for all others.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use hashbrown::HashMap;
+
+use crate::config::Recovery;
+use crate::id::{EntryId, NodeId};
+use crate::packet::{BroadcastOptions, Packet};
+use crate::payload::Payload;
+use crate::rooms::Keyed;
+use crate::session::{Kept, Missed, Session};
+use crate::time::Time;
+
+/// How long a window that has grown backwards stays so: who comes back at the same time need not read it again.
+const DEEP_FOR: core::time::Duration = core::time::Duration::from_secs(30);
+
+/// How many repeated entries are remembered.
+const REPEATED: usize = 1_000;
+
+/// A broadcast. Its id may be a client's offset, whether it can be missed or not.
+#[derive(Debug)]
+struct Slot {
+    id: EntryId,
+    /// Nothing if it is not to be sent again: it is volatile, say.
+    kept: Option<Arc<Kept>>,
+    /// Where its bytes begin, if all are counted through. Only differences mean something.
+    at: u64,
+}
+
+/// Where an offset lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the window: all that is behind it is here.
+    Inside,
+    /// Before the window.
+    Before,
+    /// Before all that is left of the stream.
+    Trimmed,
+    /// Behind the last entry that was looked at.
+    Ahead,
+    /// In the window's range, but no broadcast has it.
+    Nowhere,
+}
+
+#[derive(Debug)]
+pub(super) struct Window {
+    slots: VecDeque<Slot>,
+    /// Where the bytes of the next one begin.
+    bytes_end: u64,
+    /// All broadcasts from this id on are in the window …
+    from: EntryId,
+    /// … up to this entry, the last one that was looked at.
+    end: EntryId,
+    /// Before this id there is nothing left in the stream.
+    first: EntryId,
+    /// When this entry is looked at, those before it are behind a gap.
+    barrier: Option<EntryId>,
+    /// Entries that came for the second time.
+    repeated: VecDeque<EntryId>,
+    /// Until then it may be larger than usual.
+    deep_until: Time,
+    /// While it grows backwards: the lowest number of each author that is in it.
+    lowest: Option<HashMap<NodeId, u64, Keyed>>,
+}
+
+impl Window {
+    /// A window that begins behind a stream's end.
+    pub(super) fn new(end: EntryId) -> Self {
+        Window {
+            slots: VecDeque::new(),
+            bytes_end: 0,
+            from: end.next(),
+            end,
+            first: EntryId::ZERO,
+            barrier: None,
+            repeated: VecDeque::new(),
+            deep_until: Time::ZERO,
+            lowest: None,
+        }
+    }
+
+    /// From where on it holds all.
+    pub(super) fn from(&self) -> EntryId {
+        self.from
+    }
+
+    /// The last entry that was looked at.
+    pub(super) fn end(&self) -> EntryId {
+        self.end
+    }
+
+    /// An entry has been looked at. If it is a broadcast, it comes before this, by [`keep`](Window::keep).
+    pub(super) fn pass(&mut self, id: EntryId) {
+        self.step(id);
+        self.end = id;
+    }
+
+    /// A broadcast is being looked at.
+    pub(super) fn keep(&mut self, id: EntryId, kept: Option<Kept>) {
+        self.step(id);
+        let at = self.bytes_end;
+        self.bytes_end = at.wrapping_add(size(kept.as_ref()));
+        self.slots.push_back(Slot { id, kept: kept.map(Arc::new), at });
+    }
+
+    /// The entry has come before, under another id.
+    pub(super) fn repeated(&mut self, id: EntryId) {
+        self.repeated.push_back(id);
+        if self.repeated.len() > REPEATED {
+            self.repeated.pop_front();
+        }
+        self.keep(id, None);
+    }
+
+    /// Makes room where the next entry does not continue what is here.
+    fn step(&mut self, id: EntryId) {
+        if let Some(until) = self.barrier.take_if(|until| id >= *until) {
+            self.begin_at(until);
+            self.first = self.first.max(until);
+        }
+        if id < self.end {
+            // The server has begun anew, before this.
+            self.begin_at(id);
+            self.first = EntryId::ZERO;
+        }
+    }
+
+    /// Forgets all, and begins with this entry.
+    fn begin_at(&mut self, id: EntryId) {
+        self.slots.clear();
+        self.repeated.clear();
+        self.from = id;
+        self.lowest = None;
+    }
+
+    /// Entries before this one were trimmed before they were read.
+    pub(super) fn gap(&mut self, until: EntryId) {
+        if until > self.end {
+            self.barrier = Some(self.barrier.map_or(until, |barrier| barrier.max(until)));
+            return;
+        }
+        while self.slots.front().is_some_and(|slot| slot.id < until) {
+            self.pop();
+        }
+        self.from = self.from.max(until);
+        self.first = self.first.max(until);
+    }
+
+    /// The server has lost entries that may be here.
+    pub(super) fn rewound(&mut self, last: EntryId) {
+        self.end = self.end.min(last);
+        self.begin_at(self.end.next());
+        self.barrier = None;
+        self.first = EntryId::ZERO;
+    }
+
+    /// This is the oldest entry that the stream still has.
+    pub(super) fn begins(&mut self, first: EntryId) {
+        self.first = self.first.max(first);
+    }
+
+    pub(super) fn place(&self, offset: EntryId) -> Place {
+        if offset > self.end {
+            Place::Ahead
+        } else if offset < self.from {
+            if offset < self.first { Place::Trimmed } else { Place::Before }
+        } else {
+            match self.slots.binary_search_by_key(&offset, |slot| slot.id) {
+                Ok(_) => Place::Inside,
+                Err(_) => Place::Nowhere,
+            }
+        }
+    }
+
+    /// How many broadcasts came behind this one, and their bytes.
+    pub(super) fn behind(&self, offset: EntryId) -> (usize, usize) {
+        let at = self.slots.partition_point(|slot| slot.id <= offset);
+        (self.slots.len() - at, self.bytes_from(at))
+    }
+
+    fn bytes_from(&self, at: usize) -> usize {
+        let bytes = self.slots.get(at).map_or(0, |slot| self.bytes_end.wrapping_sub(slot.at));
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// What a client of the namespace has missed since the offset, which must be [`Inside`](Place::Inside).
+    pub(super) fn missed(
+        &self,
+        nsp: &str,
+        session: &Session,
+        offset: EntryId,
+    ) -> impl Iterator<Item = Missed> {
+        let audience = Audience::of(session);
+        self.slots
+            .range(self.slots.partition_point(|slot| slot.id <= offset)..)
+            .filter_map(|slot| slot.kept.as_ref())
+            .filter(move |kept| kept.nsp == nsp && audience.hears(kept))
+            .map(|kept| Missed(Arc::clone(kept)))
+    }
+
+    /// Drops what is too old or too much, but nothing from `needed` on unless it would be far too much.
+    pub(super) fn shrink(&mut self, now: Time, bounds: &Recovery, needed: Option<EntryId>) {
+        let age = u64::try_from(bounds.window_age.as_millis()).unwrap_or(u64::MAX);
+        while let Some(oldest) = self.slots.front() {
+            let much = self.slots.len() > bounds.window_entries || self.bytes_from(0) > bounds.window_bytes;
+            if !much && self.end.ms.saturating_sub(oldest.id.ms) <= age {
+                break;
+            }
+            let wanted = now < self.deep_until || needed.is_some_and(|needed| needed <= oldest.id);
+            if wanted && !self.is_deep_enough(bounds) {
+                break;
+            }
+            self.pop();
+        }
+    }
+
+    fn pop(&mut self) {
+        if let Some(slot) = self.slots.pop_front() {
+            self.from = self.from.max(slot.id.next());
+        }
+    }
+
+    /// Whether it can't grow any more.
+    pub(super) fn is_deep_enough(&self, bounds: &Recovery) -> bool {
+        self.slots.len() >= bounds.window_entries.max(bounds.replay_entries)
+            || self.bytes_from(0) >= bounds.window_bytes.max(bounds.replay_bytes)
+    }
+
+    /// Begins to grow backwards.
+    pub(super) fn dig(&mut self, now: Time, hash: Keyed) {
+        self.deep_until = now + DEEP_FOR;
+        if self.lowest.is_none() {
+            let mut lowest = HashMap::with_hasher(hash);
+            for (author, number) in
+                self.slots.iter().rev().filter_map(|slot| slot.kept.as_ref()?.author.as_ref())
+            {
+                lowest.insert(author.clone(), *number);
+            }
+            self.lowest = Some(lowest);
+        }
+    }
+
+    /// Nobody needs it to grow any more.
+    pub(super) fn rest(&mut self) {
+        self.lowest = None;
+    }
+
+    /// The entry before all that is here. `kept`: if it is a broadcast.
+    pub(super) fn prepend(&mut self, id: EntryId, kept: Option<Option<Kept>>) {
+        if id >= self.from {
+            return;
+        }
+        self.from = id;
+        let Some(kept) = kept else { return };
+        let kept = kept.filter(|_| self.repeated.binary_search(&id).is_err());
+        if let (Some((author, number)), Some(lowest)) =
+            (kept.as_ref().and_then(|kept| kept.author.as_ref()), &mut self.lowest)
+        {
+            let newer = lowest.insert(author.clone(), *number);
+            if newer.is_some_and(|newer| newer <= *number) {
+                self.forget_repeated(&author.clone(), *number);
+            }
+        }
+        let next = self.slots.front().map_or(self.bytes_end, |slot| slot.at);
+        let at = next.wrapping_sub(size(kept.as_ref()));
+        self.slots.push_front(Slot { id, kept: kept.map(Arc::new), at });
+    }
+
+    /// An author's numbers rise: what comes later and has none that is higher is there for the second time.
+    fn forget_repeated(&mut self, author: &NodeId, number: u64) {
+        for slot in &mut self.slots {
+            slot.kept.take_if(|kept| {
+                kept.author.as_ref().is_some_and(|(other, later)| other == author && *later <= number)
+            });
+        }
+    }
+
+    /// The stream has nothing before what is here.
+    pub(super) fn reached_the_beginning(&mut self) {
+        self.first = self.first.max(self.from);
+    }
+}
+
+/// What a broadcast counts against the bounds.
+fn size(kept: Option<&Kept>) -> u64 {
+    (size_of::<Slot>() + kept.map_or(0, |kept| kept.size)) as u64
+}
+
+/// The rooms of a client that is away.
+struct Audience<'a>(Vec<&'a str>);
+
+impl<'a> Audience<'a> {
+    fn of(session: &'a Session) -> Self {
+        let mut rooms: Vec<&str> = session.rooms.iter().map(|room| &**room).collect();
+        rooms.push(&session.sid);
+        rooms.sort_unstable();
+        Audience(rooms)
+    }
+
+    fn has(&self, room: &ByteString) -> bool {
+        match self.0.len() {
+            0..8 => self.0.contains(&&**room),
+            _ => self.0.binary_search(&&**room).is_ok(),
+        }
+    }
+
+    fn hears(&self, kept: &Kept) -> bool {
+        (kept.rooms.is_empty() || kept.rooms.iter().any(|room| self.has(room)))
+            && !kept.except.iter().any(|room| self.has(room))
+    }
+}
+
+impl Kept {
+    /// Copies what is needed into bytes of its own: what was read may be a small part of much more, which would stay in memory with it.
+    pub(super) fn new(
+        id: EntryId,
+        nsp: ByteString,
+        packet: &Packet,
+        opts: &BroadcastOptions,
+        author: Option<(&NodeId, u64)>,
+    ) -> Self {
+        let names = opts.rooms.iter().chain(&opts.except).chain(author.map(|(author, _)| author.text()));
+        let length = packet.data.bytes().len() + names.clone().map(|name| name.len()).sum::<usize>();
+        let mut all = Vec::with_capacity(length);
+        all.extend_from_slice(packet.data.bytes());
+        names.for_each(|name| all.extend_from_slice(name.as_bytes()));
+        let all = Bytes::from(all);
+        let mut at = 0;
+        let mut next = |length: usize| {
+            at += length;
+            all.slice(at - length..at)
+        };
+        let data = Payload::from_wire(packet.data.encoding(), next(packet.data.bytes().len()));
+        let mut text = |name: &ByteString| ByteString::try_from(next(name.len())).unwrap_or_default();
+        let rooms: Box<[ByteString]> = opts.rooms.iter().map(&mut text).collect();
+        let except: Box<[ByteString]> = opts.except.iter().map(&mut text).collect();
+        let author = author.map(|(author, number)| (NodeId::new(text(author.text())), number));
+        let named = packet.nsp.as_ref().map(|name| ByteString::from(&**name));
+        let packet = Packet { kind: packet.kind, data, nsp: named, id: packet.id };
+        let handles = (rooms.len() + except.len()) * size_of::<ByteString>();
+        let size = size_of::<Kept>() + length + handles;
+        Kept { id, nsp, packet, rooms, except, author, size }
+    }
+}
