@@ -156,7 +156,7 @@ pub struct Config {
     pub stream_name: ByteString,
     /// `streamCount` (0.3): how many streams there are. A namespace always uses the same one, `<stream_name>-<i>`.
     pub stream_count: u32,
-    /// `maxLen`: about how many entries a stream keeps.
+    /// `maxLen`: about how many entries a stream keeps. What a server that was away can catch up with: see `docs/guarantees.md`, "What to set".
     pub max_len: u64,
     /// `readCount`: how many entries are read at once, at most.
     pub read_count: u32,

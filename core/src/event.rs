@@ -25,6 +25,9 @@ impl fmt::Display for Ticket {
 }
 
 /// What happened.
+///
+/// What [`Published`](Event::Published), [`PublishFailed`](Event::PublishFailed), [`Gap`](Event::Gap), [`Rewound`](Event::Rewound) and
+/// [`Repeated`](Event::Repeated) promise, and on which assumptions, is in the repository's `docs/guarantees.md`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {

@@ -71,7 +71,7 @@ pub enum Event {
         /// What is wrong with it.
         reason: String,
     },
-    /// A connection was lost, or is there again.
+    /// A connection was lost, or is there again; or it is still not there, for another reason.
     Link {
         /// Which.
         lane: Lane,

@@ -54,6 +54,7 @@ enum End {
 impl<B: Backend> LaneTask<B> {
     pub(crate) async fn run(mut self) {
         let mut known_down = false;
+        let mut known_reason = String::new();
         let mut failures = 0_u32;
         let mut ups = 0_u64;
         loop {
@@ -70,6 +71,7 @@ impl<B: Backend> LaneTask<B> {
                         End::Lost { reason, replies } => {
                             self.went_down(&reason, replies);
                             known_down = true;
+                            known_reason.clone_from(&reason);
                             reason
                         }
                     }
@@ -77,13 +79,14 @@ impl<B: Backend> LaneTask<B> {
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "can't connect to Redis: it took too long".into(),
             };
-            if known_down {
-                // Given before the loss was known.
-                self.give_back(&reason, Vec::new());
-            } else {
-                self.went_down(&reason, Vec::new());
-                known_down = true;
+            // One reason may take another's place: a server that was gone is back, and wants a password.
+            if !known_down || reason != known_reason {
+                self.link(false, reason.clone());
             }
+            // Given before the loss was known.
+            self.give_back(&reason, Vec::new());
+            known_down = true;
+            known_reason.clone_from(&reason);
             tracing::debug!(lane = %self.lane, %reason, failures, "no connection");
             sleep(self.pause(failures)).await;
             failures = failures.saturating_add(1);

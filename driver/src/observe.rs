@@ -85,9 +85,12 @@ pub(crate) fn event(event: &Event) {
     }
 }
 
-pub(crate) fn link(lane: &Lane, up: bool, reason: &str) {
+/// `changed`: whether it was not so before; else only the reason has changed.
+pub(crate) fn link(lane: &Lane, up: bool, reason: &str, changed: bool) {
     if up {
         tracing::info!(%lane, "link up");
+    } else if !changed {
+        tracing::warn!(%lane, %reason, "link still down");
     } else {
         counter!("sio_streams_link_lost_total", "lane" => lane.to_string()).increment(1);
         tracing::warn!(%lane, %reason, "link down");

@@ -269,6 +269,8 @@ struct LaneHandle {
     instance: u64,
     /// How often it was reported up.
     ups: u64,
+    /// A lane counts as up until it is reported down.
+    up: bool,
     inbox: mpsc::UnboundedSender<Order>,
     task: AbortHandle,
 }
@@ -372,7 +374,8 @@ impl<B: Backend> Loop<B> {
                 let current = self.lanes.get_mut(&lane).filter(|current| current.instance == instance);
                 let Some(current) = current else { return };
                 current.ups += u64::from(up);
-                observe::link(&lane, up, &reason);
+                let changed = core::mem::replace(&mut current.up, up) != up;
+                observe::link(&lane, up, &reason, changed);
                 self.run.engine.handle_link(now, &lane, up);
                 // The engine's own event of this has no reason: it is not told one.
                 self.run.tell(Event::Link { lane, up, reason });
@@ -408,7 +411,7 @@ impl<B: Backend> Loop<B> {
                 reports: self.report_sender.clone(),
             };
             let task = self.tasks.spawn(task.run());
-            self.lanes.insert(lane.clone(), LaneHandle { instance, ups: 0, inbox: sender, task });
+            self.lanes.insert(lane.clone(), LaneHandle { instance, ups: 0, up: true, inbox: sender, task });
         }
         let sent = self
             .lanes

@@ -21,11 +21,16 @@ Tasks:
         installs cargo-fuzz where it is missing.
   fuzz --coverage [target..]
         Shows which lines of core the inputs reach that are kept, and those that runs on this machine have added.
+  soak [--minutes <n>] [--seed <n>]
+        Breaks links and servers at random for n minutes (default 10), and counts what was said against what arrived. Fails at the
+        first violation, with its seed.
   ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
         simulation, a short fuzz run. Stops at the first failure.
   help  This text.
 
 Environment:
+  SIO_STREAMS_FAULTS_SEED    repeats a test of faults with the seed that it printed
+  SIO_STREAMS_FAULTS_FULL    set to anything: the tests of faults in their long form
   SIO_STREAMS_REDIS_SERVER   the Redis or Valkey server binary to test with, instead of `redis-server` on the PATH";
 
 /// What the command line asks for.
@@ -35,6 +40,7 @@ pub(crate) enum Task {
     Setup(Interop),
     Test { interop: Interop, args: Vec<String> },
     Fuzz(FuzzOptions),
+    Soak(Vec<String>),
     Ci,
 }
 
@@ -95,6 +101,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, UsageErr
             Ok(Task::Test { interop, args })
         }
         "fuzz" => parse_fuzz(rest).map(Task::Fuzz),
+        "soak" => Ok(Task::Soak(rest)),
         "ci" => none("ci", rest).map(|()| Task::Ci),
         _ => Err(UsageError::UnknownTask(task)),
     }

@@ -12,6 +12,7 @@ mod fuzz;
 mod msrv;
 mod process;
 mod setup;
+mod soak;
 mod tally;
 mod test;
 mod tools;
@@ -54,6 +55,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup(interop) => setup::run(&workspace, interop).map(|_| ()),
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
+        Task::Soak(args) => soak::run(&workspace, &args),
         Task::Ci => ci::run(&workspace),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::args::Interop;
 use crate::error::{Error, Result};
 use crate::tally::Tally;
-use crate::workspace::{INTEROP, Workspace};
+use crate::workspace::{FAULTS, INTEROP, Workspace};
 use crate::{process, say, setup};
 
 pub(crate) fn run(workspace: &Workspace, interop: Interop, args: &[String]) -> Result<()> {
@@ -39,7 +39,7 @@ fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
             all.push("--workspace");
         }
         if interop == Interop::Without {
-            all.extend(["--exclude", INTEROP]);
+            all.extend(["--exclude", INTEROP, "--exclude", FAULTS]);
         }
     }
     for flag in ["--locked", "--no-fail-fast"] {
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(args(Interop::With, ""), "--workspace --locked --no-fail-fast");
         assert_eq!(
             args(Interop::Without, "some_name -- --nocapture"),
-            "--workspace --exclude sio-streams-interop --locked --no-fail-fast some_name -- --nocapture"
+            "--workspace --exclude sio-streams-interop --exclude sio-streams-faults --locked --no-fail-fast some_name -- --nocapture"
         );
     }
 

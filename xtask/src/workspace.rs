@@ -12,6 +12,9 @@ use crate::process;
 
 pub(crate) const INTEROP: &str = "sio-streams-interop";
 
+/// Its clusters have a Node server each.
+pub(crate) const FAULTS: &str = "sio-streams-faults";
+
 #[derive(Debug)]
 pub(crate) struct Workspace {
     root: PathBuf,

@@ -27,3 +27,4 @@ macro_rules! scenarios {
 mod crashes;
 mod publisher;
 mod reader;
+mod refusals;

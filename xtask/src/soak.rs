@@ -1,0 +1,18 @@
+//! `cargo xtask soak`: everything that can go wrong, for minutes. Not part of `ci`.
+
+use crate::args::Interop;
+use crate::error::Result;
+use crate::workspace::Workspace;
+use crate::{process, setup};
+
+pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
+    let machine = setup::run(workspace, Interop::With)?;
+    let mut command = workspace.cargo();
+    command
+        .args(["run", "--release", "--locked", "-p", "sio-streams-faults", "--bin", "soak", "--"])
+        .args(args);
+    if let Some((name, binary)) = machine.redis.environment() {
+        command.env(name, binary);
+    }
+    process::run(&mut command)
+}
