@@ -1,6 +1,7 @@
 //! Opening connections.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::{MultiplexedConnection, PubSub, SendError};
 use redis::{
@@ -112,13 +113,15 @@ impl RedisBackend {
     ) -> RedisResult<RedisConnection> {
         let settings = info.redis_settings().clone().set_protocol(protocol);
         let client = Client::open(info.clone().set_redis_settings(settings))?;
-        let gone = Gone::new();
+        let (gone, leaving) = (Gone::new(), Arc::default());
         let link = match (protocol, lane) {
             (ProtocolVersion::RESP2, Lane::Subscriber) => subscribe_resp2(&client, on_push, &gone).await?,
             (ProtocolVersion::RESP2, _) => multiplexed(&client, config(), lane).await?,
-            _ => multiplexed(&client, config().set_push_sender(sorter(on_push, &gone)), lane).await?,
+            _ => {
+                multiplexed(&client, config().set_push_sender(sorter(on_push, &gone, &leaving)), lane).await?
+            }
         };
-        Ok(WireConnection::new(RedisWire { link, gone }, self.heartbeat))
+        Ok(WireConnection::new(RedisWire { link, gone, leaving }, self.heartbeat))
     }
 }
 
@@ -143,11 +146,14 @@ fn may_be_about_hello(error: &RedisError) -> bool {
 ///
 /// `Disconnection` comes from the crate itself, when reading fails or ends or writing fails, also while nothing is being executed: the
 /// task always reads. After it the task writes nothing any more. The crate allows push senders on RESP3 connections only.
+///
+/// A sharded subscription that ends without having been asked to: its slot has moved to another server of the cluster.
 fn sorter(
     on_push: &OnPush,
     gone: &Gone,
+    leaving: &Arc<AtomicBool>,
 ) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static + use<> {
-    let (on_push, gone) = (Arc::clone(on_push), gone.clone());
+    let (on_push, gone, leaving) = (Arc::clone(on_push), gone.clone(), Arc::clone(leaving));
     move |push| {
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
@@ -162,6 +168,9 @@ fn sorter(
                 if let Some((channel, payload)) = value::message(data) {
                     on_push(channel, payload);
                 }
+            }
+            PushKind::SUnsubscribe if !leaving.load(Ordering::Acquire) => {
+                gone.set("the server has ended a subscription: its slot has moved");
             }
             PushKind::Disconnection => gone.set("the connection was closed"),
             _ => {}

@@ -1,6 +1,8 @@
 //! A connection of the redis crate.
 
 use core::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
@@ -14,6 +16,8 @@ use crate::{error, value};
 pub struct RedisWire {
     pub(crate) link: Link,
     pub(crate) gone: Gone,
+    /// Whether sharded subscriptions are just being ended.
+    pub(crate) leaving: Arc<AtomicBool>,
 }
 
 pub(crate) enum Link {
@@ -63,7 +67,10 @@ impl RedisWire {
         for name in names {
             pipeline.cmd(if on { "SSUBSCRIBE" } else { "SUNSUBSCRIBE" }).arg(*name);
         }
-        for answer in self.send_all(&pipeline).await? {
+        self.leaving.store(!on, Ordering::Release);
+        let answers = self.send_all(&pipeline).await;
+        self.leaving.store(false, Ordering::Release);
+        for answer in answers? {
             if let Value::Error { code, message } = value::convert(answer) {
                 return Err(CommandError::Server { code, message });
             }

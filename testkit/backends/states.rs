@@ -103,8 +103,14 @@ async fn a_server_that_is_loading_is_waited_for() {
     redis.command(&["CONFIG", "SET", "loading-process-events-interval-bytes", "1024"]);
     let mut client = redis.connect().unwrap();
     let loading = std::thread::spawn(move || client.command(&["DEBUG", "LOADAOF"]));
+    let is_loading = || {
+        let info = redis.command(&["INFO", "persistence"]);
+        info.as_str().is_some_and(|text| text.contains("\nloading:1\r"))
+    };
+    until(is_loading).await;
     one.send(1).await;
     loading.join().unwrap().unwrap();
     one.hears([1]).await;
+    assert!(one.told().iter().any(|event| event.contains("LOADING")), "{:?}", one.told());
     assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(1));
 }

@@ -21,7 +21,7 @@ const REDIRECTIONS: usize = 5;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a replica may take to be connected to. It is asked for its subscribers, if it is there.
-const REPLICA_PATIENCE: Duration = Duration::from_millis(250);
+const REPLICA_PATIENCE: Duration = Duration::from_secs(1);
 
 /// After how long a replica is tried again that was not.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
