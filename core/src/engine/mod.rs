@@ -1,5 +1,7 @@
 //! The engine: what a node of the cluster does, without doing it.
 
+mod answering;
+mod asking;
 mod books;
 mod calls;
 mod channels;
@@ -15,6 +17,7 @@ mod remote;
 mod replies;
 mod requests;
 mod seen;
+mod sockets;
 mod timers;
 mod window;
 

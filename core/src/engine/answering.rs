@@ -1,0 +1,127 @@
+//! Answers: to what other nodes and this one ask, and those that come.
+
+use super::publisher::What;
+use super::requests::Taken;
+use super::{CallError, Engine};
+use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Way};
+use crate::id::{NodeId, RequestId};
+use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
+use crate::payload::Payload;
+use crate::time::Time;
+
+impl Engine {
+    /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms; sockets that are not here any more it leaves out.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
+    /// answered.
+    pub fn respond_sockets(
+        &mut self,
+        now: Time,
+        responder: SocketsResponder,
+        sockets: Vec<LocalSocket>,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        let rooms = &self.open(&responder.0.nsp)?.1.rooms;
+        let with_rooms = |LocalSocket { id, handshake, data }| {
+            let rooms = rooms.of(&id)?;
+            Some(RemoteSocket { id, handshake, rooms, data })
+        };
+        let sockets = sockets.into_iter().filter_map(with_rooms).collect();
+        self.respond(&responder.0, Answer::Sockets(sockets))
+    }
+
+    /// Answers [`Event::ServerSideEmit`] with one value.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
+    /// answered.
+    pub fn respond_emit(
+        &mut self,
+        now: Time,
+        responder: EmitResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.respond(&responder.0, Answer::Emit(value))
+    }
+
+    /// Passes on one client's acknowledgement of a broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked does not
+    /// get it.
+    pub fn respond_ack(
+        &mut self,
+        now: Time,
+        responder: &AckResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.respond(&responder.0, Answer::Ack(value))
+    }
+
+    pub(super) fn asker_self(&self, nsp: &str, request_id: RequestId) -> Asker {
+        Asker { nsp: nsp.into(), node: self.uid.clone(), request_id, way: Way::Local }
+    }
+
+    /// A packet for clients whose acknowledgements are wanted.
+    pub(super) fn deliver_with_ack(&mut self, asker: Asker, packet: Packet, opts: BroadcastOptions) {
+        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let clients = namespace.rooms.count_matching(&opts) as u64;
+        let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
+        let responder = Some(AckResponder(asker.clone()));
+        self.events.push_back(Event::Broadcast(Delivery {
+            nsp,
+            packet,
+            opts,
+            offset: None,
+            from,
+            responder,
+        }));
+        // Even if there are none: who asked waits for the number. If the queue is full it goes without, as with any node that is silent.
+        let _ = self.respond(&asker, Answer::ClientCount(clients));
+    }
+
+    pub(super) fn sockets_wanted(&mut self, asker: Asker, opts: &BroadcastOptions) {
+        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let (nsp, sockets) = (asker.nsp.clone(), namespace.rooms.matching(opts));
+        self.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
+    }
+
+    pub(super) fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
+        if asker.way == Way::Local {
+            let uid = self.uid.clone();
+            self.answered(&asker.request_id, &uid, answer);
+            return Ok(());
+        }
+        let (name, _) = self.open(&asker.nsp)?;
+        let by_stream = asker.way == Way::Stream;
+        let id = asker.request_id.clone();
+        let content = self.config.answer(&self.uid, &name, &asker.node, by_stream, id, answer)?;
+        self.send(&name, content, What::Notice, None)
+    }
+
+    /// An answer to a request of this node.
+    pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer) {
+        let limit = self.config.limits.nodes;
+        let Some(ticket) = self.requests.find(id) else { return };
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        let beats =
+            self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
+        if !request.answer(from, &answer, beats || *from == self.uid, limit) {
+            return;
+        }
+        match request.take(answer) {
+            Taken::Answer(answer) => {
+                self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
+            }
+            Taken::Owner(kind) => self.order_owner(ticket, kind),
+            Taken::Nothing => {}
+        }
+        self.finish_if_over(ticket);
+    }
+}

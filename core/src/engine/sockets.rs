@@ -1,0 +1,107 @@
+//! This node's own sockets: they come and go, by themselves or because somebody asks for it.
+
+use bytestring::ByteString;
+
+use super::namespace::Namespace;
+use super::recovery::is_recoverable;
+use super::{CallError, Effect, EffectKind, Engine};
+use crate::event::{Delivery, Event};
+use crate::id::{EntryId, NodeId};
+use crate::rooms::RoomChange;
+
+impl Engine {
+    /// A client has connected to this node: its socket is addressed from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn add_socket(
+        &mut self,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        let changes = self.open_mut(nsp)?.rooms.add(socket.into());
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
+    }
+
+    /// A client of this node is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
+        let changes = self.open_mut(nsp)?.rooms.remove(socket);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
+    }
+
+    /// A socket of this node joins rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn join(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        let changes = self.open_mut(nsp)?.rooms.join(socket, rooms);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
+    }
+
+    /// A socket of this node leaves rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn leave<'a>(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        let changes = self.open_mut(nsp)?.rooms.leave(socket, rooms);
+        self.rooms_changed(nsp, &changes);
+        Ok(changes)
+    }
+
+    pub(super) fn open_mut(&mut self, nsp: &str) -> Result<&mut Namespace, CallError> {
+        self.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
+    }
+
+    /// Does here what a message asks for, in this node's own sockets.
+    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) {
+        let Effect { nsp, kind } = effect;
+        let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
+        let event = match kind {
+            EffectKind::Broadcast { packet, opts } => {
+                let offset = entry.filter(|_| is_recoverable(&packet, &opts));
+                Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
+            }
+            EffectKind::Join { opts, rooms } => {
+                let sockets = namespace.rooms.matching(&opts);
+                let each =
+                    sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(&nsp, &changes);
+                Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
+            }
+            EffectKind::Leave { opts, rooms } => {
+                let sockets = namespace.rooms.matching(&opts);
+                let each = sockets
+                    .iter()
+                    .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(&nsp, &changes);
+                Event::SocketsLeave(crate::event::Moved { nsp, sockets, rooms, changes })
+            }
+            EffectKind::Disconnect { opts, close } => {
+                Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
+            }
+        };
+        self.events.push_back(event);
+    }
+}
