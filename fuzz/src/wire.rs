@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use sio_streams_core::wire::classic::{self, Asked, Request, Response};
-use sio_streams_core::wire::{WireError, entry, pubsub};
+use sio_streams_core::wire::{WireError, entry, pubsub, session};
 use sio_streams_core::{Body, Encoding, Fields, Message, NodeId, Packet, Payload, PayloadError};
 
 use crate::memory;
@@ -266,6 +266,27 @@ fn classic_request(decoded: Result<(NodeId, Request), WireError>, len: usize) {
 fn alike_bodies(body: Body, again: Body) {
     let message = |body| Message { uid: NodeId::new("u"), nsp: "/".into(), body };
     alike(&message(body), &message(again));
+}
+
+/// A stored session: MessagePack, which is put into base64 here; behind a byte 0xc1, which MessagePack doesn't have, the stored text itself.
+///
+/// # Panics
+///
+/// If something that must hold does not.
+pub fn session(input: &[u8]) {
+    let stored = match input.split_first() {
+        Some((0xc1, text)) => text.to_vec(),
+        _ => STANDARD.encode(input).into_bytes(),
+    };
+    let Ok(session) = memory::bounded(stored.len(), || session::decode(&stored)) else { return };
+    look_into(&session.data);
+    let Some(encoded) = written(memory::bounded(stored.len(), || session::encode(&session))) else { return };
+    match session::decode(&encoded) {
+        Ok(again) if session.data.encoding() == Encoding::MsgPack => assert_eq!(again, session),
+        // What was not there is null, written out.
+        Ok(again) => assert_eq!(again.data.decode::<Value>().ok(), session.data.decode::<Value>().ok()),
+        Err(error) => panic!("{error}: {session:?}"),
+    }
 }
 
 /// A MessagePack value: to a packet, to JSON, into a frame for clients, and back.

@@ -85,7 +85,8 @@ impl Engine {
     /// Does what a message of another node asks for. Those in the stream have an entry.
     pub(super) fn receive(&mut self, message: Message, entry: Option<EntryId>) {
         let Message { uid, nsp, body } = message;
-        if uid == self.uid {
+        // What came by Pub/Sub may have waited until its namespace was closed.
+        if uid == self.uid || !self.namespaces.contains_key(&nsp) {
             return;
         }
         self.note_sender(&nsp, &uid);

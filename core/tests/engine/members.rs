@@ -1,8 +1,9 @@
 //! Who is there.
 
+use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, NodeId, Reply, StreamInfo,
-    Time,
+    Body, Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, Message, NodeId, Reply,
+    StreamInfo, Time,
 };
 
 use crate::world::{World, config};
@@ -185,4 +186,21 @@ fn an_emitter_is_no_node() {
     world.settle();
     assert_eq!(world.heard(0), ["emitted"]);
     assert_eq!(world.count(0), 1);
+}
+
+/// Found by the fuzz target `engine`: the heartbeat that was asked for went out behind the farewell, and kept the node alive for the others.
+#[test]
+fn a_namespace_that_is_closed_answers_nothing_that_had_come_before() {
+    let mut world = World::ready(&[Dialect::Bridge]);
+    let now = world.now();
+    let engine = &mut world.nodes[0].engine;
+    let hello = Message { uid: NodeId::new("other"), nsp: "/".into(), body: Body::InitialHeartbeat };
+    engine.handle_push(now, "socket.io#/#", &pubsub::encode(&hello).unwrap());
+    engine.close_namespace(now, "/").unwrap();
+    while engine.poll_event().is_some() {}
+    let published = std::iter::from_fn(|| engine.poll_command()).filter_map(|(_, command)| match command {
+        Command::XAdd { fields, .. } => Some(fields.get("type").unwrap().clone()),
+        _ => None,
+    });
+    assert_eq!(published.collect::<Vec<_>>(), ["13"]);
 }

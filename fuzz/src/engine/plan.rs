@@ -6,7 +6,7 @@ use arbitrary::Arbitrary;
 use sio_streams_core::wire::classic::{self, Request, Response};
 use sio_streams_core::{
     Body, BroadcastOptions, ByteString, Bytes, Config, Dialect, Flags, Limits, LocalDelivery, Message,
-    NodeId, Packet, Payload, PayloadError, RemoteSocket, RequestId, SubscriptionMode,
+    NodeId, Packet, Payload, PayloadError, Recovery, RemoteSocket, RequestId, SubscriptionMode,
 };
 
 /// A configuration and what happens.
@@ -29,6 +29,7 @@ pub(super) struct Setup {
     local_delivery: u8,
     subscriptions: u8,
     specific: bool,
+    recovery: bool,
     patience: u8,
     limits: [u8; 5],
 }
@@ -44,15 +45,30 @@ impl Setup {
             _ => [L::AtOnce, L::WhenPublished, L::StreamOrder],
         };
         let [in_flight, bytes, requests, nodes, namespaces] = self.limits.map(usize::from);
+        // Recovery wants the order of a stream.
+        let recovery = (self.recovery && !matches!(dialect, D::Sharded | D::Classic)).then(|| Recovery {
+            window_entries: 1 + requests,
+            window_bytes: 100 * (1 + bytes),
+            sessions: 1 + nodes % 4,
+            session_bytes: 200,
+            page_entries: 1 + u32::from(self.read_count % 4),
+            replay_entries: 4 + in_flight,
+            ..Recovery::default()
+        });
+        let delivery = match recovery {
+            Some(_) => L::StreamOrder,
+            None => deliveries[usize::from(self.local_delivery % 3)],
+        };
         Config {
             dialect,
+            recovery,
             stream_count: match dialect {
                 Dialect::Streams02 => 1,
                 _ => 1 + u32::from(self.streams % 3),
             },
             use_sharded_pub_sub: self.sharded,
             only_plaintext: self.only_plaintext,
-            local_delivery: deliveries[usize::from(self.local_delivery % 3)],
+            local_delivery: delivery,
             subscription_mode: [M::Static, M::Dynamic, M::DynamicPrivate]
                 [usize::from(self.subscriptions % 3)],
             publish_on_specific_response_channel: self.specific,
@@ -148,6 +164,9 @@ pub(super) enum Call {
     RemoteJoin(Which, Which),
     RemoteLeave(Which, Which),
     RemoteDisconnect(Which, bool),
+    Persist(Which, Vec<Which>, Value),
+    /// Of a session, from an offset.
+    Restore(Which, u8),
 }
 
 /// What comes of a command.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sio_streams_core::wire::entry::BRIDGE_FIELD;
-use sio_streams_core::{ByteString, Command, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
+use sio_streams_core::{ByteString, Bytes, Command, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
 
 use super::plan::{How, Which};
 
@@ -21,6 +21,7 @@ impl StreamState {
             Command::XAdd { stream, .. }
             | Command::XRead { stream, .. }
             | Command::XRange { stream, .. }
+            | Command::XRevRange { stream, .. }
             | Command::XInfoStream { stream } => Some(stream),
             _ => None,
         }
@@ -51,13 +52,14 @@ impl StreamState {
 
 pub(super) struct Redis {
     streams: BTreeMap<ByteString, StreamState>,
+    values: BTreeMap<ByteString, Bytes>,
     /// Whether it counts the entries, as Redis does from 7.0 on.
     counts: bool,
 }
 
 impl Redis {
     pub(super) fn new(counts: bool) -> Self {
-        Redis { streams: BTreeMap::new(), counts }
+        Redis { streams: BTreeMap::new(), values: BTreeMap::new(), counts }
     }
 
     pub(super) fn know(&mut self, stream: &ByteString) {
@@ -109,6 +111,19 @@ impl Redis {
                 Reply::Entries(stream.after(*after, *count))
             }
             (Command::XInfoStream { .. }, Some(stream)) => Reply::Stream(stream.info(self.counts)),
+            (Command::XRevRange { before, count, .. }, Some(stream)) => {
+                let entries = stream.entries.iter().rev().filter(|entry| entry.id < *before);
+                Reply::Entries(entries.take(*count as usize).cloned().collect())
+            }
+            (Command::Set { key, value, .. }, _) => {
+                self.values.insert(key.clone(), value.clone());
+                Reply::Done
+            }
+            (Command::GetRange { key, end }, _) => {
+                let value = self.values.get(key);
+                Reply::Value(value.map(|value| value.slice(..value.len().min(*end as usize + 1))))
+            }
+            (Command::GetDel { key }, _) => Reply::Value(self.values.remove(key)),
             (Command::PubSubNumSub { .. }, _) => Reply::Count(1),
             (Command::PubSubChannels { .. }, _) => Reply::Channels(Vec::new()),
             _ => Reply::Done,
@@ -173,12 +188,13 @@ impl Redis {
 
 /// Some reply, whatever was asked.
 fn wrong(which: u8) -> Reply {
-    match which % 6 {
+    match which % 7 {
         0 => Reply::Added(EntryId { ms: which.into(), seq: 0 }),
         1 => Reply::Entries(Vec::new()),
         2 => Reply::Stream(None),
         3 => Reply::Count(which.into()),
         4 => Reply::Channels(vec!["socket.io#/#node3#".into()]),
+        5 => Reply::Value(Some(vec![which; 30].into())),
         _ => Reply::Done,
     }
 }

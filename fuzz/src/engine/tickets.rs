@@ -10,6 +10,8 @@ pub(super) enum Kind {
     Publish,
     Request,
     Count,
+    Save,
+    Restore,
 }
 
 /// The calls that have not ended.
@@ -39,6 +41,9 @@ impl Tickets {
             Event::Published { ticket, .. } | Event::PublishFailed { ticket, .. } => (ticket, Kind::Publish),
             Event::RequestDone { ticket, .. } => (ticket, Kind::Request),
             Event::ServerCount { ticket, .. } => (ticket, Kind::Count),
+            Event::SessionSaved { ticket, .. } => (ticket, Kind::Save),
+            Event::Restored(restored) => (&restored.ticket, Kind::Restore),
+            Event::NotRecovered { ticket, .. } => (ticket, Kind::Restore),
             _ => return,
         };
         assert_eq!(self.open.remove(ticket), Some(kind), "it had ended, or never begun: {event:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
     AckResponder, ByteString, Bytes, CallError, Command, CommandId, Config, Dialect, EmitResponder, Engine,
-    EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
+    EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, Session, SocketsResponder, Ticket, Time,
 };
 
 use super::commands::Commands;
@@ -210,6 +210,14 @@ impl World {
             }
             Call::RemoteDisconnect(socket, close) => {
                 (Kind::Request, engine.remote_disconnect(now, nsp, socket.name(), *close))
+            }
+            Call::Persist(pid, rooms, value) => {
+                let data = value.payload();
+                let session = Session { sid: pid.name(), pid: pid.name(), rooms: names(rooms), data };
+                (Kind::Save, engine.persist_session(now, nsp, &session))
+            }
+            Call::Restore(pid, offset) => {
+                (Kind::Restore, engine.restore_session(now, nsp, &pid.name(), &format!("1-{offset}")))
             }
         };
         self.expect_open(nsp, &ticket);
