@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use fastrand::Rng;
 use sio_streams_driver::Options;
-use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId, Lost};
+use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId, Lane, Lost};
 use sio_streams_testkit::{Proxy, RedisServer};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
@@ -86,12 +86,11 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
         // Nobody writes to what comes back before it has been looked at.
         redis.kill();
         cluster.servers.iter().for_each(|server| server.links().cut());
-        let mut count = (0, 0);
+        // What had been read is told before the loss of the link is.
         until("what has been read is delivered", async || {
-            let heard = heard();
-            count = (if heard == count.1 { count.0 + 1 } else { 0 }, heard);
-            sleep(Duration::from_millis(20)).await;
-            count.0 > 5
+            let reader_lost =
+                |report: &Report| matches!(report, Report::Link { lane: Lane::Reader(_), up: false, .. });
+            listener.reports().iter().any(reader_lost)
         })
         .await;
         // Some may be held until the server says whether anything is missing before them.
