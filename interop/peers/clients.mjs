@@ -53,8 +53,10 @@ export class Clients {
   }
 
   // `recover`: {pid, offset} of a session that some other client left behind.
-  async connect({ nsp = "/", auth, query, headers, transports, recover }) {
-    const socket = connectClient(this.url + nsp, {
+  // `port`: of another server.
+  async connect({ nsp = "/", auth, query, headers, transports, recover, port }) {
+    const url = port === undefined ? this.url : `http://127.0.0.1:${port}`;
+    const socket = connectClient(url + nsp, {
       autoConnect: false,
       forceNew: true,
       reconnection: false,

@@ -85,6 +85,10 @@ export function operations(server, config) {
     disconnect_client({ sid }) {
       clients.get(sid).socket.disconnect();
     },
+    // Of a client of any server: nobody is waited for.
+    cut_client({ sid }) {
+      return clients.drop(sid);
+    },
     // Replies when the server has noticed, and has stored the session if recovery is on.
     async drop_client({ sid }) {
       const socket = localSocket({ sid });

@@ -22,6 +22,7 @@ mod config;
 mod control;
 mod error;
 mod eventually;
+mod front;
 mod member;
 mod ours;
 mod peer;
@@ -32,7 +33,7 @@ pub use config::{Generation, PeerConfig, RedisClient};
 pub use error::{Error, Result};
 pub use eventually::{Condition, eventually};
 pub use member::Member;
-pub use ours::{OurServer, quick};
+pub use ours::{OurServer, quick, recovering};
 pub use peer::Peer;
 pub use types::{
     Acks, ClientState, ConnectOptions, Disconnection, Flags, Received, Responses, Select, ServerSideReply,

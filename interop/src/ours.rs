@@ -9,14 +9,16 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalSocket, Packet, Payload,
-    RemoteSocket,
+    BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalDelivery, LocalSocket, Packet,
+    Payload, Recovery, RemoteSocket,
 };
 use sio_streams_driver::{Broadcast, Event, Events, Namespace, Node, Options, Sockets};
 use sio_streams_redis_rs::RedisBackend;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
 
+use crate::front::{self, Line};
 use crate::types::{Acks, Received, Responses, Select, ServerSideReply, SocketInfo};
 use crate::value::{from_payload, to_payload};
 use crate::{Error, Result};
@@ -34,21 +36,30 @@ pub struct OurServer {
 
 /// What the application knows.
 #[derive(Debug, Default)]
-struct State {
-    sockets: HashMap<String, Socket>,
+pub(crate) struct State {
+    pub(crate) sockets: HashMap<String, Socket>,
     server_side: HashMap<String, Vec<Received>>,
     server_side_replies: HashMap<(String, String), ServerSideReply>,
     /// Whatever else happened, in words.
-    log: Vec<String>,
+    pub(crate) log: Vec<String>,
 }
 
 #[derive(Debug, Default)]
-struct Socket {
+pub(crate) struct Socket {
     received: Vec<Received>,
     offsets: Vec<Option<EntryId>>,
     replies: HashMap<String, Value>,
-    data: Value,
+    pub(crate) data: Value,
     disconnected: bool,
+    /// To a real client.
+    pub(crate) line: Option<Line>,
+}
+
+impl Socket {
+    /// Of a real client.
+    pub(crate) fn real(data: Value, line: Line) -> Self {
+        Socket { data, line: Some(line), ..Socket::default() }
+    }
 }
 
 /// The default options with short heartbeats, for tests that must not wait for the usual ones.
@@ -61,8 +72,14 @@ pub fn quick(dialect: Dialect) -> Config {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same with connection state recovery.
+pub fn recovering(dialect: Dialect) -> Config {
+    let recovery = Some(Recovery::default());
+    Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..quick(dialect) }
 }
 
 impl OurServer {
@@ -98,6 +115,21 @@ impl OurServer {
     /// The handle of a namespace that was opened.
     pub fn namespace(&self, nsp: &str) -> &Namespace {
         &self.namespaces[nsp]
+    }
+
+    /// Listens for real clients; on which port.
+    pub async fn listen(&self) -> Result<u16> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let port = listener.local_addr()?.port();
+        // On the runtime that dies with the server.
+        let listener = listener.into_std()?;
+        if let Some(runtime) = &self.runtime {
+            let _inside = runtime.enter();
+            let serving =
+                front::serve(TcpListener::from_std(listener)?, self.node.clone(), self.state.clone());
+            drop(runtime.spawn(serving));
+        }
+        Ok(port)
     }
 
     /// A client connects; its socket's id.
@@ -350,6 +382,10 @@ fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
         let Some(socket) = state.sockets.get_mut(&**sid) else { continue };
         socket.received.push(seen.clone());
         socket.offsets.push(broadcast.offset);
+        if let Some(line) = &socket.line {
+            // A client that is gone gets it when it is back.
+            let _ = line.send(front::event(&broadcast.nsp, &broadcast.packet.data, broadcast.offset));
+        }
         if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
             let (acks, value) = (acks.clone(), to_payload(value));
             drop(tokio::spawn(async move { acks.send(value).await }));

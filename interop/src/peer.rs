@@ -63,6 +63,11 @@ impl Peer {
         self.connect_with(&ConnectOptions { nsp: nsp.to_owned(), ..ConnectOptions::default() }).await
     }
 
+    /// Has a client break its connection to whatever server it is connected to, without a word. What it knows then.
+    pub async fn cut_client(&self, sid: &str) -> Result<ClientState> {
+        self.call("cut_client", json!({ "sid": sid })).await
+    }
+
     /// Connects several clients to a namespace.
     pub async fn connect_many(&self, nsp: &str, count: usize) -> Result<Vec<ClientState>> {
         self.call("connect", json!({ "nsp": nsp, "count": count })).await

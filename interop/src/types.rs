@@ -117,6 +117,9 @@ pub struct ConnectOptions {
     /// Additional HTTP headers.
     #[serde(skip_serializing_if = "HashMap::is_empty")]
     pub headers: HashMap<String, String>,
+    /// The port of the server, if it is not the peer's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// The session that the client claims to come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover: Option<Session>,

@@ -25,7 +25,7 @@ const CHECK_AT_MOST: Duration = Duration::from_secs(1);
 pub(super) struct Reader {
     /// The last entry that came. Nothing until the stream's end has been asked for: a `$` would mean another place each time.
     pub(super) cursor: Option<EntryId>,
-    /// The last entry that was looked at.
+    /// The last entry that was looked at, or from which reading began.
     looked_at: Option<EntryId>,
     /// Entries that have come and have not been looked at.
     batch: VecDeque<Entry>,
@@ -207,6 +207,7 @@ impl Engine {
         match reader.cursor {
             None => {
                 reader.cursor = Some(last);
+                reader.looked_at = Some(last);
                 reader.books = Books::open(&info);
                 reader.ended = true;
             }
@@ -316,7 +317,7 @@ impl Engine {
     pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
         self.readers.iter().map(|(stream, reader)| {
             let waiting = reader.batch.len() + reader.held.len();
-            let position = reader.looked_at.or(reader.cursor);
+            let position = reader.looked_at;
             (stream, Lag { waiting, unread: reader.books.unread(), position })
         })
     }

@@ -1,0 +1,137 @@
+//! What stands before a server of ours for real clients: Engine.IO and Socket.IO over WebSocket, as far as the tests go.
+//!
+//! Text packets only, no acknowledgements. A client that sends a session and an offset when it connects is recovered, if that can be done; a
+//! client whose connection ends without a word leaves a session behind.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use sio_streams_driver::sio_streams_core::{EntryId, Payload, Restored, Session};
+use sio_streams_driver::{Namespace, Node};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::ours::{Socket, State, lock};
+use crate::value::{from_payload, to_payload};
+
+/// What goes to a client, frame by frame.
+pub(crate) type Line = mpsc::UnboundedSender<String>;
+
+/// A frame of an event.
+pub(crate) fn event(nsp: &str, data: &Payload, offset: Option<EntryId>) -> String {
+    let data = offset.and_then(|offset| data.with_offset(offset)).unwrap_or_else(|| data.clone());
+    frame('2', nsp, &from_payload(&data))
+}
+
+fn frame(kind: char, nsp: &str, data: &Value) -> String {
+    match nsp {
+        "/" => format!("4{kind}{data}"),
+        _ => format!("4{kind}{nsp},{data}"),
+    }
+}
+
+/// Takes clients until the server is gone.
+pub(crate) async fn serve(listener: TcpListener, node: Node, state: Arc<Mutex<State>>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        drop(tokio::spawn(client(stream, node.clone(), state.clone())));
+    }
+}
+
+/// A client's socket in a namespace.
+struct Connected {
+    nsp: Namespace,
+    sid: String,
+    pid: String,
+}
+
+async fn client(stream: TcpStream, node: Node, state: Arc<Mutex<State>>) {
+    let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
+    let (mut to_client, mut from_client) = socket.split();
+    let (line, mut frames) = mpsc::unbounded_channel::<String>();
+    let hello = json!({ "sid": random_id(), "upgrades": [], "pingInterval": 25_000, "pingTimeout": 20_000,
+        "maxPayload": 1_000_000 });
+    let _ = line.send(format!("0{hello}"));
+    let writing = tokio::spawn(async move {
+        while let Some(frame) = frames.recv().await {
+            if to_client.send(Message::text(frame)).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut connected: Vec<Connected> = Vec::new();
+    while let Some(Ok(message)) = from_client.next().await {
+        let Message::Text(text) = message else { continue };
+        let Some(packet) = text.strip_prefix('4') else { continue };
+        let (kind, rest) = packet.split_at(1);
+        let (nsp, data) = match rest.strip_prefix('/').and_then(|named| named.split_once(',')) {
+            Some((name, data)) => (format!("/{name}"), data),
+            None => ("/".to_owned(), rest),
+        };
+        match kind {
+            "0" => {
+                let auth: Value = serde_json::from_str(data).unwrap_or_default();
+                connected.extend(connect(node.namespace(nsp), &auth, &line, &state).await);
+            }
+            // A client that leaves by itself leaves nothing behind.
+            "1" => {
+                if let Some(at) = connected.iter().position(|one| one.nsp.name() == nsp) {
+                    let one = connected.remove(at);
+                    let _ = one.nsp.remove_socket(one.sid).await;
+                }
+            }
+            _ => {}
+        }
+    }
+    writing.abort();
+    for one in connected {
+        keep_session(one, &state).await;
+    }
+}
+
+/// A client wants to be in a namespace: where it was, if it was there, or anew.
+async fn connect(nsp: Namespace, auth: &Value, line: &Line, state: &Arc<Mutex<State>>) -> Option<Connected> {
+    if let (Some(pid), Some(offset)) = (auth["pid"].as_str(), auth["offset"].as_str()) {
+        let (sender, known, name) = (line.clone(), state.clone(), nsp.name().to_owned());
+        // Runs in its place among the events: what comes afterwards finds the socket.
+        let accept = move |restored: Restored| {
+            let Session { sid, pid, data, .. } = restored.session;
+            let hello = json!({ "sid": &*sid, "pid": &*pid });
+            let _ = sender.send(frame('0', &name, &hello));
+            for missed in &restored.missed {
+                let _ = sender.send(event(&name, &missed.packet().data, Some(missed.offset())));
+            }
+            let socket = Socket::real(from_payload(&data), sender);
+            lock(&known).sockets.insert(sid.to_string(), socket);
+            (sid.to_string(), pid.to_string())
+        };
+        match nsp.restore_session(pid, offset, accept).await {
+            Ok((sid, pid)) => return Some(Connected { nsp, sid, pid }),
+            Err(error) => lock(state).log.push(error.to_string()),
+        }
+    }
+    let (sid, pid) = (random_id(), random_id());
+    let socket = Socket::real(json!({}), line.clone());
+    lock(state).sockets.insert(sid.clone(), socket);
+    nsp.add_socket(sid.clone()).await.ok()?;
+    let _ = line.send(frame('0', nsp.name(), &json!({ "sid": sid, "pid": pid })));
+    Some(Connected { nsp, sid, pid })
+}
+
+/// The connection was lost: the client may come back.
+async fn keep_session(one: Connected, state: &Mutex<State>) {
+    let Connected { nsp, sid, pid } = one;
+    let rooms = nsp.rooms(sid.clone()).await.ok().flatten().unwrap_or_default();
+    let data = lock(state).sockets.remove(&sid).map(|socket| socket.data).unwrap_or_default();
+    let _ = nsp.remove_socket(sid.clone()).await;
+    let session = Session { sid: sid.into(), pid: pid.into(), rooms, data: to_payload(&data) };
+    if let Err(error) = nsp.persist_session(session).await {
+        lock(state).log.push(error.to_string());
+    }
+}
+
+/// Twenty characters, as Node's ids have.
+fn random_id() -> String {
+    core::iter::repeat_with(fastrand::alphanumeric).take(20).collect()
+}

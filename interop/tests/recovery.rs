@@ -1,0 +1,249 @@
+//! Connection state recovery with Node's real client, between Node's servers and ours, in every direction.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::{Value, json};
+use sio_streams_driver::sio_streams_core::{Config, Dialect, Recovery};
+use sio_streams_interop::{
+    ClientState, ConnectOptions, Generation, OurServer, Peer, PeerConfig, Result, Select, Session,
+    eventually, recovering,
+};
+use sio_streams_testkit::{RedisServer, Reply};
+
+/// Node servers of both generations, two of ours, and a Node process that holds the clients of ours.
+struct Cluster {
+    redis: RedisServer,
+    nodes: [Peer; 2],
+    ours: [OurServer; 2],
+    ports: [u16; 2],
+    /// Publishes.
+    voice: OurServer,
+}
+
+/// One of the four servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Node(usize),
+    Ours(usize),
+}
+
+const ALL: [At; 4] = [At::Node(0), At::Node(1), At::Ours(0), At::Ours(1)];
+
+impl Cluster {
+    async fn start(config: impl Fn(Config) -> Config) -> Result<Self> {
+        let redis = RedisServer::start()?;
+        let url = redis.url();
+        let peer = |generation| {
+            Peer::start(PeerConfig::new(generation, url.clone()).namespaces(&["/", "/chat"]).recovery())
+        };
+        let (old, new) = tokio::try_join!(peer(Generation::V02), peer(Generation::V03))?;
+        let ours = || OurServer::start(config(recovering(Dialect::Bridge)), &url, &["/", "/chat"]);
+        let (one, two, voice) = tokio::try_join!(ours(), ours(), ours())?;
+        let ports = [one.listen().await?, two.listen().await?];
+        Ok(Cluster { nodes: [old, new], ours: [one, two], ports, voice, redis })
+    }
+
+    /// The process in which the client lives.
+    fn home(&self, at: At) -> &Peer {
+        match at {
+            At::Node(index) => &self.nodes[index],
+            At::Ours(_) => &self.nodes[1],
+        }
+    }
+
+    async fn connect(&self, at: At, recover: Option<Session>) -> Result<ClientState> {
+        let port = match at {
+            At::Node(_) => None,
+            At::Ours(index) => Some(self.ports[index]),
+        };
+        self.home(at).connect_with(&ConnectOptions { port, recover, ..ConnectOptions::default() }).await
+    }
+
+    async fn join(&self, at: At, sid: &str, rooms: &[&str]) -> Result<()> {
+        match at {
+            At::Node(index) => self.nodes[index].server_join(sid, rooms).await,
+            At::Ours(index) => self.ours[index].server_join("/", sid, rooms).await,
+        }
+    }
+
+    async fn set_data(&self, at: At, sid: &str, data: Value) -> Result<()> {
+        match at {
+            At::Node(index) => self.nodes[index].set_data(sid, data).await,
+            At::Ours(index) => {
+                self.ours[index].set_data(sid, data);
+                Ok(())
+            }
+        }
+    }
+
+    /// Cuts a client off, and waits until its session is stored.
+    async fn cut(&self, at: At, sid: &str) -> Result<Session> {
+        let session = self.home(at).cut_client(sid).await?.session().expect("it has seen something");
+        eventually("the session", || async { self.is_stored(&session.pid) }).await?;
+        Ok(session)
+    }
+
+    fn is_stored(&self, pid: &str) -> bool {
+        self.redis.command(&["EXISTS", &format!("sio:session:{pid}")]) == Reply::Int(1)
+    }
+
+    async fn say(&self, to: Select, text: &str) -> Result<()> {
+        self.voice.emit(&to, "event", &[json!(text)]).await
+    }
+
+    /// What the client has got, without the offsets, once the last of it is there.
+    async fn heard(&self, at: At, sid: &str, last: &str) -> Result<Vec<String>> {
+        let home = self.home(at);
+        let heard = || async {
+            let received = home.client_received(sid).await.unwrap();
+            received.iter().map(|event| event.args[0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        eventually(last, || async { heard().await.iter().any(|text| text == last) }).await?;
+        Ok(heard().await)
+    }
+}
+
+fn all() -> Select {
+    Select::all("/")
+}
+
+fn room(name: &str) -> Select {
+    Select::room("/", name)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_recovers_from_any_server_to_any_other() -> Result<()> {
+    let cluster = Cluster::start(|config| config).await?;
+    for from in ALL {
+        for to in ALL {
+            moves(&cluster, from, to)
+                .await
+                .unwrap_or_else(|error| panic!("from {from:?} to {to:?}: {error}"));
+        }
+    }
+    Ok(())
+}
+
+/// A client is cut off at one server, comes back at another, and once more at the first.
+async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
+    let label = format!("from {from:?} to {to:?}");
+    let client = cluster.connect(from, None).await?;
+    let sid = &*client.sid;
+    cluster.join(from, sid, &["room", "ü"]).await?;
+    cluster.set_data(from, sid, json!({ "user": 7, "name": label })).await?;
+    cluster.say(all(), "seen").await?;
+    assert_eq!(cluster.heard(from, sid, "seen").await?, ["seen"], "{label}");
+    let session = cluster.cut(from, sid).await?;
+
+    cluster.say(room("room"), "1").await?;
+    cluster.say(room("elsewhere"), "not in that room").await?;
+    cluster.say(all().except("ü"), "left out").await?;
+    cluster.say(Select::all("/chat"), "another namespace").await?;
+    cluster.say(Select::room("/", sid), "2").await?;
+    cluster.say(room("elsewhere").to("ü"), "3").await?;
+
+    let again = cluster.connect(to, Some(session.clone())).await?;
+    assert!(again.recovered, "{label}");
+    assert_eq!((&again.sid, &again.pid), (&client.sid, &client.pid), "{label}");
+    assert_eq!(cluster.heard(to, sid, "3").await?, ["1", "2", "3"], "{label}");
+    assert!(!cluster.is_stored(&session.pid), "{label}");
+    // It is in its rooms, with its data, and what comes now comes to it.
+    let found = cluster.voice.fetch_sockets(&room("ü")).await?;
+    assert_eq!(found.iter().map(|socket| &*socket.id).collect::<Vec<_>>(), [sid], "{label}");
+    assert_eq!(found[0].data, json!({ "user": 7, "name": label }));
+    cluster.say(room("room"), "4").await?;
+    assert_eq!(cluster.heard(to, sid, "4").await?, ["1", "2", "3", "4"], "{label}");
+    let state = cluster.home(to).client_state(sid).await?;
+    assert!(state.offset > Some(session.offset), "{label}");
+
+    // Again at once, with nothing new: nothing comes twice.
+    let session = cluster.cut(to, sid).await?;
+    let third = cluster.connect(from, Some(session)).await?;
+    assert!(third.recovered, "{label}");
+    cluster.say(all(), "5").await?;
+    assert_eq!(cluster.heard(from, sid, "5").await?, ["5"], "{label}");
+    let session = cluster.cut(from, sid).await?;
+    cluster.redis.command(&["DEL", &format!("sio:session:{}", session.pid)]);
+    Ok(())
+}
+
+/// What a volatile packet and one with acknowledgements are: not replayed by ours, wherever the session comes from.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_waits_for_is_not_sent_later() -> Result<()> {
+    let cluster = Cluster::start(|config| config).await?;
+    for from in ALL {
+        let client = cluster.connect(from, None).await?;
+        cluster.say(all(), "seen").await?;
+        cluster.heard(from, &client.sid, "seen").await?;
+        let session = cluster.cut(from, &client.sid).await?;
+        cluster.say(all().volatile(), "volatile").await?;
+        cluster.nodes[0].emit_with_ack(&all().timeout(100), "event", &[json!("acknowledged")]).await?;
+        cluster.say(all(), "last").await?;
+        let again = cluster.connect(At::Ours(0), Some(session)).await?;
+        assert!(again.recovered, "{from:?}");
+        assert_eq!(cluster.heard(At::Ours(0), &again.sid, "last").await?, ["last"], "{from:?}");
+        cluster.cut(At::Ours(0), &again.sid).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_not_be_recovered_begins_anew() -> Result<()> {
+    let cluster = Cluster::start(|config| config).await?;
+    let at = At::Ours(1);
+    let client = cluster.connect(at, None).await?;
+    cluster.say(all(), "seen").await?;
+    cluster.heard(at, &client.sid, "seen").await?;
+    let session = cluster.cut(at, &client.sid).await?;
+    let claims = |pid: &str, offset: &str| Some(Session { pid: pid.to_owned(), offset: offset.to_owned() });
+    for claim in [
+        claims("../../another:key", &session.offset),
+        claims("a_session_of_nobodys", &session.offset),
+        claims(&session.pid, "$"),
+        claims(&session.pid, "0-1"),
+        claims(&session.pid, "1-1 + COUNT"),
+    ] {
+        let anew = cluster.connect(at, claim.clone()).await?;
+        assert!(!anew.recovered, "{claim:?}");
+        assert_ne!(anew.sid, client.sid);
+        assert_ne!(anew.pid.as_deref(), Some(&*session.pid));
+        assert!(cluster.is_stored(&session.pid), "it is left for who has a right to it");
+    }
+    // With what it really has, it comes back.
+    assert!(cluster.connect(at, Some(session)).await?.recovered);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trimmed_and_expired() -> Result<()> {
+    let short =
+        Recovery { max_disconnection_duration: std::time::Duration::from_millis(300), ..Recovery::default() };
+    let cluster = Cluster::start(|config| Config { recovery: Some(short.clone()), ..config }).await?;
+    let at = At::Ours(0);
+    let client = cluster.connect(at, None).await?;
+    cluster.say(all(), "seen").await?;
+    cluster.heard(at, &client.sid, "seen").await?;
+    let session = cluster.cut(at, &client.sid).await?;
+    eventually("its end", || async { !cluster.is_stored(&session.pid) }).await?;
+    assert!(!cluster.connect(at, Some(session)).await?.recovered);
+
+    // Node keeps it for longer.
+    let client = cluster.connect(At::Node(0), None).await?;
+    cluster.say(all(), "seen too").await?;
+    cluster.heard(At::Node(0), &client.sid, "seen too").await?;
+    let session = cluster.cut(At::Node(0), &client.sid).await?;
+    cluster.say(all(), "missed").await?;
+    // A server that has just started does not know what was before; and the stream does not either.
+    cluster.redis.command(&["XTRIM", "socket.io", "MAXLEN", "0"]);
+    let late = OurServer::start(recovering(Dialect::Bridge), &cluster.redis.url(), &["/"]).await?;
+    let port = Some(late.listen().await?);
+    let recover = Some(session.clone());
+    let anew =
+        cluster.nodes[1].connect_with(&ConnectOptions { port, recover, ..ConnectOptions::default() }).await?;
+    assert!(!anew.recovered);
+    // One that was there all the time does.
+    let again = cluster.connect(at, Some(session)).await?;
+    assert!(again.recovered);
+    assert_eq!(cluster.heard(at, &again.sid, "missed").await?, ["missed"]);
+    Ok(())
+}
