@@ -81,6 +81,20 @@
 //! - What it writes, every Node peer can digest.
 //! - A command's fate is one of three: done, failed, unknown.
 
+/// Whether a deliberate bug is in force. Never, but where the simulator tests itself: see `mutants.rs`.
+#[cfg(sio_streams_mutants)]
+macro_rules! mutant {
+    ($name:ident) => {
+        $crate::mutants::is_on($crate::mutants::Mutant::$name)
+    };
+}
+#[cfg(not(sio_streams_mutants))]
+macro_rules! mutant {
+    ($name:ident) => {
+        false
+    };
+}
+
 mod command;
 mod config;
 mod emitter;
@@ -88,6 +102,8 @@ mod engine;
 mod event;
 mod id;
 mod message;
+#[cfg(sio_streams_mutants)]
+pub mod mutants;
 mod packet;
 mod payload;
 mod rooms;

@@ -330,7 +330,8 @@ impl Rooms {
         if marking {
             seen.0.resize(self.sockets.places.len().div_ceil(64), 0);
         }
-        for room in opts.except.iter().filter_map(|room| self.rooms.find(room)) {
+        let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
+        for room in except.iter().filter_map(|room| self.rooms.find(room)) {
             for tie in self.rooms.ties(room) {
                 seen.mark(tie.to);
             }
@@ -346,7 +347,9 @@ impl Rooms {
         for room in opts.rooms.iter().filter_map(|room| self.rooms.find(room)) {
             for tie in self.rooms.ties(room) {
                 match self.sockets.place(tie.to) {
-                    Some(place) if !marking || seen.mark(tie.to) => each(&place.name),
+                    Some(place) if !marking || seen.mark(tie.to) || mutant!(UnionCountsTwice) => {
+                        each(&place.name);
+                    }
                     _ => {}
                 }
             }

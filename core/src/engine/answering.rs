@@ -82,6 +82,9 @@ impl Engine {
             from,
             responder,
         }));
+        if mutant!(CountOfNoneForgotten) && clients == 0 {
+            return;
+        }
         // Even if there are none: who asked waits for the number. If the queue is full it goes without, as with any node that is silent.
         let _ = self.respond(&asker, Answer::ClientCount(clients));
     }

@@ -57,7 +57,9 @@ impl Engine {
         let ticket = Ticket(self.number());
         self.requests.insert(ticket, request);
         let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
-        self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
+        if !mutant!(RequestTimeoutNotArmed) {
+            self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
+        }
         Ok(ticket)
     }
 
@@ -91,7 +93,7 @@ impl Engine {
     /// How many of the subscribers are nodes that nothing else tells of.
     pub(super) fn silent_subscribers(&self, nsp: &str, subscribers: u64) -> u64 {
         let bridges = self.namespaces.get(nsp).map_or(0, |namespace| namespace.members.bridges());
-        subscribers.saturating_sub(1 + bridges as u64)
+        subscribers.saturating_sub(1 + if mutant!(BridgeCountedTwice) { 0 } else { bridges as u64 })
     }
 
     /// Sends a request; `unnamed` nodes will answer beside those that are known by name.

@@ -142,7 +142,11 @@ impl Books {
                 // What was to be compared lies before all this, and an earlier gap is part of it.
                 self.due = None;
                 let after = self.hole.take().map_or(cursor, |(after, _)| after);
-                Some(Finding::Gap { after, until, lost: Lost::Exactly(before - number) })
+                Some(Finding::Gap {
+                    after,
+                    until,
+                    lost: Lost::Exactly(before - number + u64::from(mutant!(GapOffByOne))),
+                })
             }
             // None is missing; or fewer were added than had come, which shows when all has come.
             Some(_) => None,

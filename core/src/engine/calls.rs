@@ -226,7 +226,7 @@ impl Engine {
         self.advance(now);
         let ticket = Ticket(self.number());
         let effect = Effect { nsp: self.open(nsp)?.0, kind };
-        if local {
+        if local && !mutant!(LocalPublished) {
             self.pending.push_back(Pending::Effect(Box::new(effect), None));
             self.events.push_back(Event::Published { ticket, entry: None });
         } else {

@@ -444,7 +444,9 @@ impl Engine {
     fn rest(&mut self, lane: &Lane) {
         if !self.lanes.is_down(lane) {
             self.lanes.pause(lane);
-            self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
+            if !mutant!(RetryNotRearmed) {
+                self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
+            }
         }
     }
 

@@ -135,6 +135,7 @@ impl Engine {
         // Who was never announced need not say goodbye.
         if namespace.ready
             && self.config.dialect.heartbeats()
+            && !mutant!(FarewellUnsaid)
             && let Ok(content) = self.config.content(&self.message(&name, Body::AdapterClose))
         {
             self.enqueue(Outgoing { content, what: What::Farewell(name.clone()), effect: None, size: 0 });
@@ -143,7 +144,7 @@ impl Engine {
         for stream in namespace.streams() {
             self.unread_stream(stream);
         }
-        if self.config.dialect.subscribes() {
+        if self.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
             let mut channels = self.all_channels(&name, &namespace);
             channels.retain(|channel| self.channels.remove(channel).is_some());
             let sharded = self.config.sharded();
@@ -269,6 +270,7 @@ impl Engine {
             .map(|(nsp, _)| nsp.clone())
             .collect();
         silent.sort();
+        silent.truncate(if mutant!(SubscriptionNotRenewed) { 0 } else { usize::MAX });
         for some in silent.chunks(SUBSCRIBE_AT_ONCE) {
             self.subscribe(some.to_vec());
         }
@@ -330,7 +332,9 @@ impl Engine {
         let Some(namespace) = self.namespaces.get(nsp) else { return };
         let due = namespace.last_published + self.config.heartbeat_interval;
         if due > self.now {
-            self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
+            if !mutant!(HeartbeatNotRearmed) {
+                self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
+            }
             return;
         }
         // While the link is down heartbeats would only pile up: nobody can hear them, and late ones tell nothing.
@@ -365,7 +369,11 @@ impl Engine {
 
     pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        let timeout = self.config.heartbeat_timeout;
+        let timeout = match self.config.heartbeat_timeout {
+            timeout if mutant!(ExpiryLate) => timeout + self.config.heartbeat_interval,
+            timeout if mutant!(ExpiryEarly) => timeout / 2,
+            timeout => timeout,
+        };
         let heard = namespace.streams().take(1).all(|stream| {
             self.readers.get(stream).is_some_and(super::Reader::caught_up)
                 && !self.lanes.is_down(&Lane::Reader(stream.clone()))
@@ -380,7 +388,7 @@ impl Engine {
             return;
         }
         let silent = namespace.members.expire(self.now, timeout);
-        if let Some(next) = namespace.members.next_expiry(timeout) {
+        if let Some(next) = namespace.members.next_expiry(timeout).filter(|_| !mutant!(ExpiryNotRearmed)) {
             self.timers.arm(Timer::Expiry(nsp.clone()), next);
         }
         for node in silent {

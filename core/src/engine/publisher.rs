@@ -112,7 +112,7 @@ impl Publisher {
             && !self.unknown
             && !self.searching
             && self.handed < self.items.len()
-            && self.open == self.handed
+            && (self.open == self.handed || mutant!(RetryOutOfOrder))
     }
 
     /// Whether the stream is to be searched: not before every reply has come that may come, because what it says counts.
@@ -197,7 +197,8 @@ impl Engine {
             if publisher.unknown {
                 publisher.unknown = false;
                 publisher.searching = true;
-                let after = publisher.settled;
+                let end = EntryId { ms: u64::MAX, seq: 0 };
+                let after = if mutant!(SearchFromTheEnd) { end } else { publisher.settled };
                 let Line::Stream(stream) = line else { continue };
                 return Some(self.search_page(stream, after));
             }
@@ -206,6 +207,9 @@ impl Engine {
             if matches!(item.message.what, What::Request(ticket) if !self.requests.contains(ticket)) {
                 self.settle(&line, at);
                 continue;
+            }
+            if mutant!(NewNumberOnRetry) {
+                item.seq = None;
             }
             let seq = *item.seq.get_or_insert_with(|| {
                 self.last_seq = self.last_seq.wrapping_add(1);
@@ -249,6 +253,11 @@ impl Engine {
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
             Err(error @ CommandError::Lost(_)) if *line != Line::Channels => {
+                if mutant!(BlindRetry) {
+                    publisher.set(at, State::Waiting(None));
+                    publisher.handed = publisher.handed.min(at);
+                    return self.rest(&Lane::Writer);
+                }
                 publisher.unknown = true;
                 publisher.set(at, State::Unknown(error));
                 // Give the connection a moment to be reported lost, or to come to itself.
@@ -278,6 +287,7 @@ impl Engine {
             match state {
                 State::Found(id) => {
                     let (seq, id) = (*seq, *id);
+                    publisher.items[at].message.effect.take_if(|_| mutant!(EffectForgotten));
                     publisher.settled = publisher.settled.max(id);
                     self.published_as(line, seq, Some(id));
                 }
@@ -286,7 +296,7 @@ impl Engine {
                     let error = error.clone().unwrap_or_else(overtaken);
                     self.give_up(line, at, error);
                 }
-                State::Unknown(error) if searched => {
+                State::Unknown(error) if searched && !mutant!(OvertakenSentAgain) => {
                     let error = error.clone();
                     self.give_up(line, at, error);
                 }
@@ -394,14 +404,15 @@ impl Engine {
                 self.events.push_back(Event::NoticeFailed { stream, error });
             }
         }
-        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, None)));
+        let effect = message.effect.filter(|_| !mutant!(EffectForgottenOnFailure));
+        self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
     }
 
     /// Takes a message out of the line.
     fn settle(&mut self, line: &Line, at: usize) -> Option<Outgoing> {
         let publisher = self.publishers.get_mut(line)?;
         let message = publisher.take(at)?.message;
-        self.published -= 1;
+        self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
         self.published_bytes -= message.size;
         if publisher.items.is_empty() {
             self.timers.cancel(&Timer::GiveUp(line.clone()));

@@ -92,6 +92,9 @@ impl Reader {
             let before = self.cursor.unwrap_or_default();
             findings.extend(self.books.enter(before, entry.id));
             self.cursor = Some(entry.id);
+            if mutant!(CursorBeforeDelivery) && self.batch.len() > 2 {
+                continue;
+            }
             self.batch.push_back(entry);
         }
         findings
@@ -205,6 +208,7 @@ impl Engine {
         reader.checked = self.now;
         reader.next = None;
         match reader.cursor {
+            Some(_) if mutant!(DollarAgain) && reader.looked_at.is_none() => reader.cursor = Some(last),
             None => {
                 reader.cursor = Some(last);
                 reader.looked_at = Some(last);
@@ -216,7 +220,7 @@ impl Engine {
                 let mut findings = Vec::from_iter(reader.books.check(cursor, &held, &info));
                 if held.last().map_or(cursor, |entry| entry.id) > last {
                     reader.batch.extend(held);
-                    reader.cursor = Some(last);
+                    reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
                 } else {
                     findings.extend(reader.accept(held));
                 }
@@ -250,7 +254,7 @@ impl Engine {
         let mut last = reader.cursor;
         let mut new = entries;
         new.retain(|entry| {
-            let is_new = Some(entry.id) > last;
+            let is_new = Some(entry.id) > last || mutant!(OverlapDelivered);
             last = last.max(Some(entry.id));
             is_new
         });
@@ -279,6 +283,9 @@ impl Engine {
                 Finding::Rewound { last, .. } => self.window_rewound(stream, *last),
             }
         }
+        if mutant!(GapSilent) {
+            return;
+        }
         let stream = || stream.clone();
         self.events.extend(findings.into_iter().map(|finding| match finding {
             Finding::Gap { after, until, lost } => Event::Gap { stream: stream(), after, until, lost },
@@ -298,6 +305,9 @@ impl Engine {
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());
             self.events.push_back(Event::Refused { lane: lane.clone(), error });
+        }
+        if mutant!(BreakIgnored) && self.readers.get(stream).is_some_and(Reader::located) {
+            return self.read_on(stream);
         }
         self.locate(stream);
         self.rest(&lane);

@@ -41,6 +41,7 @@ impl Engine {
                 self.heard(&message.nsp, &message.uid, &message.body, bridge);
                 self.receive(message, Some(id));
             }
+            Err(_) if mutant!(BadEntrySilent) => {}
             Err(reason) => {
                 let source = Source::Entry { stream: stream.clone(), id };
                 self.events.push_back(Event::Skipped { source, reason });
@@ -58,7 +59,8 @@ impl Engine {
             }
             return false;
         }
-        let first = seq.is_none_or(|seq| reader.seen.is_new(&message.uid, seq));
+        let first =
+            seq.is_none_or(|seq| reader.seen.is_new(&message.uid, seq) || mutant!(RepetitionDelivered));
         if !first {
             let (stream, from) = (stream.clone(), message.uid.clone());
             self.events.push_back(Event::Repeated { stream, id, from });
@@ -68,7 +70,9 @@ impl Engine {
 
     /// A message of this node's own has come back. It does here what it does elsewhere, unless it has been done.
     fn receive_own(&mut self, message: Message, id: EntryId) {
-        if self.config.local_delivery != LocalDelivery::StreamOrder {
+        if (self.config.local_delivery != LocalDelivery::StreamOrder && !mutant!(OwnEntriesObeyed))
+            || mutant!(OwnEntriesDropped)
+        {
             return;
         }
         let Message { uid, nsp, body } = message;
@@ -93,7 +97,7 @@ impl Engine {
         let (node, way) = (uid.clone(), self.way_back(entry));
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node, request_id, way };
         match body {
-            Body::InitialHeartbeat if self.config.dialect.heartbeats() => {
+            Body::InitialHeartbeat if self.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) => {
                 self.announce(&nsp, Body::Heartbeat)
             }
             Body::InitialHeartbeat | Body::Heartbeat => {}
@@ -137,6 +141,7 @@ impl Engine {
     /// their channel only, even if they asked on the stream.
     fn way_back(&self, entry: Option<EntryId>) -> Way {
         match (self.config.dialect, entry) {
+            (Dialect::Bridge, None) if mutant!(AnswerOnTheWrongWay) => Way::Stream,
             (Dialect::Streams02, _) | (Dialect::Bridge, Some(_)) => Way::Stream,
             (Dialect::Streams03 | Dialect::Sharded | Dialect::Classic, _) | (Dialect::Bridge, None) => {
                 Way::PubSub

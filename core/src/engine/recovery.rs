@@ -82,7 +82,7 @@ struct Attempt {
 
 /// Whether a client that misses the packet gets it later.
 pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
-    packet.kind == EVENT && packet.id.is_none() && !opts.flags.has_volatile()
+    packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }
 
 impl Engine {

@@ -133,6 +133,7 @@ impl Request {
             // too, and was counted for that.
             match heartbeats {
                 true => self.late.push(from.owned()),
+                false if mutant!(ResponseCountedTwice) => self.unnamed = self.unnamed.saturating_sub(2),
                 false => self.unnamed = self.unnamed.saturating_sub(1),
             }
         }

@@ -93,6 +93,7 @@ impl Engine {
                 let sockets = namespace.rooms.matching(&opts);
                 let each = sockets
                     .iter()
+                    .take(if mutant!(LeaveIgnored) { 0 } else { usize::MAX })
                     .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
                 let changes: Vec<_> = each.collect();
                 self.rooms_changed(&nsp, &changes);

@@ -1,0 +1,71 @@
+//! Deliberate bugs, of which one at a time can be in force: for testing the simulator. This module exists only in builds with
+//! `--cfg sio_streams_mutants`, which no feature turns on.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The one that is in force, counted from 1.
+static ACTIVE: AtomicUsize = AtomicUsize::new(0);
+
+macro_rules! mutants {
+    ($($name:ident: $what:literal,)*) => {
+        /// A deliberate bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Mutant {
+            $(#[doc = $what] $name,)*
+        }
+
+        /// All of them: the bug, its name, and what is wrong.
+        pub const ALL: &[(Mutant, &str, &str)] = &[$((Mutant::$name, stringify!($name), $what),)*];
+    };
+}
+
+mutants! {
+    CursorBeforeDelivery: "of a large batch only the first entries are looked at, though the cursor has passed all",
+    DollarAgain: "a reader that has read nothing yet begins at the stream's end again after a break",
+    RepetitionDelivered: "sequence numbers are not checked",
+    RetryOutOfOrder: "a message goes out while one before it has no known fate",
+    NewNumberOnRetry: "what is sent again gets another number",
+    BlindRetry: "what was lost is sent again without being searched for",
+    SearchFromTheEnd: "the search begins behind what it looks for",
+    EffectForgottenOnFailure: "what is given up is not done on its own node",
+    EffectForgotten: "what a search has found is not done on its own node",
+    OvertakenSentAgain: "what was overtaken is sent again behind what overtook it",
+    NoticeLeaksBound: "a heartbeat that was published counts as in flight for ever",
+    RetryNotRearmed: "a lane that rests is never tried again",
+    HeartbeatNotAnswered: "a new node is not answered by a heartbeat",
+    HeartbeatNotRearmed: "the heartbeat's timer is set once only",
+    ExpiryLate: "a node is silent one interval later",
+    ExpiryEarly: "a node is silent after half of the time",
+    ExpiryNotRearmed: "silence is judged once only",
+    FarewellUnsaid: "a node leaves without a word",
+    UnsubscribeForgotten: "a namespace that is left stays subscribed",
+    SubscriptionNotRenewed: "a new connection is not subscribed",
+    ResponseCountedTwice: "an answer counts for two nodes",
+    RequestTimeoutNotArmed: "a request waits for ever",
+    CountOfNoneForgotten: "a node without matching clients does not say so",
+    BridgeCountedTwice: "a bridge counts by its name and by its subscription",
+    AnswerOnTheWrongWay: "a bridge answers on the stream what was asked by Pub/Sub",
+    GapOffByOne: "a gap is said to be one larger",
+    GapSilent: "gaps are not reported",
+    RewindIgnored: "a reader that is ahead of its stream stays there",
+    BreakIgnored: "after a break reading goes on without a look at the stream's end",
+    OverlapDelivered: "an entry that was read twice is delivered twice",
+    BadEntrySilent: "an entry that is no message is passed over in silence",
+    OwnEntriesObeyed: "a node does again what it reads of its own",
+    OwnEntriesDropped: "in stream order a node does nothing of its own",
+    OffsetOnVolatile: "a volatile packet gets an offset",
+    LocalPublished: "a local message is published",
+    ExceptIgnored: "sockets in excepted rooms are addressed",
+    UnionCountsTwice: "a socket in two rooms is addressed twice",
+    LeaveIgnored: "sockets don't leave rooms when another node says so",
+}
+
+/// Puts one of them in force, counted from 0; none, if there is no number.
+pub fn activate(mutant: Option<usize>) {
+    ACTIVE.store(mutant.map_or(0, |mutant| mutant + 1), Ordering::SeqCst);
+}
+
+pub(crate) fn is_on(mutant: Mutant) -> bool {
+    ACTIVE.load(Ordering::Relaxed) == mutant as usize + 1
+}
