@@ -45,7 +45,7 @@ mutants! {
     RequestTimeoutNotArmed: "a request waits for ever",
     CountOfNoneForgotten: "a node without matching clients does not say so",
     BridgeCountedTwice: "a bridge counts by its name and by its subscription",
-    AnswerOnTheWrongWay: "a bridge answers on the stream what was asked by Pub/Sub",
+    AnswerOnTheWrongWay: "a bridge answers by Pub/Sub what was asked on the stream",
     GapOffByOne: "a gap is said to be one larger",
     GapSilent: "gaps are not reported",
     RewindIgnored: "a reader that is ahead of its stream stays there",

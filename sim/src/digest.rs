@@ -94,7 +94,7 @@ fn check(kind: u8, data: &Value) -> Result<(), String> {
         options(data).map_err(|what| format!("type {kind}: {what}"))?;
     }
     if let Some(id) = get(data, "requestId")
-        && !id.as_str().is_some_and(|id| !id.is_empty())
+        && id.as_str().is_none_or(str::is_empty)
     {
         return wrong("requestId is there, but no text");
     }

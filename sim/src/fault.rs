@@ -183,7 +183,7 @@ pub enum Fault {
         /// The stream.
         stream: ByteString,
         /// What it writes.
-        fields: Fields,
+        fields: Box<Fields>,
     },
 }
 

@@ -29,7 +29,8 @@ pub(crate) fn plan(seed: u64) -> Plan {
     let hosts = hosts(rng, &config);
     let chaos = ms(rng.u64(1_000..12_000));
     let mut steps = calls(rng, &hosts, namespaces.len(), chaos);
-    steps.extend(faults(rng, &hosts, &config, &namespaces, chaos));
+    let times: Vec<Duration> = steps.iter().map(|step| step.at).collect();
+    steps.extend(faults(rng, &hosts, &config, &namespaces, chaos, &times));
     steps.sort_by_key(|step| step.at);
     let calm = Calm { newcomer: often(rng, 30), death: often(rng, 30), farewell: often(rng, 60) };
     let counting = !often(rng, 10);
@@ -114,8 +115,7 @@ fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
             let kind = match config.dialect {
                 _ if index < ours => HostKind::Ours,
                 Dialect::Streams02 => HostKind::Peer(Generation::Streams02),
-                // There are no simulated peers of the others.
-                Dialect::Streams03 | Dialect::Sharded | Dialect::Classic => {
+                Dialect::Streams03 | Dialect::Classic | Dialect::Sharded => {
                     HostKind::Peer(Generation::Streams03)
                 }
                 Dialect::Bridge => {
@@ -215,16 +215,27 @@ fn faults(
     config: &Config,
     namespaces: &[ByteString],
     chaos: Duration,
+    calls: &[Duration],
 ) -> Vec<Step> {
-    let weights: Vec<u64> = (0..14).map(|_| if often(rng, 40) { rng.u64(1..10) } else { 0 }).collect();
+    let mut weights: Vec<u64> = (0..14).map(|_| if often(rng, 40) { rng.u64(1..10) } else { 0 }).collect();
+    // In some runs hardly anything happens but that links are lost.
+    if often(rng, 25) {
+        weights[0] += 50;
+    }
     if weights.iter().sum::<u64>() == 0 {
         return Vec::new();
     }
-    let count = *pick(rng, &[0, 1, 2, 5, 15]);
+    let count = *pick(rng, &[0, 1, 2, 5, 15, 30]);
     let longest = *pick(rng, &[50, 500, 3_000]);
     (0..count)
         .map(|_| {
-            let at = ms(rng.u64(..chaos.as_millis() as u64)) + Duration::from_micros(rng.u64(..1_000));
+            // Things break while they are used.
+            let at = match often(rng, 60) && !calls.is_empty() {
+                true => *pick(rng, calls),
+                false => ms(rng.u64(..chaos.as_millis() as u64)),
+            };
+            let about = *pick(rng, &[300, 3_000, 30_000]);
+            let at = at + Duration::from_micros(rng.u64(..about));
             let fault = fault(rng, &weights, hosts.len(), longest, config, namespaces);
             Step { at, action: Action::Fault(fault) }
         })
@@ -281,7 +292,7 @@ fn fault(
         10 => Fault::KillClients,
         11 => Fault::ServerClockJump { millis: rng.i64(-2_000..5_000) },
         12 => Fault::Trim { stream, length: rng.u64(..20) },
-        13 => Fault::Foreign { stream, fields: foreign(rng, namespaces) },
+        13 => Fault::Foreign { stream, fields: Box::new(foreign(rng, namespaces)) },
         _ => {
             let executed = *pick(rng, &[0, 1, 3, 1_000]);
             let late = if rng.bool() { late } else { Duration::ZERO };

@@ -73,13 +73,15 @@ struct Trial<'a> {
     plan: &'a Plan,
     world: Worlds,
     questions: u64,
+    /// Those that have left.
+    gone: BTreeSet<usize>,
 }
 
 /// Runs a plan to its end, or to the first violation.
 pub(crate) fn run(plan: &Plan, tracer: Tracer) -> Report {
     let eyes = Eyes { oracle: Oracle::new(plan.counting), tracer };
     let world = World::watched(plan.seed, plan.network.clone(), eyes);
-    let mut trial = Trial { plan, world, questions: 0 };
+    let mut trial = Trial { plan, world, questions: 0, gone: BTreeSet::new() };
     if let Err(error) = trial.begin() {
         trial.oracle().fail("a plan that can't be run", error.to_string());
     }
@@ -355,9 +357,9 @@ impl Trial<'_> {
         nsp: &str,
         action: impl FnOnce(&mut Node<'_, Responder>, &mut crate::oracle::RoomModel),
     ) {
-        self.world.act(host, |mut node, eyes, _| {
+        self.world.act(host, |node, eyes, _| {
             if let Some(rooms) = eyes.oracle.hosts[host].open.get_mut(nsp) {
-                action(&mut node, rooms);
+                action(node, rooms);
             }
         });
     }
@@ -532,7 +534,8 @@ impl Trial<'_> {
 
     /// The hosts that are there, ours or not.
     fn living(&self) -> Vec<usize> {
-        (0..self.world.hosts()).filter(|host| self.world.watch().oracle.hosts[*host].alive).collect()
+        let alive = |host: &usize| self.world.watch().oracle.hosts[*host].alive && !self.gone.contains(host);
+        (0..self.world.hosts()).filter(alive).collect()
     }
 
     fn name(&self, host: usize) -> NodeId {
@@ -756,9 +759,15 @@ impl Trial<'_> {
 
     fn everybody_leaves(&mut self) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
+        let latency = self.plan.network.latency.1 * 10;
         for &host in &ours {
             for nsp in self.plan.namespaces.clone() {
                 self.close(host, &nsp);
+            }
+            self.gone.insert(host);
+            // Who says goodbye is not waited for.
+            if self.is_brisk() && latency < self.plan.hosts[host].config.heartbeat_timeout / 2 {
+                self.check_members(latency)?;
             }
         }
         self.run_until_holds(Duration::from_secs(5), "never closed", |trial| {

@@ -19,7 +19,6 @@ use sio_streams_testkit::Reply as Resp;
 
 use pair::{Pair, entries, translate};
 
-const COMMANDS: usize = 6_000;
 const STREAMS: [&str; 4] = ["socket.io", "socket.io-0", "a stream", "taken"];
 const CHANNELS: [&str; 12] = [
     "",
@@ -62,6 +61,11 @@ const PATTERNS: [&str; 25] = [
     "[\\",
     "\\[",
 ];
+
+/// How many random commands each of the larger tests sends: `SIO_STREAMS_COMMANDS`, or enough for every day.
+fn commands() -> usize {
+    env::var("SIO_STREAMS_COMMANDS").ok().and_then(|commands| commands.parse().ok()).unwrap_or(6_000)
+}
 
 fn rng() -> Rng {
     let seed = env::var("SIO_STREAMS_SEED")
@@ -176,7 +180,7 @@ fn streams() {
         pair.store.occupy("taken");
         pair.redis(&[b"SET", b"taken", b"x"]);
         let mut known = BTreeMap::new();
-        for _ in 0..COMMANDS / 2 {
+        for _ in 0..commands() / 2 {
             stream_command(&mut pair, &mut rng, &mut known);
         }
         for stream in STREAMS {
@@ -303,7 +307,7 @@ fn pubsub() {
     let mut rng = rng();
     let mut pair = Pair::start(NodeLimits::default(), 6);
     let mut heard = 0;
-    for turn in 0..COMMANDS {
+    for turn in 0..commands() {
         let sharded = rng.bool();
         let channel = ByteString::from(rng.choice(CHANNELS).unwrap());
         match rng.u8(0..10) {

@@ -114,9 +114,10 @@ fn simulation(workspace: &Workspace) -> Result<Outcome> {
         say("there is no sim/: not part of this version");
         return Ok(Outcome::NotPart);
     }
-    let args =
-        ["run", "--release", "--locked", "-p", "sio-streams-sim", "--", "run", "--seeds", SIMULATED_SEEDS];
-    process::run(workspace.cargo().args(args))?;
+    let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
+    process::run(workspace.cargo().args(simulator).arg("regressions"))?;
+    // Fresh ones each time: it prints the first.
+    process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))?;
     Ok(Outcome::Passed)
 }
 

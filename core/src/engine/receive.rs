@@ -70,9 +70,8 @@ impl Engine {
 
     /// A message of this node's own has come back. It does here what it does elsewhere, unless it has been done.
     fn receive_own(&mut self, message: Message, id: EntryId) {
-        if (self.config.local_delivery != LocalDelivery::StreamOrder && !mutant!(OwnEntriesObeyed))
-            || mutant!(OwnEntriesDropped)
-        {
+        let obeyed = self.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
+        if mutant!(OwnEntriesDropped) || !obeyed {
             return;
         }
         let Message { uid, nsp, body } = message;
@@ -141,7 +140,7 @@ impl Engine {
     /// their channel only, even if they asked on the stream.
     fn way_back(&self, entry: Option<EntryId>) -> Way {
         match (self.config.dialect, entry) {
-            (Dialect::Bridge, None) if mutant!(AnswerOnTheWrongWay) => Way::Stream,
+            (Dialect::Bridge, Some(_)) if mutant!(AnswerOnTheWrongWay) => Way::PubSub,
             (Dialect::Streams02, _) | (Dialect::Bridge, Some(_)) => Way::Stream,
             (Dialect::Streams03 | Dialect::Sharded | Dialect::Classic, _) | (Dialect::Bridge, None) => {
                 Way::PubSub

@@ -4,7 +4,6 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use bytestring::ByteString;
 use sio_streams_core::wire::entry;
 use sio_streams_core::{Body, EntryId, Fields, Message, Payload, Time};
 

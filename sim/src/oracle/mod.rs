@@ -31,7 +31,7 @@ use delivery::Expected;
 pub(crate) use fates::{Deed, Fate};
 use log::{History, Written};
 use reading::ReaderView;
-pub(crate) use requests::{Ask, Asked};
+pub(crate) use requests::Ask;
 pub(crate) use rooms::RoomModel;
 
 /// Something that must not happen has happened.
@@ -289,6 +289,11 @@ impl Oracle {
         match (lane, reply) {
             (Lane::Reader(stream), Ok(Reply::Stream(info))) => self.located(host, stream, id, info.as_ref()),
             (Lane::Reader(stream), Ok(Reply::Entries(entries))) => self.handed(host, stream, entries),
+            (Lane::Reader(stream), Err(sio_streams_core::CommandError::Lost(_))) => {
+                if let Some(reader) = self.hosts[host].readers.get_mut(stream) {
+                    reader.broken = true;
+                }
+            }
             (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
             _ => {}
         }

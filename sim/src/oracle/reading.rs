@@ -32,6 +32,8 @@ pub(super) struct ReaderView {
     came: BTreeSet<EntryId>,
     /// It asks the server what it counts, and holds back what has come meanwhile.
     pub(super) checking: Option<CommandId>,
+    /// A reply was lost with its link: the stream may be another one.
+    pub(super) broken: bool,
     /// Of those, the ones that the server has lost.
     lost: BTreeSet<EntryId>,
     /// The server has given a lost entry's id to another one: nobody can tell.
@@ -70,6 +72,7 @@ impl Oracle {
             return;
         }
         reader.checking = None;
+        reader.broken = false;
         if reader.cursor.is_none() {
             reader.cursor = Some(info.map_or(EntryId::ZERO, |info| info.last_generated_id));
         }
@@ -80,6 +83,9 @@ impl Oracle {
         let Some(cursor) = self.reader(host, stream).cursor else {
             return self.fail("read from nowhere", format!("host {host} reads {stream} from {after}"));
         };
+        if self.reader(host, stream).broken {
+            self.fail("read on after a break", format!("host {host} reads {stream} from {after}"));
+        }
         // It may read its last entry once more.
         if after != cursor && after != before(cursor) {
             let details = format!("host {host} reads {stream} from {after}, but has come to {cursor}");

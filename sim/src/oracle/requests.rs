@@ -199,7 +199,7 @@ impl Oracle {
         if broadcast && (outcome.acks != acks || acks > outcome.clients && outcome.is_complete()) {
             problem = Some(("acknowledgements are counted wrong", format!("{} of {acks}", outcome.acks)));
         }
-        let ended_early = view.open.get(asked.nsp.as_str()).is_none();
+        let ended_early = !view.open.contains_key(asked.nsp.as_str());
         if !outcome.is_complete() && !outcome.timed_out && outcome.error.is_none() && !ended_early {
             // Somebody is missing who is known to be gone.
             if outcome.missing.is_empty() && outcome.missing_unnamed == 0 {

@@ -21,7 +21,7 @@ use crate::chance::Chance;
 use crate::digest;
 use crate::watch::PeerNote;
 use crate::world::FROM_NOW;
-pub use questions::Question;
+pub(crate) use questions::Question;
 use questions::Questions;
 
 /// Which of the official adapters a peer has.
@@ -78,7 +78,6 @@ pub(crate) struct Peer {
     looks: Option<Time>,
     resubscribe: Option<Time>,
     notes: Vec<PeerNote>,
-    started: bool,
 }
 
 impl Peer {
@@ -107,7 +106,6 @@ impl Peer {
             looks: None,
             resubscribe: None,
             notes: Vec::new(),
-            started: false,
         };
         for nsp in namespaces {
             let mut rooms = Rooms::new([0; 16]);
@@ -150,19 +148,6 @@ impl Peer {
 
     pub(crate) fn uid(&self) -> &NodeId {
         &self.uid
-    }
-
-    /// How many servers it believes a namespace to have; only 0.2 knows without asking.
-    pub(crate) fn known_nodes(&self, nsp: &str) -> Option<Vec<NodeId>> {
-        match self.generation {
-            Generation::Streams02 => Some(self.namespaces.get(nsp)?.nodes.keys().cloned().collect()),
-            Generation::Streams03 => None,
-        }
-    }
-
-    /// The sockets of a namespace and their rooms.
-    pub(crate) fn rooms(&self, nsp: &str) -> Option<&Rooms> {
-        Some(&self.namespaces.get(nsp)?.rooms)
     }
 
     pub(crate) fn poll_command(&mut self) -> Option<(u64, Command)> {
@@ -311,7 +296,7 @@ impl Peer {
         let Ok(message) = pubsub::decode(payload) else { return };
         let expected = [self.channel(&message.nsp), self.private_channel(&message.nsp, &self.uid)];
         if expected.iter().any(|name| name == channel) {
-            self.receive(now, message, false);
+            self.receive(now, message);
         }
     }
 
@@ -329,10 +314,10 @@ impl Peer {
         }
         // What JavaScript digests and this crate does not is passed over here, and no concern of the engine's.
         let Ok(message) = entry::decode(&fields) else { return };
-        self.receive(now, message, true);
+        self.receive(now, message);
     }
 
-    fn receive(&mut self, now: Time, message: Message, on_stream: bool) {
+    fn receive(&mut self, now: Time, message: Message) {
         let Message { uid, nsp, body } = message;
         if uid == self.uid {
             return;
@@ -414,7 +399,6 @@ impl Peer {
                 self.notes.extend(notes);
             }
         }
-        let _ = on_stream;
     }
 
     /// 0.2 answers on the stream, 0.3 on the private channel of who asked; whichever way the question came.

@@ -9,7 +9,7 @@ use crate::watch::PeerNote;
 
 /// A question to the other servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Question {
+pub(crate) enum Question {
     /// Which sockets match?
     FetchSockets(BroadcastOptions),
     /// An event that every server answers: `[event, …args]`.
