@@ -12,6 +12,18 @@
 //! Standalone servers, and whatever looks like one. For Redis Cluster and Sentinel, give it to
 //! [`Cluster`](sio_streams_driver::cluster::Cluster) or [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
 //!
+//! ```no_run
+//! use sio_streams_driver::{cluster::Cluster, sentinel::Sentinel};
+//! use sio_streams_fred::FredBackend;
+//!
+//! let cluster = Cluster::new(FredBackend::new("redis://user:password@10.0.0.1:7000")?).seed("10.0.0.2:7000")?;
+//!
+//! let sentinels = FredBackend::new("redis://10.0.0.1:26379")?;
+//! let servers = FredBackend::new("redis://user:password@mymaster/0")?;
+//! let sentinel = Sentinel::new("mymaster", sentinels, servers).also("10.0.0.2:26379")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # URLs
 //!
 //! | URL | |

@@ -10,6 +10,18 @@
 //! Redis 6.2 and later, and Valkey. Standalone servers, and whatever looks like one: a primary behind a stable address, a proxy. For Redis Cluster and
 //! Sentinel, give it to [`Cluster`](sio_streams_driver::cluster::Cluster) or [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
 //!
+//! ```no_run
+//! use sio_streams_driver::{cluster::Cluster, sentinel::Sentinel};
+//! use sio_streams_redis_rs::RedisBackend;
+//!
+//! let cluster = Cluster::new(RedisBackend::new("redis://user:password@10.0.0.1:7000")?).seed("10.0.0.2:7000")?;
+//!
+//! let sentinels = RedisBackend::new("redis://10.0.0.1:26379")?;
+//! let servers = RedisBackend::new("redis://user:password@mymaster/0")?;
+//! let sentinel = Sentinel::new("mymaster", sentinels, servers).also("10.0.0.2:26379")?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # URLs
 //!
 //! | URL | |
@@ -42,6 +54,7 @@
 //!     +ping
 //! ```
 //!
+//! - Connection state recovery needs `~sio:session:* +set +getrange +getdel +xrevrange` as well.
 //! - The classic dialect needs `+psubscribe +punsubscribe` as well.
 //! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +pubsub|shardchannels` in place of the fourth line.
 //! - A database other than 0 needs `+select`.

@@ -53,6 +53,25 @@ async fn the_least_rights_suffice() {
     exercise(&redis.url_as("sharded", "pw"), true).await;
 }
 
+/// What connection state recovery needs on top.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_least_rights_for_recovery_suffice() {
+    let rights = format!("{LEAST} ~sio:session:* +set +getrange +getdel +xrevrange");
+    let redis = RedisServer::builder().user("ann", "pw", &rights).start().unwrap();
+    let url = redis.url_as("ann", "pw");
+    let id = added(run(&mut open(&url, Lane::Writer).await, xadd(&[("a", "b")])).await);
+    let mut recovery = open(&url, Lane::Recovery).await;
+    let key = || "sio:session:pid".into();
+    let set = Command::Set { key: key(), value: "x".into(), px: Duration::from_secs(60) };
+    assert_eq!(run(&mut recovery, set).await, Ok(Reply::Done));
+    let found = Ok(Reply::Value(Some("x".into())));
+    assert_eq!(run(&mut recovery, Command::GetRange { key: key(), end: 9 }).await, found);
+    assert_eq!(run(&mut recovery, Command::GetDel { key: key() }).await, found);
+    let before = EntryId { ms: id.ms + 1, seq: 0 };
+    let back = Command::XRevRange { stream: STREAM.into(), before, count: 1 };
+    assert!(matches!(run(&mut recovery, back).await, Ok(Reply::Entries(entries)) if entries[0].id == id));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_right_is_told() {
     let redis =

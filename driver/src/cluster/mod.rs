@@ -14,8 +14,9 @@
 //!
 //! | lane | connections |
 //! |---|---|
-//! | writer | one to each master; in the 0.3 and bridge dialects also one to each replica, see below |
+//! | writer | one to each master; also one to each replica in the dialects that count subscribers (all but 0.2), see below |
 //! | reader of a stream | one, to the master that has the stream; its blocking reads hold up nobody |
+//! | recovery | one to each master |
 //! | subscriber | one to some master; sharded, one to each master that has one of the channels |
 //!
 //! All namespaces share them. While one master can't be reached, the writer's link counts as down, and nothing is published to the others either: a
