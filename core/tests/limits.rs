@@ -255,7 +255,7 @@ const SLACK: u32 = 4;
 fn grows_linearly<W: FnMut()>(what: &str, size: usize, prepare: impl Fn(usize) -> W) {
     let quickest = |size: usize| {
         let mut times = Vec::new();
-        for _ in 0..5 {
+        for _ in 0..3 {
             let mut work = prepare(size);
             let start = ThreadTime::now();
             work();
