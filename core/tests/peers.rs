@@ -537,3 +537,31 @@ fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
     ];
     pubsub::decode(&came.concat().into()).map(|message| message.body)
 }
+
+#[test]
+fn lengths_of_every_width_are_read() {
+    // Strings, binaries, arrays, maps and extensions of one element or byte, and a value behind them that must not be taken for a part.
+    let one: [&[u8]; 15] = [
+        b"\xd9\x01a",
+        b"\xda\x00\x01a",
+        b"\xdb\x00\x00\x00\x01a",
+        b"\xc4\x01a",
+        b"\xc5\x00\x01a",
+        b"\xc6\x00\x00\x00\x01a",
+        b"\xdc\x00\x01\xc0",
+        b"\xdd\x00\x00\x00\x01\xc0",
+        b"\xde\x00\x01\xa1k\xc0",
+        b"\xdf\x00\x00\x00\x01\xa1k\xc0",
+        b"\xc7\x01\x05a",
+        b"\xc8\x00\x01\x05a",
+        b"\xc9\x00\x00\x00\x01\x05a",
+        b"\xd4\x05a",
+        b"\xd5\x05aa",
+    ];
+    for value in one {
+        let data = [b"\x82\xa9requestId\xa1r\xa6packet\x92", value, b"\x07"].concat();
+        let came = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x0c\xa4data", &data[..]].concat();
+        let Body::BroadcastAck { packet, .. } = pubsub::decode(&came.into()).unwrap().body else { panic!() };
+        assert_eq!(packet.decode::<(serde::de::IgnoredAny, u8)>().unwrap().1, 7, "{value:?}");
+    }
+}

@@ -27,7 +27,8 @@ pub(crate) fn run(workspace: &Workspace, targets: &[&str]) -> Result<()> {
         process::run(&mut command)?;
         profiles.push(workspace.path("fuzz/coverage").join(target).join("coverage.profdata"));
         let triple = &tools.triple;
-        programs.push(workspace.path(&format!("fuzz/target/{triple}/coverage/{triple}/release/{target}")));
+        // cargo-fuzz builds it here, and not under `fuzz/`.
+        programs.push(workspace.path(&format!("target/{triple}/coverage/{triple}/release/{target}")));
     }
     let merged = workspace.path("fuzz/coverage/all.profdata");
     let mut merge = Command::new(tools.program("llvm-profdata"));
