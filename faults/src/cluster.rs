@@ -139,7 +139,10 @@ impl<C: Client> Cluster<C> {
                     true => judge(&own(&fates), &heard, |_| false),
                     false => judge(&fates, &heard, |id| excused(server, id)),
                 };
-                let count = count.map_err(|why| format!("{} to {}: {why}", author.name(), server.name()))?;
+                let count = count.map_err(|why| {
+                    let told = Vec::from_iter(server.reports().into_iter().filter(Report::is_loss));
+                    format!("{} to {}: {why}; reported: {told:?}", author.name(), server.name())
+                })?;
                 let Count { published, failed, heard, excused } = count;
                 if server.name() == author.name() {
                     (books.published, books.failed) = (books.published + published, books.failed + failed);
