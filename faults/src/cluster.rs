@@ -139,7 +139,10 @@ impl<C: Client> Cluster<C> {
                     true => judge(&own(&fates), &heard, |_| false),
                     false => judge(&fates, &heard, |id| excused(server, id)),
                 };
-                let count = count.map_err(|why| format!("{} to {}: {why}", author.name(), server.name()))?;
+                let count = count.map_err(|why| {
+                    let told = Vec::from_iter(server.reports().into_iter().filter(Report::is_loss));
+                    format!("{} to {}: {why}; reported: {told:?}", author.name(), server.name())
+                })?;
                 let Count { published, failed, heard, excused } = count;
                 if server.name() == author.name() {
                     (books.published, books.failed) = (books.published + published, books.failed + failed);
@@ -151,11 +154,14 @@ impl<C: Client> Cluster<C> {
                 let (heard, repeats) = without_repeats(&node.heard(author.name()).await);
                 let uid = author.node().uid();
                 let late = |server: &Server| count_repeats(server, uid.as_str());
-                let late = self.servers.iter().map(late).max().unwrap_or_default();
                 let repeated: usize = repeats.values().map(|times| times - 1).sum();
-                // Node may have missed what ours did not, but it can't have seen more.
-                if repeated > late {
-                    return Err(format!("Node got {repeats:?} again; ours passed over {late} entries"));
+                // Node may have missed what ours did not, but it can't have seen more; it may only have seen it sooner.
+                let soon = Instant::now() + Duration::from_secs(10);
+                while self.servers.iter().map(late).max().unwrap_or_default() < repeated {
+                    if Instant::now() > soon {
+                        return Err(format!("Node got {repeats:?} again, which ours did not pass over"));
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 let count = judge(&fates, &heard, |_| true).map_err(|why| format!("to Node: {why}"))?;
                 books.node_heard += count.heard;

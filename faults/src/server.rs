@@ -53,6 +53,13 @@ pub enum Report {
     Other(String),
 }
 
+impl Report {
+    /// Whether it says that something is lost.
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Report::Gap { .. } | Report::Rewound { .. })
+    }
+}
+
 /// Options for nodes that notice things soon.
 pub fn quick(dialect: Dialect) -> Options {
     let config = Config {

@@ -62,6 +62,11 @@ impl Lanes {
         self.0.get_mut(lane).is_some_and(|queue| queue.waiting.remove(&id).is_some())
     }
 
+    /// Takes back what waits for the lane.
+    pub(super) fn take_waiting(&mut self, lane: &Lane) -> BTreeMap<CommandId, Command> {
+        self.0.get_mut(lane).map(|queue| core::mem::take(&mut queue.waiting)).unwrap_or_default()
+    }
+
     /// Forgets the lane and all that waits for it.
     pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
         self.0.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())

@@ -372,6 +372,9 @@ impl Engine {
             return;
         }
         self.events.push_back(Event::Link { lane: lane.clone(), up });
+        if let (Lane::Reader(stream), false) = (lane, up) {
+            self.reader_lost(stream);
+        }
         if *lane == Lane::Subscriber {
             self.subscriber_changed(up);
         }

@@ -38,6 +38,8 @@ pub(super) struct Reader {
     known: EntryId,
     /// When the server was asked for its count.
     checked: Time,
+    /// The link was lost since. The server may be another one.
+    suspect: bool,
     /// What was delivered of each author.
     pub(super) seen: Seen,
     /// It has been said that another node bears this one's name.
@@ -65,6 +67,7 @@ impl Reader {
             books: Books::default(),
             known: EntryId::ZERO,
             checked: now,
+            suspect: false,
             seen,
             name_taken: false,
             asked: None,
@@ -167,7 +170,7 @@ impl Engine {
         let (Some(cursor), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
             return;
         };
-        if self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
+        if reader.suspect || self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
             return self.check(stream);
         }
         if let Some(reader) = self.readers.get_mut(stream).filter(|reader| reader.ended) {
@@ -206,6 +209,7 @@ impl Engine {
         let last = info.last_generated_id;
         reader.refused = None;
         reader.checked = self.now;
+        reader.suspect = false;
         reader.next = None;
         match reader.cursor {
             Some(_) if mutant!(DollarAgain) && reader.looked_at.is_none() => reader.cursor = Some(last),
@@ -293,6 +297,23 @@ impl Engine {
                 Event::Rewound { stream: stream(), cursor, last, lost }
             }
         }));
+    }
+
+    /// The link is lost. What was to be read next is not read before it is known where the stream ends; whatever is under way will fail, and ask
+    /// for that by itself.
+    pub(super) fn reader_lost(&mut self, stream: &ByteString) {
+        let waiting = self.lanes.take_waiting(&Lane::Reader(stream.clone()));
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        reader.suspect = true;
+        for (id, command) in waiting {
+            if matches!(command, Command::XRead { .. }) {
+                self.in_flight.remove(&id);
+                reader.asked.take_if(|asked| *asked == id);
+            } else {
+                self.lanes.push(id, command);
+            }
+        }
+        self.read_on(stream);
     }
 
     /// Reading has failed: when the link is back, or after a while, the stream's end is asked for again, because the server may be another one.

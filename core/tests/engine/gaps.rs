@@ -196,3 +196,23 @@ fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
     let heard = world.heard(0);
     assert_eq!(heard.last().map(String::as_str), Some("after"));
 }
+
+#[test]
+fn after_each_reconnect_the_server_is_asked_what_it_counts_before_more_is_read() {
+    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    world.pass(100);
+    world.cut(1, &reader());
+    foreign(&mut world, 150);
+    // The server says that there are 150; a hundred are read.
+    world.connect(1, &reader());
+    world.settle_commands();
+    world.store.lose_tail(STREAM, 50);
+    world.cut(1, &reader());
+    world.mend(1, &reader());
+    world.pass(1_000);
+    foreign(&mut world, 10);
+    world.pass(20_000);
+    assert_eq!(world.heard(1).len(), 110);
+    // Nothing that had been read is lost, and nothing that is there was missed.
+    assert_eq!((rewound(&mut world, 1), gap(&mut world, 1)), (None, None));
+}

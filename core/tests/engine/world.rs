@@ -307,10 +307,15 @@ impl World {
     }
 
     pub(crate) fn mend(&mut self, index: usize, lane: &Lane) {
+        self.connect(index, lane);
+        self.settle();
+    }
+
+    /// The link is there; nothing has come of it yet.
+    pub(crate) fn connect(&mut self, index: usize, lane: &Lane) {
         let now = self.now();
         self.nodes[index].down.remove(lane);
         self.nodes[index].engine.handle_link(now, lane, true);
-        self.settle();
     }
 
     /// The node dies: its connections are gone, and it does nothing any more.
