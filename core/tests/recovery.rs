@@ -87,7 +87,7 @@ impl World {
             nodes: Vec::new(),
             clients,
             copies: Vec::new(),
-            late: seed % 2 == 0,
+            late: seed.is_multiple_of(2),
             recovered: 0,
             refused: 0,
             paged: 0,

@@ -231,7 +231,7 @@ fn strings() {
     let mut rng = rng();
     let mut pair = Pair::start(NodeLimits::default(), 1);
     pair.check(&Command::XAdd { stream: "c".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]) });
-    for _ in 0..COMMANDS / 4 {
+    for _ in 0..commands() / 4 {
         let key = ByteString::from(*rng.choice(&["a", "b", "c", "é", ""]).unwrap());
         let command = match rng.u8(0..10) {
             0..3 if key != "c" => {

@@ -24,6 +24,8 @@ Tasks:
   soak [--minutes <n>] [--seed <n>]
         Breaks links and servers at random for n minutes (default 10), and counts what was said against what arrived. Fails at the
         first violation, with its seed.
+  bench recovery
+        10 000 sessions restored at once: within the window, by pages, and by streams-0.3.1, in one run.
   ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
         simulation, a short fuzz run. Stops at the first failure.
   help  This text.
@@ -41,6 +43,7 @@ pub(crate) enum Task {
     Test { interop: Interop, args: Vec<String> },
     Fuzz(FuzzOptions),
     Soak(Vec<String>),
+    BenchRecovery,
     Ci,
 }
 
@@ -77,6 +80,8 @@ pub(crate) enum UsageError {
     UnknownTask(String),
     #[error("`{task}` does not take `{argument}`")]
     UnknownArgument { task: &'static str, argument: String },
+    #[error("`bench` wants the name of a benchmark: recovery")]
+    UnknownBench,
     #[error("`{0}` wants a number")]
     NotANumber(&'static str),
 }
@@ -102,6 +107,12 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, UsageErr
         }
         "fuzz" => parse_fuzz(rest).map(Task::Fuzz),
         "soak" => Ok(Task::Soak(rest)),
+        "bench" => match rest.split_first() {
+            Some((name, others)) if name == "recovery" => {
+                none("bench recovery", others.to_vec()).map(|()| Task::BenchRecovery)
+            }
+            _ => Err(UsageError::UnknownBench),
+        },
         "ci" => none("ci", rest).map(|()| Task::Ci),
         _ => Err(UsageError::UnknownTask(task)),
     }

@@ -56,8 +56,16 @@ fn run(task: Task) -> Result<()> {
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Soak(args) => soak::run(&workspace, &args),
+        Task::BenchRecovery => test::run(&workspace, args::Interop::With, &bench("stampede")),
         Task::Ci => ci::run(&workspace),
     }
+}
+
+/// A benchmark against Node peers is a test that is left out otherwise.
+fn bench(test: &str) -> Vec<String> {
+    ["--release", "-p", workspace::INTEROP, "--test", test, "--", "--ignored", "--nocapture"]
+        .map(str::to_owned)
+        .into()
 }
 
 /// Says something to the person who watches.

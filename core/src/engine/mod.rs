@@ -112,8 +112,6 @@ enum Pending {
     Request(ByteString, NodeId, Box<classic::Request>),
     /// A response in the classic form. What it means depends on what was asked.
     Response(Box<classic::Keys>),
-    /// A session is there, and so is what its client missed.
-    Restore(Ticket),
 }
 
 /// A command whose reply has not come.
@@ -301,6 +299,11 @@ impl Engine {
             if let Some(event) = self.poll_pending_event() {
                 return Some(event);
             }
+            // Here, so that who is slow to take events finds these waiting outside, within their own bounds.
+            if let Some(ticket) = self.recoveries.next_ready() {
+                self.restore(ticket);
+                continue;
+            }
             let (stream, entry) = self.next_entry()?;
             self.receive_entry(&stream, entry);
         }
@@ -324,7 +327,6 @@ impl Engine {
                         self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
                     }
                 }
-                Pending::Restore(ticket) => self.restore(ticket),
             }
         }
     }

@@ -5,14 +5,14 @@
 //! was looked at before; what is looked at later is delivered. So the two meet without a hole and without a double. `docs/recovery.md` has the
 //! whole argument.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::publisher::sequence;
 use super::window::{Place, Window};
-use super::{CallError, Engine, Pending, Purpose, Timer};
+use super::{CallError, Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
 use crate::config::Recovery;
 use crate::event::{Event, Ticket};
@@ -36,6 +36,8 @@ pub(super) struct Recoveries {
     streams: BTreeMap<ByteString, Stream>,
     attempts: BTreeMap<Ticket, Attempt>,
     saves: BTreeMap<Ticket, Save>,
+    /// Attempts whose session is taken, and whose window is there.
+    ready: VecDeque<Ticket>,
     /// The bytes of sessions that are on their way.
     bytes: usize,
 }
@@ -78,6 +80,13 @@ struct Attempt {
     stored: Bytes,
     /// Whether it is out of Redis, and nobody else's.
     taken: bool,
+}
+
+impl Recoveries {
+    /// The next attempt that only has to be told.
+    pub(super) fn next_ready(&mut self) -> Option<Ticket> {
+        self.ready.pop_front()
+    }
 }
 
 /// Whether a client that misses the packet gets it later.
@@ -273,7 +282,7 @@ impl Engine {
                 Ok(()) => {
                     found.pinned.insert((offset, ticket));
                     if taken {
-                        return self.pending.push_back(Pending::Restore(ticket));
+                        return self.recoveries.ready.push_back(ticket);
                     }
                     let key = attempt.key.clone();
                     let command = self.command(Command::GetDel { key }, Purpose::TakeSession(ticket));
@@ -323,7 +332,7 @@ impl Engine {
                     false => self.read_session(ticket, stored),
                 };
                 match read {
-                    Ok(()) => return self.pending.push_back(Pending::Restore(ticket)),
+                    Ok(()) => return self.recoveries.ready.push_back(ticket),
                     Err(reason) => reason,
                 }
             }
