@@ -56,6 +56,8 @@ struct Item {
     since: Time,
     /// Its number, from its first try on.
     seq: Option<u64>,
+    /// A try of it was not found, and may yet be executed.
+    doubtful: bool,
     state: State,
 }
 
@@ -180,7 +182,13 @@ impl Engine {
         if publisher.items.is_empty() {
             self.timers.arm(Timer::GiveUp(line), self.now + self.config.limits.in_flight_for);
         }
-        publisher.items.push_back(Item { message, since: self.now, seq: None, state: State::Waiting(None) });
+        publisher.items.push_back(Item {
+            message,
+            since: self.now,
+            seq: None,
+            doubtful: false,
+            state: State::Waiting(None),
+        });
     }
 
     /// What the publishers have to ask or to say next.
@@ -364,6 +372,7 @@ impl Engine {
         publisher.searching = false;
         for at in 0..publisher.items.len() {
             if matches!(publisher.items[at].state, State::Unknown(_)) {
+                publisher.items[at].doubtful = true;
                 publisher.set(at, State::Waiting(None));
             }
         }
@@ -389,7 +398,18 @@ impl Engine {
 
     /// The message will not be sent, or not again.
     fn give_up(&mut self, line: &Line, at: usize, error: CommandError) {
+        let doubtful = self
+            .publishers
+            .get(line)
+            .and_then(|publisher| publisher.items.get(at))
+            .is_some_and(|item| item.doubtful);
         let Some(message) = self.settle(line, at) else { return };
+        let error = match error {
+            CommandError::Lost(_) => error,
+            // What its last try came to says nothing of the one before.
+            error if doubtful => CommandError::Lost(format!("an earlier try may come late; then: {error}")),
+            error => error,
+        };
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
             What::Request(ticket) => match error {

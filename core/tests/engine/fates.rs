@@ -181,6 +181,21 @@ fn what_waits_for_too_long_is_given_up_and_says_whether_it_was_sent() {
 }
 
 #[test]
+fn what_may_come_late_is_not_said_to_have_been_refused() {
+    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    world.nodes[0].lost = vec![LostReply::Late].into();
+    let tickets = burst(&mut world, 0, 1);
+    world.store.refuse_writes_with(Some(refusal("NOPERM")));
+    world.pass(1_000);
+    let (ticket, error) = failed(&mut world, 0).unwrap();
+    assert_eq!(ticket, tickets[0]);
+    assert!(matches!(&error, CommandError::Lost(why) if why.contains("NOPERM")), "{error}");
+    world.store.refuse_writes_with(None);
+    world.arrive_late();
+    assert_eq!(world.heard(1), texts(0..1), "and so it does");
+}
+
+#[test]
 fn a_search_that_is_not_allowed_gives_up_what_is_unknown_and_goes_on() {
     let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
     world.nodes[0].lost = vec![LostReply::After].into();
