@@ -95,9 +95,9 @@ async fn a_server_that_is_read_only_is_left_and_tried_again() {
 async fn a_server_that_is_loading_is_waited_for() {
     let redis = RedisServer::builder().persistent().config("enable-debug-command yes").start().unwrap();
     let mut one = Member::start(config(), Backend::new(&redis.url()).unwrap()).await;
-    // Many keys, slowly: while it loads, a server looks at its clients after every thousand.
-    redis.command(&["EVAL", "for i = 1, 4096 do redis.call('SET', 'key' .. i, 'value') end", "0"]);
-    redis.command(&["CONFIG", "SET", "key-load-delay", "500"]);
+    // Many keys, slowly: while it loads, a server looks at its clients after every thousand. It must do so after the message was sent, too.
+    redis.command(&["EVAL", "for i = 1, 20000 do redis.call('SET', 'key' .. i, 'value') end", "0"]);
+    redis.command(&["CONFIG", "SET", "key-load-delay", "100"]);
     let mut client = redis.connect().unwrap();
     let loading = std::thread::spawn(move || client.command(&["DEBUG", "LOADAOF"]));
     let is_loading = || {
