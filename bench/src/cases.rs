@@ -1,6 +1,5 @@
 //! Work that can be counted, in allocations or in instructions: the same each time.
 
-use std::borrow::Cow;
 use std::hint::black_box;
 
 use serde::Deserialize;
@@ -31,7 +30,7 @@ pub struct EnvelopePacket<'a> {
     pub data: &'a RawValue,
     /// Its namespace.
     #[serde(borrow)]
-    pub nsp: Option<Cow<'a, str>>,
+    pub nsp: Option<&'a str>,
 }
 
 /// The options of an [`Envelope`].
@@ -39,10 +38,10 @@ pub struct EnvelopePacket<'a> {
 pub struct EnvelopeOptions<'a> {
     /// Rooms.
     #[serde(borrow)]
-    pub rooms: Vec<Cow<'a, str>>,
+    pub rooms: Vec<&'a str>,
     /// Rooms that are left out.
     #[serde(borrow)]
-    pub except: Vec<Cow<'a, str>>,
+    pub except: Vec<&'a str>,
     /// Flags, as text.
     #[serde(borrow)]
     pub flags: &'a RawValue,

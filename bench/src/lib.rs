@@ -8,3 +8,4 @@
 
 pub mod cases;
 pub mod node;
+pub mod peers;
