@@ -120,7 +120,7 @@ pub fn config() -> Config {
     Config { dialect: Dialect::Streams03, ..Config::default() }
 }
 
-/// An entry of another node's, as it comes from Redis: one piece of memory for each name and value.
+/// An entry of a Node server, as it comes from Redis.
 pub fn entry(data: impl Into<Bytes>) -> Fields {
     [("uid", Bytes::from("d0a1b2c3d4e5f607")), ("nsp", Bytes::from("/")), ("type", Bytes::from("3"))]
         .into_iter()

@@ -24,6 +24,10 @@ Tasks:
   soak [--minutes <n>] [--seed <n>]
         Breaks links and servers at random for n minutes (default 10), and counts what was said against what arrived. Fails at the
         first violation, with its seed.
+  bench peers [--rounds <n>]
+        Measures nodes of ours beside Node's with the official adapters, on one Redis, and prints tables in Markdown.
+  bench budgets [--record]
+        Counts the engine's instructions with Valgrind, and fails if there are over a tenth more than recorded.
   ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
         simulation, a short fuzz run. Stops at the first failure.
   help  This text.
@@ -41,6 +45,8 @@ pub(crate) enum Task {
     Test { interop: Interop, args: Vec<String> },
     Fuzz(FuzzOptions),
     Soak(Vec<String>),
+    BenchPeers(Vec<String>),
+    BenchBudgets(Vec<String>),
     Ci,
 }
 
@@ -102,6 +108,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, UsageErr
         }
         "fuzz" => parse_fuzz(rest).map(Task::Fuzz),
         "soak" => Ok(Task::Soak(rest)),
+        "bench" => parse_bench(rest),
         "ci" => none("ci", rest).map(|()| Task::Ci),
         _ => Err(UsageError::UnknownTask(task)),
     }
@@ -123,6 +130,15 @@ fn none(task: &'static str, args: Vec<String>) -> Result<(), UsageError> {
     match args.into_iter().next() {
         Some(argument) => Err(UsageError::UnknownArgument { task, argument }),
         None => Ok(()),
+    }
+}
+
+fn parse_bench(mut args: Vec<String>) -> Result<Task, UsageError> {
+    let what = if args.is_empty() { String::new() } else { args.remove(0) };
+    match what.as_str() {
+        "peers" => Ok(Task::BenchPeers(args)),
+        "budgets" => Ok(Task::BenchBudgets(args)),
+        _ => Err(UsageError::UnknownArgument { task: "bench", argument: what }),
     }
 }
 
@@ -179,6 +195,16 @@ mod tests {
         assert_eq!(task, Task::Fuzz(FuzzOptions { coverage: true, targets, ..FuzzOptions::default() }));
         assert_eq!(parse_words("fuzz --seconds"), Err(UsageError::NotANumber("--seconds")));
         assert_eq!(parse_words("fuzz --seconds -1"), Err(UsageError::NotANumber("--seconds")));
+    }
+
+    #[test]
+    fn benches_have_names() {
+        let args = ["--rounds", "3"].map(str::to_owned).to_vec();
+        assert_eq!(parse_words("bench peers --rounds 3"), Ok(Task::BenchPeers(args)));
+        assert_eq!(parse_words("bench budgets"), Ok(Task::BenchBudgets(Vec::new())));
+        for line in ["bench", "bench peer"] {
+            assert!(matches!(parse_words(line), Err(UsageError::UnknownArgument { .. })), "{line}");
+        }
     }
 
     #[test]

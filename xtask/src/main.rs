@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod args;
+mod bench;
 mod ci;
 mod coverage;
 mod error;
@@ -56,6 +57,8 @@ fn run(task: Task) -> Result<()> {
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Soak(args) => soak::run(&workspace, &args),
+        Task::BenchPeers(args) => bench::peers(&workspace, &args),
+        Task::BenchBudgets(args) => bench::budgets(&workspace, &args),
         Task::Ci => ci::run(&workspace),
     }
 }
