@@ -305,7 +305,7 @@ impl CommandError {
 /// assert_eq!(fields.get("nsp"), None);
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Fields(SmallVec<[(Bytes, Bytes); 4]>);
+pub struct Fields(SmallVec<[(Bytes, Bytes); 5]>);
 
 impl Fields {
     /// No fields.

@@ -26,6 +26,10 @@ Tasks:
         first violation, with its seed.
   bench recovery
         10 000 sessions restored at once: within the window, by pages, and by streams-0.3.1, in one run.
+  bench peers [--rounds <n>]
+        Measures nodes of ours beside Node's with the official adapters, on one Redis, and prints tables in Markdown.
+  bench budgets [--record]
+        Counts the engine's instructions with Valgrind, and fails if there are over a tenth more than recorded.
   ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
         simulation, a short fuzz run. Stops at the first failure.
   help  This text.
@@ -44,6 +48,8 @@ pub(crate) enum Task {
     Fuzz(FuzzOptions),
     Soak(Vec<String>),
     BenchRecovery,
+    BenchPeers(Vec<String>),
+    BenchBudgets(Vec<String>),
     Ci,
 }
 
@@ -80,7 +86,7 @@ pub(crate) enum UsageError {
     UnknownTask(String),
     #[error("`{task}` does not take `{argument}`")]
     UnknownArgument { task: &'static str, argument: String },
-    #[error("`bench` wants the name of a benchmark: recovery")]
+    #[error("`bench` wants the name of a benchmark: peers, budgets or recovery")]
     UnknownBench,
     #[error("`{0}` wants a number")]
     NotANumber(&'static str),
@@ -107,12 +113,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, UsageErr
         }
         "fuzz" => parse_fuzz(rest).map(Task::Fuzz),
         "soak" => Ok(Task::Soak(rest)),
-        "bench" => match rest.split_first() {
-            Some((name, others)) if name == "recovery" => {
-                none("bench recovery", others.to_vec()).map(|()| Task::BenchRecovery)
-            }
-            _ => Err(UsageError::UnknownBench),
-        },
+        "bench" => parse_bench(rest),
         "ci" => none("ci", rest).map(|()| Task::Ci),
         _ => Err(UsageError::UnknownTask(task)),
     }
@@ -134,6 +135,16 @@ fn none(task: &'static str, args: Vec<String>) -> Result<(), UsageError> {
     match args.into_iter().next() {
         Some(argument) => Err(UsageError::UnknownArgument { task, argument }),
         None => Ok(()),
+    }
+}
+
+fn parse_bench(mut args: Vec<String>) -> Result<Task, UsageError> {
+    let what = if args.is_empty() { String::new() } else { args.remove(0) };
+    match what.as_str() {
+        "peers" => Ok(Task::BenchPeers(args)),
+        "budgets" => Ok(Task::BenchBudgets(args)),
+        "recovery" => none("bench recovery", args).map(|()| Task::BenchRecovery),
+        _ => Err(UsageError::UnknownBench),
     }
 }
 
@@ -190,6 +201,16 @@ mod tests {
         assert_eq!(task, Task::Fuzz(FuzzOptions { coverage: true, targets, ..FuzzOptions::default() }));
         assert_eq!(parse_words("fuzz --seconds"), Err(UsageError::NotANumber("--seconds")));
         assert_eq!(parse_words("fuzz --seconds -1"), Err(UsageError::NotANumber("--seconds")));
+    }
+
+    #[test]
+    fn benches_have_names() {
+        let args = ["--rounds", "3"].map(str::to_owned).to_vec();
+        assert_eq!(parse_words("bench peers --rounds 3"), Ok(Task::BenchPeers(args)));
+        assert_eq!(parse_words("bench budgets"), Ok(Task::BenchBudgets(Vec::new())));
+        for line in ["bench", "bench peer"] {
+            assert!(matches!(parse_words(line), Err(UsageError::UnknownArgument { .. })), "{line}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod args;
+mod bench;
 mod ci;
 mod coverage;
 mod error;
@@ -56,13 +57,15 @@ fn run(task: Task) -> Result<()> {
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Soak(args) => soak::run(&workspace, &args),
-        Task::BenchRecovery => test::run(&workspace, args::Interop::With, &bench("stampede")),
+        Task::BenchRecovery => test::run(&workspace, args::Interop::With, &ignored("stampede")),
+        Task::BenchPeers(args) => bench::peers(&workspace, &args),
+        Task::BenchBudgets(args) => bench::budgets(&workspace, &args),
         Task::Ci => ci::run(&workspace),
     }
 }
 
 /// A benchmark against Node peers is a test that is left out otherwise.
-fn bench(test: &str) -> Vec<String> {
+fn ignored(test: &str) -> Vec<String> {
     ["--release", "-p", workspace::INTEROP, "--test", test, "--", "--ignored", "--nocapture"]
         .map(str::to_owned)
         .into()

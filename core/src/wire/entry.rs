@@ -64,7 +64,7 @@ pub fn encode(message: &Message) -> Result<Fields, PayloadError> {
     if data::carries_data(kind) {
         let plain = data::payloads(&message.body).all(|payload| payload.encoding() == Encoding::Json);
         let text = if plain {
-            let mut sink = JsonSink::default();
+            let mut sink = JsonSink::for_payloads(data::payloads(&message.body));
             data::write(&message.body, &mut sink)?;
             sink.out
         } else {

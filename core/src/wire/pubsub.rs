@@ -92,7 +92,7 @@ pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
     if data::payloads(&message.body).any(|payload| payload.encoding() != Encoding::Json) {
         return encode(message);
     }
-    let mut sink = JsonSink::default();
+    let mut sink = JsonSink::for_payloads(data::payloads(&message.body));
     write(message, &mut sink)?;
     Ok(sink.out.into())
 }

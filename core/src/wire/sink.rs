@@ -29,6 +29,13 @@ pub(super) struct JsonSink {
 }
 
 impl JsonSink {
+    /// For a message with these payloads: there is room for them and for what usually stands around them, so that nothing is moved as it grows.
+    pub(super) fn for_payloads<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Self {
+        const AROUND: usize = 160;
+        let size: usize = payloads.map(|payload| payload.bytes().len()).sum();
+        JsonSink { out: Vec::with_capacity(size + AROUND), comma: false }
+    }
+
     fn separate(&mut self) {
         if self.comma {
             self.out.push(b',');

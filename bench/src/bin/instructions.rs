@@ -1,0 +1,100 @@
+//! Counts instructions, and compares them with what was recorded: unlike time, they are the same on a machine that is busy.
+//!
+//! ```text
+//! instructions             counts, and fails if a case takes over a tenth more than its budget
+//! instructions --record    counts, and records the budgets
+//! instructions --work <case> <batches>
+//!                          does the work, to be counted by Valgrind
+//! ```
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
+
+use std::error::Error;
+use std::process::Command;
+use std::{env, fs};
+
+use sio_streams_bench::cases::CASES;
+use sio_streams_bench::node::BATCH;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// What was recorded: a line for each case, its instructions per message first.
+const BUDGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.txt");
+
+/// How much more than its budget a case may take, in percent. Compilers and C libraries differ by less.
+const TOLERANCE: u64 = 10;
+
+/// Batches of the shorter run. The longer does twice as many: what begins and ends a process is in both.
+const BATCHES: usize = 50;
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => check(),
+        ["--record"] => record(),
+        ["--work", case, batches] => work(case.parse()?, batches.parse()?),
+        _ => Err("usage: instructions [--record]".into()),
+    }
+}
+
+fn work(case: usize, batches: usize) -> Result<()> {
+    let (_, make) = CASES.get(case).ok_or("no such case")?;
+    let mut work = make();
+    (0..batches).for_each(|_| work());
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    let recorded = fs::read_to_string(BUDGETS)?;
+    let mut over = Vec::new();
+    for (case, (name, _)) in CASES.into_iter().enumerate() {
+        let budget = budget(&recorded, name)?;
+        let count = count(case)?;
+        println!("{count:>8} instructions, {:+.1} %  {name}", (count as f64 / budget as f64 - 1.0) * 100.0);
+        if count * 100 > budget * (100 + TOLERANCE) {
+            over.push(name);
+        }
+    }
+    match over.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "over their budgets by more than {TOLERANCE} %: {over:?}; if it is worth it, --record"
+        )
+        .into()),
+    }
+}
+
+fn budget(recorded: &str, name: &str) -> Result<u64> {
+    let mut lines = recorded.lines().filter_map(|line| line.trim().split_once("  "));
+    let found = lines.find(|(_, case)| case.trim() == name);
+    let (count, _) = found.ok_or_else(|| format!("{BUDGETS} has no budget for {name:?}: --record"))?;
+    Ok(count.parse()?)
+}
+
+fn record() -> Result<()> {
+    let mut lines = String::new();
+    for (case, (name, _)) in CASES.into_iter().enumerate() {
+        lines += &format!("{:>8}  {name}\n", count(case)?);
+    }
+    print!("{lines}");
+    Ok(fs::write(BUDGETS, lines)?)
+}
+
+/// Instructions per message.
+fn count(case: usize) -> Result<u64> {
+    let (short, long) = (counted(case, BATCHES)?, counted(case, 2 * BATCHES)?);
+    Ok(long.saturating_sub(short) / (BATCHES * BATCH) as u64)
+}
+
+fn counted(case: usize, batches: usize) -> Result<u64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
+    command.args(["--work", &case.to_string(), &batches.to_string()]);
+    let output = command.output().map_err(|error| format!("valgrind can't be run: {error}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("valgrind failed: {said}").into());
+    }
+    let collected =
+        said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
+    Ok(collected.ok_or_else(|| format!("valgrind counted nothing: {said}"))?.parse()?)
+}

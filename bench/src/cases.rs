@@ -1,0 +1,136 @@
+//! Work that can be counted, in allocations or in instructions: the same each time.
+
+use std::hint::black_box;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use sio_streams_core::wire::entry::{decode, encode};
+use sio_streams_core::{Body, BroadcastOptions, Fields, Message, NodeId, Packet};
+
+use crate::node::{self, BATCH, Node};
+
+/// The parts of a message's data, parsed by serde_json and nothing else: the floor for reading one.
+#[derive(Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// The packet.
+    #[serde(borrow)]
+    pub packet: EnvelopePacket<'a>,
+    /// To whom it goes.
+    #[serde(borrow)]
+    pub opts: EnvelopeOptions<'a>,
+}
+
+/// The packet of an [`Envelope`].
+#[derive(Debug, Deserialize)]
+pub struct EnvelopePacket<'a> {
+    /// Its kind.
+    pub r#type: u8,
+    /// The event, as text.
+    #[serde(borrow)]
+    pub data: &'a RawValue,
+    /// Its namespace.
+    #[serde(borrow)]
+    pub nsp: Option<&'a str>,
+}
+
+/// The options of an [`Envelope`].
+#[derive(Debug, Deserialize)]
+pub struct EnvelopeOptions<'a> {
+    /// Rooms.
+    #[serde(borrow)]
+    pub rooms: Vec<&'a str>,
+    /// Rooms that are left out.
+    #[serde(borrow)]
+    pub except: Vec<&'a str>,
+    /// Flags, as text.
+    #[serde(borrow)]
+    pub flags: &'a RawValue,
+}
+
+/// A piece of work. It is made ready first, then done as often as is wanted, in batches of [`BATCH`].
+pub type Work = Box<dyn FnMut()>;
+
+/// A name, and how the work is made ready.
+pub type Case = (&'static str, fn() -> Work);
+
+/// What is counted, per message.
+pub const CASES: [Case; 6] = [
+    ("serde_json parses the envelope", parse_envelope),
+    ("an entry is decoded", decode_entry),
+    ("an entry comes, its broadcast goes out", dispatch),
+    ("a binary entry comes, its broadcast goes out", dispatch_binary),
+    ("a message is encoded", encode_message),
+    ("a broadcast is published", publish),
+];
+
+fn parse_envelope() -> Work {
+    let text = node::envelope("hi");
+    let parse = move || drop(black_box(serde_json::from_str::<Envelope<'_>>(black_box(&text))));
+    batched(parse)
+}
+
+fn decode_entry() -> Work {
+    let fields = node::entry(node::envelope("hi"));
+    batched(move || drop(black_box(decode(black_box(&fields)))))
+}
+
+fn dispatch() -> Work {
+    dispatching(node::entry(node::envelope("hi")))
+}
+
+fn dispatch_binary() -> Work {
+    dispatching(binary(64))
+}
+
+/// An entry with a binary argument of this many bytes, as Node's adapters write it: MessagePack in base64.
+///
+/// # Panics
+///
+/// Never: bytes can be carried.
+pub fn binary(size: usize) -> Fields {
+    let attached = serde_bytes::ByteBuf::from(vec![b'x'; size]);
+    let packet = Packet::event("hello", &(attached,)).expect("bytes can be carried");
+    encode(&broadcast(packet)).expect("bytes can be carried")
+}
+
+/// A broadcast of another node's.
+fn broadcast(packet: Packet) -> Message {
+    let opts = BroadcastOptions::to("room");
+    Message {
+        uid: NodeId::new("d0a1b2c3d4e5f607"),
+        nsp: "/".into(),
+        body: Body::Broadcast { packet, opts, request_id: None },
+    }
+}
+
+/// From the reply to XREAD to the sockets that get the broadcast.
+fn dispatching(fields: Fields) -> Work {
+    let mut node = Node::ready(node::config());
+    node.engine.add_socket("/", "ann").expect("an open namespace");
+    Box::new(move || {
+        node.feed(core::iter::repeat_n(&fields, BATCH).cloned());
+        assert_eq!(node.settle(), BATCH);
+    })
+}
+
+fn encode_message() -> Work {
+    let message = broadcast(node::packet("hi"));
+    batched(move || drop(black_box(encode(black_box(&message)))))
+}
+
+/// From the call to the reply to XADD, and what becomes of it on the node itself.
+fn publish() -> Work {
+    let mut node = Node::ready(node::config());
+    let packet = node::packet("hi");
+    Box::new(move || {
+        for _ in 0..BATCH {
+            let sent = node.engine.broadcast(node.now(), "/", packet.clone(), BroadcastOptions::to("room"));
+            sent.expect("a broadcast within the limits");
+        }
+        assert_eq!(node.settle(), BATCH);
+    })
+}
+
+fn batched(mut once: impl FnMut() + 'static) -> Work {
+    Box::new(move || (0..BATCH).for_each(|_| once()))
+}

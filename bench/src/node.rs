@@ -1,0 +1,145 @@
+//! An engine that needs no Redis: what it asks is answered by the book.
+
+use core::time::Duration;
+
+use sio_streams_core::{
+    Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Packet,
+    Reply, StreamInfo, Time,
+};
+
+/// How many entries come at a time: fewer than `read_count`, so that none of them is suspected to hide a gap.
+pub const BATCH: usize = 64;
+
+/// An engine, and where its stream ends.
+#[derive(Debug)]
+pub struct Node {
+    /// The engine.
+    pub engine: Engine,
+    now: Time,
+    last: u64,
+    read: Option<CommandId>,
+}
+
+impl Node {
+    /// A node of dialect 0.3 that is ready in `/`.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is refused.
+    pub fn ready(config: Config) -> Self {
+        let mut node = Self::new(config);
+        node.open("/");
+        node
+    }
+
+    /// A node that has no namespace.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is refused.
+    pub fn new(config: Config) -> Self {
+        let engine = Engine::new(config, 42, Time::ZERO).expect("a configuration that can work");
+        Node { engine, now: Time::ZERO, last: 0, read: None }
+    }
+
+    /// Opens a namespace.
+    ///
+    /// # Panics
+    ///
+    /// If it is open.
+    pub fn open(&mut self, nsp: &str) {
+        self.engine.open_namespace(self.now, nsp).expect("a new namespace");
+        self.settle();
+    }
+
+    /// The time that the node was told last.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Lets time pass, and the engine do what is due.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.engine.handle_timeout(self.now);
+        self.settle();
+    }
+
+    /// Gives the engine a batch that was read. Its events are to be taken next.
+    ///
+    /// # Panics
+    ///
+    /// If the engine doesn't read.
+    pub fn feed(&mut self, fields: impl IntoIterator<Item = Fields>) {
+        let entries = fields.into_iter().map(|fields| {
+            self.last += 1;
+            Entry { id: EntryId { ms: self.last, seq: 0 }, fields }
+        });
+        let entries = entries.collect();
+        let id = self.read.take().expect("a reader that waits for entries");
+        self.engine.handle_reply(self.now, id, Ok(Reply::Entries(entries)));
+    }
+
+    /// Takes all events and answers all commands; how many broadcasts were among the events.
+    pub fn settle(&mut self) -> usize {
+        let mut broadcasts = 0;
+        loop {
+            while let Some(event) = self.engine.poll_event() {
+                broadcasts += usize::from(matches!(event, Event::Broadcast(_)));
+            }
+            let Some((id, command)) = self.engine.poll_command() else { return broadcasts };
+            if let Some(reply) = self.answer(id, &command) {
+                self.engine.handle_reply(self.now, id, reply);
+            }
+        }
+    }
+
+    fn answer(&mut self, id: CommandId, command: &Command) -> Option<Result<Reply, CommandError>> {
+        Some(Ok(match command {
+            Command::XRead { .. } => {
+                self.read = Some(id);
+                return None;
+            }
+            Command::XAdd { .. } => {
+                self.last += 1;
+                Reply::Added(EntryId { ms: self.last, seq: 0 })
+            }
+            Command::XInfoStream { .. } => Reply::Stream(Some(StreamInfo {
+                length: self.last,
+                last_generated_id: EntryId { ms: self.last, seq: 0 },
+                entries_added: Some(self.last),
+                ..StreamInfo::default()
+            })),
+            Command::PubSubNumSub { .. } => Reply::Count(2),
+            _ => Reply::Done,
+        }))
+    }
+}
+
+/// The configuration that is measured.
+pub fn config() -> Config {
+    Config { dialect: Dialect::Streams03, ..Config::default() }
+}
+
+/// An entry of a Node server, as it comes from Redis.
+pub fn entry(data: impl Into<Bytes>) -> Fields {
+    [("uid", Bytes::from("d0a1b2c3d4e5f607")), ("nsp", Bytes::from("/")), ("type", Bytes::from("3"))]
+        .into_iter()
+        .chain([("data", data.into())])
+        .collect()
+}
+
+/// The data of a broadcast to a room, as Node writes it.
+pub fn envelope(text: &str) -> String {
+    format!(
+        r#"{{"packet":{{"type":2,"data":["hello",{{"from":"ann","text":"{text}"}}],"nsp":"/"}},"opts":{{"rooms":["room"],"except":[],"flags":{{}}}}}}"#
+    )
+}
+
+/// A packet with one argument.
+///
+/// # Panics
+///
+/// Never: every string can be carried.
+pub fn packet(text: &str) -> Packet {
+    Packet::event("hello", &(text,)).expect("a string can be carried")
+}

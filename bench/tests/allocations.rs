@@ -1,0 +1,48 @@
+//! How often memory is allocated for a message. One test, in a binary of its own: the allocator counts for the whole process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test may end in a panic, and say what it found"
+)]
+
+use std::alloc::System;
+
+use sio_streams_bench::cases::CASES;
+use sio_streams_bench::node::BATCH;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What a batch may allocate besides: the entries and their events stand in memory that grows, and the next read is asked for.
+const PER_BATCH: usize = 16;
+
+/// Allocations for each message, at most.
+const BOUNDS: [(&str, usize); 6] = [
+    ("serde_json parses the envelope", 2),
+    ("an entry is decoded", 3),
+    ("an entry comes, its broadcast goes out", 3),
+    ("a binary entry comes, its broadcast goes out", 3),
+    ("a message is encoded", 4),
+    ("a broadcast is published", 11),
+];
+
+#[test]
+fn allocations_per_message() {
+    let mut exceeded = Vec::new();
+    for ((name, make), (bounded, bound)) in CASES.into_iter().zip(BOUNDS) {
+        assert_eq!(name, bounded);
+        let mut work = make();
+        // What grows has grown.
+        (0..4).for_each(|_| work());
+        let region = Region::new(HEAP);
+        work();
+        let stats = region.change();
+        let count = stats.allocations + stats.reallocations;
+        println!("{name}: {:.2} a message, at most {bound}", count as f64 / BATCH as f64);
+        if count > bound * BATCH + PER_BATCH {
+            exceeded.push(name);
+        }
+    }
+    assert!(exceeded.is_empty(), "more than before: {exceeded:?}");
+}
