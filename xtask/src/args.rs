@@ -208,8 +208,9 @@ mod tests {
         let args = ["--rounds", "3"].map(str::to_owned).to_vec();
         assert_eq!(parse_words("bench peers --rounds 3"), Ok(Task::BenchPeers(args)));
         assert_eq!(parse_words("bench budgets"), Ok(Task::BenchBudgets(Vec::new())));
+        assert_eq!(parse_words("bench recovery"), Ok(Task::BenchRecovery));
         for line in ["bench", "bench peer"] {
-            assert!(matches!(parse_words(line), Err(UsageError::UnknownArgument { .. })), "{line}");
+            assert_eq!(parse_words(line), Err(UsageError::UnknownBench), "{line}");
         }
     }
 
