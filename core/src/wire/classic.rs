@@ -107,21 +107,21 @@ pub enum Asked {
 
 /// A value that is not decoded yet.
 #[derive(Clone, Debug)]
-struct Value {
-    encoding: Encoding,
-    bytes: Bytes,
+enum Value {
+    Json(ByteString),
+    MsgPack(Bytes),
 }
 
 impl Value {
     /// By the one function or the other.
     fn read<T>(
         &self,
-        json: impl FnOnce(&Bytes) -> Result<T, WireError>,
+        json: impl FnOnce(&ByteString) -> Result<T, WireError>,
         packed: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
     ) -> Result<T, WireError> {
-        match self.encoding {
-            Encoding::Json => json(&self.bytes),
-            Encoding::MsgPack => packed(&mut msgpack::Reader::new(&self.bytes)),
+        match self {
+            Value::Json(text) => json(text),
+            Value::MsgPack(bytes) => packed(&mut msgpack::Reader::new(bytes)),
         }
     }
 
@@ -150,19 +150,21 @@ impl Value {
     }
 
     fn truthy(&self) -> Result<bool, WireError> {
-        let json = |bytes: &Bytes| Ok(core::str::from_utf8(bytes).is_ok_and(json::truthy));
-        self.read(json, |reader| Ok(packed::truthy(reader)?))
+        self.read(|text| Ok(json::truthy(text)), |reader| Ok(packed::truthy(reader)?))
     }
 
     fn is_nothing(&self) -> bool {
-        match self.encoding {
-            Encoding::Json => *self.bytes == *b"null",
-            Encoding::MsgPack => *self.bytes == [0xc0],
+        match self {
+            Value::Json(text) => *text == "null",
+            Value::MsgPack(bytes) => **bytes == [0xc0],
         }
     }
 
     fn payload(self) -> Payload {
-        Payload::from_wire(self.encoding, self.bytes)
+        match self {
+            Value::Json(text) => Payload::from_wire(Encoding::Json, text.into_bytes()),
+            Value::MsgPack(bytes) => Payload::from_wire(Encoding::MsgPack, bytes),
+        }
     }
 }
 
@@ -177,14 +179,13 @@ impl Keys {
     pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
         let mut pairs = Vec::new();
         if payload.first() == Some(&b'{') {
-            let value = |bytes| Value { encoding: Encoding::Json, bytes };
             pairs.extend(
-                json::pairs(&json::text(payload))?.into_iter().map(|(key, bytes)| (key, value(bytes))),
+                json::pairs(&json::text(payload))?.into_iter().map(|(key, text)| (key, Value::Json(text))),
             );
         } else {
             let mut reader = msgpack::Reader::new(payload);
             reader.map(|key, value| {
-                pairs.push((key, Value { encoding: Encoding::MsgPack, bytes: value.raw()? }));
+                pairs.push((key, Value::MsgPack(value.raw()?)));
                 Ok::<(), WireError>(())
             })?;
             reader.end()?;

@@ -10,14 +10,14 @@ use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
 use crate::payload::{Payload, PayloadError};
 
 /// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) enum PacketData {
     Packet(Packet),
     Value(Payload),
 }
 
 /// The keys that occur in the data of some message or other, as far as they were there.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Data {
     pub(super) packet: Option<PacketData>,
     pub(super) opts: Option<BroadcastOptions>,

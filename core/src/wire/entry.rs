@@ -3,7 +3,6 @@
 //! `data` is JSON if it begins with `{`, and base64 of MessagePack otherwise. The peers write MessagePack only where binary data is inside.
 
 use bytes::Bytes;
-use bytestring::ByteString;
 
 use super::sink::{JsonSink, PackedSink};
 use super::{WireError, data, json, msgpack, packed};
@@ -46,8 +45,8 @@ pub fn decode(fields: &Fields) -> Result<Message, WireError> {
         }
     };
     // An entry without a uid is nobody's, and yet obeyed: as the peers do it.
-    let uid = NodeId::new(field("uid").map(text).unwrap_or_default());
-    Ok(Message { uid, nsp: text(nsp), body: data.into_body(kind)? })
+    let uid = NodeId::new(field("uid").map(json::text).unwrap_or_default());
+    Ok(Message { uid, nsp: json::text(nsp), body: data.into_body(kind)? })
 }
 
 /// Writes an entry: JSON if every payload inside is JSON, MessagePack otherwise.
@@ -80,8 +79,4 @@ pub fn encode(message: &Message) -> Result<Fields, PayloadError> {
 /// The namespace of an entry, without decoding the rest.
 pub(crate) fn namespace(fields: &Fields) -> Option<&str> {
     fields.get("nsp").and_then(|nsp| core::str::from_utf8(nsp).ok()).filter(|nsp| !nsp.is_empty())
-}
-
-fn text(bytes: &Bytes) -> ByteString {
-    ByteString::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
 }

@@ -11,17 +11,25 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::WireError;
 use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses, whole};
+use super::{WireError, usual};
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
 /// Reads the data of a message of this kind.
-pub(super) fn read(kind: u8, bytes: &Bytes) -> Result<Data, WireError> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+pub(super) fn read(kind: u8, text: &ByteString) -> Result<Data, WireError> {
+    match usual::read(kind, text) {
+        Some(data) => Ok(data),
+        None => read_any(kind, text),
+    }
+}
+
+/// The same, however it is written.
+pub(super) fn read_any(kind: u8, text: &ByteString) -> Result<Data, WireError> {
+    let mut json = serde_json::Deserializer::from_str(text);
     let data = DataOf(kind).deserialize(&mut json)?;
     json.end()?;
-    Source(bytes).data(data)
+    Source(text).data(data)
 }
 
 /// `array`, a JSON text, with `first` put before its elements; nothing if it is no array.
@@ -234,56 +242,52 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {
 }
 
 /// The JSON text as the peers see it, whose clients replace what is no UTF-8 before they parse.
-pub(super) fn text(bytes: &Bytes) -> Bytes {
-    match core::str::from_utf8(bytes) {
-        Ok(_) => bytes.clone(),
-        Err(_) => String::from_utf8_lossy(bytes).into_owned().into(),
-    }
+pub(super) fn text(bytes: &Bytes) -> ByteString {
+    ByteString::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
 }
 
 /// The keys of an object in order, each with the text of its value.
-pub(super) fn pairs(json: &Bytes) -> Result<Vec<(ByteString, Bytes)>, WireError> {
+pub(super) fn pairs(json: &ByteString) -> Result<Vec<(ByteString, ByteString)>, WireError> {
     let source = Source(json);
-    let Pairs(pairs) = serde_json::from_slice(json)?;
-    let shared =
-        |(key, raw): (JsonStr<'_>, &RawValue)| (source.str(key), json.slice_ref(raw.get().as_bytes()));
+    let Pairs(pairs) = serde_json::from_str(json)?;
+    let shared = |(key, raw): (JsonStr<'_>, &RawValue)| (source.str(key), json.slice_ref(raw.get()));
     Ok(pairs.into_iter().map(shared).collect())
 }
 
 /// The value that a JSON text stands for, where a packet is expected.
-pub(super) fn packet(json: &Bytes) -> Result<Packet, WireError> {
-    Source(json).packet(serde_json::from_slice(json)?)
+pub(super) fn packet(json: &ByteString) -> Result<Packet, WireError> {
+    Source(json).packet(serde_json::from_str(json)?)
 }
 
 /// The same, where options are.
-pub(super) fn opts(json: &Bytes) -> Result<BroadcastOptions, WireError> {
-    Ok(Source(json).opts(serde_json::from_slice(json)?))
+pub(super) fn opts(json: &ByteString) -> Result<BroadcastOptions, WireError> {
+    Ok(Source(json).opts(serde_json::from_str(json)?))
 }
 
 /// The same, where a name is.
-pub(super) fn name(json: &Bytes) -> Result<ByteString, WireError> {
-    Ok(Source(json).str(serde_json::from_slice(json)?))
+pub(super) fn name(json: &ByteString) -> Result<ByteString, WireError> {
+    Ok(Source(json).str(serde_json::from_str(json)?))
 }
 
 /// The same, where names are.
-pub(super) fn names(json: &Bytes) -> Result<Vec<ByteString>, WireError> {
-    Ok(Source(json).strs(serde_json::from_slice(json)?))
+pub(super) fn names(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
+    Ok(Source(json).strs(serde_json::from_str(json)?))
 }
 
 /// The same, where sockets are.
-pub(super) fn sockets(json: &Bytes) -> Result<Vec<RemoteSocket>, WireError> {
-    let sockets: Vec<JsonSocket<'_>> = serde_json::from_slice(json)?;
+pub(super) fn sockets(json: &ByteString) -> Result<Vec<RemoteSocket>, WireError> {
+    let sockets: Vec<JsonSocket<'_>> = serde_json::from_str(json)?;
     sockets.into_iter().map(|socket| Source(json).socket(socket)).collect()
 }
 
 /// The same, where a number is.
-pub(super) fn unsigned(json: &Bytes) -> Result<u64, WireError> {
-    let Whole(number) = serde_json::from_slice(json)?;
+pub(super) fn unsigned(json: &ByteString) -> Result<u64, WireError> {
+    let Whole(number) = serde_json::from_str(json)?;
     Ok(number)
 }
 
 /// The text that everything borrows from: what comes out shares its bytes.
-struct Source<'a>(&'a Bytes);
+struct Source<'a>(&'a ByteString);
 
 impl Source<'_> {
     fn data(&self, data: JsonData<'_>) -> Result<Data, WireError> {
@@ -307,10 +311,7 @@ impl Source<'_> {
     fn str(&self, text: JsonStr<'_>) -> ByteString {
         match text.0 {
             Cow::Borrowed(OBJECT_TEXT) => ByteString::from_static(OBJECT_TEXT),
-            Cow::Borrowed(text) => {
-                let shared = self.0.slice_ref(text.as_bytes());
-                ByteString::try_from(shared).unwrap_or_default()
-            }
+            Cow::Borrowed(text) => self.0.slice_ref(text),
             Cow::Owned(text) => text.into(),
         }
     }
@@ -320,7 +321,7 @@ impl Source<'_> {
     }
 
     fn payload(&self, raw: &RawValue) -> Payload {
-        Payload::from_wire(Encoding::Json, self.0.slice_ref(raw.get().as_bytes()))
+        Payload::from_wire(Encoding::Json, self.0.slice_ref(raw.get()).into_bytes())
     }
 
     fn packet(&self, packet: JsonPacket<'_>) -> Result<Packet, WireError> {

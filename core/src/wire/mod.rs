@@ -36,6 +36,7 @@ mod packed;
 pub mod pubsub;
 pub mod session;
 mod sink;
+mod usual;
 
 pub use msgpack::MsgPackError;
 

@@ -5,19 +5,19 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::data::{self, Data};
 use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, data, json, msgpack, packed};
+use super::{WireError, json, msgpack, packed};
 use crate::id::NodeId;
 use crate::message::Message;
 use crate::payload::{Encoding, PayloadError};
 
-/// What stands around the data.
-#[derive(Default)]
-struct Envelope {
+/// What stands around the data, which is JSON or MessagePack.
+struct Envelope<T> {
     uid: Option<ByteString>,
     nsp: Option<ByteString>,
     kind: Option<u64>,
-    data: Option<Bytes>,
+    data: Option<T>,
 }
 
 /// Reads a message. Keys that this crate doesn't know are passed over.
@@ -26,22 +26,28 @@ struct Envelope {
 ///
 /// If the bytes are none of the protocol's messages: see [`WireError`].
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
-    let plain = payload.first() == Some(&b'{');
-    let Envelope { uid, nsp, kind, data } =
-        if plain { text_envelope(payload)? } else { packed_envelope(payload)? };
-    let nsp = nsp.filter(|nsp| !nsp.is_empty()).ok_or(WireError::MissingField("nsp"))?;
-    let kind = data::kind(kind.ok_or(WireError::MissingField("type"))?)?;
-    let data = match data.filter(|_| data::carries_data(kind)) {
-        Some(raw) if plain => json::read(kind, &raw)?,
-        Some(raw) => packed::read(kind, &mut msgpack::Reader::new(&raw))?,
-        None => data::Data::default(),
-    };
-    let uid = NodeId::new(uid.unwrap_or_else(ByteString::new));
-    Ok(Message { uid, nsp, body: data.into_body(kind)? })
+    match payload.first() {
+        Some(b'{') => text_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
+        _ => packed_envelope(payload)?
+            .open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw))),
+    }
 }
 
-fn packed_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
-    let mut envelope = Envelope::default();
+impl<T> Envelope<T> {
+    fn open(self, read: impl FnOnce(u8, &T) -> Result<Data, WireError>) -> Result<Message, WireError> {
+        let nsp = self.nsp.filter(|nsp| !nsp.is_empty()).ok_or(WireError::MissingField("nsp"))?;
+        let kind = data::kind(self.kind.ok_or(WireError::MissingField("type"))?)?;
+        let data = match self.data.filter(|_| data::carries_data(kind)) {
+            Some(data) => read(kind, &data)?,
+            None => Data::default(),
+        };
+        let uid = NodeId::new(self.uid.unwrap_or_else(ByteString::new));
+        Ok(Message { uid, nsp, body: data.into_body(kind)? })
+    }
+}
+
+fn packed_envelope(payload: &Bytes) -> Result<Envelope<Bytes>, WireError> {
+    let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     let mut reader = msgpack::Reader::new(payload);
     reader.map(|key, value| {
         match &*key {
@@ -58,8 +64,8 @@ fn packed_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
     Ok(envelope)
 }
 
-fn text_envelope(payload: &Bytes) -> Result<Envelope, WireError> {
-    let mut envelope = Envelope::default();
+fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
+    let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     for (key, value) in json::pairs(&json::text(payload))? {
         match &*key {
             "uid" => envelope.uid = Some(json::name(&value)?),
