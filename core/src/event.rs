@@ -380,4 +380,5 @@ pub struct EmitResponder(pub(crate) Asker);
 
 /// The right to pass on acknowledgements of a broadcast: one for each client that was sent the packet.
 #[derive(Clone, Debug)]
-pub struct AckResponder(pub(crate) Asker);
+// Boxed, because few broadcasts have one, and every broadcast would be as large as if it had.
+pub struct AckResponder(pub(crate) Box<Asker>);

@@ -73,7 +73,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
-        let responder = Some(AckResponder(asker.clone()));
+        let responder = Some(AckResponder(Box::new(asker.clone())));
         self.events.push_back(Event::Broadcast(Delivery {
             nsp,
             packet,

@@ -319,7 +319,7 @@ impl Engine {
             }
             match self.pending.pop_front()? {
                 Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
-                Pending::Message(message) => self.receive(*message, None),
+                Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => {
                     if let Err(reason) = self.receive_classic_response(&keys) {

@@ -344,14 +344,10 @@ impl Engine {
         self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
     }
 
-    /// An entry of that node has come.
+    /// An entry of that node has come, in a dialect in which that is a sign of life.
     pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
         let dialect = self.config.dialect;
-        if !dialect.heartbeats()
-            || node.is_emitter()
-            || node.as_str().is_empty()
-            || *body == Body::AdapterClose
-        {
+        if node.is_emitter() || node.as_str().is_empty() || *body == Body::AdapterClose {
             return;
         }
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };

@@ -88,17 +88,20 @@ impl Reader {
         self.ended && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
     }
 
-    /// Enters these entries, and lets them be looked at.
-    fn accept(&mut self, entries: impl IntoIterator<Item = Entry>) -> Vec<Finding> {
+    /// Enters these entries, and lets them be looked at. They stay where they are: an entry is large.
+    fn accept(&mut self, mut entries: Vec<Entry>) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for entry in entries {
+        for entry in &entries {
             let before = self.cursor.unwrap_or_default();
             findings.extend(self.books.enter(before, entry.id));
             self.cursor = Some(entry.id);
-            if mutant!(CursorBeforeDelivery) && self.batch.len() > 2 {
-                continue;
-            }
-            self.batch.push_back(entry);
+        }
+        if mutant!(CursorBeforeDelivery) {
+            entries.truncate(3_usize.saturating_sub(self.batch.len()));
+        }
+        match self.batch.is_empty() {
+            true => self.batch = entries.into(),
+            false => self.batch.extend(entries),
         }
         findings
     }

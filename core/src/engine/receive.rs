@@ -37,9 +37,11 @@ impl Engine {
                 if message.uid == self.uid {
                     return self.receive_own(message, id);
                 }
-                let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
-                self.heard(&message.nsp, &message.uid, &message.body, bridge);
-                self.receive(message, Some(id));
+                if self.config.dialect.heartbeats() {
+                    let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
+                    self.heard(&message.nsp, &message.uid, &message.body, bridge);
+                }
+                self.obey(message, Some(id));
             }
             Err(_) if mutant!(BadEntrySilent) => {}
             Err(reason) => {
@@ -85,16 +87,19 @@ impl Engine {
         self.apply(Effect { nsp, kind }, Some(id), uid);
     }
 
-    /// Does what a message of another node asks for. Those in the stream have an entry.
-    pub(super) fn receive(&mut self, message: Message, entry: Option<EntryId>) {
-        let Message { uid, nsp, body } = message;
-        // What came by Pub/Sub may have waited until its namespace was closed.
-        if uid == self.uid || !self.namespaces.contains_key(&nsp) {
-            return;
+    /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
+    pub(super) fn receive(&mut self, message: Message) {
+        if message.uid != self.uid && self.namespaces.contains_key(&message.nsp) {
+            self.obey(message, None);
         }
+    }
+
+    /// Does what a message of another node asks for, in a namespace that is open. Those in the stream have an entry.
+    fn obey(&mut self, message: Message, entry: Option<EntryId>) {
+        let Message { uid, nsp, body } = message;
         self.note_sender(&nsp, &uid);
-        let (node, way) = (uid.clone(), self.way_back(entry));
-        let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node, request_id, way };
+        let way = self.way_back(entry);
+        let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
             Body::InitialHeartbeat if self.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) => {
                 self.announce(&nsp, Body::Heartbeat)
@@ -105,7 +110,7 @@ impl Engine {
                 self.deliver_with_ack(asker(id), packet, opts);
             }
             Body::Broadcast { packet, opts, request_id: None } => {
-                self.apply(Effect { nsp, kind: EffectKind::Broadcast { packet, opts } }, entry, uid);
+                self.deliver(nsp, packet, opts, entry, uid);
             }
             Body::SocketsJoin { opts, rooms } => {
                 self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);

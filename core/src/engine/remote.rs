@@ -199,7 +199,7 @@ impl Engine {
         let (socket, kind, request_id) = match request {
             classic::Request::Common(body) => {
                 let message = crate::message::Message { uid: from, nsp: nsp.clone(), body };
-                return self.receive(message, None);
+                return self.receive(message);
             }
             classic::Request::SocketIds { rooms, request_id } => {
                 let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };

@@ -7,6 +7,7 @@ use super::recovery::is_recoverable;
 use super::{CallError, Effect, EffectKind, Engine};
 use crate::event::{Delivery, Event};
 use crate::id::{EntryId, NodeId};
+use crate::packet::{BroadcastOptions, Packet};
 use crate::rooms::RoomChange;
 
 impl Engine {
@@ -77,10 +78,7 @@ impl Engine {
         let Effect { nsp, kind } = effect;
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
         let event = match kind {
-            EffectKind::Broadcast { packet, opts } => {
-                let offset = entry.filter(|_| is_recoverable(&packet, &opts));
-                Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
-            }
+            EffectKind::Broadcast { packet, opts } => return self.deliver(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {
                 let sockets = namespace.rooms.matching(&opts);
                 let each =
@@ -104,5 +102,19 @@ impl Engine {
             }
         };
         self.events.push_back(event);
+    }
+
+    /// Hands a packet to this node's own sockets, in a namespace that is open.
+    pub(super) fn deliver(
+        &mut self,
+        nsp: ByteString,
+        packet: Packet,
+        opts: BroadcastOptions,
+        entry: Option<EntryId>,
+        from: NodeId,
+    ) {
+        let offset = entry.filter(|_| is_recoverable(&packet, &opts));
+        let delivery = Delivery { nsp, packet, opts, offset, from, responder: None };
+        self.events.push_back(Event::Broadcast(delivery));
     }
 }
