@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -49,8 +50,6 @@ impl fmt::Display for Lane {
 /// A Redis command. Each is answered by the [`Reply`] that is named with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-// The large variant is the common one: a box would cost an allocation for each message.
-#[allow(clippy::large_enum_variant)]
 pub enum Command {
     /// `XADD stream MAXLEN ~ max_len * fields…` → [`Reply::Added`].
     XAdd {
@@ -58,8 +57,8 @@ pub enum Command {
         stream: ByteString,
         /// About how many entries the stream keeps.
         max_len: u64,
-        /// The entry.
-        fields: Fields,
+        /// The entry. Shared with the engine, which keeps it until its fate is known.
+        fields: Arc<Fields>,
     },
     /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], empty if nothing came while it blocked.
     XRead {

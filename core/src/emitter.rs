@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::config::{Config, ConfigError};
 use crate::engine::{CallError, check_server_event};
 use crate::id::NodeId;
-use crate::message::{Body, Message};
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
 
@@ -105,7 +105,6 @@ impl Emitter {
         if !nsp.starts_with('/') {
             return Err(CallError::InvalidNamespace(nsp.into()));
         }
-        let message = Message { uid: NodeId::EMITTER, nsp: nsp.into(), body };
-        Ok(self.config.content(&message)?.into_command(&self.config))
+        Ok(self.config.content(&NodeId::EMITTER, &nsp.into(), &body)?.into_command(&self.config))
     }
 }

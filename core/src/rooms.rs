@@ -3,7 +3,7 @@
 //! Two maps, as in Socket.IO's adapter: rooms → sockets and sockets → rooms. Both name each other by small numbers, so that a
 //! membership costs sixteen bytes, and a socket leaves a room without anything being searched.
 
-use core::hash::BuildHasher;
+use core::hash::{BuildHasher, Hasher};
 
 use bytestring::ByteString;
 use hashbrown::HashTable;
@@ -21,6 +21,37 @@ impl BuildHasher for Keyed {
 
     fn build_hasher(&self) -> SipHasher13 {
         SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+/// For tables whose keys the engine counts up itself: nobody else chooses them, so none of them need to collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbered;
+
+/// Spreads one number.
+#[derive(Debug, Default)]
+pub(crate) struct Spread(u64);
+
+impl BuildHasher for Numbered {
+    type Hasher = Spread;
+
+    fn build_hasher(&self) -> Spread {
+        Spread::default()
+    }
+}
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio: neighbours come out far from each other in the upper bits.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

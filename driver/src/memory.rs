@@ -341,7 +341,7 @@ mod tests {
     }
 
     fn add() -> Command {
-        Command::XAdd { stream: STREAM.into(), max_len: 10, fields: Fields::from_iter([("a", "b")]) }
+        Command::XAdd { stream: STREAM.into(), max_len: 10, fields: Fields::from_iter([("a", "b")]).into() }
     }
 
     fn read(block: Duration) -> Command {

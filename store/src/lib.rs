@@ -21,7 +21,7 @@
 //!
 //! // … until somebody adds an entry.
 //! let fields = Fields::from_iter([("nsp", "/")]);
-//! let add = Command::XAdd { stream: "socket.io".into(), max_len: 10_000, fields };
+//! let add = Command::XAdd { stream: "socket.io".into(), max_len: 10_000, fields: fields.into() };
 //! let id = EntryId { ms: 2_000, seq: 0 };
 //! assert_eq!(redis.execute(2_000, writer, &add), Executed::Reply(Ok(Reply::Added(id))));
 //! let (client, reply) = redis.poll_wakeup().unwrap();

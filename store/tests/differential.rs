@@ -119,7 +119,7 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             // Most additions keep most: else there would never be anything to trim.
             let max_len = if rng.u8(0..4) > 0 { 250.max(max_len.min(1_000)) } else { max_len };
             let fields = if rng.u8(0..100) == 0 { Fields::new() } else { fields(rng, largest) };
-            let command = Command::XAdd { stream: stream.clone(), max_len, fields };
+            let command = Command::XAdd { stream: stream.clone(), max_len, fields: fields.into() };
             pair.check(&command);
             let info = pair.store.stream_info(&stream);
             ids.extend(info.map(|info| info.last_generated_id));
@@ -159,7 +159,7 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             let ours = pair.store.add_entry_as(chosen, stream.clone(), Fields::from_iter([("a", "b")]));
             let id = chosen.to_string();
             let reply = pair.redis(&[b"XADD", stream.as_bytes(), id.as_bytes(), b"a", b"b"]);
-            let command = Command::XAdd { stream: stream.clone(), max_len: 0, fields: Fields::new() };
+            let command = Command::XAdd { stream: stream.clone(), max_len: 0, fields: Fields::new().into() };
             assert_eq!(ours.map(Reply::Added), translate(&command, &reply), "{chosen}");
             ids.push(chosen);
         }
@@ -201,7 +201,7 @@ fn lengths_after_trimming() {
         for _ in 0..350 {
             pair.now_ms += rng.u64(0..40);
             let fields = Fields::from_iter([("nsp", "/".to_owned()), ("data", "y".repeat(size))]);
-            pair.check(&Command::XAdd { stream: "s".into(), max_len, fields });
+            pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields.into() });
             pair.check_stream("s");
         }
         seen.insert(pair.store.stream_info("s").unwrap().length - max_len);
@@ -216,7 +216,7 @@ fn much_to_trim() {
     let mut pair = Pair::start(NodeLimits { entries: 10, bytes: 0 }, 1);
     let mut add = |max_len| {
         let fields = Fields::from_iter([("a", "b")]);
-        pair.check(&Command::XAdd { stream: "s".into(), max_len, fields });
+        pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields.into() });
         pair.check_stream("s");
         pair.store.stream_info("s").unwrap().length
     };
@@ -230,7 +230,11 @@ fn much_to_trim() {
 fn strings() {
     let mut rng = rng();
     let mut pair = Pair::start(NodeLimits::default(), 1);
-    pair.check(&Command::XAdd { stream: "c".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]) });
+    pair.check(&Command::XAdd {
+        stream: "c".into(),
+        max_len: 9,
+        fields: Fields::from_iter([("a", "b")]).into(),
+    });
     for _ in 0..commands() / 4 {
         let key = ByteString::from(*rng.choice(&["a", "b", "c", "é", ""]).unwrap());
         let command = match rng.u8(0..10) {
@@ -263,7 +267,8 @@ fn strings() {
 fn refused_additions() {
     let mut pair = Pair::start(NodeLimits::default(), 1);
     let top = EntryId { ms: u64::MAX, seq: u64::MAX };
-    let command = Command::XAdd { stream: "s".into(), max_len: 10, fields: Fields::from_iter([("a", "b")]) };
+    let command =
+        Command::XAdd { stream: "s".into(), max_len: 10, fields: Fields::from_iter([("a", "b")]).into() };
     for id in
         [EntryId::ZERO, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 4 }, top]
     {
@@ -273,11 +278,11 @@ fn refused_additions() {
         pair.check_stream("s");
     }
     pair.check(&command);
-    pair.check(&Command::XAdd { stream: "t".into(), max_len: 10, fields: Fields::new() });
+    pair.check(&Command::XAdd { stream: "t".into(), max_len: 10, fields: Fields::new().into() });
     pair.check(&Command::XAdd {
         stream: "t".into(),
         max_len: u64::MAX,
-        fields: Fields::from_iter([("a", "b")]),
+        fields: Fields::from_iter([("a", "b")]).into(),
     });
     pair.check_stream("t");
 }
@@ -374,7 +379,7 @@ fn blocked_reads() {
             pair.now_ms += 1;
             // An entry may be trimmed at once: then those who have waited for it get nothing.
             let max_len = *rng.choice(&[0, 100]).unwrap();
-            pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields(&mut rng, 10) });
+            pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields(&mut rng, 10).into() });
             while let Some((client, reply)) = pair.store.poll_wakeup() {
                 let theirs = waiting.remove(&client).unwrap().join().unwrap();
                 assert_eq!(reply, Ok(Reply::Entries(entries(&theirs))), "round {round}");

@@ -76,7 +76,8 @@ fn fits(content: &Content, bytes: usize) -> bool {
     }
     store.set_node_limits(NodeLimits { entries: 0, bytes });
     let client = store.connect();
-    let command = Command::XAdd { stream: "s".into(), max_len: 1, fields: Fields::from_iter([("a", "")]) };
+    let command =
+        Command::XAdd { stream: "s".into(), max_len: 1, fields: Fields::from_iter([("a", "")]).into() };
     assert!(matches!(store.execute(u64::MAX, client, &command), Executed::Reply(Ok(_))));
     store.entries("s").count() > 1
 }

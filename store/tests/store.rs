@@ -13,7 +13,7 @@ fn fields(value: &str) -> Fields {
 }
 
 fn add(stream: &'static str) -> Command {
-    Command::XAdd { stream: stream.into(), max_len: 1_000, fields: fields("x") }
+    Command::XAdd { stream: stream.into(), max_len: 1_000, fields: fields("x").into() }
 }
 
 fn read(stream: &'static str, after: EntryId, block_ms: u64) -> Command {

@@ -64,7 +64,7 @@ pub(crate) fn xadd(fields: &[(&str, &str)]) -> Command {
 }
 
 pub(crate) fn xadd_to(stream: &str, fields: Fields) -> Command {
-    Command::XAdd { stream: stream.into(), max_len: 10_000, fields }
+    Command::XAdd { stream: stream.into(), max_len: 10_000, fields: fields.into() }
 }
 
 pub(crate) fn xread(after: EntryId, block: Duration) -> Command {

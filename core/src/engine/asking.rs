@@ -39,7 +39,7 @@ impl Engine {
         // Encoded at once, so that it is refused at once.
         let question = match opts.flags.is_local() {
             true => None,
-            false => Some(self.config.content(&self.message(&name, body))?),
+            false => Some(self.config.content(&self.uid, &name, &body)?),
         };
         self.open_request(Request::new(name, id, wanted, question), opts)
     }

@@ -36,9 +36,8 @@ impl Engine {
         packet: Packet,
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
         let local = opts.flags.is_local();
-        self.act(now, nsp, body, local, EffectKind::Broadcast { packet, opts })
+        self.act(now, nsp, Body::Broadcast { packet, opts, request_id: None }, local)
     }
 
     /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
@@ -82,9 +81,8 @@ impl Engine {
         opts: BroadcastOptions,
         rooms: Vec<ByteString>,
     ) -> Result<Ticket, CallError> {
-        let body = Body::SocketsJoin { opts: opts.clone(), rooms: rooms.clone() };
         let local = opts.flags.is_local();
-        self.act(now, nsp, body, local, EffectKind::Join { opts, rooms })
+        self.act(now, nsp, Body::SocketsJoin { opts, rooms }, local)
     }
 
     /// Makes the sockets that `opts` match leave rooms, on all nodes.
@@ -101,9 +99,8 @@ impl Engine {
         opts: BroadcastOptions,
         rooms: Vec<ByteString>,
     ) -> Result<Ticket, CallError> {
-        let body = Body::SocketsLeave { opts: opts.clone(), rooms: rooms.clone() };
         let local = opts.flags.is_local();
-        self.act(now, nsp, body, local, EffectKind::Leave { opts, rooms })
+        self.act(now, nsp, Body::SocketsLeave { opts, rooms }, local)
     }
 
     /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
@@ -120,9 +117,8 @@ impl Engine {
         opts: BroadcastOptions,
         close: bool,
     ) -> Result<Ticket, CallError> {
-        let body = Body::DisconnectSockets { opts: opts.clone(), close };
         let local = opts.flags.is_local();
-        self.act(now, nsp, body, local, EffectKind::Disconnect { opts, close })
+        self.act(now, nsp, Body::DisconnectSockets { opts, close }, local)
     }
 
     /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an [`Event::FetchSockets`].
@@ -160,7 +156,7 @@ impl Engine {
         self.advance(now);
         check_server_event(&packet)?;
         let ticket = Ticket(self.number());
-        self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket), None)?;
+        self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket))?;
         Ok(ticket)
     }
 
@@ -215,44 +211,33 @@ impl Engine {
     }
 
     /// Publishes something that has an effect here too.
-    fn act(
-        &mut self,
-        now: Time,
-        nsp: &str,
-        body: Body,
-        local: bool,
-        kind: EffectKind,
-    ) -> Result<Ticket, CallError> {
+    fn act(&mut self, now: Time, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.number());
-        let effect = Effect { nsp: self.open(nsp)?.0, kind };
-        if local && !mutant!(LocalPublished) {
-            self.pending.push_back(Pending::Effect(Box::new(effect), None));
+        let (name, _) = self.open(nsp)?;
+        let effect = |nsp, body| Some(Box::new(Effect { nsp, kind: EffectKind::of(body)? }));
+        let at_once = if local && !mutant!(LocalPublished) {
             self.events.push_back(Event::Published { ticket, entry: None });
+            effect(name, body)
         } else {
-            let mut effect = Some(Box::new(effect));
-            let when_published = match self.config.local_delivery {
-                LocalDelivery::WhenPublished => effect.take(),
-                LocalDelivery::AtOnce | LocalDelivery::StreamOrder => None,
+            let content = self.config.content(&self.uid, &name, &body)?;
+            let (when_published, at_once) = match self.config.local_delivery {
+                LocalDelivery::WhenPublished => (effect(name, body), None),
+                LocalDelivery::AtOnce => (None, effect(name, body)),
+                LocalDelivery::StreamOrder => (None, None),
             };
-            self.publish(nsp, body, What::Message(ticket), when_published)?;
-            if self.config.local_delivery == LocalDelivery::AtOnce {
-                self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
-            }
-        }
+            self.send(nsp, content, What::Message(ticket), when_published)?;
+            at_once
+        };
+        self.pending.extend(at_once.map(|effect| Pending::Effect(effect, None)));
         Ok(ticket)
     }
 
-    pub(super) fn publish(
-        &mut self,
-        nsp: &str,
-        body: Body,
-        what: What,
-        effect: Option<Box<Effect>>,
-    ) -> Result<(), CallError> {
-        let name = self.open(nsp)?.0;
-        let content = self.config.content(&self.message(&name, body))?;
-        self.send(nsp, content, what, effect)
+    /// Publishes something that has no effect here.
+    pub(super) fn publish(&mut self, nsp: &str, body: Body, what: What) -> Result<(), CallError> {
+        let (name, _) = self.open(nsp)?;
+        let content = self.config.content(&self.uid, &name, &body)?;
+        self.send(nsp, content, what, None)
     }
 
     pub(super) fn send(

@@ -1,5 +1,7 @@
 //! What goes out: the way and the encoding that a dialect has for a message.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 
@@ -8,18 +10,16 @@ use crate::command::{Command, Fields};
 use crate::config::{Config, Dialect};
 use crate::event::Answer;
 use crate::id::{NodeId, RequestId};
-use crate::message::{Body, Message};
-use crate::payload::{Encoding, PayloadError};
+use crate::message::Body;
+use crate::payload::{Encoding, Payload, PayloadError};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::{entry, pubsub};
 
 /// A message, ready to be sent.
 #[derive(Clone, Debug)]
-// The large variant is the common one: a box would cost an allocation for each message.
-#[allow(clippy::large_enum_variant)]
 pub(crate) enum Content {
     /// Into the namespace's stream.
-    Entry { stream: ByteString, fields: Fields },
+    Entry { stream: ByteString, fields: Arc<Fields> },
     /// Through a channel.
     Push { channel: ByteString, payload: Bytes },
 }
@@ -47,41 +47,39 @@ impl Content {
 
 impl Config {
     /// A message to all the others.
-    pub(crate) fn content(&self, message: &Message) -> Result<Content, CallError> {
-        let asks = match &message.body {
+    pub(crate) fn content(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
+        let asks = match body {
             Body::Broadcast { request_id, .. } => request_id.is_some(),
             Body::FetchSockets { .. } | Body::ServerSideEmit { request_id: Some(_), .. } => true,
             _ => false,
         };
         match self.dialect {
-            Dialect::Streams03 if asks => Ok(self.push(message, pubsub::encode(message)?)),
-            Dialect::Streams02 | Dialect::Streams03 | Dialect::Bridge => self.entry(message),
-            Dialect::Sharded => Ok(self.push(message, pubsub::encode_sharded(message)?)),
-            Dialect::Classic => Ok(self.push(message, self.classic(message)?)),
+            Dialect::Streams03 if asks => Ok(self.push(nsp, body, pubsub::write(uid, nsp, body)?)),
+            Dialect::Streams02 | Dialect::Streams03 | Dialect::Bridge => self.entry(uid, nsp, body),
+            Dialect::Sharded => Ok(self.push(nsp, body, pubsub::write_sharded(uid, nsp, body)?)),
+            Dialect::Classic => Ok(self.push(nsp, body, self.classic(uid, nsp, body)?)),
         }
     }
 
     /// A message into the stream.
-    fn entry(&self, message: &Message) -> Result<Content, CallError> {
-        let mut payloads = entry::payloads(&message.body);
-        if self.only_plaintext && payloads.any(|payload| payload.encoding() == Encoding::MsgPack) {
+    fn entry(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
+        let binary = |payload: &Payload| payload.encoding() == Encoding::MsgPack;
+        if self.only_plaintext && entry::payloads(body).any(binary) {
             return Err(CallError::Binary);
         }
-        drop(payloads);
-        let mut fields = entry::encode(message)?;
-        let beat = matches!(message.body, Body::InitialHeartbeat | Body::Heartbeat);
+        let mut fields = entry::write(uid, nsp, body)?;
+        let beat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
         if beat && self.dialect == Dialect::Bridge {
             fields.push(entry::BRIDGE_FIELD, "1");
         }
-        Ok(Content::Entry { stream: self.stream_of(&message.nsp), fields })
+        Ok(Content::Entry { stream: self.stream_of(nsp), fields: Arc::new(fields) })
     }
 
-    fn push(&self, message: &Message, payload: Bytes) -> Content {
-        Content::Push { channel: self.channel_for(&message.nsp, &message.body), payload }
+    fn push(&self, nsp: &ByteString, body: &Body, payload: Bytes) -> Content {
+        Content::Push { channel: self.channel_for(nsp, body), payload }
     }
 
-    fn classic(&self, message: &Message) -> Result<Bytes, PayloadError> {
-        let Message { uid, nsp, body } = message;
+    fn classic(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
         match body {
             Body::Broadcast { packet, opts, request_id: None } => {
                 Ok(self.parsed(classic::encode_broadcast(uid, nsp, packet, opts)?))
@@ -133,14 +131,11 @@ impl Config {
         };
         let payload = match (self.dialect, response) {
             (Dialect::Classic, response) => self.parsed(classic::encode_response(&response)?),
-            (dialect, Response::Common(body)) => {
-                let message = Message { uid: uid.clone(), nsp: nsp.clone(), body };
-                match dialect {
-                    _ if by_stream => return self.entry(&message),
-                    Dialect::Sharded => pubsub::encode_sharded(&message)?,
-                    _ => pubsub::encode(&message)?,
-                }
-            }
+            (dialect, Response::Common(body)) => match dialect {
+                _ if by_stream => return self.entry(uid, nsp, &body),
+                Dialect::Sharded => pubsub::write_sharded(uid, nsp, &body)?,
+                _ => pubsub::write(uid, nsp, &body)?,
+            },
             // Nobody asks for these in another dialect.
             (_, _) => return Err(PayloadError::NoRequest.into()),
         };

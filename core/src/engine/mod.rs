@@ -35,7 +35,7 @@ use crate::id::{EntryId, NodeId, hex16};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::PayloadError;
-use crate::rooms::{Keyed, Rooms};
+use crate::rooms::{Keyed, Numbered, Rooms};
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
 use channels::Carries;
@@ -90,7 +90,7 @@ pub struct Engine {
     lanes: Lanes,
     /// The server's refusal to write that was reported last.
     refused: Option<CommandError>,
-    in_flight: HashMap<CommandId, InFlight, Keyed>,
+    in_flight: HashMap<CommandId, InFlight, Numbered>,
     /// How many of these ask on behalf of requests.
     asking: usize,
     published: usize,
@@ -118,7 +118,7 @@ enum Pending {
 #[derive(Debug)]
 struct InFlight {
     /// Kept where it may have to be handed out again.
-    command: Option<Command>,
+    command: Option<Box<Command>>,
     purpose: Purpose,
 }
 
@@ -183,6 +183,19 @@ enum EffectKind {
     Join { opts: BroadcastOptions, rooms: Vec<ByteString> },
     Leave { opts: BroadcastOptions, rooms: Vec<ByteString> },
     Disconnect { opts: BroadcastOptions, close: bool },
+}
+
+impl EffectKind {
+    /// What the message does on each node, unless it asks something.
+    fn of(body: Body) -> Option<Self> {
+        Some(match body {
+            Body::Broadcast { packet, opts, request_id: None } => EffectKind::Broadcast { packet, opts },
+            Body::SocketsJoin { opts, rooms } => EffectKind::Join { opts, rooms },
+            Body::SocketsLeave { opts, rooms } => EffectKind::Leave { opts, rooms },
+            Body::DisconnectSockets { opts, close } => EffectKind::Disconnect { opts, close },
+            _ => return None,
+        })
+    }
 }
 
 /// Why the engine did not take a call. Nothing has happened then.
@@ -268,7 +281,7 @@ impl Engine {
             recoveries: Recoveries::default(),
             lanes: Lanes::default(),
             refused: None,
-            in_flight: HashMap::with_hasher(hash),
+            in_flight: HashMap::with_hasher(Numbered),
             asking: 0,
             published: 0,
             published_bytes: 0,
@@ -435,12 +448,12 @@ impl Engine {
 
     fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
         let id = CommandId(self.number());
-        self.expect(id, Some(command.clone()), purpose);
+        self.expect(id, Some(Box::new(command.clone())), purpose);
         self.lanes.push(id, command);
         id
     }
 
-    fn expect(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+    fn expect(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         self.asking += usize::from(purpose.asks());
         self.in_flight.insert(id, InFlight { command, purpose });
     }
@@ -453,9 +466,5 @@ impl Engine {
                 self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
             }
         }
-    }
-
-    fn message(&self, nsp: &ByteString, body: Body) -> Message {
-        Message { uid: self.uid.clone(), nsp: nsp.clone(), body }
     }
 }

@@ -136,7 +136,7 @@ impl Engine {
         if namespace.ready
             && self.config.dialect.heartbeats()
             && !mutant!(FarewellUnsaid)
-            && let Ok(content) = self.config.content(&self.message(&name, Body::AdapterClose))
+            && let Ok(content) = self.config.content(&self.uid, &name, &Body::AdapterClose)
         {
             self.enqueue(Outgoing { content, what: What::Farewell(name.clone()), effect: None, size: 0 });
             farewells += 1;
@@ -159,6 +159,7 @@ impl Engine {
                 farewells += 1;
             }
         }
+        self.retire_channels();
         if farewells == 0 {
             self.events.push_back(Event::Closed { nsp: name });
         } else {
@@ -312,7 +313,7 @@ impl Engine {
 
     /// Publishes a heartbeat.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
-        let Ok(content) = self.config.content(&self.message(nsp, body)) else { return };
+        let Ok(content) = self.config.content(&self.uid, nsp, &body) else { return };
         if self.published >= self.config.limits.in_flight {
             // As long as so much waits to be published, each of it will be a sign of life.
             return;
@@ -323,6 +324,9 @@ impl Engine {
 
     /// Something was published in the namespace: no heartbeat is needed for a while.
     pub(super) fn published_in(&mut self, nsp: &str) {
+        if !self.config.dialect.heartbeats() {
+            return;
+        }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
             namespace.last_published = self.now;
         }

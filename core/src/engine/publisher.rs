@@ -5,6 +5,7 @@
 //! try is executed late all the same, receivers of ours know its number and pass over it. `docs/guarantees.md` has the argument.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytestring::ByteString;
 
@@ -105,6 +106,9 @@ pub(super) struct Publisher {
     unknown: bool,
     /// They are being looked for.
     searching: bool,
+    /// A timer is armed that looks after what has waited for too long. It is left alone when nothing waits any more: it would have to be armed
+    /// again for the next message.
+    watched: bool,
 }
 
 impl Publisher {
@@ -123,11 +127,15 @@ impl Publisher {
     }
 
     fn find(&self, seq: u64) -> Option<usize> {
+        // Nearly always it is the first.
+        if self.items.front().is_some_and(|item| item.seq == Some(seq)) {
+            return Some(0);
+        }
         self.items.binary_search_by_key(&seq, |item| item.seq.unwrap_or(u64::MAX)).ok()
     }
 
     fn take(&mut self, at: usize) -> Option<Item> {
-        let item = self.items.remove(at)?;
+        let item = if at == 0 { self.items.pop_front() } else { self.items.remove(at) }?;
         self.handed -= usize::from(at < self.handed);
         self.open -= usize::from(item.state.is_open());
         self.sent -= usize::from(item.state.is_sent());
@@ -177,11 +185,11 @@ impl Engine {
             Content::Entry { stream, .. } => Line::Stream(stream.clone()),
             Content::Push { .. } => Line::Channels,
         };
-        let publisher = self.publishers.entry(line.clone()).or_default();
+        let publisher = match self.publishers.get_mut(&line) {
+            Some(publisher) => publisher,
+            None => self.publishers.entry(line.clone()).or_default(),
+        };
         publisher.located |= line == Line::Channels;
-        if publisher.items.is_empty() {
-            self.timers.arm(Timer::GiveUp(line), self.now + self.config.limits.in_flight_for);
-        }
         publisher.items.push_back(Item {
             message,
             since: self.now,
@@ -189,6 +197,9 @@ impl Engine {
             doubtful: false,
             state: State::Waiting(None),
         });
+        if !core::mem::replace(&mut publisher.watched, true) {
+            self.timers.arm(Timer::GiveUp(line), self.now + self.config.limits.in_flight_for);
+        }
     }
 
     /// What the publishers have to ask or to say next.
@@ -216,25 +227,26 @@ impl Engine {
                 self.settle(&line, at);
                 continue;
             }
-            if mutant!(NewNumberOnRetry) {
-                item.seq = None;
-            }
-            let seq = *item.seq.get_or_insert_with(|| {
-                self.last_seq = self.last_seq.wrapping_add(1);
-                self.last_seq
-            });
-            let mut content = item.message.content.clone();
-            if let Content::Entry { stream, fields } = &mut content {
-                fields.push(SEQUENCE_FIELD, seq.to_string());
-                if at == 0 {
-                    // What has been read was there before.
-                    let read = self.readers.get(stream).and_then(|reader| reader.cursor);
-                    publisher.settled = publisher.settled.max(read.unwrap_or_default());
+            let seq = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
+                Some(seq) => seq,
+                None => {
+                    self.last_seq = self.last_seq.wrapping_add(1);
+                    if let Content::Entry { fields, .. } = &mut item.message.content {
+                        Arc::make_mut(fields).push(SEQUENCE_FIELD, self.last_seq.to_string());
+                    }
+                    *item.seq.insert(self.last_seq)
                 }
+            };
+            let command = item.message.content.clone().into_command(&self.config);
+            if at == 0
+                && let Line::Stream(stream) = &line
+            {
+                // What has been read was there before.
+                let read = self.readers.get(stream).and_then(|reader| reader.cursor);
+                publisher.settled = publisher.settled.max(read.unwrap_or_default());
             }
             publisher.handed += 1;
             publisher.set(at, State::Sent);
-            let command = content.into_command(&self.config);
             let id = CommandId(self.number());
             self.expect(id, None, Purpose::Publish { line, seq });
             return Some((id, command));
@@ -255,8 +267,9 @@ impl Engine {
                 self.refused = None;
                 if at == 0 {
                     publisher.settled = publisher.settled.max(id.unwrap_or_default());
+                } else {
+                    self.settle_before(line, seq, false);
                 }
-                self.settle_before(line, seq, false);
                 self.published_as(line, seq, id);
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
@@ -382,10 +395,9 @@ impl Engine {
 
     /// The message has its place in the stream.
     fn published_as(&mut self, line: &Line, seq: u64, id: Option<EntryId>) {
-        if let Some(publisher) = self.publishers.get_mut(line) {
-            publisher.published = publisher.published.max(seq);
-        }
-        let Some(at) = self.publishers.get(line).and_then(|publisher| publisher.find(seq)) else { return };
+        let Some(publisher) = self.publishers.get_mut(line) else { return };
+        publisher.published = publisher.published.max(seq);
+        let Some(at) = publisher.find(seq) else { return };
         let Some(message) = self.settle(line, at) else { return };
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
@@ -435,13 +447,28 @@ impl Engine {
         self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
         self.published_bytes -= message.size;
         if publisher.items.is_empty() {
-            self.timers.cancel(&Timer::GiveUp(line.clone()));
-            // A stream that nothing lives on needs no publisher once its last words are said.
-            if !matches!(line, Line::Stream(stream) if self.readers.contains_key(stream)) {
-                self.publishers.remove(line);
-            }
+            self.retire_if_idle(line);
         }
         Some(message)
+    }
+
+    /// The line is empty: where nothing lives on it, it needs no publisher any more.
+    fn retire_if_idle(&mut self, line: &Line) {
+        let idle = match line {
+            Line::Stream(stream) => !self.readers.contains_key(stream),
+            Line::Channels => self.namespaces.is_empty(),
+        };
+        if idle {
+            self.publishers.remove(line);
+            self.timers.cancel(&Timer::GiveUp(line.clone()));
+        }
+    }
+
+    /// A namespace was closed.
+    pub(super) fn retire_channels(&mut self) {
+        if self.publishers.get(&Line::Channels).is_some_and(|publisher| publisher.items.is_empty()) {
+            self.retire_if_idle(&Line::Channels);
+        }
     }
 
     /// Nothing lives on the stream any more. What is in line is still said, if it is known where.
@@ -449,7 +476,7 @@ impl Engine {
         let line = &Line::Stream(stream.clone());
         while let Some(publisher) = self.publishers.get(line) {
             if publisher.items.is_empty() {
-                self.publishers.remove(line);
+                return self.retire_if_idle(line);
             } else if publisher.located {
                 return;
             } else {
@@ -478,7 +505,9 @@ impl Engine {
             };
             self.give_up(line, at, error);
         }
-        if let Some(oldest) = self.publishers.get(line).and_then(|publisher| publisher.items.front()) {
+        let Some(publisher) = self.publishers.get_mut(line) else { return };
+        publisher.watched = !publisher.items.is_empty();
+        if let Some(oldest) = publisher.items.front() {
             let due = (oldest.since + patience).max(self.now + RETRY);
             self.timers.arm(Timer::GiveUp(line.clone()), due);
         }

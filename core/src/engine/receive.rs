@@ -77,14 +77,9 @@ impl Engine {
             return;
         }
         let Message { uid, nsp, body } = message;
-        let kind = match body {
-            Body::Broadcast { packet, opts, request_id: None } => EffectKind::Broadcast { packet, opts },
-            Body::SocketsJoin { opts, rooms } => EffectKind::Join { opts, rooms },
-            Body::SocketsLeave { opts, rooms } => EffectKind::Leave { opts, rooms },
-            Body::DisconnectSockets { opts, close } => EffectKind::Disconnect { opts, close },
-            _ => return,
-        };
-        self.apply(Effect { nsp, kind }, Some(id), uid);
+        if let Some(kind) = EffectKind::of(body) {
+            self.apply(Effect { nsp, kind }, Some(id), uid);
+        }
     }
 
     /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.

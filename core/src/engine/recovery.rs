@@ -194,7 +194,7 @@ impl Engine {
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
-        command: Option<Command>,
+        command: Option<Box<Command>>,
     ) {
         if !self.recoveries.saves.contains_key(&ticket) {
             return;
@@ -225,7 +225,7 @@ impl Engine {
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
-        command: Option<Command>,
+        command: Option<Box<Command>>,
     ) {
         let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) else { return };
         let reason = match reply {
@@ -315,7 +315,7 @@ impl Engine {
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
-        command: Option<Command>,
+        command: Option<Box<Command>>,
     ) {
         let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) else { return };
         let reason = match reply {
@@ -564,7 +564,7 @@ impl Engine {
         id: CommandId,
         stream: &ByteString,
         reply: Result<Reply, CommandError>,
-        command: Option<Command>,
+        command: Option<Box<Command>>,
     ) {
         let Some(found) = self.recoveries.streams.get_mut(stream) else { return };
         let Some((_, count)) = found.page.take_if(|(page, _)| *page == id) else { return };

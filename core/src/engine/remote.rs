@@ -148,7 +148,7 @@ impl Engine {
             Dialect::Classic => self.config.classic_content(&self.uid, &name, &ask(id.clone()))?,
             _ => {
                 let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
-                self.config.content(&self.message(&name, body))?
+                self.config.content(&self.uid, &name, &body)?
             }
         };
         let by_owner = matches!(wanted, Wanted::Owner(_)) && self.config.dialect == Dialect::Classic;
@@ -177,7 +177,7 @@ impl Engine {
             EffectKind::Disconnect { opts, close } => Body::DisconnectSockets { opts, close },
             EffectKind::Broadcast { .. } => return,
         };
-        if let Err(error) = self.publish(&nsp, body, What::Order(ticket), None) {
+        if let Err(error) = self.publish(&nsp, body, What::Order(ticket)) {
             let error = crate::command::CommandError::NotSent(error.to_string());
             self.finish_request(ticket, false, Some(error));
         }

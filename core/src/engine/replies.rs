@@ -132,11 +132,11 @@ impl Engine {
     }
 
     /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
-    pub(super) fn again(&mut self, id: CommandId, command: Option<Command>, purpose: Purpose) {
+    pub(super) fn again(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         let Some(command) = command else { return };
         let lane = command.lane();
-        self.expect(id, Some(command.clone()), purpose);
-        self.lanes.push(id, command);
+        self.lanes.push(id, (*command).clone());
+        self.expect(id, Some(command), purpose);
         self.rest(&lane);
     }
 

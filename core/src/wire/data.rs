@@ -158,7 +158,7 @@ pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
 /// Writes the data of a message. What is absent is omitted, never written as null: to Node, `requestId: null` means that
 /// acknowledgements are wanted, and a `volatile` that is there at all keeps the offset away.
 pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadError> {
-    let string = |out: &mut S, key, value: &str| {
+    let string = |out: &mut S, key: &'static str, value: &str| {
         out.key(key);
         out.str(value);
     };
@@ -294,7 +294,11 @@ pub(super) fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Resul
     })
 }
 
-pub(super) fn strings<S: Sink>(key: &str, values: &[ByteString], out: &mut S) -> Result<(), PayloadError> {
+pub(super) fn strings<S: Sink>(
+    key: &'static str,
+    values: &[ByteString],
+    out: &mut S,
+) -> Result<(), PayloadError> {
     out.key(key);
     out.array(values.len(), |out| {
         values.iter().for_each(|value| out.str(value));

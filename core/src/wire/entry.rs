@@ -3,12 +3,13 @@
 //! `data` is JSON if it begins with `{`, and base64 of MessagePack otherwise. The peers write MessagePack only where binary data is inside.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 use super::sink::{JsonSink, PackedSink};
 use super::{WireError, data, json, msgpack, packed};
 use crate::command::Fields;
 use crate::id::NodeId;
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::payload::{Encoding, PayloadError};
 
 /// A field with which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its heartbeats: it subscribes to the namespace's channel
@@ -55,20 +56,26 @@ pub fn decode(fields: &Fields) -> Result<Message, WireError> {
 ///
 /// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Fields, PayloadError> {
-    let kind = message.body.kind();
+    write(&message.uid, &message.nsp, &message.body)
+}
+
+/// Writes the message that these make up.
+pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Fields, PayloadError> {
+    const KINDS: [&str; 14] = ["", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13"];
+    let kind = body.kind();
     let mut fields = Fields::new();
-    fields.push("uid", message.uid.text().clone().into_bytes());
-    fields.push("nsp", message.nsp.clone().into_bytes());
-    fields.push("type", kind.to_string());
+    fields.push("uid", uid.text().clone().into_bytes());
+    fields.push("nsp", nsp.clone().into_bytes());
+    fields.push("type", KINDS[usize::from(kind)]);
     if data::carries_data(kind) {
-        let plain = data::payloads(&message.body).all(|payload| payload.encoding() == Encoding::Json);
+        let plain = data::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
         let text = if plain {
-            let mut sink = JsonSink::for_payloads(data::payloads(&message.body));
-            data::write(&message.body, &mut sink)?;
+            let mut sink = JsonSink::for_payloads(data::payloads(body));
+            data::write(body, &mut sink)?;
             sink.out
         } else {
             let mut sink = PackedSink::default();
-            data::write(&message.body, &mut sink)?;
+            data::write(body, &mut sink)?;
             msgpack::to_base64(&sink.out).into_bytes()
         };
         fields.push("data", text);

@@ -9,7 +9,7 @@ use super::data::{self, Data};
 use super::sink::{JsonSink, PackedSink, Sink};
 use super::{WireError, json, msgpack, packed};
 use crate::id::NodeId;
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::payload::{Encoding, PayloadError};
 
 /// What stands around the data, which is JSON or MessagePack.
@@ -41,7 +41,7 @@ impl<T> Envelope<T> {
             Some(data) => read(kind, &data)?,
             None => Data::default(),
         };
-        let uid = NodeId::new(self.uid.unwrap_or_else(ByteString::new));
+        let uid = NodeId::new(self.uid.unwrap_or_default());
         Ok(Message { uid, nsp, body: data.into_body(kind)? })
     }
 }
@@ -84,9 +84,7 @@ fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
 ///
 /// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    write(message, &mut sink)?;
-    Ok(sink.out.into())
+    write(&message.uid, &message.nsp, &message.body)
 }
 
 /// Writes a message as the sharded adapter does: JSON if every payload inside is JSON, MessagePack otherwise.
@@ -95,28 +93,40 @@ pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
 ///
 /// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
 pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
-    if data::payloads(&message.body).any(|payload| payload.encoding() != Encoding::Json) {
-        return encode(message);
-    }
-    let mut sink = JsonSink::for_payloads(data::payloads(&message.body));
-    write(message, &mut sink)?;
+    write_sharded(&message.uid, &message.nsp, &message.body)
+}
+
+/// [`encode`] for the message that these make up.
+pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
+    let mut sink = PackedSink::default();
+    write_to(&mut sink, uid, nsp, body)?;
     Ok(sink.out.into())
 }
 
-fn write<S: Sink>(message: &Message, out: &mut S) -> Result<(), PayloadError> {
-    let kind = message.body.kind();
+/// [`encode_sharded`] for the message that these make up.
+pub(crate) fn write_sharded(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
+    if data::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
+        return write(uid, nsp, body);
+    }
+    let mut sink = JsonSink::for_payloads(data::payloads(body));
+    write_to(&mut sink, uid, nsp, body)?;
+    Ok(sink.out.into())
+}
+
+fn write_to<S: Sink>(out: &mut S, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<(), PayloadError> {
+    let kind = body.kind();
     let with_data = data::carries_data(kind);
     out.map(3 + usize::from(with_data), |out| {
         out.key("uid");
-        out.str(message.uid.as_str());
+        out.str(uid.as_str());
         out.key("nsp");
-        out.str(&message.nsp);
+        out.str(nsp);
         out.key("type");
         out.unsigned(u64::from(kind));
         match with_data {
             true => {
                 out.key("data");
-                data::write(&message.body, out)
+                data::write(body, out)
             }
             false => Ok(()),
         }

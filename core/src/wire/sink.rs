@@ -9,12 +9,10 @@ pub(super) trait Sink: Sized {
     fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
     /// An array of `len` elements, which `content` writes.
     fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
-    fn key(&mut self, key: &str);
-    /// A key that this crate didn't choose.
-    fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
-        self.key(key);
-        Ok(())
-    }
+    /// A key that this crate chose: a plain name.
+    fn key(&mut self, key: &'static str);
+    /// Any key.
+    fn any_key(&mut self, key: &str) -> Result<(), PayloadError>;
     fn str(&mut self, value: &str);
     fn unsigned(&mut self, value: u64);
     fn bool(&mut self, value: bool);
@@ -44,7 +42,11 @@ impl JsonSink {
     }
 
     fn quoted(&mut self, text: &str) {
-        if let Err(error) = serde_json::to_writer(&mut self.out, text) {
+        if is_plain(text.as_bytes()) {
+            self.out.push(b'"');
+            self.out.extend_from_slice(text.as_bytes());
+            self.out.push(b'"');
+        } else if let Err(error) = serde_json::to_writer(&mut self.out, text) {
             unreachable!("a Vec takes every string: {error}")
         }
     }
@@ -64,6 +66,11 @@ impl JsonSink {
     }
 }
 
+/// Whether a JSON string holds this text as it is.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
+}
+
 impl Sink for JsonSink {
     fn map<E>(&mut self, _: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
         self.container(*b"{}", content)
@@ -73,11 +80,25 @@ impl Sink for JsonSink {
         self.container(*b"[]", content)
     }
 
-    fn key(&mut self, key: &str) {
+    // Inlined, so that each key is a constant that is put down in a few steps.
+    #[inline]
+    fn key(&mut self, key: &'static str) {
+        debug_assert!(is_plain(key.as_bytes()));
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.out.push(b'"');
+        self.out.extend_from_slice(key.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.comma = false;
+    }
+
+    fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
         self.separate();
         self.quoted(key);
         self.out.push(b':');
         self.comma = false;
+        Ok(())
     }
 
     fn str(&mut self, value: &str) {
@@ -87,7 +108,9 @@ impl Sink for JsonSink {
 
     fn unsigned(&mut self, value: u64) {
         self.separate();
-        self.out.extend_from_slice(value.to_string().as_bytes());
+        if let Err(error) = serde_json::to_writer(&mut self.out, &value) {
+            unreachable!("a Vec takes every number: {error}")
+        }
     }
 
     fn bool(&mut self, value: bool) {
@@ -120,7 +143,7 @@ impl Sink for PackedSink {
         content(self)
     }
 
-    fn key(&mut self, key: &str) {
+    fn key(&mut self, key: &'static str) {
         self.str(key);
     }
 

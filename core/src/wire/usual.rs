@@ -283,9 +283,8 @@ impl<'a> Reader<'a> {
             self.at += 8;
         }
         loop {
-            match self.next()? {
-                byte @ (b'"' | b'\\' | 0..0x20) => return Some(byte),
-                _ => {}
+            if let special @ (b'"' | b'\\' | 0..0x20) = self.next()? {
+                return Some(special);
             }
         }
     }

@@ -342,7 +342,7 @@ fn the_search_waits_for_replies_that_may_yet_come() {
     engine.handle_reply(later, sent[0].0, Ok(Reply::Added(EntryId { ms: 1, seq: 1 })));
     engine.handle_reply(later, sent[1].0, Ok(Reply::Added(EntryId { ms: 1, seq: 2 })));
     let Some((id, Command::XRange { .. })) = engine.poll_command() else { panic!("now it is searched") };
-    let found = Entry { id: EntryId { ms: 1, seq: 3 }, fields: sent[2].1.clone() };
+    let found = Entry { id: EntryId { ms: 1, seq: 3 }, fields: (*sent[2].1).clone() };
     engine.handle_reply(later, id, Ok(Reply::Entries(vec![found])));
     let ends = std::iter::from_fn(|| engine.poll_event()).filter_map(|event| match event {
         Event::Published { ticket, entry } => Some((ticket, entry.unwrap().seq)),
@@ -390,7 +390,7 @@ fn what_was_overtaken_is_given_up_and_not_sent_behind_what_overtook_it() {
         while let Some((command_id, command)) = engine.poll_command() {
             match command {
                 Command::XRange { .. } => {
-                    let found = vec![Entry { id, fields: fields.clone() }];
+                    let found = vec![Entry { id, fields: (*fields).clone() }];
                     engine.handle_reply(now, command_id, Ok(Reply::Entries(found)));
                 }
                 Command::XAdd { fields, .. } => {

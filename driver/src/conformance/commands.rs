@@ -196,7 +196,7 @@ pub(super) async fn a_stream_is_trimmed_about_where_it_is_told<B: Backend>(suite
     let stream = suite.name("stream");
     let mut writer = suite.connect(&Lane::Writer).await?;
     let fields: Fields = [("a", "b")].into_iter().collect();
-    let add = || Command::XAdd { stream: stream.clone(), max_len: 10, fields: fields.clone() };
+    let add = || Command::XAdd { stream: stream.clone(), max_len: 10, fields: fields.clone().into() };
     for result in writer.execute((0..500).map(|_| add()).collect()).await {
         added(result)?;
     }

@@ -22,7 +22,7 @@ pub(super) fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> O
 }
 
 pub(super) fn add(stream: &ByteString, fields: Fields) -> Command {
-    Command::XAdd { stream: stream.clone(), max_len: 10_000, fields }
+    Command::XAdd { stream: stream.clone(), max_len: 10_000, fields: fields.into() }
 }
 
 /// An entry that bears a number.

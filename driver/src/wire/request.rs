@@ -154,6 +154,8 @@ fn exclusive(id: EntryId) -> Bytes {
 mod tests {
     use core::time::Duration;
 
+    use sio_streams_core::Fields;
+
     use super::*;
 
     fn line(command: Command) -> String {
@@ -167,8 +169,8 @@ mod tests {
 
     #[test]
     fn commands_are_written_as_redis_reads_them() {
-        let fields = [("uid", "u"), ("nsp", "/")].into_iter().collect();
-        let add = Command::XAdd { stream: "s".into(), max_len: 10, fields };
+        let fields = Fields::from_iter([("uid", "u"), ("nsp", "/")]);
+        let add = Command::XAdd { stream: "s".into(), max_len: 10, fields: fields.into() };
         assert_eq!(line(add), "XADD s MAXLEN ~ 10 * uid u nsp /");
         let range = Command::XRange { stream: "s".into(), after: "5-1".parse().unwrap(), count: 0 };
         assert_eq!(line(range), "XRANGE s (5-1 + COUNT 1");

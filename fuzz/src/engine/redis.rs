@@ -99,7 +99,7 @@ impl Redis {
         }
         let stream = StreamState::of(command).and_then(|stream| self.streams.get_mut(stream));
         Some(match (command, stream) {
-            (Command::XAdd { fields, .. }, Some(stream)) => Reply::Added(stream.add(fields.clone())),
+            (Command::XAdd { fields, .. }, Some(stream)) => Reply::Added(stream.add((**fields).clone())),
             (Command::XRead { after, count, .. }, Some(stream)) => {
                 let entries = stream.after(*after, *count);
                 if entries.is_empty() {

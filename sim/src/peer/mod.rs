@@ -244,7 +244,7 @@ impl Peer {
         // What a peer writes here was made here.
         let Ok(fields) = entry::encode(&message) else { return };
         let (stream, max_len) = (stream_of(&self.config, nsp), self.config.max_len);
-        self.command(Command::XAdd { stream, max_len, fields }, Purpose::Other, nsp.clone());
+        self.command(Command::XAdd { stream, max_len, fields: fields.into() }, Purpose::Other, nsp.clone());
     }
 
     fn publish_to(&mut self, channel: ByteString, nsp: &ByteString, body: Body) {

@@ -274,7 +274,7 @@ impl<A: App, W: Watch> World<A, W> {
         // Whoever writes through a client of his own is refused as everyone else.
         let client = self.server.store.connect();
         let command =
-            Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone() };
+            Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone().into() };
         if self.server.is_up()
             && let Executed::Reply(reply) = self.server.store.execute(wall, client, &command)
         {
