@@ -318,7 +318,9 @@ impl Engine {
                 continue;
             }
             let (stream, entry) = self.next_entry()?;
-            self.receive_entry(&stream, entry);
+            if let Some(event) = self.receive_entry(&stream, entry) {
+                return Some(event);
+            }
         }
     }
 
@@ -330,18 +332,29 @@ impl Engine {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            match self.pending.pop_front()? {
+            let event = match self.pending.pop_front()? {
                 Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
-                Pending::Response(keys) => {
-                    if let Err(reason) = self.receive_classic_response(&keys) {
-                        let channel = self.config.channel_prefix.clone();
-                        self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
-                    }
-                }
+                Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {
+                    let channel = self.config.channel_prefix.clone();
+                    Event::Skipped { source: Source::Channel { channel }, reason }
+                }),
+            };
+            if let Some(event) = self.or_before(event) {
+                return Some(event);
             }
         }
+    }
+
+    /// This event, or the first of those that happened before it, which it then waits for. An event is large: one that need not wait is not put
+    /// among those that do.
+    fn or_before(&mut self, event: Option<Event>) -> Option<Event> {
+        if self.events.is_empty() {
+            return event;
+        }
+        self.events.extend(event);
+        self.events.pop_front()
     }
 
     /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).

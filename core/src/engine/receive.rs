@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 
 use super::publisher::sequence;
+use super::sockets::delivery;
 use super::{Effect, EffectKind, Engine};
 use crate::command::{Entry, Fields};
 use crate::config::{Dialect, LocalDelivery};
@@ -13,18 +14,23 @@ use crate::wire::{WireError, entry};
 
 impl Engine {
     /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
-    pub(super) fn receive_entry(&mut self, stream: &ByteString, read: Entry) {
+    pub(super) fn receive_entry(&mut self, stream: &ByteString, read: Entry) -> Option<Event> {
         let id = read.id;
-        self.look_at(stream, read);
+        let event = self.look_at(stream, read);
+        let event = self.or_before(event);
         self.looked_at(stream, id);
+        event
     }
 
-    fn look_at(&mut self, stream: &ByteString, read: Entry) {
+    fn look_at(&mut self, stream: &ByteString, read: Entry) -> Option<Event> {
         let Entry { id, fields } = read;
         let decoded = match entry::namespace(&fields) {
             None => Err(WireError::MissingField("nsp")),
             // Not for this node.
-            Some(nsp) if !self.namespaces.contains_key(nsp) => return self.keep_foreign(stream, id, &fields),
+            Some(nsp) if !self.namespaces.contains_key(nsp) => {
+                self.keep_foreign(stream, id, &fields);
+                return None;
+            }
             Some(_) => entry::decode(&fields),
         };
         match decoded {
@@ -32,7 +38,7 @@ impl Engine {
                 let first = self.is_first(stream, id, &message, &fields);
                 self.keep(stream, id, &message, &fields, first);
                 if !first {
-                    return;
+                    return None;
                 }
                 if message.uid == self.uid {
                     return self.receive_own(message, id);
@@ -41,12 +47,12 @@ impl Engine {
                     let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
                     self.heard(&message.nsp, &message.uid, &message.body, bridge);
                 }
-                self.obey(message, Some(id));
+                self.obey(message, Some(id))
             }
-            Err(_) if mutant!(BadEntrySilent) => {}
+            Err(_) if mutant!(BadEntrySilent) => None,
             Err(reason) => {
                 let source = Source::Entry { stream: stream.clone(), id };
-                self.events.push_back(Event::Skipped { source, reason });
+                Some(Event::Skipped { source, reason })
             }
         }
     }
@@ -71,31 +77,46 @@ impl Engine {
     }
 
     /// A message of this node's own has come back. It does here what it does elsewhere, unless it has been done.
-    fn receive_own(&mut self, message: Message, id: EntryId) {
+    fn receive_own(&mut self, message: Message, id: EntryId) -> Option<Event> {
         let obeyed = self.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
         if mutant!(OwnEntriesDropped) || !obeyed {
-            return;
+            return None;
         }
         let Message { uid, nsp, body } = message;
-        if let Some(kind) = EffectKind::of(body) {
-            self.apply(Effect { nsp, kind }, Some(id), uid);
-        }
+        self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
     }
 
     /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
-    pub(super) fn receive(&mut self, message: Message) {
-        if message.uid != self.uid && self.namespaces.contains_key(&message.nsp) {
-            self.obey(message, None);
+    pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
+        match message.uid != self.uid && self.namespaces.contains_key(&message.nsp) {
+            true => self.obey(message, None),
+            false => None,
         }
     }
 
     /// Does what a message of another node asks for, in a namespace that is open. Those in the stream have an entry.
-    fn obey(&mut self, message: Message, entry: Option<EntryId>) {
+    fn obey(&mut self, message: Message, entry: Option<EntryId>) -> Option<Event> {
         let Message { uid, nsp, body } = message;
         self.note_sender(&nsp, &uid);
         let way = self.way_back(entry);
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
+            Body::Broadcast { packet, opts, request_id: None } => {
+                return Some(delivery(nsp, packet, opts, entry, uid));
+            }
+            Body::SocketsJoin { opts, rooms } => {
+                return self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);
+            }
+            Body::SocketsLeave { opts, rooms } => {
+                return self.apply(Effect { nsp, kind: EffectKind::Leave { opts, rooms } }, entry, uid);
+            }
+            Body::DisconnectSockets { opts, close } => {
+                return self.apply(Effect { nsp, kind: EffectKind::Disconnect { opts, close } }, entry, uid);
+            }
+            Body::ServerSideEmit { packet, request_id } => {
+                let responder = request_id.map(|id| EmitResponder(asker(id)));
+                return Some(Event::ServerSideEmit { nsp, packet, from: uid, responder });
+            }
             Body::InitialHeartbeat if self.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) => {
                 self.announce(&nsp, Body::Heartbeat)
             }
@@ -104,23 +125,7 @@ impl Engine {
             Body::Broadcast { packet, opts, request_id: Some(id) } => {
                 self.deliver_with_ack(asker(id), packet, opts);
             }
-            Body::Broadcast { packet, opts, request_id: None } => {
-                self.deliver(nsp, packet, opts, entry, uid);
-            }
-            Body::SocketsJoin { opts, rooms } => {
-                self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);
-            }
-            Body::SocketsLeave { opts, rooms } => {
-                self.apply(Effect { nsp, kind: EffectKind::Leave { opts, rooms } }, entry, uid);
-            }
-            Body::DisconnectSockets { opts, close } => {
-                self.apply(Effect { nsp, kind: EffectKind::Disconnect { opts, close } }, entry, uid);
-            }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
-            Body::ServerSideEmit { packet, request_id } => {
-                let responder = request_id.map(|id| EmitResponder(asker(id)));
-                self.events.push_back(Event::ServerSideEmit { nsp, packet, from: uid, responder });
-            }
             Body::FetchSocketsResponse { request_id, sockets } => {
                 self.answered(&request_id, &uid, Answer::Sockets(sockets));
             }
@@ -134,6 +139,7 @@ impl Engine {
                 self.answered(&request_id, &uid, Answer::Ack(packet))
             }
         }
+        None
     }
 
     /// By which way a question that came like this is answered. Nodes of 0.2 hear nothing but the stream; those of 0.3 wait for answers on

@@ -121,7 +121,8 @@ impl Engine {
         if namespace.rooms.contains(socket) {
             self.advance(now);
             let (ticket, uid) = (Ticket(self.number()), self.uid.clone());
-            self.apply(Effect { nsp: name, kind }, None, uid.clone());
+            let event = self.apply(Effect { nsp: name, kind }, None, uid.clone());
+            self.events.extend(event);
             self.events.push_back(Event::Answer { ticket, from: uid.clone(), answer: Answer::Done });
             let outcome = crate::event::Outcome { answered: vec![uid], ..Default::default() };
             self.events.push_back(Event::RequestDone { ticket, outcome });
@@ -193,8 +194,13 @@ impl Engine {
     }
 
     /// The classic adapter's own requests. Most are answered without asking the application.
-    pub(super) fn receive_classic(&mut self, nsp: &ByteString, from: NodeId, request: classic::Request) {
-        let Some(namespace) = self.namespaces.get(nsp) else { return };
+    pub(super) fn receive_classic(
+        &mut self,
+        nsp: &ByteString,
+        from: NodeId,
+        request: classic::Request,
+    ) -> Option<Event> {
+        let namespace = self.namespaces.get(nsp)?;
         let to = |socket: &ByteString| BroadcastOptions::to(socket.clone());
         let (socket, kind, request_id) = match request {
             classic::Request::Common(body) => {
@@ -204,11 +210,13 @@ impl Engine {
             classic::Request::SocketIds { rooms, request_id } => {
                 let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
                 let answer = Answer::SocketIds(namespace.rooms.matching(&opts));
-                return self.answer_classic(nsp, from, request_id, answer);
+                self.answer_classic(nsp, from, request_id, answer);
+                return None;
             }
             classic::Request::AllRooms { request_id } => {
                 let answer = Answer::Rooms(namespace.rooms.names().cloned().collect());
-                return self.answer_classic(nsp, from, request_id, answer);
+                self.answer_classic(nsp, from, request_id, answer);
+                return None;
             }
             classic::Request::RemoteJoin { socket, room, request_id } => {
                 let kind = EffectKind::Join { opts: to(&socket), rooms: vec![room] };
@@ -224,9 +232,11 @@ impl Engine {
             }
         };
         if namespace.rooms.contains(&socket) {
-            self.apply(Effect { nsp: nsp.clone(), kind }, None, from.clone());
+            let event = self.apply(Effect { nsp: nsp.clone(), kind }, None, from.clone());
+            self.events.extend(event);
             self.answer_classic(nsp, from, request_id, Answer::Done);
         }
+        None
     }
 
     fn answer_classic(&mut self, nsp: &ByteString, node: NodeId, request_id: RequestId, answer: Answer) {

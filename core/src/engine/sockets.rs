@@ -74,11 +74,11 @@ impl Engine {
     }
 
     /// Does here what a message asks for, in this node's own sockets.
-    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) {
+    pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) -> Option<Event> {
         let Effect { nsp, kind } = effect;
-        let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
-        let event = match kind {
-            EffectKind::Broadcast { packet, opts } => return self.deliver(nsp, packet, opts, entry, from),
+        let namespace = self.namespaces.get_mut(&nsp)?;
+        Some(match kind {
+            EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {
                 let sockets = namespace.rooms.matching(&opts);
                 let each =
@@ -100,21 +100,18 @@ impl Engine {
             EffectKind::Disconnect { opts, close } => {
                 Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
             }
-        };
-        self.events.push_back(event);
+        })
     }
+}
 
-    /// Hands a packet to this node's own sockets, in a namespace that is open.
-    pub(super) fn deliver(
-        &mut self,
-        nsp: ByteString,
-        packet: Packet,
-        opts: BroadcastOptions,
-        entry: Option<EntryId>,
-        from: NodeId,
-    ) {
-        let offset = entry.filter(|_| is_recoverable(&packet, &opts));
-        let delivery = Delivery { nsp, packet, opts, offset, from, responder: None };
-        self.events.push_back(Event::Broadcast(delivery));
-    }
+/// A packet goes to this node's own sockets, in a namespace that is open.
+pub(super) fn delivery(
+    nsp: ByteString,
+    packet: Packet,
+    opts: BroadcastOptions,
+    entry: Option<EntryId>,
+    from: NodeId,
+) -> Event {
+    let offset = entry.filter(|_| is_recoverable(&packet, &opts));
+    Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
 }
