@@ -55,4 +55,5 @@ mod wire;
 
 pub use config::{Builder, ConfigError, FredBackend};
 pub use connect::FredConnection;
+pub use value::FredFrame;
 pub use wire::FredWire;

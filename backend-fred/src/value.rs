@@ -1,33 +1,45 @@
 //! fred's frames.
 
-use fred::types::Resp3Frame as Frame;
+use fred::types::Resp3Frame as Theirs;
 use sio_streams_core::Bytes;
-use sio_streams_driver::wire::Value;
+use sio_streams_driver::wire::{Frame, Opened, Value};
 
-/// Strings move, without being copied.
-pub(crate) fn convert(frame: Frame) -> Value {
-    match frame {
-        Frame::BlobString { data, .. } | Frame::SimpleString { data, .. } | Frame::BigNumber { data, .. } => {
-            Value::Bytes(data)
+/// A reply, as fred has it. Its strings are slices of what was read.
+#[derive(Debug)]
+pub struct FredFrame(pub(crate) Theirs);
+
+impl Frame for FredFrame {
+    fn open(self) -> Opened<Self> {
+        match self.0 {
+            Theirs::BlobString { data, .. }
+            | Theirs::SimpleString { data, .. }
+            | Theirs::BigNumber { data, .. }
+            | Theirs::VerbatimString { data, .. } => Opened::Bytes(data),
+            Theirs::Number { data, .. } => Opened::Int(data),
+            Theirs::Boolean { data, .. } => Opened::Int(data.into()),
+            Theirs::Double { data, .. } => Opened::Bytes(data.to_string().into()),
+            Theirs::Array { data, .. } | Theirs::Push { data, .. } => list(data),
+            Theirs::Set { data, .. } => list(data),
+            Theirs::Map { data, .. } => Opened::Map(
+                data.into_iter().map(|(name, value)| (FredFrame(name), FredFrame(value))).collect(),
+            ),
+            Theirs::SimpleError { data, .. } => refusal(&data),
+            Theirs::BlobError { data, .. } => refusal(&String::from_utf8_lossy(&data)),
+            // Nothing that a node asks for is answered by one of the others.
+            _ => Opened::Nil,
         }
-        Frame::VerbatimString { data, .. } => Value::Bytes(data),
-        Frame::Number { data, .. } => Value::Int(data),
-        Frame::Boolean { data, .. } => Value::Int(data.into()),
-        Frame::Double { data, .. } => Value::Bytes(data.to_string().into()),
-        Frame::Array { data, .. } | Frame::Push { data, .. } => list(data),
-        Frame::Set { data, .. } => list(data),
-        Frame::Map { data, .. } => {
-            Value::Map(data.into_iter().map(|(name, value)| (convert(name), convert(value))).collect())
-        }
-        Frame::SimpleError { data, .. } => Value::error(&data),
-        Frame::BlobError { data, .. } => Value::error(&String::from_utf8_lossy(&data)),
-        // Nothing that a node asks for is answered by one of the others.
-        _ => Value::Nil,
     }
 }
 
-fn list(items: impl IntoIterator<Item = Frame>) -> Value {
-    Value::List(items.into_iter().map(convert).collect())
+fn list(items: impl IntoIterator<Item = Theirs>) -> Opened<FredFrame> {
+    Opened::List(items.into_iter().map(FredFrame).collect())
+}
+
+fn refusal(line: &str) -> Opened<FredFrame> {
+    match Value::error(line) {
+        Value::Error { code, message } => Opened::Error { code, message },
+        _ => Opened::Nil,
+    }
 }
 
 /// What a message carries.

@@ -10,12 +10,14 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, PubsubInterface};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
 use sio_streams_core::{ByteString, Bytes, CommandError};
-use sio_streams_driver::wire::{Gone, Subscription, SubscriptionKind, Value, Wire, Words, refusal};
+use sio_streams_driver::wire::{
+    Frame as _, Gone, Opened, Subscription, SubscriptionKind, Value, Wire, Words, refusal,
+};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::connect::words;
-use crate::value::convert;
+use crate::value::FredFrame;
 
 /// A connection of the fred crate. It is closed when it is dropped.
 pub struct FredWire {
@@ -51,7 +53,7 @@ impl FredWire {
     pub(crate) async fn introduce(&mut self, name: String) {
         let words = [Bytes::from_static(b"CLIENT"), Bytes::from_static(b"SETNAME"), name.into()];
         // Whatever is answered: the connection is as good without.
-        self.send(vec![words.to_vec()]).await;
+        self.send(vec![words.into()]).await;
     }
 
     async fn known_to_be_lost(&mut self) -> Option<String> {
@@ -108,8 +110,8 @@ impl FredWire {
             pause *= 2;
             self.pings += 1;
             let number = self.pings.to_string();
-            let ping = vec![Bytes::from_static(b"PING"), Bytes::from(number.clone())];
-            match self.send(vec![ping]).await.pop() {
+            let ping = [Bytes::from_static(b"PING"), Bytes::from(number.clone())];
+            match self.send(vec![ping.into()]).await.pop().map(|result| result.map(Value::of)) {
                 Some(Ok(Value::Error { code, message })) => {
                     return Err(CommandError::Server { code, message });
                 }
@@ -131,9 +133,11 @@ impl FredWire {
 }
 
 impl Wire for FredWire {
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+    type Frame = FredFrame;
+
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<FredFrame, CommandError>> {
         if let Some(why) = self.known_to_be_lost().await {
-            return vec![Err(CommandError::NotSent(why)); commands.len()];
+            return commands.iter().map(|_| Err(CommandError::NotSent(why.clone()))).collect();
         }
         let client = &self.client;
         let mut waiting: Vec<_> =
@@ -156,7 +160,7 @@ impl Wire for FredWire {
                 Pending::Sent(future) => answer(&mut self.task, &self.gone, future).await,
                 Pending::Answered(result) => result,
             };
-            results.push(result.map(convert).map_err(|error| self.failed(&error)));
+            results.push(result.map(FredFrame).map_err(|error| self.failed(&error)));
         }
         results
     }
@@ -166,9 +170,9 @@ impl Wire for FredWire {
         if kind == SubscriptionKind::Sharded && on {
             // These alone are answered as other commands are. One call for each channel, as their slots may differ.
             let subscribe =
-                |channel: ByteString| vec![Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()];
+                |channel: ByteString| [Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()].into();
             for result in self.send(channels.into_iter().map(subscribe).collect()).await {
-                if let Value::Error { code, message } = result? {
+                if let Opened::Error { code, message } = result?.open() {
                     return Err(CommandError::Server { code, message });
                 }
             }
@@ -239,11 +243,10 @@ enum Pending<F> {
 }
 
 async fn request(client: &Client, words: Words) -> Result<Frame, Error> {
-    let mut words = words.into_iter();
-    let name = words.next().unwrap_or_default();
     // fred must know what blocks, lest it take the silence for a dead connection.
-    let blocking = &name[..] == b"XREAD";
-    let name = String::from_utf8_lossy(&name).into_owned();
+    let blocking = words.name() == b"XREAD";
+    let mut words = words.into_vec().into_iter();
+    let name = fred::bytes_utils::Str::try_from(words.next().unwrap_or_default()).unwrap_or_default();
     let arguments: Vec<Argument> = words.map(Argument::Bytes).collect();
     client.custom_raw(CustomCommand::new(name, ClusterHash::Random, blocking), arguments).await
 }

@@ -74,4 +74,5 @@ mod wire;
 
 pub use config::{Builder, ConfigError, RedisBackend};
 pub use connect::RedisConnection;
+pub use value::RedisFrame;
 pub use wire::RedisWire;

@@ -2,36 +2,44 @@
 
 use redis::Value as Theirs;
 use sio_streams_core::{ByteString, Bytes};
-use sio_streams_driver::wire::Value;
+use sio_streams_driver::wire::{Frame, Opened, Value};
 
-/// Strings move, without being copied.
-pub(crate) fn convert(value: Theirs) -> Value {
-    match value {
-        Theirs::Nil => Value::Nil,
-        Theirs::Int(number) => Value::Int(number),
-        Theirs::BulkString(bytes) => Value::Bytes(bytes.into()),
-        Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Value::Bytes(text.into()),
-        // The redis crate's name for the simple string "OK".
-        Theirs::Okay => Value::Bytes(Bytes::from_static(b"OK")),
-        Theirs::Array(items) | Theirs::Set(items) => list(items),
-        Theirs::Push { data, .. } => list(data),
-        Theirs::Map(pairs) => {
-            Value::Map(pairs.into_iter().map(|(name, value)| (convert(name), convert(value))).collect())
+/// A reply, as the redis crate has it.
+#[derive(Debug)]
+pub struct RedisFrame(pub(crate) Theirs);
+
+impl Frame for RedisFrame {
+    /// Strings move, without being copied.
+    fn open(self) -> Opened<Self> {
+        match self.0 {
+            Theirs::Nil => Opened::Nil,
+            Theirs::Int(number) => Opened::Int(number),
+            Theirs::BulkString(bytes) => Opened::Bytes(bytes.into()),
+            Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Opened::Bytes(text.into()),
+            // The redis crate's name for the simple string "OK".
+            Theirs::Okay => Opened::Bytes(Bytes::from_static(b"OK")),
+            Theirs::Array(items) | Theirs::Set(items) | Theirs::Push { data: items, .. } => {
+                Opened::List(items.into_iter().map(RedisFrame).collect())
+            }
+            Theirs::Map(pairs) => Opened::Map(
+                pairs.into_iter().map(|(name, value)| (RedisFrame(name), RedisFrame(value))).collect(),
+            ),
+            Theirs::Attribute { data, .. } => RedisFrame(*data).open(),
+            Theirs::Boolean(value) => Opened::Int(value.into()),
+            Theirs::Double(number) => Opened::Bytes(number.to_string().into()),
+            Theirs::ServerError(refusal) => Opened::Error {
+                code: refusal.code().to_owned(),
+                message: refusal.details().unwrap_or_default().to_owned(),
+            },
+            // Nothing that a node asks for is answered by one of the others.
+            _ => Opened::Nil,
         }
-        Theirs::Attribute { data, .. } => convert(*data),
-        Theirs::Boolean(value) => Value::Int(value.into()),
-        Theirs::Double(number) => Value::Bytes(number.to_string().into()),
-        Theirs::ServerError(refusal) => Value::Error {
-            code: refusal.code().to_owned(),
-            message: refusal.details().unwrap_or_default().to_owned(),
-        },
-        // Nothing that a node asks for is answered by one of the others.
-        _ => Value::Nil,
     }
 }
 
-fn list(items: Vec<Theirs>) -> Value {
-    Value::List(items.into_iter().map(convert).collect())
+/// The whole of a reply.
+pub(crate) fn convert(value: Theirs) -> Value {
+    Value::of(RedisFrame(value))
 }
 
 /// A Pub/Sub message, from what follows its kind: channel and payload.

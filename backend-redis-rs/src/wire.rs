@@ -10,6 +10,7 @@ use sio_streams_core::CommandError;
 use sio_streams_driver::wire::{Gone, Subscription, SubscriptionKind, Value, Wire, Words};
 use tokio::task::JoinHandle;
 
+use crate::value::RedisFrame;
 use crate::{error, value};
 
 /// A connection of the redis crate. It is closed when it is dropped.
@@ -89,15 +90,17 @@ impl RedisWire {
 }
 
 impl Wire for RedisWire {
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+    type Frame = RedisFrame;
+
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<RedisFrame, CommandError>> {
         let count = commands.len();
         let mut pipeline = Pipeline::with_capacity(count);
         for words in commands {
             pipeline.add_command(packed(&words));
         }
         match self.send_all(&pipeline).await {
-            Ok(values) => values.into_iter().map(|value| Ok(value::convert(value))).collect(),
-            Err(error) => vec![Err(error); count],
+            Ok(values) => values.into_iter().map(|value| Ok(RedisFrame(value))).collect(),
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
         }
     }
 
@@ -141,10 +144,10 @@ impl Wire for RedisWire {
 }
 
 fn packed(words: &Words) -> Cmd {
-    let mut cmd = Cmd::with_capacity(words.len(), words.iter().map(sio_streams_core::Bytes::len).sum());
-    for word in words {
-        cmd.arg(&word[..]);
-    }
+    let mut cmd = Cmd::with_capacity(words.count(), words.size());
+    words.each(|word| {
+        cmd.arg(word);
+    });
     cmd
 }
 

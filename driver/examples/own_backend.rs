@@ -59,7 +59,7 @@ impl Dialer for OwnBackend {
         let reading = tokio::spawn(read_all(read, answer, pushes, gone.clone())).abort_handle();
         let mut wire = OwnWire { write, answers, owed: 0, gone, reading };
         let hello = ["HELLO", "3", "SETNAME", &client_name(lane)].map(|word| Bytes::from(word.to_owned()));
-        match wire.send(vec![hello.to_vec()]).await.pop() {
+        match wire.send(vec![hello.into()]).await.pop() {
             Some(Ok(Value::Map(_))) => Ok(WireConnection::new(wire, Heartbeat::default())),
             other => Err(ConnectError(format!("HELLO is answered by {other:?}"))),
         }
@@ -89,6 +89,8 @@ impl Drop for OwnWire {
 
 // 1. The connection.
 impl Wire for OwnWire {
+    type Frame = Value;
+
     async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = self.gone.get() {
             return vec![Err(CommandError::NotSent(why)); commands.len()];
@@ -124,7 +126,7 @@ impl Wire for OwnWire {
             (SubscriptionKind::Patterns, false) => "PUNSUBSCRIBE",
         };
         // One for each channel: each is answered by one confirmation, or one refusal.
-        let command = |channel: ByteString| vec![Bytes::from(name), channel.into_bytes()];
+        let command = |channel: ByteString| [Bytes::from(name), channel.into_bytes()].into();
         for result in self.send(change.channels.into_iter().map(command).collect()).await {
             if let Value::Error { code, message } = result? {
                 return Err(CommandError::Server { code, message });
@@ -141,12 +143,12 @@ impl Wire for OwnWire {
 fn encoded(commands: &[Words]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for words in commands {
-        bytes.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
-        for word in words {
+        bytes.extend_from_slice(format!("*{}\r\n", words.count()).as_bytes());
+        words.each(|word| {
             bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             bytes.extend_from_slice(word);
             bytes.extend_from_slice(b"\r\n");
-        }
+        });
     }
     bytes
 }

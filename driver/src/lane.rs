@@ -9,26 +9,36 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::{Backend, Connection, PushSender, Timing};
 
-/// Commands that are sent in one go, at most.
-const BATCH: usize = 1_024;
+/// About how many commands are sent in one go, at most.
+pub(crate) const BATCH: usize = 1_024;
 
 /// What a lane has to say.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The connection is there, or was lost.
     Link { lane: Lane, instance: u64, up: bool, reason: String },
-    /// What became of commands.
-    Replies(Vec<(CommandId, Result<Reply, CommandError>)>),
+    /// What became of commands: as many results as ids.
+    Replies { ids: Vec<CommandId>, results: Vec<Outcome> },
 }
 
-/// A command for a lane.
-#[derive(Debug)]
-pub(crate) struct Order {
-    /// How often the lane had been reported up when the command was given. One from before must not be executed: whoever gave it did not know
-    /// what had been lost in front of it.
+type Outcome = Result<Reply, CommandError>;
+
+/// Commands for a lane.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// How often the lane had been reported up when the commands were given. Those from before must not be executed: whoever gave them did not
+    /// know what had been lost in front of them.
     pub(crate) ups: u64,
-    pub(crate) id: CommandId,
-    pub(crate) command: Command,
+    pub(crate) ids: Vec<CommandId>,
+    pub(crate) commands: Vec<Command>,
+}
+
+impl Batch {
+    /// The commands; none are left.
+    pub(crate) fn take(&mut self) -> Self {
+        let (ids, commands) = (core::mem::take(&mut self.ids), core::mem::take(&mut self.commands));
+        Batch { ups: self.ups, ids, commands }
+    }
 }
 
 /// A lane's task.
@@ -39,7 +49,7 @@ pub(crate) struct LaneTask<B: Backend> {
     pub(crate) backend: Arc<B>,
     pub(crate) timing: Timing,
     pub(crate) pushes: PushSender,
-    pub(crate) inbox: mpsc::UnboundedReceiver<Order>,
+    pub(crate) inbox: mpsc::UnboundedReceiver<Batch>,
     pub(crate) reports: mpsc::UnboundedSender<Report>,
 }
 
@@ -48,7 +58,14 @@ enum End {
     /// The node needs no connection any more.
     Unneeded,
     /// It was lost, while these commands were on their way.
-    Lost { reason: String, replies: Vec<(CommandId, Result<Reply, CommandError>)> },
+    Lost { reason: String, ids: Vec<CommandId>, results: Vec<Outcome> },
+}
+
+impl End {
+    /// It was lost while nothing was on its way.
+    fn idle(reason: String) -> Self {
+        End::Lost { reason, ids: Vec::new(), results: Vec::new() }
+    }
 }
 
 impl<B: Backend> LaneTask<B> {
@@ -68,8 +85,8 @@ impl<B: Backend> LaneTask<B> {
                     }
                     match self.serve(connection, &pushes, ups, &mut failures).await {
                         End::Unneeded => return,
-                        End::Lost { reason, replies } => {
-                            self.went_down(&reason, replies);
+                        End::Lost { reason, ids, results } => {
+                            self.went_down(&reason, ids, results);
                             known_down = true;
                             known_reason.clone_from(&reason);
                             reason
@@ -84,7 +101,7 @@ impl<B: Backend> LaneTask<B> {
                 self.link(false, reason.clone());
             }
             // Given before the loss was known.
-            self.give_back(&reason, Vec::new());
+            self.give_back(&reason, Vec::new(), Vec::new());
             known_down = true;
             known_reason.clone_from(&reason);
             tracing::debug!(lane = %self.lane, %reason, failures, "no connection");
@@ -108,19 +125,51 @@ impl<B: Backend> LaneTask<B> {
 
     /// Reports the loss before what it cost: the engine then keeps commands back until the link is there again. Those that were waiting go
     /// back to it, so that their order holds whatever it does about the others.
-    fn went_down(&mut self, reason: &str, replies: Vec<(CommandId, Result<Reply, CommandError>)>) {
+    fn went_down(&mut self, reason: &str, ids: Vec<CommandId>, results: Vec<Outcome>) {
         self.link(false, reason.to_owned());
-        self.give_back(reason, replies);
+        self.give_back(reason, ids, results);
     }
 
-    /// Reports these replies, and that whatever was given to the lane has not been sent.
-    fn give_back(&mut self, reason: &str, mut replies: Vec<(CommandId, Result<Reply, CommandError>)>) {
-        while let Ok(Order { id, .. }) = self.inbox.try_recv() {
-            replies.push((id, Err(CommandError::NotSent(reason.to_owned()))));
+    /// Reports these results, and that whatever was given to the lane has not been sent.
+    fn give_back(&mut self, reason: &str, mut ids: Vec<CommandId>, mut results: Vec<Outcome>) {
+        while let Ok(mut batch) = self.inbox.try_recv() {
+            ids.append(&mut batch.ids);
         }
-        if !replies.is_empty() {
-            let _ = self.reports.send(Report::Replies(replies));
+        results.resize_with(ids.len(), || Err(CommandError::NotSent(reason.to_owned())));
+        self.report(ids, results);
+    }
+
+    fn report(&self, ids: Vec<CommandId>, results: Vec<Outcome>) {
+        if !ids.is_empty() {
+            let _ = self.reports.send(Report::Replies { ids, results });
         }
+    }
+
+    /// Adds what else is waiting. What was given before a loss was known goes back.
+    fn fill(&mut self, mut batch: Batch, ups: u64) -> Batch {
+        let mut stale = Vec::new();
+        loop {
+            if batch.ups != ups {
+                stale.append(&mut batch.ids);
+                batch.commands.clear();
+            }
+            if batch.ids.len() >= BATCH {
+                break;
+            }
+            let Ok(mut next) = self.inbox.try_recv() else { break };
+            if next.ups != ups {
+                stale.append(&mut next.ids);
+            } else if batch.ids.is_empty() {
+                batch = next;
+            } else {
+                batch.ids.append(&mut next.ids);
+                batch.commands.append(&mut next.commands);
+            }
+        }
+        let not_sent = || Err(CommandError::NotSent("the connection was lost before".into()));
+        let results = core::iter::repeat_with(not_sent).take(stale.len()).collect();
+        self.report(stale, results);
+        batch
     }
 
     async fn serve(
@@ -130,44 +179,31 @@ impl<B: Backend> LaneTask<B> {
         ups: u64,
         failures: &mut u32,
     ) -> End {
-        let mut batch = Vec::new();
         loop {
-            let count = tokio::select! {
+            let given = tokio::select! {
                 biased;
                 () = pushes.overflow() => {
-                    let reason = "more Pub/Sub messages came than could be taken".into();
-                    return End::Lost { reason, replies: Vec::new() };
+                    return End::idle("more Pub/Sub messages came than could be taken".into());
                 }
-                count = self.inbox.recv_many(&mut batch, BATCH) => count,
-                reason = connection.lost() => return End::Lost { reason, replies: Vec::new() },
+                given = self.inbox.recv() => given,
+                reason = connection.lost() => return End::idle(reason),
             };
-            if count == 0 {
-                return End::Unneeded;
-            }
-            let (orders, stale): (Vec<_>, Vec<_>) =
-                batch.drain(..).partition(|order: &Order| order.ups == ups);
-            if !stale.is_empty() {
-                let not_sent = || Err(CommandError::NotSent("the connection was lost before".into()));
-                let replies = stale.into_iter().map(|order| (order.id, not_sent())).collect();
-                let _ = self.reports.send(Report::Replies(replies));
-            }
-            if orders.is_empty() {
+            let Some(given) = given else { return End::Unneeded };
+            let Batch { ids, commands, .. } = self.fill(given, ups);
+            if ids.is_empty() {
                 continue;
             }
-            let (ids, commands): (Vec<CommandId>, Vec<Command>) =
-                orders.into_iter().map(|order| (order.id, order.command)).unzip();
             let patience = commands.iter().map(|command| self.patience(command)).max().unwrap_or_default();
-            let results = timeout(patience, connection.execute(commands)).await.unwrap_or_default();
-            let silent = || Err(CommandError::Lost("the server did not answer in time".into()));
-            let missing = ids.len().saturating_sub(results.len());
-            let results = results.into_iter().chain(core::iter::repeat_with(silent).take(missing));
-            let replies: Vec<_> = ids.into_iter().zip(results).collect();
-            match replies.iter().find_map(|(_, result)| ends(result)) {
-                Some(reason) => return End::Lost { reason, replies },
+            let mut results = timeout(patience, connection.execute(commands)).await.unwrap_or_default();
+            results.resize_with(ids.len(), || {
+                Err(CommandError::Lost("the server did not answer in time".into()))
+            });
+            match results.iter().find_map(ends) {
+                Some(reason) => return End::Lost { reason, ids, results },
                 None => {
                     // A connection counts as good when it has been of use: one that only opens does not make the pauses short again.
                     *failures = 0;
-                    let _ = self.reports.send(Report::Replies(replies));
+                    self.report(ids, results);
                 }
             }
         }
@@ -183,7 +219,7 @@ impl<B: Backend> LaneTask<B> {
 
 /// Why the connection is of no use any more, if so: it is lost, or the server says that it is not the one to talk to. Whoever listens at the
 /// same address may be another by now.
-fn ends(result: &Result<Reply, CommandError>) -> Option<String> {
+fn ends(result: &Outcome) -> Option<String> {
     match result {
         Err(CommandError::Lost(reason) | CommandError::NotSent(reason)) => Some(reason.clone()),
         Err(CommandError::Server { code, message })

@@ -40,6 +40,7 @@ mod lane;
 pub mod memory;
 mod node;
 mod observe;
+mod queue;
 mod remote;
 mod run;
 pub mod sentinel;
@@ -51,9 +52,8 @@ use tokio_stream::Stream;
 
 use backend::{Backend, Timing};
 pub use emitter::Emitter;
-use event::Told;
 pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
-pub use node::{Acks, Error, Namespace, Node, Responses, Sockets};
+pub use node::{Acks, Error, Namespace, Node, Publishing, Responses, Sockets};
 pub use remote::Names;
 pub use sio_streams_core;
 
@@ -121,37 +121,29 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
     };
     let engine = Engine::new(options.config.clone(), seed, Time::ZERO)?;
     let (calls, inbox) = mpsc::unbounded_channel();
-    let (sender, events) = mpsc::channel(options.event_buffer);
+    let (teller, taker) = queue::queue(options.event_buffer);
     let uid = engine.uid().clone();
     let weak = node::WeakNode { calls: calls.downgrade() };
-    let run = run::Run::new(engine, options, weak, sender);
+    let run = run::Run::new(engine, options, weak, teller);
     tokio::spawn(run::Loop::new(run, backend, inbox).run());
-    Ok((Node { calls, uid }, Events { events }))
+    Ok((Node { calls, uid }, Events { taker }))
 }
 
 /// What the application hears, in order. A stream.
 #[derive(Debug)]
 pub struct Events {
-    events: mpsc::Receiver<Told>,
+    taker: queue::Taker,
 }
 
 impl Events {
     /// The next event; nothing when the node is closed.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.events.recv().await?.event() {
-                return Some(event);
-            }
-        }
+        core::future::poll_fn(|context| self.taker.poll_next(context)).await
     }
 
     /// The next event, if one is there already.
     pub fn try_next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.events.try_recv().ok()?.event() {
-                return Some(event);
-            }
-        }
+        self.taker.try_next()
     }
 }
 
@@ -162,13 +154,7 @@ impl Stream for Events {
         mut self: core::pin::Pin<&mut Self>,
         cx: &mut core::task::Context<'_>,
     ) -> core::task::Poll<Option<Event>> {
-        loop {
-            match core::task::ready!(self.events.poll_recv(cx)).map(Told::event) {
-                None => return core::task::Poll::Ready(None),
-                Some(Some(event)) => return core::task::Poll::Ready(Some(event)),
-                Some(None) => {}
-            }
-        }
+        self.taker.poll_next(cx)
     }
 }
 

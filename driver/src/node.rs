@@ -1,5 +1,8 @@
 //! What the application holds.
 
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, CommandError, EntryId, Lag, NodeId, NotRecovered, Outcome,
     Packet, Payload, RemoteSocket, Restored, Session, Ticket,
@@ -136,7 +139,8 @@ impl Node {
 
 /// A namespace that is open on a node. Cheap to clone.
 ///
-/// Calls are in line from their first poll on; dropping the future afterwards does not take them back.
+/// What is published is in line as soon as the call returns; everything else from its future's first poll on. Dropping a future afterwards takes
+/// nothing back.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     node: Node,
@@ -208,7 +212,22 @@ impl Stream for Acks {
     }
 }
 
-type Published = Result<Option<EntryId>, Error>;
+/// What became of a message: its id in the stream, if it has a place in one; or why it was not published.
+pub(crate) type Fate = Result<Option<EntryId>, Error>;
+
+/// A message on its way. It is in line already, behind all that was said before; the future ends with its fate.
+///
+/// Whoever drops it does not care: the message goes its way. What is not published then is only counted, and logged.
+#[derive(Debug)]
+pub struct Publishing(oneshot::Receiver<Fate>);
+
+impl Future for Publishing {
+    type Output = Result<Option<EntryId>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|fate| fate.unwrap_or(Err(Error::Closed)))
+    }
+}
 
 impl Namespace {
     /// The namespace's name.
@@ -223,14 +242,15 @@ impl Namespace {
 
     /// Sends a packet to the clients that `opts` match, on all nodes. Done when it is in the stream; its id there is returned.
     ///
-    /// To have many on their way at once, join many of these futures: they are published in the order in which they are first polled.
+    /// It is in line when this returns. To have many on their way at once, call it many times, and await the oldest when there are enough: they
+    /// are published in the order of the calls. `Limits::in_flight` is how many there may be.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with
     /// [`CommandError::Lost`]) perhaps it was; this node's own clients have got it.
-    pub async fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Published {
-        self.publish(|run, nsp| run.engine.broadcast(run.now(), nsp, packet, opts)).await
+    pub fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Publishing {
+        self.publish(|run, nsp| run.engine.broadcast(run.now(), nsp, packet, opts))
     }
 
     /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
@@ -254,8 +274,8 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub async fn sockets_join(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Published {
-        self.publish(|run, nsp| run.engine.sockets_join(run.now(), nsp, opts, rooms)).await
+    pub fn sockets_join(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
+        self.publish(|run, nsp| run.engine.sockets_join(run.now(), nsp, opts, rooms))
     }
 
     /// Makes the sockets that `opts` match leave rooms, on all nodes.
@@ -263,8 +283,8 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub async fn sockets_leave(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Published {
-        self.publish(|run, nsp| run.engine.sockets_leave(run.now(), nsp, opts, rooms)).await
+    pub fn sockets_leave(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
+        self.publish(|run, nsp| run.engine.sockets_leave(run.now(), nsp, opts, rooms))
     }
 
     /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
@@ -272,8 +292,8 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub async fn disconnect_sockets(&self, opts: BroadcastOptions, close: bool) -> Published {
-        self.publish(move |run, nsp| run.engine.disconnect_sockets(run.now(), nsp, opts, close)).await
+    pub fn disconnect_sockets(&self, opts: BroadcastOptions, close: bool) -> Publishing {
+        self.publish(move |run, nsp| run.engine.disconnect_sockets(run.now(), nsp, opts, close))
     }
 
     /// The sockets of all nodes that `opts` match. Nodes that don't answer don't make it fail: the outcome names them.
@@ -300,8 +320,8 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub async fn server_side_emit(&self, packet: Payload) -> Published {
-        self.publish(|run, nsp| run.engine.server_side_emit(run.now(), nsp, packet)).await
+    pub fn server_side_emit(&self, packet: Payload) -> Publishing {
+        self.publish(|run, nsp| run.engine.server_side_emit(run.now(), nsp, packet))
     }
 
     /// Emits an event to the other servers and collects their answers. Servers that don't answer don't make it fail: the outcome names them.
@@ -482,12 +502,16 @@ impl Namespace {
         taken?.await.map_err(|_| Error::Closed)?
     }
 
-    async fn publish(
+    fn publish(
         &self,
         call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
-    ) -> Published {
-        let (done, published) = oneshot::channel();
-        self.start(call, Waiting::Published(done)).await?;
-        Ok(published.await.map_err(|_| Error::Closed)??)
+    ) -> Publishing {
+        let (sender, fate) = oneshot::channel();
+        let nsp = self.nsp.clone();
+        let call: Call =
+            Box::new(move |run: &mut Run| run.publish(sender, move |run: &mut Run| call(run, &nsp)));
+        // If the node is closed the sender is dropped with the call, and the future says so.
+        let _ = self.node.calls.send(call);
+        Publishing(fate)
     }
 }

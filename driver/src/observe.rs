@@ -22,10 +22,41 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{counter, gauge};
 use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost};
 
-pub(crate) fn event(event: &Event) {
+/// What happens with each message, until it is added to the counters.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    delivered: u64,
+    published: u64,
+}
+
+impl Counts {
+    pub(crate) fn event(&mut self, event: &Event) {
+        match event {
+            Event::Broadcast(_) => self.delivered += 1,
+            Event::Published { .. } => self.published += 1,
+            rare => self::event(rare),
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let Counts { delivered, published } = core::mem::take(self);
+        if delivered > 0 {
+            counter!("sio_streams_delivered_total").increment(delivered);
+        }
+        if published > 0 {
+            counter!("sio_streams_published_total").increment(published);
+        }
+    }
+}
+
+/// A message was not taken, and nobody waits for its fate.
+pub(crate) fn refused(error: &crate::Error) {
+    counter!("sio_streams_publish_failed_total").increment(1);
+    tracing::warn!(%error, "not published");
+}
+
+fn event(event: &Event) {
     match event {
-        Event::Broadcast(_) => counter!("sio_streams_delivered_total").increment(1),
-        Event::Published { .. } => counter!("sio_streams_published_total").increment(1),
         Event::PublishFailed { ticket, error } => {
             counter!("sio_streams_publish_failed_total").increment(1);
             tracing::warn!(%ticket, %error, "not published");

@@ -1,6 +1,7 @@
 //! The loop that carries a node.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sio_streams_core::{
     Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent,
@@ -12,8 +13,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply, Told};
-use crate::lane::{LaneTask, Order, Report};
-use crate::node::{Responses, Sockets, WeakNode};
+use crate::lane::{BATCH, Batch, LaneTask, Report};
+use crate::node::{Error, Fate, Responses, Sockets, WeakNode};
+use crate::observe::Counts;
+use crate::queue::Teller;
 use crate::remote::Names;
 use crate::{Options, observe};
 
@@ -28,7 +31,7 @@ const CALLS_AT_ONCE: usize = 256;
 
 /// Who waits for what becomes of a ticket.
 pub(crate) enum Waiting {
-    Published(oneshot::Sender<Result<Option<EntryId>, CommandError>>),
+    Published(oneshot::Sender<Fate>),
     Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
     Responses { responses: Vec<(NodeId, Payload)>, done: oneshot::Sender<Responses> },
     Acks { values: mpsc::UnboundedSender<Payload>, done: oneshot::Sender<Outcome> },
@@ -52,9 +55,8 @@ pub(crate) struct Run {
     pub(crate) opening: HashMap<ByteString, Vec<Opening>>,
     pub(crate) closing: HashMap<ByteString, Vec<Opening>>,
     node: WeakNode,
-    events: mpsc::Sender<Told>,
-    /// Events for which the application has no room just now.
-    overflow: VecDeque<Told>,
+    events: Teller,
+    counts: Counts,
     /// When a closing node stops waiting for its farewells.
     deadline: Option<Instant>,
     closed: Vec<oneshot::Sender<()>>,
@@ -62,7 +64,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: mpsc::Sender<Told>) -> Self {
+    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: Teller) -> Self {
         Run {
             engine,
             started: Instant::now(),
@@ -71,7 +73,7 @@ impl Run {
             closing: HashMap::new(),
             node,
             events,
-            overflow: VecDeque::new(),
+            counts: Counts::default(),
             deadline: None,
             closed: Vec::new(),
             options,
@@ -89,8 +91,28 @@ impl Run {
 
     /// How many events are not taken, if they are too many for more calls.
     pub(crate) fn backlog(&self) -> Option<usize> {
-        let waiting = self.overflow.len();
-        (waiting >= self.options.event_buffer).then_some(waiting + self.options.event_buffer)
+        let (excess, buffer) = (self.events.excess(), self.options.event_buffer);
+        (excess >= buffer).then_some(excess + buffer)
+    }
+
+    /// Makes a call that ends with a message's fate.
+    pub(crate) fn publish(
+        &mut self,
+        fate: oneshot::Sender<Fate>,
+        call: impl FnOnce(&mut Run) -> Result<Ticket, CallError>,
+    ) {
+        let taken = match self.backlog() {
+            Some(backlog) => Err(Error::EventsNotTaken(backlog)),
+            None => call(self).map_err(Error::from),
+        };
+        match taken {
+            Ok(ticket) => drop(self.waiting.insert(ticket, Waiting::Published(fate))),
+            Err(error) => {
+                if let Err(Err(error)) = fate.send(Err(error)) {
+                    observe::refused(&error);
+                }
+            }
+        }
     }
 
     pub(crate) fn close(&mut self, done: Option<oneshot::Sender<()>>) {
@@ -106,18 +128,20 @@ impl Run {
     /// Hands on everything that has happened. Entries are looked at only while the application takes what comes of them.
     fn take_events(&mut self) {
         loop {
-            let event = match self.overflow.is_empty() {
-                true => self.engine.poll_event(),
-                false => self.engine.poll_pending_event(),
+            let event = match self.events.is_full() {
+                false => self.engine.poll_event(),
+                true => self.engine.poll_pending_event(),
             };
             match event {
                 Some(event) => {
-                    observe::event(&event);
+                    self.counts.event(&event);
                     self.dispatch(event);
                 }
-                None => return,
+                None => break,
             }
         }
+        self.events.hand_over();
+        self.counts.flush();
     }
 
     fn dispatch(&mut self, event: CoreEvent) {
@@ -156,7 +180,7 @@ impl Run {
 
     fn published(&mut self, ticket: Ticket, result: Result<Option<EntryId>, CommandError>) {
         if let Some(Waiting::Published(done)) = self.waiting.remove(&ticket) {
-            let _ = done.send(result);
+            let _ = done.send(result.map_err(Error::from));
         }
     }
 
@@ -246,15 +270,7 @@ impl Run {
     }
 
     fn put(&mut self, told: Told) {
-        if !self.overflow.is_empty() {
-            return self.overflow.push_back(told);
-        }
-        match self.events.try_send(told) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(told)) => self.overflow.push_back(told),
-            // Nobody listens any more: the application has chosen so.
-            Err(mpsc::error::TrySendError::Closed(told)) => drop(told.event()),
-        }
+        self.events.tell(told);
     }
 }
 
@@ -267,12 +283,23 @@ fn answer_all(waiting: Option<Vec<Opening>>) {
 /// What the loop holds of a lane's task.
 struct LaneHandle {
     instance: u64,
-    /// How often it was reported up.
-    ups: u64,
     /// A lane counts as up until it is reported down.
     up: bool,
-    inbox: mpsc::UnboundedSender<Order>,
+    /// What it is to be given.
+    batch: Batch,
+    inbox: mpsc::UnboundedSender<Batch>,
     task: AbortHandle,
+}
+
+impl LaneHandle {
+    /// Gives the lane what was gathered; what could not be given is returned.
+    fn hand_over(&mut self) -> Option<Batch> {
+        if self.batch.ids.is_empty() {
+            return None;
+        }
+        let batch = self.batch.take();
+        self.inbox.send(batch).err().map(|unsent| unsent.0)
+    }
 }
 
 /// The loop's hands: what it needs beside the state that calls see.
@@ -284,7 +311,7 @@ pub(crate) struct Loop<B: Backend> {
     push_sender: PushSender,
     reports: mpsc::UnboundedReceiver<Report>,
     report_sender: mpsc::UnboundedSender<Report>,
-    lanes: HashMap<Lane, LaneHandle>,
+    lanes: BTreeMap<Lane, LaneHandle>,
     instances: u64,
     tasks: JoinSet<()>,
 }
@@ -301,7 +328,7 @@ impl<B: Backend> Loop<B> {
             push_sender,
             reports,
             report_sender,
-            lanes: HashMap::new(),
+            lanes: BTreeMap::new(),
             instances: 0,
             tasks: JoinSet::new(),
         }
@@ -309,7 +336,6 @@ impl<B: Backend> Loop<B> {
 
     pub(crate) async fn run(mut self) {
         let mut calls = Vec::new();
-        let events = self.run.events.clone();
         let mut observed = Instant::now();
         loop {
             self.run.take_events();
@@ -320,6 +346,7 @@ impl<B: Backend> Loop<B> {
             while let Some((id, command)) = self.run.engine.poll_command() {
                 self.send(id, command);
             }
+            self.hand_over();
             // What was just released may have been the last thing to wait for.
             self.run.take_events();
             if self.run.is_over() {
@@ -328,7 +355,7 @@ impl<B: Backend> Loop<B> {
             let waker =
                 [self.run.engine.poll_timeout().map(|time| self.run.instant(time)), self.run.deadline];
             let waker = waker.into_iter().flatten().min();
-            let crowded = !self.run.overflow.is_empty();
+            let crowded = self.run.events.is_full();
             tokio::select! {
                 Some(report) = self.reports.recv() => {
                     self.report(report);
@@ -349,13 +376,7 @@ impl<B: Backend> Loop<B> {
                     let now = self.run.now();
                     self.run.engine.handle_push(now, &push.channel, &push.payload);
                 }
-                permit = events.reserve(), if crowded => match (permit, self.run.overflow.pop_front()) {
-                    (Ok(permit), Some(event)) => permit.send(event),
-                    (_, told) => {
-                        let others = core::mem::take(&mut self.run.overflow);
-                        told.into_iter().chain(others).for_each(|told| drop(told.event()));
-                    }
-                },
+                () = self.run.events.room(), if crowded => {}
                 () = sleep_until(waker.unwrap_or_else(Instant::now)), if waker.is_some() => {
                     let now = self.run.now();
                     self.run.engine.handle_timeout(now);
@@ -373,15 +394,15 @@ impl<B: Backend> Loop<B> {
             Report::Link { lane, instance, up, reason } => {
                 let current = self.lanes.get_mut(&lane).filter(|current| current.instance == instance);
                 let Some(current) = current else { return };
-                current.ups += u64::from(up);
+                current.batch.ups += u64::from(up);
                 let changed = core::mem::replace(&mut current.up, up) != up;
                 observe::link(&lane, up, &reason, changed);
                 self.run.engine.handle_link(now, &lane, up);
                 // The engine's own event of this has no reason: it is not told one.
                 self.run.tell(Event::Link { lane, up, reason });
             }
-            Report::Replies(replies) => {
-                for (id, reply) in replies {
+            Report::Replies { ids, results } => {
+                for (id, reply) in ids.into_iter().zip(results) {
                     self.run.engine.handle_reply(now, id, reply);
                 }
             }
@@ -389,39 +410,51 @@ impl<B: Backend> Loop<B> {
     }
 
     fn send(&mut self, id: CommandId, command: Command) {
-        let now = self.run.now();
         if let Command::Release { lane } = &command {
             if let Some(handle) = self.lanes.remove(lane) {
                 handle.task.abort();
             }
+            let now = self.run.now();
             return self.run.engine.handle_reply(now, id, Ok(Reply::Done));
         }
-        let lane = command.lane();
-        if !self.lanes.contains_key(&lane) {
-            let (sender, inbox) = mpsc::unbounded_channel();
-            self.instances += 1;
-            let instance = self.instances;
-            let task = LaneTask {
-                lane: lane.clone(),
-                instance,
-                backend: self.backend.clone(),
-                timing: self.run.options.timing,
-                pushes: self.push_sender.clone(),
-                inbox,
-                reports: self.report_sender.clone(),
-            };
-            let task = self.tasks.spawn(task.run());
-            self.lanes.insert(lane.clone(), LaneHandle { instance, ups: 0, up: true, inbox: sender, task });
+        let handle = match self.lanes.entry(command.lane()) {
+            Entry::Occupied(open) => open.into_mut(),
+            Entry::Vacant(new) => {
+                let (sender, inbox) = mpsc::unbounded_channel();
+                self.instances += 1;
+                let instance = self.instances;
+                let task = LaneTask {
+                    lane: new.key().clone(),
+                    instance,
+                    backend: self.backend.clone(),
+                    timing: self.run.options.timing,
+                    pushes: self.push_sender.clone(),
+                    inbox,
+                    reports: self.report_sender.clone(),
+                };
+                let task = self.tasks.spawn(task.run());
+                new.insert(LaneHandle { instance, up: true, batch: Batch::default(), inbox: sender, task })
+            }
+        };
+        handle.batch.ids.push(id);
+        handle.batch.commands.push(command);
+        if handle.batch.ids.len() >= BATCH {
+            self.hand_over();
         }
-        let sent = self
-            .lanes
-            .get(&lane)
-            .is_some_and(|lane| lane.inbox.send(Order { ups: lane.ups, id, command }).is_ok());
-        if !sent {
+    }
+
+    /// Gives the lanes what was gathered for them.
+    fn hand_over(&mut self) {
+        let now = self.run.now();
+        let engine = &mut self.run.engine;
+        self.lanes.retain(|_, handle| {
+            let Some(unsent) = handle.hand_over() else { return true };
             // The lane's task has died of a panic in the backend.
-            self.lanes.remove(&lane);
-            let gone = CommandError::Lost("the connection's task is gone".into());
-            self.run.engine.handle_reply(now, id, Err(gone));
-        }
+            for id in unsent.ids {
+                let gone = CommandError::Lost("the connection's task is gone".into());
+                engine.handle_reply(now, id, Err(gone));
+            }
+            false
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use core::future::Future;
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use cpu_time::ProcessTime;
@@ -83,15 +84,18 @@ fn packet(due: u64, payload: Payload) -> Result<Packet> {
 
 async fn send(nsp: &Namespace, count: u64, payload: Payload) -> Result<Line> {
     let used = Used::now();
-    // Each is encoded, as an application's would be.
-    let sent = futures_util::stream::iter(0..count)
-        .map(|_| async {
-            Ok::<_, super::Error>(nsp.broadcast(packet(0, payload)?, BroadcastOptions::all()).await?)
-        })
-        .buffer_unordered(IN_FLIGHT as usize);
-    let mut sent = core::pin::pin!(sent);
-    while let Some(done) = sent.next().await {
-        done?;
+    let mut open = VecDeque::new();
+    for _ in 0..count {
+        if open.len() as u64 >= IN_FLIGHT
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.await?;
+        }
+        // Each is encoded, as an application's would be.
+        open.push_back(nsp.broadcast(packet(0, payload)?, BroadcastOptions::all()));
+    }
+    for publishing in open {
+        publishing.await?;
     }
     used.line()
 }

@@ -6,6 +6,7 @@
 
 mod reply;
 mod request;
+mod words;
 
 use core::fmt;
 use core::time::Duration;
@@ -15,19 +16,22 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::backend::{ConnectError, Connection, PushSender};
-pub use reply::{Value, refusal};
+pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
-
-/// A command: its name and its arguments.
-pub type Words = Vec<Bytes>;
+pub use words::Words;
 
 /// One connection of a client crate.
 pub trait Wire: Send + 'static {
-    /// Sends commands, in order, and returns as many results, in the same order. A refusal is a [`Value::Error`].
+    /// The client crate's replies; [`Value`] if it has none worth keeping.
+    type Frame: Frame;
+
+    /// Sends commands, in order, and returns as many results, in the same order. A refusal is an [`Opened::Error`].
     ///
     /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
-    fn send(&mut self, commands: Vec<Words>)
-    -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
+    fn send(
+        &mut self,
+        commands: Vec<Words>,
+    ) -> impl Future<Output = Vec<Result<Self::Frame, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
     fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
@@ -40,7 +44,7 @@ pub trait Wire: Send + 'static {
     /// May be dropped: the reply that comes later must not be taken for another command's.
     fn ping(&mut self) -> impl Future<Output = Result<(), CommandError>> + Send {
         async {
-            match self.send(vec![vec![Bytes::from_static(b"PING")]]).await.pop() {
+            match self.send(vec![[Bytes::from_static(b"PING")].into()]).await.pop() {
                 Some(Err(error)) => Err(error),
                 _ => Ok(()),
             }
@@ -227,18 +231,20 @@ impl<W: Wire> WireConnection<W> {
     ///
     /// As for [`Connection::execute`].
     pub async fn ask(&mut self, words: &[&str]) -> Result<Value, CommandError> {
-        let words = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        match self.send(vec![words]).await.pop() {
-            Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
-            Some(result) => result,
+        let words: Vec<_> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        match self.send(vec![words.into()]).await.pop() {
+            Some(result) => match Value::of(result?) {
+                Value::Error { code, message } => Err(CommandError::Server { code, message }),
+                value => Ok(value),
+            },
             None => Err(missing()),
         }
     }
 
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<W::Frame, CommandError>> {
         let count = commands.len();
         if let Some(why) = &self.gone {
-            return vec![Err(CommandError::NotSent(why.clone())); count];
+            return (0..count).map(|_| Err(CommandError::NotSent(why.clone()))).collect();
         }
         let mut results = self.wire.send(commands).await;
         self.quiet = Instant::now();
@@ -259,17 +265,17 @@ impl<W: Wire> WireConnection<W> {
     /// Sends what has been gathered, if anything has, and appends the results.
     async fn flush(
         &mut self,
-        batch: &mut Vec<(Words, request::Expected)>,
+        words: &mut Vec<Words>,
+        expected: &mut Vec<request::Expected>,
         results: &mut Vec<Result<Reply, CommandError>>,
     ) {
-        if batch.is_empty() {
+        if words.is_empty() {
             return;
         }
-        let (words, expected): (Vec<_>, Vec<_>) = core::mem::take(batch).into_iter().unzip();
-        let values = self.send(words).await;
-        let replies = values.into_iter().zip(expected);
+        let frames = self.send(core::mem::take(words)).await;
+        let replies = frames.into_iter().zip(expected.drain(..));
         results
-            .extend(replies.map(|(value, expected)| value.and_then(|value| reply::parse(value, expected))));
+            .extend(replies.map(|(frame, expected)| frame.and_then(|frame| reply::parse(frame, expected))));
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<Reply, CommandError> {
@@ -290,30 +296,32 @@ fn missing() -> CommandError {
 impl<W: Wire> Connection for WireConnection<W> {
     async fn execute(&mut self, commands: Vec<Command>) -> Vec<Result<Reply, CommandError>> {
         let mut results = Vec::with_capacity(commands.len());
-        let mut batch = Vec::new();
+        let (mut batch, mut expected) =
+            (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands {
             let result = match Request::of(command) {
-                Request::Plain(words, expected) => {
-                    batch.push((words, expected));
+                Request::Plain(words, expects) => {
+                    batch.push(words);
+                    expected.push(expects);
                     continue;
                 }
                 // What follows has to wait for what precedes it. It is rare: subscriptions have a lane of their own.
                 Request::Subscription(change) => {
-                    self.flush(&mut batch, &mut results).await;
+                    self.flush(&mut batch, &mut expected, &mut results).await;
                     self.subscribe(change).await
                 }
                 Request::Nothing => {
-                    self.flush(&mut batch, &mut results).await;
+                    self.flush(&mut batch, &mut expected, &mut results).await;
                     Ok(Reply::Done)
                 }
                 Request::Unknown => {
-                    self.flush(&mut batch, &mut results).await;
+                    self.flush(&mut batch, &mut expected, &mut results).await;
                     Err(CommandError::Unusable("this backend does not know the command".into()))
                 }
             };
             results.push(result);
         }
-        self.flush(&mut batch, &mut results).await;
+        self.flush(&mut batch, &mut expected, &mut results).await;
         results
     }
 

@@ -4,7 +4,35 @@ use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId, Fields, 
 
 use super::request::Expected;
 
-/// What the server sent, as far as it matters here.
+/// A reply in a client crate's own form. It is opened level by level, so that no tree is built only to be taken apart.
+pub trait Frame: Sized + Send + 'static {
+    /// What it is. What is in it stays as it is.
+    fn open(self) -> Opened<Self>;
+}
+
+/// What a [`Frame`] is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened<F> {
+    /// Nothing: a null of any kind.
+    Nil,
+    /// A number.
+    Int(i64),
+    /// A string of any kind.
+    Bytes(Bytes),
+    /// An array, a set or a push.
+    List(Vec<F>),
+    /// A map.
+    Map(Vec<(F, F)>),
+    /// A refusal: its first word, and the rest.
+    Error {
+        /// `READONLY`, `NOPERM`, …
+        code: String,
+        /// The rest.
+        message: String,
+    },
+}
+
+/// A whole reply: for what is not worth a [`Frame`] of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Nothing: a null of any kind.
@@ -26,7 +54,34 @@ pub enum Value {
     },
 }
 
+impl Frame for Value {
+    fn open(self) -> Opened<Self> {
+        match self {
+            Value::Nil => Opened::Nil,
+            Value::Int(number) => Opened::Int(number),
+            Value::Bytes(bytes) => Opened::Bytes(bytes),
+            Value::List(items) => Opened::List(items),
+            Value::Map(pairs) => Opened::Map(pairs),
+            Value::Error { code, message } => Opened::Error { code, message },
+        }
+    }
+}
+
 impl Value {
+    /// The whole of a reply.
+    pub fn of(frame: impl Frame) -> Self {
+        match frame.open() {
+            Opened::Nil => Value::Nil,
+            Opened::Int(number) => Value::Int(number),
+            Opened::Bytes(bytes) => Value::Bytes(bytes),
+            Opened::List(items) => Value::List(items.into_iter().map(Value::of).collect()),
+            Opened::Map(pairs) => Value::Map(
+                pairs.into_iter().map(|(name, value)| (Value::of(name), Value::of(value))).collect(),
+            ),
+            Opened::Error { code, message } => Value::Error { code, message },
+        }
+    }
+
     /// A refusal, as the server words it: `NOPERM this user …`.
     pub fn error(line: &str) -> Self {
         let (code, message) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
@@ -43,15 +98,12 @@ impl Value {
 
     /// The string, if it is UTF-8.
     pub fn text(self) -> Option<ByteString> {
-        ByteString::try_from(bytes(self)?).ok()
+        ByteString::try_from(bytes(self.open())?).ok()
     }
 
     /// The number, or the number that is written in a string.
     pub fn number(self) -> Option<u64> {
-        match self {
-            Value::Int(number) => number.try_into().ok(),
-            other => other.text()?.parse().ok(),
-        }
+        number(self.open())
     }
 }
 
@@ -63,86 +115,95 @@ pub fn refusal(line: &str) -> CommandError {
     }
 }
 
-/// Makes a reply of a value. Strings move into it without being copied.
-pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
-    if let Value::Error { code, message } = value {
-        // The server knows no other way to say that there is no such stream.
-        let absent = code == "ERR" && message.starts_with("no such key");
-        return match absent && expected == Expected::Stream {
-            true => Ok(Reply::Stream(None)),
-            false => Err(CommandError::Server { code, message }),
-        };
-    }
+/// Makes a reply of a frame. Strings move into it without being copied.
+pub(super) fn parse(frame: impl Frame, expected: Expected) -> Result<Reply, CommandError> {
+    let frame = match frame.open() {
+        Opened::Error { code, message } => {
+            // The server knows no other way to say that there is no such stream.
+            let absent = code == "ERR" && message.starts_with("no such key");
+            return match absent && expected == Expected::Stream {
+                true => Ok(Reply::Stream(None)),
+                false => Err(CommandError::Server { code, message }),
+            };
+        }
+        frame => frame,
+    };
     let reply = match expected {
-        Expected::Added => id(value).map(Reply::Added),
-        Expected::Entries => entries(value).map(Reply::Entries),
-        Expected::Range => range(value).map(Reply::Entries),
-        Expected::Stream => stream_info(value).map(|info| Reply::Stream(Some(info))),
-        Expected::Count => count(value).map(Reply::Count),
-        Expected::Channels => channels(value).map(Reply::Channels),
-        Expected::Value | Expected::Part if value == Value::Nil => Some(Reply::Value(None)),
-        Expected::Value => bytes(value).map(|value| Reply::Value(Some(value))),
+        Expected::Added => id(frame).map(Reply::Added),
+        Expected::Entries => entries(frame).map(Reply::Entries),
+        Expected::Range => range(frame).map(Reply::Entries),
+        Expected::Stream => stream_info(frame).map(|info| Reply::Stream(Some(info))),
+        Expected::Count => count(frame).map(Reply::Count),
+        Expected::Channels => channels(frame).map(Reply::Channels),
+        Expected::Value | Expected::Part if matches!(frame, Opened::Nil) => Some(Reply::Value(None)),
+        Expected::Value => bytes(frame).map(|value| Reply::Value(Some(value))),
         // A part of nothing is an empty string, as a part of an empty one.
-        Expected::Part => bytes(value).map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
+        Expected::Part => bytes(frame).map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
         Expected::Anything => Some(Reply::Done),
     };
     reply.ok_or_else(|| CommandError::Unusable(format!("it is not of the expected form ({expected:?})")))
 }
 
 /// RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams, or nil. Only one stream is ever asked for.
-fn entries(value: Value) -> Option<Vec<Entry>> {
-    let streams: Vec<Value> = match value {
-        Value::Nil => Vec::new(),
-        Value::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
-        other => other
-            .list()?
-            .into_iter()
-            .map(|stream| {
-                let [_, entries] = <[Value; 2]>::try_from(stream.list()?).ok()?;
+fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
+    let mut streams: Vec<F> = match frame {
+        Opened::Nil => Vec::new(),
+        Opened::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
+        other => {
+            let second = |stream: F| {
+                let [_, entries] = <[F; 2]>::try_from(list(stream.open())?).ok()?;
                 Some(entries)
-            })
-            .collect::<Option<_>>()?,
+            };
+            list(other)?.into_iter().map(second).collect::<Option<_>>()?
+        }
     };
-    let mut all = Vec::new();
-    for stream in streams {
-        all.append(&mut range(stream)?);
+    match (streams.pop(), streams.is_empty()) {
+        (None, _) => Some(Vec::new()),
+        (Some(entries), true) => range(entries.open()),
+        (Some(_), false) => None,
     }
-    Some(all)
 }
 
 /// `[entry, …]`.
-fn range(value: Value) -> Option<Vec<Entry>> {
-    value.list()?.into_iter().map(entry).collect()
+fn range<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
+    list(frame)?.into_iter().map(entry).collect()
 }
 
 /// `[id, [name, value, …]]`.
-fn entry(value: Value) -> Option<Entry> {
-    let [entry_id, fields] = <[Value; 2]>::try_from(value.list()?).ok()?;
-    let fields = match fields {
-        // Group reads say so of a deleted entry. XREAD has no reason to.
-        Value::Nil => Fields::new(),
-        fields => pairs(fields)?
-            .into_iter()
-            .map(|(name, value)| Some((bytes(name)?, bytes(value)?)))
-            .collect::<Option<Vec<_>>>()?
-            .into_iter()
-            .collect(),
+fn entry<F: Frame>(frame: F) -> Option<Entry> {
+    let [entry_id, content] = <[F; 2]>::try_from(list(frame.open())?).ok()?;
+    let mut fields = Fields::new();
+    let mut push = |name: F, value: F| {
+        fields.push(bytes(name.open())?, bytes(value.open())?);
+        Some(())
     };
-    Some(Entry { id: id(entry_id)?, fields })
+    match content.open() {
+        // Group reads say so of a deleted entry. XREAD has no reason to.
+        Opened::Nil => {}
+        Opened::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value))?,
+        other => {
+            let mut items = list(other)?.into_iter();
+            while let Some(name) = items.next() {
+                push(name, items.next()?)?;
+            }
+        }
+    }
+    Some(Entry { id: id(entry_id.open())?, fields })
 }
 
 /// By the names of the fields: which there are, and in which order, depends on the server's version.
-fn stream_info(value: Value) -> Option<StreamInfo> {
+fn stream_info<F: Frame>(frame: Opened<F>) -> Option<StreamInfo> {
     let mut info = StreamInfo::default();
     let (mut length, mut last) = (None, None);
-    for (name, value) in pairs(value)? {
-        match &bytes(name)?[..] {
-            b"length" => length = Some(value.number()?),
+    for (name, value) in pairs(frame)? {
+        let value = value.open();
+        match &bytes(name.open())?[..] {
+            b"length" => length = Some(number(value)?),
             b"last-generated-id" => last = Some(id(value)?),
-            b"entries-added" => info.entries_added = Some(value.number()?),
+            b"entries-added" => info.entries_added = Some(number(value)?),
             b"max-deleted-entry-id" => info.max_deleted_entry_id = Some(id(value)?),
-            b"first-entry" if value != Value::Nil => {
-                info.first_entry_id = Some(id(value.list()?.into_iter().next()?)?);
+            b"first-entry" if !matches!(value, Opened::Nil) => {
+                info.first_entry_id = Some(id(list(value)?.into_iter().next()?.open())?);
             }
             _ => {}
         }
@@ -151,21 +212,29 @@ fn stream_info(value: Value) -> Option<StreamInfo> {
 }
 
 /// `[channel, count]`, for the one channel that was asked for.
-fn count(value: Value) -> Option<u64> {
-    let (_, count) = pairs(value)?.into_iter().next()?;
-    count.number()
+fn count<F: Frame>(frame: Opened<F>) -> Option<u64> {
+    let (_, count) = pairs(frame)?.into_iter().next()?;
+    number(count.open())
 }
 
-fn channels(value: Value) -> Option<Vec<ByteString>> {
+fn channels<F: Frame>(frame: Opened<F>) -> Option<Vec<ByteString>> {
     // Those whose names are not text are not ours.
-    Some(value.list()?.into_iter().filter_map(Value::text).collect())
+    let text = |frame: F| ByteString::try_from(bytes(frame.open())?).ok();
+    Some(list(frame)?.into_iter().filter_map(text).collect())
 }
 
-fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
-    if let Value::Map(pairs) = value {
+fn list<F>(frame: Opened<F>) -> Option<Vec<F>> {
+    match frame {
+        Opened::List(items) => Some(items),
+        _ => None,
+    }
+}
+
+fn pairs<F>(frame: Opened<F>) -> Option<Vec<(F, F)>> {
+    if let Opened::Map(pairs) = frame {
         return Some(pairs);
     }
-    let items = value.list()?;
+    let items = list(frame)?;
     let mut pairs = Vec::with_capacity(items.len() / 2);
     let mut items = items.into_iter();
     while let Some(name) = items.next() {
@@ -174,15 +243,23 @@ fn pairs(value: Value) -> Option<Vec<(Value, Value)>> {
     Some(pairs)
 }
 
-fn bytes(value: Value) -> Option<Bytes> {
-    match value {
-        Value::Bytes(bytes) => Some(bytes),
+fn bytes<F>(frame: Opened<F>) -> Option<Bytes> {
+    match frame {
+        Opened::Bytes(bytes) => Some(bytes),
         _ => None,
     }
 }
 
-fn id(value: Value) -> Option<EntryId> {
-    value.text()?.parse().ok()
+/// The number, or the number that is written in a string.
+fn number<F>(frame: Opened<F>) -> Option<u64> {
+    match frame {
+        Opened::Int(number) => number.try_into().ok(),
+        other => str::from_utf8(&bytes(other)?).ok()?.parse().ok(),
+    }
+}
+
+fn id<F>(frame: Opened<F>) -> Option<EntryId> {
+    str::from_utf8(&bytes(frame)?).ok()?.parse().ok()
 }
 
 #[cfg(test)]

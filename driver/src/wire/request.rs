@@ -6,6 +6,8 @@ use super::{Subscription, SubscriptionKind, Words};
 
 /// What is to be done about a command.
 #[derive(Debug)]
+// The large variant is the common one.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Request {
     /// Send it; one reply comes.
     Plain(Words, Expected),
@@ -38,18 +40,12 @@ impl Request {
     pub(super) fn of(command: Command) -> Self {
         match command {
             Command::XAdd { stream, max_len, fields } => {
-                let mut words = Words::with_capacity(6 + 2 * fields.len());
-                words.extend([word("XADD"), stream.into_bytes(), word("MAXLEN"), word("~")]);
-                words.extend([text(max_len), word("*")]);
-                for (name, value) in fields.iter() {
-                    words.extend([name.clone(), value.clone()]);
-                }
-                Request::Plain(words, Expected::Added)
+                Request::Plain(Words::add(stream, max_len, fields), Expected::Added)
             }
             Command::XRead { stream, after, count, block } => {
                 // BLOCK 0 would block for ever, COUNT 0 would read everything.
                 let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
-                let words = vec![
+                let words = [
                     word("XREAD"),
                     word("BLOCK"),
                     text(block),
@@ -59,10 +55,10 @@ impl Request {
                     stream.into_bytes(),
                     text(after),
                 ];
-                Request::Plain(words, Expected::Entries)
+                Request::Plain(words.into(), Expected::Entries)
             }
             Command::XRange { stream, after, count } => {
-                let words = vec![
+                let words = [
                     word("XRANGE"),
                     stream.into_bytes(),
                     exclusive(after),
@@ -70,10 +66,10 @@ impl Request {
                     word("COUNT"),
                     text(count.max(1)),
                 ];
-                Request::Plain(words, Expected::Range)
+                Request::Plain(words.into(), Expected::Range)
             }
             Command::XRevRange { stream, before, count } => {
-                let words = vec![
+                let words = [
                     word("XREVRANGE"),
                     stream.into_bytes(),
                     exclusive(before),
@@ -81,35 +77,35 @@ impl Request {
                     word("COUNT"),
                     text(count.max(1)),
                 ];
-                Request::Plain(words, Expected::Range)
+                Request::Plain(words.into(), Expected::Range)
             }
             Command::Set { key, value, px } => {
                 // Redis refuses 0, and what overflows its clock.
                 let px = u64::try_from(px.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
-                let words = vec![word("SET"), key.into_bytes(), value, word("PX"), text(px)];
-                Request::Plain(words, Expected::Anything)
+                let words = [word("SET"), key.into_bytes(), value, word("PX"), text(px)];
+                Request::Plain(words.into(), Expected::Anything)
             }
             Command::GetRange { key, end } => {
-                let words = vec![word("GETRANGE"), key.into_bytes(), word("0"), text(end)];
-                Request::Plain(words, Expected::Part)
+                let words = [word("GETRANGE"), key.into_bytes(), word("0"), text(end)];
+                Request::Plain(words.into(), Expected::Part)
             }
             Command::GetDel { key } => {
-                Request::Plain(vec![word("GETDEL"), key.into_bytes()], Expected::Value)
+                Request::Plain([word("GETDEL"), key.into_bytes()].into(), Expected::Value)
             }
             Command::XInfoStream { stream } => {
-                Request::Plain(vec![word("XINFO"), word("STREAM"), stream.into_bytes()], Expected::Stream)
+                Request::Plain([word("XINFO"), word("STREAM"), stream.into_bytes()].into(), Expected::Stream)
             }
             Command::Publish { channel, payload, sharded } => {
                 let publish = word(if sharded { "SPUBLISH" } else { "PUBLISH" });
-                Request::Plain(vec![publish, channel.into_bytes(), payload], Expected::Anything)
+                Request::Plain([publish, channel.into_bytes(), payload].into(), Expected::Anything)
             }
             Command::PubSubNumSub { channel, sharded } => {
                 let which = word(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-                Request::Plain(vec![word("PUBSUB"), which, channel.into_bytes()], Expected::Count)
+                Request::Plain([word("PUBSUB"), which, channel.into_bytes()].into(), Expected::Count)
             }
             Command::PubSubChannels { pattern, sharded } => {
                 let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
-                Request::Plain(vec![word("PUBSUB"), which, pattern.into_bytes()], Expected::Channels)
+                Request::Plain([word("PUBSUB"), which, pattern.into_bytes()].into(), Expected::Channels)
             }
             Command::Subscribe { channels, sharded } => Self::subscription(channels, kind(sharded), true),
             Command::Unsubscribe { channels, sharded } => Self::subscription(channels, kind(sharded), false),
@@ -161,6 +157,7 @@ mod tests {
     fn line(command: Command) -> String {
         match Request::of(command) {
             Request::Plain(words, _) => {
+                let words = words.into_vec();
                 words.iter().map(|word| str::from_utf8(word).unwrap()).collect::<Vec<_>>().join(" ")
             }
             other => panic!("{other:?}"),

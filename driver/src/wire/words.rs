@@ -1,0 +1,143 @@
+//! Commands as the server reads them.
+
+use sio_streams_core::{ByteString, Bytes, Fields};
+
+/// A command: its name and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Words(Form);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+// The large variant is the common one: a box would cost an allocation for each message.
+#[allow(clippy::large_enum_variant)]
+enum Form {
+    Listed(Vec<Bytes>),
+    /// XADD has most of its words in its fields already.
+    Add {
+        stream: ByteString,
+        max_len: u64,
+        fields: Fields,
+    },
+}
+
+/// What stands before the fields of an XADD, apart from stream and length.
+const ADD: [&str; 4] = ["XADD", "MAXLEN", "~", "*"];
+
+impl Words {
+    pub(super) fn add(stream: ByteString, max_len: u64, fields: Fields) -> Self {
+        Words(Form::Add { stream, max_len, fields })
+    }
+
+    /// The command's name.
+    pub fn name(&self) -> &[u8] {
+        match &self.0 {
+            Form::Listed(words) => words.first().map_or(&[], |name| name),
+            Form::Add { .. } => ADD[0].as_bytes(),
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        match &self.0 {
+            Form::Listed(words) => words.len(),
+            Form::Add { fields, .. } => 6 + 2 * fields.len(),
+        }
+    }
+
+    /// About how many bytes they take, all together.
+    pub fn size(&self) -> usize {
+        match &self.0 {
+            Form::Listed(words) => words.iter().map(Bytes::len).sum(),
+            Form::Add { stream, fields, .. } => {
+                let fields: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+                ADD.concat().len() + DIGITS + stream.len() + fields
+            }
+        }
+    }
+
+    /// Shows each, in order.
+    pub fn each(&self, mut show: impl FnMut(&[u8])) {
+        match &self.0 {
+            Form::Listed(words) => words.iter().for_each(|word| show(word)),
+            Form::Add { stream, max_len, fields } => {
+                let [add, max, about, any] = ADD.map(str::as_bytes);
+                show(add);
+                show(stream.as_bytes());
+                show(max);
+                show(about);
+                show(decimal(*max_len, &mut [0; DIGITS]));
+                show(any);
+                for (name, value) in fields.iter() {
+                    show(name);
+                    show(value);
+                }
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn into_vec(self) -> Vec<Bytes> {
+        match self.0 {
+            Form::Listed(words) => words,
+            Form::Add { stream, max_len, fields } => {
+                let [add, max, about, any] = ADD.map(|word| Bytes::from_static(word.as_bytes()));
+                let mut words = Vec::with_capacity(6 + 2 * fields.len());
+                words.extend([add, stream.into_bytes(), max, about, max_len.to_string().into(), any]);
+                for (name, value) in fields.iter() {
+                    words.extend([name.clone(), value.clone()]);
+                }
+                words
+            }
+        }
+    }
+}
+
+impl From<Vec<Bytes>> for Words {
+    fn from(words: Vec<Bytes>) -> Self {
+        Words(Form::Listed(words))
+    }
+}
+
+impl<const N: usize> From<[Bytes; N]> for Words {
+    fn from(words: [Bytes; N]) -> Self {
+        Vec::from(words).into()
+    }
+}
+
+/// The digits of the largest number.
+const DIGITS: usize = 20;
+
+/// The number in decimal, without an allocation.
+fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+    let mut at = DIGITS;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_are_the_same_to_the_server() {
+        for max_len in [0, 10, u64::MAX] {
+            let fields = Fields::from_iter([("uid", "u"), ("nsp", "/")]);
+            let words = Words::add("s".into(), max_len, fields);
+            let mut shown = Vec::new();
+            words.each(|word| shown.push(Bytes::copy_from_slice(word)));
+            assert_eq!(shown.concat(), format!("XADDsMAXLEN~{max_len}*uidunsp/").into_bytes());
+            assert_eq!(shown.len(), words.count());
+            assert_eq!(shown[0], words.name());
+            assert!(words.size() >= shown.concat().len());
+            assert_eq!(words.clone().into_vec(), shown);
+            let listed = Words::from(shown.clone());
+            assert_eq!((listed.count(), listed.name()), (words.count(), words.name()));
+            assert_eq!(listed.into_vec(), shown);
+        }
+    }
+}
