@@ -1,5 +1,7 @@
 //! Commands as the server reads them.
 
+use std::sync::Arc;
+
 use sio_streams_core::{ByteString, Bytes, Fields};
 
 /// A command: its name and its arguments.
@@ -7,15 +9,13 @@ use sio_streams_core::{ByteString, Bytes, Fields};
 pub struct Words(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-// The large variant is the common one: a box would cost an allocation for each message.
-#[allow(clippy::large_enum_variant)]
 enum Form {
     Listed(Vec<Bytes>),
     /// XADD has most of its words in its fields already.
     Add {
         stream: ByteString,
         max_len: u64,
-        fields: Fields,
+        fields: Arc<Fields>,
     },
 }
 
@@ -23,7 +23,7 @@ enum Form {
 const ADD: [&str; 4] = ["XADD", "MAXLEN", "~", "*"];
 
 impl Words {
-    pub(super) fn add(stream: ByteString, max_len: u64, fields: Fields) -> Self {
+    pub(super) fn add(stream: ByteString, max_len: u64, fields: Arc<Fields>) -> Self {
         Words(Form::Add { stream, max_len, fields })
     }
 
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn both_forms_are_the_same_to_the_server() {
         for max_len in [0, 10, u64::MAX] {
-            let fields = Fields::from_iter([("uid", "u"), ("nsp", "/")]);
+            let fields = Arc::new(Fields::from_iter([("uid", "u"), ("nsp", "/")]));
             let words = Words::add("s".into(), max_len, fields);
             let mut shown = Vec::new();
             words.each(|word| shown.push(Bytes::copy_from_slice(word)));
