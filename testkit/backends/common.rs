@@ -15,10 +15,10 @@ pub(crate) type Messages = mpsc::UnboundedReceiver<(ByteString, Bytes)>;
 
 pub(crate) const STREAM: &str = "socket.io";
 
-pub(crate) const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(BOUND, future).await.expect("within a minute")
+    tokio::time::timeout(BOUND, future).await.expect("within two minutes")
 }
 
 /// Asks again until it is so.
