@@ -3,6 +3,8 @@
 //! What arrives stays where it is: a value that the engine has no use for is skipped and kept as a slice. Nothing here allocates in
 //! proportion to a length that the input merely claims.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -264,10 +266,9 @@ impl<'a> Reader<'a> {
 
     /// Consumes the next value if it is nil.
     pub(crate) fn nil(&mut self) -> Result<bool, MsgPackError> {
-        let nil = self.peek()? == Head::Nil;
-        if nil {
-            self.at += 1;
-        }
+        let next = self.bytes.get(self.at).ok_or(MsgPackError::Truncated { at: self.bytes.len() })?;
+        let nil = *next == Marker::Null.to_u8();
+        self.at += usize::from(nil);
         Ok(nil)
     }
 
@@ -287,20 +288,29 @@ impl<'a> Reader<'a> {
     }
 
     /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
-    fn key(&mut self) -> Result<ByteString, MsgPackError> {
+    fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
-        let number = match self.peek()? {
-            Head::Str(_) => match self.str()? {
-                key if key == "__proto__" => return Err(MsgPackError::Key { at }),
-                key => return Ok(key),
+        let number = match self.head()? {
+            Head::Str(len) => match self.take(len)? {
+                b"__proto__" => return Err(MsgPackError::Key { at }),
+                text => return Ok(String::from_utf8_lossy(text)),
             },
             Head::Unsigned(n) => n as f64,
             Head::Signed(n) => n as f64,
             Head::Float(n) => n,
             _ => return Err(MsgPackError::Key { at }),
         };
-        self.head()?;
         Ok(number_text(number).into())
+    }
+
+    /// A key that is kept.
+    pub(crate) fn shared(&self, key: Cow<'a, str>) -> ByteString {
+        match key {
+            Cow::Borrowed(text) => {
+                ByteString::try_from(self.bytes.slice_ref(text.as_bytes())).unwrap_or_default()
+            }
+            Cow::Owned(text) => text.into(),
+        }
     }
 
     pub(crate) fn bool(&mut self) -> Result<bool, MsgPackError> {
@@ -348,7 +358,7 @@ impl<'a> Reader<'a> {
     /// Reads a map with `each`, which gets a key and must consume its value.
     pub(crate) fn map<E: From<MsgPackError>>(
         &mut self,
-        mut each: impl FnMut(ByteString, &mut Self) -> Result<(), E>,
+        mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         let at = self.at;
         match self.head()? {
