@@ -95,7 +95,7 @@ pub(crate) struct Reader<'a> {
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The extension that a JavaScript `Date` is.
-const TIMESTAMP: i8 = -1;
+pub(super) const TIMESTAMP: i8 = -1;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Self {
@@ -257,6 +257,12 @@ impl<'a> Reader<'a> {
         self.depth_left += 1;
     }
 
+    /// What a head of this length is followed by.
+    pub(super) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
+        let content = self.take(len)?;
+        Ok(self.bytes.slice_ref(content))
+    }
+
     /// The bytes of the next value, whatever it is.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
         let start = self.at;
@@ -288,7 +294,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
-    fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
         let number = match self.head()? {
             Head::Str(len) => match self.take(len)? {
@@ -442,7 +448,7 @@ pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
 }
 
 /// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
-fn date(content: &[u8]) -> Option<String> {
+pub(super) fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {
         [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
         [a, b, c, d, e, f, g, h] => {
