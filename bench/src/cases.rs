@@ -5,7 +5,7 @@ use std::hint::black_box;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use sio_streams_core::wire::entry::{decode, encode};
-use sio_streams_core::{Body, BroadcastOptions, Fields, Message, NodeId, Packet};
+use sio_streams_core::{Body, BroadcastOptions, EntryId, Fields, Message, NodeId, Packet};
 
 use crate::node::{self, BATCH, Node};
 
@@ -54,13 +54,15 @@ pub type Work = Box<dyn FnMut()>;
 pub type Case = (&'static str, fn() -> Work);
 
 /// What is counted, per message.
-pub const CASES: [Case; 6] = [
+pub const CASES: [Case; 8] = [
     ("serde_json parses the envelope", parse_envelope),
     ("an entry is decoded", decode_entry),
     ("an entry comes, its broadcast goes out", dispatch),
     ("a binary entry comes, its broadcast goes out", dispatch_binary),
     ("a message is encoded", encode_message),
     ("a broadcast is published", publish),
+    ("frames for clients are made", frames),
+    ("frames for clients are made of a binary packet", frames_binary),
 ];
 
 fn parse_envelope() -> Work {
@@ -129,6 +131,22 @@ fn publish() -> Work {
         }
         assert_eq!(node.settle(), BATCH);
     })
+}
+
+/// From a packet to what its clients get, with the place in the stream that they remember.
+fn frames() -> Work {
+    framing(&node::entry(node::envelope("hi")))
+}
+
+fn frames_binary() -> Work {
+    framing(&binary(64))
+}
+
+fn framing(fields: &Fields) -> Work {
+    let message = decode(fields).expect("a message");
+    let Body::Broadcast { packet, .. } = message.body else { unreachable!("a broadcast was encoded") };
+    let offset = Some(EntryId { ms: 1_700_000_000_000, seq: 0 });
+    batched(move || drop(black_box(packet.frames(black_box("/"), offset))))
 }
 
 fn batched(mut once: impl FnMut() + 'static) -> Work {

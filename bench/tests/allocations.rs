@@ -18,13 +18,15 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PER_BATCH: usize = 16;
 
 /// Allocations for each message, at most.
-const BOUNDS: [(&str, usize); 6] = [
+const BOUNDS: [(&str, usize); 8] = [
     ("serde_json parses the envelope", 2),
-    ("an entry is decoded", 3),
-    ("an entry comes, its broadcast goes out", 3),
+    ("an entry is decoded", 1),
+    ("an entry comes, its broadcast goes out", 1),
     ("a binary entry comes, its broadcast goes out", 3),
-    ("a message is encoded", 4),
-    ("a broadcast is published", 11),
+    ("a message is encoded", 2),
+    ("a broadcast is published", 7),
+    ("frames for clients are made", 2),
+    ("frames for clients are made of a binary packet", 4),
 ];
 
 #[test]

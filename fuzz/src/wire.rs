@@ -6,8 +6,8 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use sio_streams_core::wire::classic::{self, Asked, Request, Response};
-use sio_streams_core::wire::{WireError, entry, pubsub, session};
-use sio_streams_core::{Body, Encoding, Fields, Message, NodeId, Packet, Payload, PayloadError};
+use sio_streams_core::wire::{Frames, WireError, entry, pubsub, session};
+use sio_streams_core::{Body, Encoding, EntryId, Fields, Message, NodeId, Packet, Payload, PayloadError};
 
 use crate::memory;
 
@@ -88,6 +88,9 @@ fn sensible(message: &Message) {
     assert!((1..=13).contains(&message.body.kind()));
     let _ = format!("{message:?}");
     payloads(&message.body, look_into);
+    if let Body::Broadcast { packet, .. } = &message.body {
+        goes_to_clients(packet);
+    }
     if let Body::Broadcast { packet: Packet { data, .. }, .. } | Body::ServerSideEmit { packet: data, .. } =
         &message.body
     {
@@ -97,6 +100,15 @@ fn sensible(message: &Message) {
         };
         assert!(first, "a packet that is no array: {data:?}");
     }
+}
+
+/// What clients get is JSON with as many placeholders as there are binary frames, at least, and the offset at its end.
+fn goes_to_clients(packet: &Packet) {
+    let Frames { text, attachments } = packet.frames("/", Some(EntryId { ms: 7, seq: 7 }));
+    let (head, array) = text.split_at(text.find('[').expect("a packet's data is an array"));
+    assert!(serde_json::from_str::<IgnoredAny>(array).is_ok() && array.ends_with("\"7-7\"]"), "{text}");
+    assert_eq!(head.contains('-'), !attachments.is_empty(), "{text}");
+    assert!(array.matches("\"_placeholder\":true").count() >= attachments.len(), "{text}");
 }
 
 /// A payload may be anything, but looking into it does no harm.

@@ -1,13 +1,13 @@
 //! What stands before a server of ours for real clients: Engine.IO and Socket.IO over WebSocket, as far as the tests go.
 //!
-//! Text packets only, no acknowledgements. A client that sends a session and an offset when it connects is recovered, if that can be done; a
+//! No acknowledgements. A client that sends a session and an offset when it connects is recovered, if that can be done; a
 //! client whose connection ends without a word leaves a session behind.
 
 use std::sync::{Arc, Mutex};
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use sio_streams_driver::sio_streams_core::{EntryId, Payload, Restored, Session};
+use sio_streams_driver::sio_streams_core::{EntryId, Packet, Restored, Session};
 use sio_streams_driver::{Namespace, Node};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -17,19 +17,22 @@ use crate::ours::{Socket, State, lock};
 use crate::value::{from_payload, to_payload};
 
 /// What goes to a client, frame by frame.
-pub(crate) type Line = mpsc::UnboundedSender<String>;
+pub(crate) type Line = mpsc::UnboundedSender<Message>;
 
-/// A frame of an event.
-pub(crate) fn event(nsp: &str, data: &Payload, offset: Option<EntryId>) -> String {
-    let data = offset.and_then(|offset| data.with_offset(offset)).unwrap_or_else(|| data.clone());
-    frame('2', nsp, &from_payload(&data))
+/// Sends an event. A client that is gone gets it when it is back.
+pub(crate) fn event(line: &Line, nsp: &str, packet: &Packet, offset: Option<EntryId>) {
+    let frames = packet.frames(nsp, offset);
+    let _ = line.send(Message::text(format!("4{}", frames.text)));
+    for attachment in frames.attachments {
+        let _ = line.send(Message::binary(attachment));
+    }
 }
 
-fn frame(kind: char, nsp: &str, data: &Value) -> String {
-    match nsp {
+fn frame(kind: char, nsp: &str, data: &Value) -> Message {
+    Message::text(match nsp {
         "/" => format!("4{kind}{data}"),
         _ => format!("4{kind}{nsp},{data}"),
-    }
+    })
 }
 
 /// Takes clients until the server is gone.
@@ -49,13 +52,13 @@ struct Connected {
 async fn client(stream: TcpStream, node: Node, state: Arc<Mutex<State>>) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut to_client, mut from_client) = socket.split();
-    let (line, mut frames) = mpsc::unbounded_channel::<String>();
+    let (line, mut frames) = mpsc::unbounded_channel::<Message>();
     let hello = json!({ "sid": random_id(), "upgrades": [], "pingInterval": 25_000, "pingTimeout": 20_000,
         "maxPayload": 1_000_000 });
-    let _ = line.send(format!("0{hello}"));
+    let _ = line.send(Message::text(format!("0{hello}")));
     let writing = tokio::spawn(async move {
         while let Some(frame) = frames.recv().await {
-            if to_client.send(Message::text(frame)).await.is_err() {
+            if to_client.send(frame).await.is_err() {
                 return;
             }
         }
@@ -100,7 +103,7 @@ async fn connect(nsp: Namespace, auth: &Value, line: &Line, state: &Arc<Mutex<St
             let hello = json!({ "sid": &*sid, "pid": &*pid });
             let _ = sender.send(frame('0', &name, &hello));
             for missed in &restored.missed {
-                let _ = sender.send(event(&name, &missed.packet().data, Some(missed.offset())));
+                event(&sender, &name, missed.packet(), Some(missed.offset()));
             }
             let socket = Socket::real(from_payload(&data), sender);
             lock(&known).sockets.insert(sid.to_string(), socket);

@@ -383,8 +383,7 @@ fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
         socket.received.push(seen.clone());
         socket.offsets.push(broadcast.offset);
         if let Some(line) = &socket.line {
-            // A client that is gone gets it when it is back.
-            let _ = line.send(front::event(&broadcast.nsp, &broadcast.packet.data, broadcast.offset));
+            front::event(line, &broadcast.nsp, &broadcast.packet, broadcast.offset);
         }
         if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
             let (acks, value) = (acks.clone(), to_payload(value));

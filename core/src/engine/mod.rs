@@ -82,6 +82,8 @@ pub struct Engine {
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
     readers: BTreeMap<ByteString, Reader>,
+    /// The streams of which entries have come and have not been looked at, in the order in which they came.
+    unread: VecDeque<ByteString>,
     publishers: BTreeMap<Line, Publisher>,
     /// The last number that an entry of this node's was given, on any stream.
     last_seq: u64,
@@ -275,6 +277,7 @@ impl Engine {
             channels: HashMap::with_hasher(hash),
             closing: BTreeMap::new(),
             readers: BTreeMap::new(),
+            unread: VecDeque::new(),
             publishers: BTreeMap::new(),
             last_seq: 0,
             requests: Requests::new(hash),

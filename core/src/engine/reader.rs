@@ -129,6 +129,7 @@ impl Engine {
                 self.in_flight.remove(&asked);
             }
             self.readers.remove(stream);
+            self.unread.retain(|other| other != stream);
             self.window_closes(stream);
             let lane = Lane::Reader(stream.clone());
             for id in self.lanes.remove(&lane) {
@@ -225,6 +226,9 @@ impl Engine {
             Some(cursor) => {
                 let held = core::mem::take(&mut reader.held);
                 let mut findings = Vec::from_iter(reader.books.check(cursor, &held, &info));
+                if !held.is_empty() {
+                    self.unread.push_back(stream.clone());
+                }
                 if held.last().map_or(cursor, |entry| entry.id) > last {
                     reader.batch.extend(held);
                     reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
@@ -273,6 +277,9 @@ impl Engine {
         if suspect {
             reader.held = new;
             return self.check(stream);
+        }
+        if !new.is_empty() {
+            self.unread.push_back(stream.clone());
         }
         let findings = reader.accept(new);
         reader.ended = !full;
@@ -337,14 +344,20 @@ impl Engine {
         self.rest(&lane);
     }
 
-    /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it.
+    /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it. Streams take turns,
+    /// batch by batch.
     pub(super) fn next_entry(&mut self) -> Option<(ByteString, Entry)> {
-        let (stream, reader) = self.readers.iter_mut().find(|(_, reader)| !reader.batch.is_empty())?;
-        let entry = reader.batch.pop_front()?;
-        reader.looked_at = Some(entry.id);
-        let stream = stream.clone();
-        self.read_on(&stream);
-        Some((stream, entry))
+        while let Some(stream) = self.unread.pop_front() {
+            let Some(reader) = self.readers.get_mut(&stream) else { continue };
+            let Some(entry) = reader.batch.pop_front() else { continue };
+            reader.looked_at = Some(entry.id);
+            match reader.batch.is_empty() {
+                true => self.read_on(&stream),
+                false => self.unread.push_front(stream.clone()),
+            }
+            return Some((stream, entry));
+        }
+        None
     }
 
     /// How far the node is behind each of its streams.

@@ -185,7 +185,7 @@ impl Keys {
         } else {
             let mut reader = msgpack::Reader::new(payload);
             reader.map(|key, value| {
-                pairs.push((key, Value::MsgPack(value.raw()?)));
+                pairs.push((value.shared(key), Value::MsgPack(value.raw()?)));
                 Ok::<(), WireError>(())
             })?;
             reader.end()?;

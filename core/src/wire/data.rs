@@ -85,7 +85,7 @@ impl Data {
     pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
         let missing = |key| WireError::MissingKey { kind, key };
         let request_id = self.request_id.map(RequestId::new);
-        let opts = self.opts.ok_or(missing("opts"));
+        let opts = self.opts.ok_or_else(|| missing("opts"));
         // An answer of `undefined` leaves no key behind in JSON.
         let value = |packet| match packet {
             Some(PacketData::Value(value)) => value,

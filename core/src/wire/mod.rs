@@ -30,6 +30,7 @@
 pub mod classic;
 mod data;
 pub mod entry;
+mod frames;
 pub(crate) mod json;
 pub(crate) mod msgpack;
 mod packed;
@@ -38,6 +39,7 @@ pub mod session;
 mod sink;
 mod usual;
 
+pub use frames::Frames;
 pub use msgpack::MsgPackError;
 
 /// Why bytes from the wire are no message.

@@ -3,6 +3,8 @@
 //! What arrives stays where it is: a value that the engine has no use for is skipped and kept as a slice. Nothing here allocates in
 //! proportion to a length that the input merely claims.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -93,7 +95,7 @@ pub(crate) struct Reader<'a> {
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
 /// The extension that a JavaScript `Date` is.
-const TIMESTAMP: i8 = -1;
+pub(super) const TIMESTAMP: i8 = -1;
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Self {
@@ -255,6 +257,12 @@ impl<'a> Reader<'a> {
         self.depth_left += 1;
     }
 
+    /// What a head of this length is followed by.
+    pub(super) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
+        let content = self.take(len)?;
+        Ok(self.bytes.slice_ref(content))
+    }
+
     /// The bytes of the next value, whatever it is.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
         let start = self.at;
@@ -264,10 +272,9 @@ impl<'a> Reader<'a> {
 
     /// Consumes the next value if it is nil.
     pub(crate) fn nil(&mut self) -> Result<bool, MsgPackError> {
-        let nil = self.peek()? == Head::Nil;
-        if nil {
-            self.at += 1;
-        }
+        let next = self.bytes.get(self.at).ok_or(MsgPackError::Truncated { at: self.bytes.len() })?;
+        let nil = *next == Marker::Null.to_u8();
+        self.at += usize::from(nil);
         Ok(nil)
     }
 
@@ -287,20 +294,29 @@ impl<'a> Reader<'a> {
     }
 
     /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
-    fn key(&mut self) -> Result<ByteString, MsgPackError> {
+    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
-        let number = match self.peek()? {
-            Head::Str(_) => match self.str()? {
-                key if key == "__proto__" => return Err(MsgPackError::Key { at }),
-                key => return Ok(key),
+        let number = match self.head()? {
+            Head::Str(len) => match self.take(len)? {
+                b"__proto__" => return Err(MsgPackError::Key { at }),
+                text => return Ok(String::from_utf8_lossy(text)),
             },
             Head::Unsigned(n) => n as f64,
             Head::Signed(n) => n as f64,
             Head::Float(n) => n,
             _ => return Err(MsgPackError::Key { at }),
         };
-        self.head()?;
         Ok(number_text(number).into())
+    }
+
+    /// A key that is kept.
+    pub(crate) fn shared(&self, key: Cow<'a, str>) -> ByteString {
+        match key {
+            Cow::Borrowed(text) => {
+                ByteString::try_from(self.bytes.slice_ref(text.as_bytes())).unwrap_or_default()
+            }
+            Cow::Owned(text) => text.into(),
+        }
     }
 
     pub(crate) fn bool(&mut self) -> Result<bool, MsgPackError> {
@@ -348,7 +364,7 @@ impl<'a> Reader<'a> {
     /// Reads a map with `each`, which gets a key and must consume its value.
     pub(crate) fn map<E: From<MsgPackError>>(
         &mut self,
-        mut each: impl FnMut(ByteString, &mut Self) -> Result<(), E>,
+        mut each: impl FnMut(Cow<'a, str>, &mut Self) -> Result<(), E>,
     ) -> Result<(), E> {
         let at = self.at;
         match self.head()? {
@@ -432,7 +448,7 @@ pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
 }
 
 /// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
-fn date(content: &[u8]) -> Option<String> {
+pub(super) fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {
         [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
         [a, b, c, d, e, f, g, h] => {

@@ -109,7 +109,7 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
         let millis = value.clone().unsigned().ok();
         let raw = payload(value)?;
         if !flags.set(&key, switch, millis) {
-            flags.other.push((key, raw));
+            flags.other.push((value.shared(key), raw));
         }
         Ok::<(), MsgPackError>(())
     })?;

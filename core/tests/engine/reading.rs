@@ -195,6 +195,45 @@ fn entry(seq: u64, text: &str) -> Entry {
     Entry { id: EntryId { ms: 1, seq }, fields }
 }
 
+#[test]
+fn a_busy_stream_holds_up_no_other() {
+    let config = Config { stream_count: 2, ..config(Dialect::Streams03) };
+    let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
+    let names = ["/a", "/"];
+    names.iter().for_each(|nsp| engine.open_namespace(Time::ZERO, nsp).unwrap());
+    let mut reads = Vec::new();
+    let mut next_reads = |engine: &mut Engine| {
+        for (id, command) in commands(engine) {
+            match command {
+                Command::XRead { stream, .. } => reads.push((stream, id)),
+                Command::XInfoStream { .. } => engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(None))),
+                _ => engine.handle_reply(Time::ZERO, id, Ok(Reply::Done)),
+            }
+        }
+        reads.sort();
+        core::mem::take(&mut reads)
+    };
+    let mut waiting = next_reads(&mut engine);
+    waiting.extend(next_reads(&mut engine));
+    assert_eq!(waiting.len(), 2);
+    let mut heard = Vec::new();
+    for seq in 1..5 {
+        // Each stream has news whenever it is asked.
+        for (stream, id) in waiting.drain(..) {
+            let nsp = names[usize::from(stream == "socket.io-1")];
+            let mut entry = entry(seq, "news");
+            entry.fields.push("nsp", nsp);
+            engine.handle_reply(Time::ZERO, id, Ok(Reply::Entries(vec![entry])));
+        }
+        heard.extend(core::iter::from_fn(|| engine.poll_event()).find_map(|event| match event {
+            Event::Broadcast(delivery) => Some(delivery.nsp),
+            _ => None,
+        }));
+        waiting = next_reads(&mut engine);
+    }
+    assert_eq!(heard, ["/a", "/", "/a", "/"]);
+}
+
 fn delivered(engine: &mut Engine) -> usize {
     core::iter::from_fn(|| engine.poll_event()).filter(|event| matches!(event, Event::Broadcast(_))).count()
 }

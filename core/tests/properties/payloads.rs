@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value as Json;
-use sio_streams_core::{Encoding, MAX_DEPTH, Payload, PayloadError};
+use sio_streams_core::{Encoding, EntryId, MAX_DEPTH, Packet, Payload, PayloadError};
 
 use crate::config;
 use crate::values::*;
@@ -99,6 +99,21 @@ fn any_packed() -> impl Strategy<Value = Packed> {
 
 proptest! {
     #![proptest_config(config(1_000))]
+
+    #[test]
+    fn what_clients_get_is_the_value(data in event(), nsp in "/[a-z]{0,5}", ms in any::<u64>()) {
+        let offset = EntryId { ms, seq: 0 };
+        let packet = Packet { kind: 2, data, nsp: None, id: None };
+        let mut expected: Vec<Json> = packet.data.decode().unwrap();
+        for offset in [None, Some(offset)] {
+            let frames = packet.frames(&nsp, offset);
+            prop_assert!(frames.attachments.is_empty());
+            let head = if nsp == "/" { "2".to_owned() } else { format!("2{nsp},") };
+            expected.extend(offset.map(|offset| Json::from(offset.to_string())));
+            let array: Vec<Json> = serde_json::from_str(frames.text.strip_prefix(&*head).unwrap()).unwrap();
+            prop_assert_eq!(&array, &expected);
+        }
+    }
 
     #[test]
     fn messagepack_that_node_would_change_or_refuse_is_refused(value in any_packed(), wraps in 85..100_usize) {
