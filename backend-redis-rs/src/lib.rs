@@ -68,6 +68,7 @@
 
 mod config;
 mod connect;
+mod direct;
 mod error;
 mod value;
 mod wire;
