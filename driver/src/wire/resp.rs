@@ -17,10 +17,28 @@ use super::{Subscription, Value, Wire, Words, for_log};
 /// How much is read at once, at least.
 const CHUNK: usize = 16 << 10;
 
+/// How much room is made at once, at most, whatever is announced.
+const LARGEST: usize = 1 << 20;
+
 /// Lists in lists in lists. Nothing that a node asks for is answered by more than a few.
 const DEPTH: usize = 32;
 
 /// A connection over a stream of bytes. Whoever opens it has said who it is: no reply is owed to anybody.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// use sio_streams_core::Bytes;
+/// use sio_streams_driver::wire::{RespWire, Value, Wire};
+/// use tokio::io::AsyncWriteExt;
+///
+/// let (ours, mut server) = tokio::io::duplex(1_024);
+/// let mut wire = RespWire::new(ours);
+/// server.write_all(b"+PONG\r\n").await.unwrap();
+/// let replies = wire.send(vec![[Bytes::from_static(b"PING")].into()]).await;
+/// assert_eq!(replies, [Ok(Value::Bytes("PONG".into()))]);
+/// # });
+/// ```
 pub struct RespWire<S> {
     stream: S,
     read: bytes::BytesMut,
@@ -78,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
                 }
                 continue;
             }
-            self.read.reserve(self.scan.missing.max(CHUNK));
+            self.read.reserve(self.scan.missing.clamp(CHUNK, LARGEST));
             if ready!(pin!(self.stream.read_buf(&mut self.read)).poll(context))? == 0 {
                 return Poll::Ready(Err(io::Error::other("the connection was closed")));
             }
@@ -226,7 +244,23 @@ impl Scan {
 /// The mark at a place, the rest of its line, and where the next line begins; nothing if the line is not all there.
 fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
     let Some((mark, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else { return Ok(None) };
-    if !b"$=!*~>%|+-:_#,(".contains(mark) {
+    if !matches!(
+        mark,
+        b'$' | b'*'
+            | b'%'
+            | b'+'
+            | b'-'
+            | b':'
+            | b'_'
+            | b'#'
+            | b','
+            | b'('
+            | b'='
+            | b'!'
+            | b'~'
+            | b'>'
+            | b'|'
+    ) {
         return Err(malformed("an unknown mark"));
     }
     let Some(length) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
@@ -238,15 +272,16 @@ fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
 
 /// How many; nothing for RESP2's nulls.
 fn length(line: &[u8]) -> io::Result<Option<usize>> {
+    /// More digits make no length.
+    const DIGITS: usize = 10;
     if line == b"-1" {
         return Ok(None);
     }
-    let digits = str::from_utf8(line).ok().filter(|line| line.bytes().all(|byte| byte.is_ascii_digit()));
-    // What is longer than this is none.
-    match digits.and_then(|digits| digits.parse::<u32>().ok()) {
-        Some(length) => Ok(Some(length as usize)),
-        None => Err(malformed("a length that is none")),
+    if line.is_empty() || line.len() > DIGITS || !line.iter().all(u8::is_ascii_digit) {
+        return Err(malformed("a length that is none"));
     }
+    let number = line.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    usize::try_from(number).map(Some).map_err(|_| malformed("a length that is none"))
 }
 
 fn malformed(what: &str) -> io::Error {
