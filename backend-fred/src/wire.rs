@@ -5,9 +5,11 @@ use core::future::poll_fn;
 use core::task::Poll;
 use core::time::Duration;
 
+use fred::bytes_utils::Str;
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, PubsubInterface};
+use fred::interfaces::{ClientLike, PubsubInterface, StreamsInterface};
+use fred::types::streams::{XCapKind, XCapTrim, XID};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
 use sio_streams_core::{ByteString, Bytes, CommandError};
 use sio_streams_driver::wire::{
@@ -242,11 +244,49 @@ enum Pending<F> {
     Answered(Result<Frame, Error>),
 }
 
+/// One of the commands that come in bursts has to be called by its own method: fred writes every custom one to the socket by itself.
 async fn request(client: &Client, words: Words) -> Result<Frame, Error> {
+    let answer = match words.name() {
+        b"XADD" => add(client, &words).await,
+        b"PUBLISH" | b"SPUBLISH" => publish(client, words).await,
+        _ => return custom(client, words).await,
+    };
+    match answer {
+        Err(error) if is_refusal(&error) => {
+            Ok(Frame::SimpleError { data: error.details().into(), attributes: None })
+        }
+        other => other,
+    }
+}
+
+async fn add(client: &Client, words: &Words) -> Result<Frame, Error> {
+    let Some((stream, max_len, fields)) = words.as_add() else { return custom(client, words.clone()).await };
+    let pair = |(name, value): (&Bytes, &Bytes)| (name.clone(), Argument::Bytes(value.clone()));
+    let fields: Vec<_> = fields.iter().map(pair).collect();
+    // Redis knows no greater numbers.
+    let max_len = i64::try_from(max_len).unwrap_or(i64::MAX);
+    let cap = (XCapKind::MaxLen, XCapTrim::AlmostExact, max_len);
+    let id: Argument = client.xadd(stream.as_bytes().clone(), false, cap, XID::Auto, fields).await?;
+    Ok(Frame::BlobString { data: id.into_bytes().unwrap_or_default(), attributes: None })
+}
+
+async fn publish(client: &Client, words: Words) -> Result<Frame, Error> {
+    let sharded = words.name() == b"SPUBLISH";
+    let [_, channel, payload] = <[Bytes; 3]>::try_from(words.into_vec())
+        .map_err(|_| Error::new(ErrorKind::InvalidArgument, "a channel and a message are published"))?;
+    let (channel, payload) = (Str::try_from(channel).unwrap_or_default(), Argument::Bytes(payload));
+    let data: i64 = match sharded {
+        true => client.spublish(channel, payload).await?,
+        false => client.publish(channel, payload).await?,
+    };
+    Ok(Frame::Number { data, attributes: None })
+}
+
+async fn custom(client: &Client, words: Words) -> Result<Frame, Error> {
     // fred must know what blocks, lest it take the silence for a dead connection.
     let blocking = words.name() == b"XREAD";
     let mut words = words.into_vec().into_iter();
-    let name = fred::bytes_utils::Str::try_from(words.next().unwrap_or_default()).unwrap_or_default();
+    let name = Str::try_from(words.next().unwrap_or_default()).unwrap_or_default();
     let arguments: Vec<Argument> = words.map(Argument::Bytes).collect();
     client.custom_raw(CustomCommand::new(name, ClusterHash::Random, blocking), arguments).await
 }

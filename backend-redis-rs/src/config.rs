@@ -97,7 +97,7 @@ impl Builder {
     /// After how long an idle connection is tried with a `PING`, and within which time the answer must come, else the connection counts as lost.
     /// 5 seconds each by default.
     ///
-    /// A link that is closed properly is noticed at once (over RESP2, except by the subscriber, by the next `PING`). The `PING` is for
+    /// A link that is closed properly is noticed at once (over RESP2 with TLS, except by the subscriber, by the next `PING`). The `PING` is for
     /// links that fall silent.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, patience: Duration) -> Self {

@@ -15,7 +15,7 @@ use tokio_stream::StreamExt;
 
 use crate::config::{Protocols, RedisBackend};
 use crate::wire::{Forwarder, Link, RedisWire};
-use crate::{error, value};
+use crate::{direct, error, value};
 
 /// A connection to Redis, for one lane. It is closed when it is dropped.
 pub type RedisConnection = WireConnection<RedisWire>;
@@ -112,13 +112,21 @@ impl RedisBackend {
         on_push: &OnPush,
     ) -> RedisResult<RedisConnection> {
         let settings = info.redis_settings().clone().set_protocol(protocol);
-        let client = Client::open(info.clone().set_redis_settings(settings))?;
+        let info = info.clone().set_redis_settings(settings);
         let (gone, leaving) = (Gone::new(), Arc::default());
-        let link = match (protocol, lane) {
-            (ProtocolVersion::RESP2, Lane::Subscriber) => subscribe_resp2(&client, on_push, &gone).await?,
-            (ProtocolVersion::RESP2, _) => multiplexed(&client, config(), lane).await?,
-            _ => {
-                multiplexed(&client, config().set_push_sender(sorter(on_push, &gone, &leaving)), lane).await?
+        let direct = match lane {
+            Lane::Subscriber => None,
+            _ => direct::connect(&info, lane).await?,
+        };
+        let link = match (direct, protocol, lane) {
+            (Some(wire), ..) => Link::Direct(wire),
+            (None, ProtocolVersion::RESP2, Lane::Subscriber) => {
+                subscribe_resp2(&Client::open(info)?, on_push, &gone).await?
+            }
+            (None, ProtocolVersion::RESP2, _) => multiplexed(&Client::open(info)?, config(), lane).await?,
+            (None, ..) => {
+                let config = config().set_push_sender(sorter(on_push, &gone, &leaving));
+                multiplexed(&Client::open(info)?, config, lane).await?
             }
         };
         Ok(WireConnection::new(RedisWire { link, gone, leaving }, self.heartbeat))
@@ -127,7 +135,7 @@ impl RedisBackend {
 
 /// No time limits: the driver sets them, and knows how long a command may block. The crate's defaults are 1 s for connecting and 500 ms for every
 /// reply, blocking or not.
-fn config() -> AsyncConnectionConfig {
+pub(crate) fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
@@ -183,12 +191,18 @@ async fn multiplexed(client: &Client, config: AsyncConnectionConfig, lane: &Lane
     // With what the crate spawns for it, it is dropped when this value is: it is never cloned.
     let mut connection: MultiplexedConnection =
         client.get_multiplexed_async_connection_with_config(&config).await?;
+    introduce(&mut connection, lane).await?;
+    Ok(Link::Multiplexed(connection))
+}
+
+/// Says the connection's name, and finds out whether it can be used at all.
+pub(crate) async fn introduce(connection: &mut MultiplexedConnection, lane: &Lane) -> RedisResult<()> {
     let name = cmd("CLIENT").arg("SETNAME").arg(client_name(lane)).take();
     match connection.send_packed_command(&name).await? {
         // RESP2 without a password: nothing else has been sent so far whose refusal the crate minds.
         Value::ServerError(refusal) if refusal.code() == "NOAUTH" => Err(refusal.into()),
         // The name is for people who look at CLIENT LIST. It does without the right to set it.
-        _ => Ok(Link::Multiplexed(connection)),
+        _ => Ok(()),
     }
 }
 

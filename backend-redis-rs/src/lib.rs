@@ -33,8 +33,12 @@
 //! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
 //!
 //! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
-//! Over RESP2 a dead link is noticed later (see [`Builder::heartbeat`]), and there is no sharded Pub/Sub: the `redis` crate can't
+//! Over RESP2 with TLS a dead link is noticed later (see [`Builder::heartbeat`]). Over RESP2 there is no sharded Pub/Sub: the `redis` crate can't
 //! receive it there.
+//!
+//! # Speed
+//!
+//! Over a plain socket, entries are read in place and never copied. Over TLS the `redis` crate reads them, which takes several times as long.
 //!
 //! # TLS
 //!
@@ -68,6 +72,7 @@
 
 mod config;
 mod connect;
+mod direct;
 mod error;
 mod value;
 mod wire;

@@ -4,42 +4,77 @@ use redis::Value as Theirs;
 use sio_streams_core::{ByteString, Bytes};
 use sio_streams_driver::wire::{Frame, Opened, Value};
 
-/// A reply, as the redis crate has it.
+/// A reply.
 #[derive(Debug)]
-pub struct RedisFrame(pub(crate) Theirs);
+pub struct RedisFrame(Form);
+
+#[derive(Debug)]
+enum Form {
+    /// As the redis crate has it.
+    Theirs(Theirs),
+    Own(Value),
+}
+
+impl RedisFrame {
+    pub(crate) fn theirs(value: Theirs) -> Self {
+        RedisFrame(Form::Theirs(value))
+    }
+
+    pub(crate) fn own(value: Value) -> Self {
+        RedisFrame(Form::Own(value))
+    }
+}
 
 impl Frame for RedisFrame {
-    /// Strings move, without being copied.
     fn open(self) -> Opened<Self> {
         match self.0 {
-            Theirs::Nil => Opened::Nil,
-            Theirs::Int(number) => Opened::Int(number),
-            Theirs::BulkString(bytes) => Opened::Bytes(bytes.into()),
-            Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Opened::Bytes(text.into()),
-            // The redis crate's name for the simple string "OK".
-            Theirs::Okay => Opened::Bytes(Bytes::from_static(b"OK")),
-            Theirs::Array(items) | Theirs::Set(items) | Theirs::Push { data: items, .. } => {
-                Opened::List(items.into_iter().map(RedisFrame).collect())
-            }
-            Theirs::Map(pairs) => Opened::Map(
-                pairs.into_iter().map(|(name, value)| (RedisFrame(name), RedisFrame(value))).collect(),
-            ),
-            Theirs::Attribute { data, .. } => RedisFrame(*data).open(),
-            Theirs::Boolean(value) => Opened::Int(value.into()),
-            Theirs::Double(number) => Opened::Bytes(number.to_string().into()),
-            Theirs::ServerError(refusal) => Opened::Error {
-                code: refusal.code().to_owned(),
-                message: refusal.details().unwrap_or_default().to_owned(),
+            Form::Theirs(value) => open(value),
+            Form::Own(value) => match value.open() {
+                Opened::Nil => Opened::Nil,
+                Opened::Int(number) => Opened::Int(number),
+                Opened::Bytes(bytes) => Opened::Bytes(bytes),
+                Opened::List(items) => Opened::List(items.into_iter().map(RedisFrame::own).collect()),
+                Opened::Map(pairs) => {
+                    let own = |(name, value)| (RedisFrame::own(name), RedisFrame::own(value));
+                    Opened::Map(pairs.into_iter().map(own).collect())
+                }
+                Opened::Error { code, message } => Opened::Error { code, message },
             },
-            // Nothing that a node asks for is answered by one of the others.
-            _ => Opened::Nil,
         }
+    }
+}
+
+/// Strings move, without being copied.
+fn open(value: Theirs) -> Opened<RedisFrame> {
+    let frame = RedisFrame::theirs;
+    match value {
+        Theirs::Nil => Opened::Nil,
+        Theirs::Int(number) => Opened::Int(number),
+        Theirs::BulkString(bytes) => Opened::Bytes(bytes.into()),
+        Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Opened::Bytes(text.into()),
+        // The redis crate's name for the simple string "OK".
+        Theirs::Okay => Opened::Bytes(Bytes::from_static(b"OK")),
+        Theirs::Array(items) | Theirs::Set(items) | Theirs::Push { data: items, .. } => {
+            Opened::List(items.into_iter().map(frame).collect())
+        }
+        Theirs::Map(pairs) => {
+            Opened::Map(pairs.into_iter().map(|(name, value)| (frame(name), frame(value))).collect())
+        }
+        Theirs::Attribute { data, .. } => open(*data),
+        Theirs::Boolean(value) => Opened::Int(value.into()),
+        Theirs::Double(number) => Opened::Bytes(number.to_string().into()),
+        Theirs::ServerError(refusal) => Opened::Error {
+            code: refusal.code().to_owned(),
+            message: refusal.details().unwrap_or_default().to_owned(),
+        },
+        // Nothing that a node asks for is answered by one of the others.
+        _ => Opened::Nil,
     }
 }
 
 /// The whole of a reply.
 pub(crate) fn convert(value: Theirs) -> Value {
-    Value::of(RedisFrame(value))
+    Value::of(RedisFrame::theirs(value))
 }
 
 /// A Pub/Sub message, from what follows its kind: channel and payload.

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::{Gone, Subscription, SubscriptionKind, Value, Wire, Words};
+use sio_streams_driver::wire::{Gone, RespWire, Subscription, SubscriptionKind, Value, Wire, Words};
 use tokio::task::JoinHandle;
 
+use crate::direct::Socket;
 use crate::value::RedisFrame;
 use crate::{error, value};
 
@@ -22,6 +23,8 @@ pub struct RedisWire {
 }
 
 pub(crate) enum Link {
+    /// Plain sockets, except the subscriber's.
+    Direct(RespWire<Socket>),
     Multiplexed(MultiplexedConnection),
     /// The subscriber over RESP2.
     PubSub {
@@ -93,13 +96,16 @@ impl Wire for RedisWire {
     type Frame = RedisFrame;
 
     async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<RedisFrame, CommandError>> {
+        if let Link::Direct(wire) = &mut self.link {
+            return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
+        }
         let count = commands.len();
         let mut pipeline = Pipeline::with_capacity(count);
         for words in commands {
             pipeline.add_command(packed(&words));
         }
         match self.send_all(&pipeline).await {
-            Ok(values) => values.into_iter().map(|value| Ok(RedisFrame(value))).collect(),
+            Ok(values) => values.into_iter().map(|value| Ok(RedisFrame::theirs(value))).collect(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
         }
     }
@@ -107,6 +113,9 @@ impl Wire for RedisWire {
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
         if let Some(why) = self.gone.get() {
             return Err(CommandError::NotSent(why));
+        }
+        if let Link::Direct(wire) = &mut self.link {
+            return wire.subscribe(change).await;
         }
         let Subscription { channels, kind, on } = change;
         let names: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
@@ -121,6 +130,8 @@ impl Wire for RedisWire {
             (Link::Multiplexed(connection), false, false) => connection.unsubscribe(&names).await,
             (Link::Multiplexed(connection), true, true) => connection.psubscribe(&names).await,
             (Link::Multiplexed(connection), false, true) => connection.punsubscribe(&names).await,
+            // It was sent on its way above.
+            (Link::Direct(_), ..) => return Ok(()),
             (Link::PubSub { sink, .. }, true, false) => sink.subscribe(&names).await,
             (Link::PubSub { sink, .. }, false, false) => sink.unsubscribe(&names).await,
             (Link::PubSub { sink, .. }, true, true) => sink.psubscribe(&names).await,
@@ -130,12 +141,16 @@ impl Wire for RedisWire {
     }
 
     async fn lost(&mut self) -> String {
-        self.gone.wait().await
+        match &mut self.link {
+            Link::Direct(wire) => wire.lost().await,
+            _ => self.gone.wait().await,
+        }
     }
 
     /// The crate discards a reply that nobody waits for any more.
     async fn ping(&mut self) -> Result<(), CommandError> {
         let pong = match &mut self.link {
+            Link::Direct(wire) => return wire.ping().await,
             Link::Multiplexed(connection) => connection.send_packed_command(&redis::cmd("PING")).await,
             Link::PubSub { sink, .. } => sink.ping::<Theirs>().await,
         };

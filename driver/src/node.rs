@@ -243,7 +243,7 @@ impl Namespace {
     /// Sends a packet to the clients that `opts` match, on all nodes. Done when it is in the stream; its id there is returned.
     ///
     /// It is in line when this returns. To have many on their way at once, call it many times, and await the oldest when there are enough: they
-    /// are published in the order of the calls. `Limits::in_flight` is how many there may be.
+    /// are published in the order of the calls. `Limits::in_flight` is how many there may be; what is said beyond that is refused.
     ///
     /// # Errors
     ///

@@ -6,6 +6,7 @@
 
 mod reply;
 mod request;
+mod resp;
 mod words;
 
 use core::fmt;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::backend::{ConnectError, Connection, PushSender};
 pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
+pub use resp::RespWire;
 pub use words::Words;
 
 /// One connection of a client crate.

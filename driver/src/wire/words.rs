@@ -74,6 +74,14 @@ impl Words {
         }
     }
 
+    /// The parts of an XADD, for client crates that want to know what it is.
+    pub fn as_add(&self) -> Option<(&ByteString, u64, &Fields)> {
+        match &self.0 {
+            Form::Listed(_) => None,
+            Form::Add { stream, max_len, fields } => Some((stream, *max_len, fields)),
+        }
+    }
+
     /// All of them.
     pub fn into_vec(self) -> Vec<Bytes> {
         match self.0 {
@@ -104,10 +112,10 @@ impl<const N: usize> From<[Bytes; N]> for Words {
 }
 
 /// The digits of the largest number.
-const DIGITS: usize = 20;
+pub(super) const DIGITS: usize = 20;
 
 /// The number in decimal, without an allocation.
-fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
+pub(super) fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
     let mut at = DIGITS;
     loop {
         at -= 1;
@@ -135,6 +143,7 @@ mod tests {
             assert_eq!(shown[0], words.name());
             assert!(words.size() >= shown.concat().len());
             assert_eq!(words.clone().into_vec(), shown);
+            assert_eq!(words.as_add().map(|(stream, length, _)| (&**stream, length)), Some(("s", max_len)));
             let listed = Words::from(shown.clone());
             assert_eq!((listed.count(), listed.name()), (words.count(), words.name()));
             assert_eq!(listed.into_vec(), shown);

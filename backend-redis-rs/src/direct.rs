@@ -1,0 +1,97 @@
+//! Sockets that the redis crate is lent for as long as it takes to say who connects.
+//!
+//! The crate takes ten times as long to read a stream's entries as reading them in place does, and copies each of their strings. So where a
+//! connection does nothing but ask and be answered, over a socket that is not encrypted, the crate does what it is good at (HELLO, AUTH, SELECT, and
+//! all that servers answer to that), and [`RespWire`] the rest.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redis::aio::{AsyncStream, MultiplexedConnection};
+use redis::{ConnectionAddr, ConnectionInfo, RedisResult};
+use sio_streams_core::Lane;
+use sio_streams_driver::wire::RespWire;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::connect::{config, introduce};
+
+/// A socket, of either kind.
+pub(crate) type Socket = Pin<Box<dyn AsyncStream + Send>>;
+
+/// Connects, if it is a plain socket.
+pub(crate) async fn connect(info: &ConnectionInfo, lane: &Lane) -> RedisResult<Option<RespWire<Socket>>> {
+    let socket: Socket = match info.addr() {
+        ConnectionAddr::Tcp(host, port) => {
+            let socket = TcpStream::connect((host.as_str(), *port)).await?;
+            // A batch is one write, and its sender waits for the reply: Nagle's algorithm could only delay it.
+            socket.set_nodelay(true)?;
+            Box::pin(socket)
+        }
+        #[cfg(unix)]
+        ConnectionAddr::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
+        _ => return Ok(None),
+    };
+    let lent = Lent(Arc::new(Mutex::new(Some(socket))));
+    let (mut connection, task) =
+        MultiplexedConnection::new_with_config(info.redis_settings(), lent.clone(), config()).await?;
+    tokio::select! {
+        biased;
+        introduced = introduce(&mut connection, lane) => introduced?,
+        () = task => return Err(closed().into()),
+    }
+    // Every reply has come: the crate holds back nothing that was read.
+    drop(connection);
+    let socket = lent.lock().take().ok_or_else(closed)?;
+    Ok(Some(RespWire::new(socket)))
+}
+
+fn closed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the connection was closed")
+}
+
+/// A socket, until it is taken back.
+#[derive(Clone)]
+struct Lent(Arc<Mutex<Option<Socket>>>);
+
+impl Lent {
+    fn lock(&self) -> MutexGuard<'_, Option<Socket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(
+        &self,
+        poll: impl FnOnce(Pin<&mut (dyn AsyncStream + Send)>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut *self.lock() {
+            Some(socket) => poll(socket.as_mut()),
+            None => Poll::Ready(Err(closed())),
+        }
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_read(context, buffer))
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|socket| socket.poll_write(context, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|socket| socket.poll_shutdown(context))
+    }
+}

@@ -1,0 +1,486 @@
+//! RESP over any stream of bytes, in both versions, for connections that do nothing but ask and be answered.
+//!
+//! For backends whose client crate can connect, but takes long to read: strings are slices of what was read, and a reply that comes in pieces is
+//! looked at once.
+
+use core::fmt;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll, ready};
+use std::io;
+
+use sio_streams_core::{Bytes, CommandError};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::{Subscription, Value, Wire, Words, for_log};
+
+/// How much is read at once, at least.
+const CHUNK: usize = 16 << 10;
+
+/// How much room is made at once, at most, whatever is announced.
+const LARGEST: usize = 1 << 20;
+
+/// Lists in lists in lists. Nothing that a node asks for is answered by more than a few.
+const DEPTH: usize = 32;
+
+/// A connection over a stream of bytes. Whoever opens it has said who it is: no reply is owed to anybody.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+/// # runtime.block_on(async {
+/// use sio_streams_core::Bytes;
+/// use sio_streams_driver::wire::{RespWire, Value, Wire};
+/// use tokio::io::AsyncWriteExt;
+///
+/// let (ours, mut server) = tokio::io::duplex(1_024);
+/// let mut wire = RespWire::new(ours);
+/// server.write_all(b"+PONG\r\n").await.unwrap();
+/// let replies = wire.send(vec![[Bytes::from_static(b"PING")].into()]).await;
+/// assert_eq!(replies, [Ok(Value::Bytes("PONG".into()))]);
+/// # });
+/// ```
+pub struct RespWire<S> {
+    stream: S,
+    read: bytes::BytesMut,
+    scan: Scan,
+    /// What is still to be written.
+    write: Vec<u8>,
+    written: usize,
+    /// Replies that are still to come.
+    owed: usize,
+    gone: Option<String>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
+    /// A connection that has just been opened.
+    pub fn new(stream: S) -> Self {
+        RespWire {
+            stream,
+            read: bytes::BytesMut::new(),
+            scan: Scan::default(),
+            write: Vec::new(),
+            written: 0,
+            owed: 0,
+            gone: None,
+        }
+    }
+
+    /// The next reply. Meanwhile, what is to be written is written: neither side waits for the other to read.
+    async fn next(&mut self) -> Result<Value, String> {
+        if let Some(why) = &self.gone {
+            return Err(why.clone());
+        }
+        let next = poll_fn(|context| self.poll_next(context)).await;
+        next.map_err(|error| self.gone.insert(for_log(&error.to_string())).clone())
+    }
+
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Value>> {
+        // What can't be written now is tried again when there is room; until then, what comes is read. What has come is read even from a
+        // connection that takes no more.
+        let written = self.poll_write(context);
+        match (self.poll_read(context), written) {
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            (next, _) => next,
+        }
+    }
+
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Value>> {
+        loop {
+            if let Some(end) = self.scan.complete(&self.read)? {
+                self.scan = Scan::default();
+                let whole = self.read.split_to(end).freeze();
+                let (value, pushed) = Parser { whole: &whole, at: 0 }.value(0)?;
+                // Nobody has subscribed here.
+                if !pushed {
+                    return Poll::Ready(Ok(value));
+                }
+                continue;
+            }
+            self.read.reserve(self.scan.missing.clamp(CHUNK, LARGEST));
+            if ready!(pin!(self.stream.read_buf(&mut self.read)).poll(context))? == 0 {
+                return Poll::Ready(Err(io::Error::other("the connection was closed")));
+            }
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.write.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.written < self.write.len() {
+            let rest = &self.write[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.written += count,
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.written = 0;
+        // What one large burst has taken is not kept.
+        match self.write.capacity() > 1 << 20 {
+            true => self.write = Vec::new(),
+            false => self.write.clear(),
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
+    type Frame = Value;
+
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+        if let Some(why) = &self.gone {
+            return vec![Err(CommandError::NotSent(why.clone())); commands.len()];
+        }
+        self.write.reserve(commands.iter().map(encoded_size).sum());
+        commands.iter().for_each(|words| encode(words, &mut self.write));
+        // Those that come first belong to commands that nobody waits for any more.
+        let left_over = self.owed;
+        self.owed += commands.len();
+        let mut results = Vec::with_capacity(commands.len());
+        for number in 0..left_over + commands.len() {
+            let reply = self.next().await;
+            self.owed -= 1;
+            if number >= left_over {
+                // It may have been executed: only the server knows.
+                results.push(reply.map_err(CommandError::Lost));
+            }
+        }
+        results
+    }
+
+    async fn subscribe(&mut self, _: Subscription) -> Result<(), CommandError> {
+        Err(CommandError::Unusable("this connection is not for subscriptions".into()))
+    }
+
+    async fn lost(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Ok(_) if self.owed > 0 => self.owed -= 1,
+                Ok(_) => {
+                    self.gone.get_or_insert_with(|| "the server has answered what was not asked".into());
+                }
+                Err(why) => return why,
+            }
+        }
+    }
+}
+
+impl<S> fmt::Debug for RespWire<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RespWire").field("owed", &self.owed).field("gone", &self.gone).finish_non_exhaustive()
+    }
+}
+
+fn encoded_size(words: &Words) -> usize {
+    // A length with its marks takes less.
+    const MARKS: usize = 16;
+    words.size() + MARKS * (words.count() + 1)
+}
+
+fn encode(words: &Words, out: &mut Vec<u8>) {
+    head(b'*', words.count(), out);
+    words.each(|word| {
+        head(b'$', word.len(), out);
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
+fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
+    out.push(mark);
+    out.extend_from_slice(super::words::decimal(number as u64, &mut [0; super::words::DIGITS]));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// How far a reply has been looked at that is not there as a whole.
+#[derive(Debug)]
+struct Scan {
+    /// Before this, all is known.
+    at: usize,
+    /// Values that are still to come.
+    values: usize,
+    /// As many bytes are missing, at least.
+    missing: usize,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Scan { at: 0, values: 1, missing: 0 }
+    }
+}
+
+impl Scan {
+    /// Where the reply ends, if it is there as a whole.
+    fn complete(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
+        while self.values > 0 {
+            let Some((mark, line, mut end)) = line(bytes, self.at)? else {
+                self.missing = 0;
+                return Ok(None);
+            };
+            let mut values = 0;
+            if let b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' = mark
+                && let Some(length) = length(line)?
+            {
+                match mark {
+                    b'$' | b'=' | b'!' => end = end.saturating_add(length).saturating_add(2),
+                    b'%' => values = length.saturating_mul(2),
+                    // The value comes behind its attributes.
+                    b'|' => values = length.saturating_mul(2).saturating_add(1),
+                    _ => values = length,
+                }
+            }
+            if end > bytes.len() {
+                self.missing = end - bytes.len();
+                return Ok(None);
+            }
+            self.at = end;
+            self.values = (self.values - 1).saturating_add(values);
+        }
+        Ok(Some(self.at))
+    }
+}
+
+/// The mark at a place, the rest of its line, and where the next line begins; nothing if the line is not all there.
+fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
+    let Some((mark, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else { return Ok(None) };
+    if !matches!(
+        mark,
+        b'$' | b'*'
+            | b'%'
+            | b'+'
+            | b'-'
+            | b':'
+            | b'_'
+            | b'#'
+            | b','
+            | b'('
+            | b'='
+            | b'!'
+            | b'~'
+            | b'>'
+            | b'|'
+    ) {
+        return Err(malformed("an unknown mark"));
+    }
+    let Some(length) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+    match rest[..length].strip_suffix(b"\r") {
+        Some(line) => Ok(Some((*mark, line, at + 1 + length + 1))),
+        None => Err(malformed("a line that does not end as it should")),
+    }
+}
+
+/// How many; nothing for RESP2's nulls.
+fn length(line: &[u8]) -> io::Result<Option<usize>> {
+    /// More digits make no length.
+    const DIGITS: usize = 10;
+    if line == b"-1" {
+        return Ok(None);
+    }
+    if line.is_empty() || line.len() > DIGITS || !line.iter().all(u8::is_ascii_digit) {
+        return Err(malformed("a length that is none"));
+    }
+    let number = line.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
+    usize::try_from(number).map(Some).map_err(|_| malformed("a length that is none"))
+}
+
+fn malformed(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the server does not speak RESP: {what}"))
+}
+
+/// Reads a reply that is there as a whole.
+struct Parser<'a> {
+    whole: &'a Bytes,
+    at: usize,
+}
+
+impl Parser<'_> {
+    /// The value at this place, and whether it is a push.
+    fn value(&mut self, depth: usize) -> io::Result<(Value, bool)> {
+        let (mark, line, end) = line(self.whole, self.at)?.ok_or_else(|| malformed("it ends too early"))?;
+        if depth > DEPTH {
+            return Err(malformed("too many lists in lists"));
+        }
+        let start = self.at + 1;
+        self.at = end;
+        let text = || self.whole.slice(start..start + line.len());
+        let value = match mark {
+            b'+' | b',' | b'(' => Value::Bytes(text()),
+            b'-' => Value::error(&String::from_utf8_lossy(line)),
+            b':' => {
+                let number = str::from_utf8(line).ok().and_then(|line| line.parse().ok());
+                Value::Int(number.ok_or_else(|| malformed("a number that is none"))?)
+            }
+            b'#' => Value::Int((line == b"t").into()),
+            b'$' | b'=' | b'!' => match length(line)? {
+                None => Value::Nil,
+                Some(length) => {
+                    self.at += length + 2;
+                    let bytes = self.whole.slice(end..end + length);
+                    match mark {
+                        b'!' => Value::error(&String::from_utf8_lossy(&bytes)),
+                        // The first three bytes say what kind of text it is.
+                        b'=' if length >= 4 => Value::Bytes(bytes.slice(4..)),
+                        _ => Value::Bytes(bytes),
+                    }
+                }
+            },
+            b'*' | b'~' | b'>' => match length(line)? {
+                None => Value::Nil,
+                Some(length) => {
+                    let mut items = Vec::with_capacity(length);
+                    for _ in 0..length {
+                        items.push(self.value(depth + 1)?.0);
+                    }
+                    Value::List(items)
+                }
+            },
+            b'%' | b'|' => {
+                let length = length(line)?.unwrap_or_default();
+                let mut pairs = Vec::with_capacity(length);
+                for _ in 0..length {
+                    pairs.push((self.value(depth + 1)?.0, self.value(depth + 1)?.0));
+                }
+                if mark == b'|' {
+                    return self.value(depth + 1);
+                }
+                Value::Map(pairs)
+            }
+            _ => Value::Nil,
+        };
+        Ok((value, mark == b'>'))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn resp(words: &str) -> Vec<u8> {
+        words.replace(' ', "\r\n").into_bytes()
+    }
+
+    fn command(name: &'static str) -> Words {
+        [Bytes::from(name)].into()
+    }
+
+    /// Looks at the reply as it comes, so many bytes at a time.
+    fn read(reply: &[u8], at_once: usize) -> io::Result<Value> {
+        let mut scan = Scan::default();
+        for end in (0..reply.len()).step_by(at_once) {
+            assert_eq!(scan.complete(&reply[..end])?, None, "{end} of {} bytes", reply.len());
+        }
+        let end = scan.complete(reply)?.ok_or_else(|| malformed("it ends too early"))?;
+        assert_eq!(end, reply.len());
+        Ok(Parser { whole: &Bytes::copy_from_slice(reply), at: 0 }.value(0)?.0)
+    }
+
+    #[test]
+    fn both_versions_are_read_however_they_come() {
+        let bulk = |text: &'static str| Value::Bytes(text.into());
+        let list = Value::List(vec![bulk("s"), Value::Int(-1)]);
+        let map = Value::Map(vec![(bulk("s"), list.clone())]);
+        let cases = [
+            ("*2 $1 s :-1 ", list.clone()),
+            ("~2 +s :-1 ", list.clone()),
+            ("|1 +k *1 +v *2 $1 s :-1 ", list.clone()),
+            ("*2 |1 +k +v =5 txt:s :-1 ", list.clone()),
+            ("%1 $1 s *2 $1 s :-1 ", map.clone()),
+            ("*1 %1 $1 s *2 $1 s :-1 ", Value::List(vec![map])),
+            ("$0  ", bulk("")),
+            ("*0 ", Value::List(vec![])),
+            ("*-1 ", Value::Nil),
+            ("$-1 ", Value::Nil),
+            ("_ ", Value::Nil),
+            ("#t ", Value::Int(1)),
+            (",1.5 ", bulk("1.5")),
+            ("-UNBLOCKED ", Value::error("UNBLOCKED")),
+            ("!9 MOVED:1:h ", Value::error("MOVED:1:h")),
+        ];
+        for (words, expected) in cases {
+            let reply = resp(words);
+            for at_once in [1, 2, 3, reply.len()] {
+                assert_eq!(read(&reply, at_once).unwrap(), expected, "{words}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_resp_is_said_to_be_none() {
+        let deep = "*1 ".repeat(DEPTH + 2) + ":1 ";
+        for words in ["HTTP/1.1 ", "$-2 ", "$x ", "*+1 ", "$99999999999 ", ":x ", "*1\n:1 ", &*deep] {
+            let error = read(&resp(words), usize::MAX).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn strings_are_not_copied() {
+        let whole = Bytes::from(resp("*1 $5 hello "));
+        let (value, _) = Parser { whole: &whole, at: 0 }.value(0).unwrap();
+        let Value::List(items) = value else { panic!() };
+        let Value::Bytes(bytes) = &items[0] else { panic!() };
+        assert!(whole.as_ptr_range().contains(&bytes.as_ptr()));
+    }
+
+    fn pair() -> (RespWire<DuplexStream>, DuplexStream) {
+        // A socket with little room.
+        let (ours, theirs) = duplex(64);
+        (RespWire::new(ours), theirs)
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_answered_while_it_is_still_written() {
+        let (mut wire, mut server) = pair();
+        let echo = tokio::spawn(async move {
+            let (mut asked, mut buffer) = (0, [0; 16]);
+            while asked < 1_000 * b"*1\r\n$4\r\nPING\r\n".len() {
+                let count = server.read(&mut buffer).await.unwrap();
+                asked += count;
+                // It answers before it reads on.
+                server.write_all(&resp("+x ").repeat(count)).await.unwrap();
+            }
+            server
+        });
+        let results = wire.send(vec![command("PING"); 1_000]).await;
+        assert_eq!(results.len(), 1_000);
+        assert!(results.iter().all(|result| *result == Ok(Value::Bytes("x".into()))));
+        echo.abort();
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_waits_for_is_nobody_elses() {
+        let (mut wire, mut server) = pair();
+        {
+            let mut ping = pin!(wire.ping());
+            poll_fn(|context| Poll::Ready(assert!(ping.as_mut().poll(context).is_pending()))).await;
+        }
+        server.write_all(&resp("+PONG +own >2 +message +unasked +too ")).await.unwrap();
+        assert_eq!(wire.send(vec![command("A")]).await, [Ok(Value::Bytes("own".into()))]);
+        assert_eq!(wire.send(vec![command("B")]).await, [Ok(Value::Bytes("too".into()))]);
+    }
+
+    #[tokio::test]
+    async fn what_was_answered_before_the_end_is_known_the_rest_is_lost_and_then_nothing_is_sent() {
+        let (mut wire, mut server) = pair();
+        server.write_all(&resp("+yes $5 he")).await.unwrap();
+        drop(server);
+        let results = wire.send(vec![command("A"), command("B")]).await;
+        assert!(matches!(&results[..], [Ok(_), Err(CommandError::Lost(_))]), "{results:?}");
+        let results = wire.send(vec![command("C")]).await;
+        assert!(matches!(&results[..], [Err(CommandError::NotSent(_))]), "{results:?}");
+        assert!(wire.lost().await.contains("closed"));
+    }
+
+    #[tokio::test]
+    async fn an_end_is_noticed_though_nothing_is_asked() {
+        let (mut wire, server) = pair();
+        drop(server);
+        assert!(wire.lost().await.contains("closed"));
+        let (mut wire, mut server) = pair();
+        server.write_all(&resp("+what? ")).await.unwrap();
+        assert!(wire.lost().await.contains("not asked"));
+    }
+}
