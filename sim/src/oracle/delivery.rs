@@ -27,14 +27,19 @@ pub(super) enum Expected {
 }
 
 impl Expected {
+    /// The namespace that it is for, if it is for one.
+    fn nsp(&self) -> Option<&str> {
+        match self {
+            Expected::Message { message, .. } => Some(&message.nsp),
+            Expected::Repeated { nsp, .. } => Some(nsp),
+            Expected::Skipped { nsp, .. } => nsp.as_deref(),
+            Expected::SkippedPush => None,
+        }
+    }
+
     /// Whether it is told at all: not what is for a namespace that isn't open.
     fn is_told(&self, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
-        match self {
-            Expected::Message { message, .. } => open.contains_key(&message.nsp),
-            Expected::Repeated { nsp, .. } => open.contains_key(nsp),
-            Expected::Skipped { nsp, .. } => nsp.as_ref().is_none_or(|nsp| open.contains_key(nsp)),
-            Expected::SkippedPush => true,
-        }
+        self.nsp().is_none_or(|nsp| open.contains_key(nsp))
     }
 
     fn is(&self, event: &Event, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
@@ -306,6 +311,17 @@ impl Oracle {
         }
     }
 
+    /// The node has entered a namespace. What had been read before is not for it.
+    pub(crate) fn namespace_opened(&mut self, host: usize, nsp: &ByteString) -> &mut RoomModel {
+        let HostView { open, openings, readers, .. } = &mut self.hosts[host];
+        *openings.entry(nsp.clone()).or_default() += 1;
+        for reader in readers.values_mut() {
+            reader.next.take_if(|next| next.nsp() == Some(nsp));
+            reader.queue.retain(|(_, written, _)| written.nsp() != Some(nsp));
+        }
+        open.entry(nsp.clone()).or_default()
+    }
+
     /// The node has left a namespace.
     pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
         let view = &mut self.hosts[host];
@@ -313,12 +329,8 @@ impl Oracle {
         view.ready.remove(nsp);
         view.members.remove(nsp);
         view.heard.retain(|(other, _), _| other != nsp);
-        let about = |expected: &Expected| match expected {
-            Expected::Message { message, .. } => message.nsp == nsp,
-            _ => false,
-        };
-        view.own.retain(|expected| !about(expected));
-        view.pushed.retain(|expected| !about(expected));
+        view.own.retain(|expected| expected.nsp() != Some(nsp));
+        view.pushed.retain(|expected| expected.nsp() != Some(nsp));
     }
 
     /// Compares what the engine says of a host's sockets.

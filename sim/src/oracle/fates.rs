@@ -23,6 +23,8 @@ pub(crate) enum Fate {
 pub(crate) struct Deed {
     pub(crate) host: usize,
     life: u64,
+    /// Which opening of its namespace it was made in.
+    opening: Option<u64>,
     message: Rc<Message>,
     local: bool,
     pub(crate) fate: Fate,
@@ -51,12 +53,14 @@ impl Oracle {
         view.tickets.insert(ticket, number);
         view.unsettled += usize::from(!local);
         let (limit, unsettled, life) = (view.config.limits.in_flight, view.unsettled, view.life);
+        let opening = view.openings.get(nsp).copied();
         if local || at_once {
             self.due_here(host, message.clone(), None);
         }
         let deed = Deed {
             host,
             life,
+            opening,
             message,
             local,
             fate: Fate::Open,
@@ -116,14 +120,12 @@ impl Oracle {
     pub(super) fn published(&mut self, host: usize, ticket: Ticket, entry: Option<EntryId>) {
         let Some(number) = self.settle(host, ticket, Fate::Published(entry)) else { return };
         let deed = &self.deeds[number as usize];
-        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
         match entry {
             None if deed.local => {}
             None => self.fail("published nowhere", format!("call {number}")),
             Some(id) if deed.written.iter().any(|(_, written)| *written == id) => {
-                let message = deed.message.clone();
-                if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
-                    self.due_here(host, message, Some(id));
+                if self.is_done_when_published(host, deed) {
+                    self.due_here(host, deed.message.clone(), Some(id));
                 }
             }
             Some(id) => {
@@ -136,15 +138,24 @@ impl Oracle {
     pub(super) fn publish_failed(&mut self, host: usize, ticket: Ticket, error: &CommandError) {
         let Some(number) = self.settle(host, ticket, Fate::Failed(error.clone())) else { return };
         let deed = &self.deeds[number as usize];
-        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
-        let message = deed.message.clone();
         if !deed.written.is_empty() && !matches!(error, CommandError::Lost(_)) {
             let details = format!("call {number} failed ({error}), and is written as {:?}", deed.written);
             return self.fail("a failure that was none", details);
         }
-        if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
-            self.due_here(host, message, None);
+        if self.is_done_when_published(host, deed) {
+            self.due_here(host, deed.message.clone(), None);
         }
+    }
+
+    /// Whether a call's fate decides when it is done on its own node. It is not done at all if its namespace was closed since, even if it is open
+    /// again.
+    fn is_done_when_published(&self, host: usize, deed: &Deed) -> bool {
+        let view = &self.hosts[host];
+        let Message { nsp, body, .. } = &*deed.message;
+        !matches!(body, Body::ServerSideEmit { .. })
+            && view.config.local_delivery == LocalDelivery::WhenPublished
+            && view.open.contains_key(nsp)
+            && view.openings.get(nsp).copied() == deed.opening
     }
 
     /// Everything has come to rest.

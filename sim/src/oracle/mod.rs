@@ -54,6 +54,8 @@ pub(crate) struct HostView {
     pub(crate) config: Config,
     /// The namespaces that are open, with their sockets.
     pub(crate) open: BTreeMap<ByteString, RoomModel>,
+    /// How often each namespace was opened.
+    openings: BTreeMap<ByteString, u64>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
     own: VecDeque<Expected>,
@@ -79,8 +81,8 @@ pub(crate) struct Oracle {
     questions: u64,
     numbers: BTreeMap<(NodeId, ByteString, u64), Rc<Written>>,
     counting: bool,
-    /// Somebody has trimmed a stream by hand.
-    trimmed: bool,
+    /// Streams that somebody has trimmed by hand.
+    trimmed: BTreeSet<ByteString>,
     /// How many gaps were reported.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
@@ -97,7 +99,7 @@ impl Oracle {
             questions: 0,
             numbers: BTreeMap::new(),
             counting,
-            trimmed: false,
+            trimmed: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
             violation: None,
@@ -113,6 +115,7 @@ impl Oracle {
             life: 0,
             config: config.clone(),
             open: BTreeMap::new(),
+            openings: BTreeMap::new(),
             readers: BTreeMap::new(),
             pushed: VecDeque::new(),
             own: VecDeque::new(),
@@ -304,7 +307,7 @@ impl Oracle {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
             }
-            Fault::Trim { .. } => self.trimmed = true,
+            Fault::Trim { stream, .. } => drop(self.trimmed.insert(stream.clone())),
             _ => {}
         }
     }

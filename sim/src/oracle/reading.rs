@@ -143,6 +143,13 @@ impl Oracle {
                     reader.missing.remove(&until);
                     real += 1;
                 }
+                // What was trimmed by hand between two reads is noticed late, and may be part of the next gap then.
+                let late: Vec<EntryId> = reader.missing.range(..=after).map(|(id, _)| *id).collect();
+                if said == real + late.len() as u64 && self.trimmed.contains(stream) {
+                    reader.missing.retain(|id, _| *id > after);
+                    reader.reported.extend(&late);
+                    real = said;
+                }
                 reader.gaps += said;
                 if said != real && !reader.mixed {
                     let details =
@@ -257,7 +264,7 @@ impl Oracle {
                 }
                 // Without counts, what is trimmed by hand between two reads leaves no trace.
                 if !self.counting
-                    && !self.trimmed
+                    && !self.trimmed.contains(stream)
                     && reader.missed > 0
                     && !reader.uncounted
                     && reader.rewinds == 0

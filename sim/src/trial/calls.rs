@@ -28,7 +28,7 @@ impl Trial<'_> {
             if node.engine.open_namespace(node.now, nsp).is_err() {
                 return;
             }
-            let rooms = eyes.oracle.hosts[host].open.entry(nsp.clone()).or_default();
+            let rooms = eyes.oracle.namespace_opened(host, nsp);
             for socket in 0..count {
                 let name = socket_name(host, socket);
                 rooms.add(&name);
