@@ -171,14 +171,16 @@ impl Oracle {
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
             // An author's numbers rise. What comes late was given up; whether that is so is looked at in the end.
-            if seen.last().is_some_and(|last| *last >= seq) {
-                let fresh = !seen.contains(&seq);
-                if let Some(call) = written.call.filter(|_| fresh) {
+            if seen.last_key_value().is_some_and(|(last, _)| *last >= seq) {
+                let fresh = !seen.contains_key(&seq);
+                // What has overtaken it may be lost since: its author can't know.
+                let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
+                if let Some(call) = written.call.filter(|_| fresh && overtaken) {
                     self.passed_over(call, host);
                 }
                 return Some(Expected::Repeated { id, nsp: message.nsp.clone() });
             }
-            seen.insert(seq);
+            seen.insert(seq, id);
         }
         let own = message.uid == view.uid;
         if !own {

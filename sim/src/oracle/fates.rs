@@ -87,12 +87,14 @@ impl Oracle {
                 return self.fail("a failure that was none", details);
             }
         }
-        // What the same node has called later must not be written yet.
+        // What the same node has called later must not be written yet, unless it is lost again.
+        let history = self.histories.get(stream);
+        let there = |id: &EntryId| history.is_some_and(|history| history.has(*id));
         let overtaken = first
             && self.deeds[number as usize + 1..].iter().any(|later| {
                 later.host == host
                     && later.life == life
-                    && later.written.iter().any(|(other, _)| other == stream)
+                    && later.written.iter().any(|(other, id)| other == stream && there(id))
             });
         let deed = &mut self.deeds[number as usize];
         deed.overtaken |= overtaken;

@@ -23,7 +23,7 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn read(at: Time, fields: &Fields) -> Self {
         let message = entry::decode(fields).ok().map(Rc::new);
-        let seq = fields.get("seq").and_then(|seq| core::str::from_utf8(seq).ok()?.parse().ok());
+        let seq = number(fields);
         let call = message.as_ref().filter(|_| seq.is_some()).and_then(|message| call_of(&message.body));
         Written { at, fields: fields.clone(), message, seq, call }
     }
@@ -31,6 +31,11 @@ impl Written {
     pub(crate) fn nsp(&self) -> Option<&str> {
         core::str::from_utf8(self.fields.get("nsp")?).ok().filter(|nsp| !nsp.is_empty())
     }
+}
+
+/// What a node of ours numbers its entry with.
+pub(crate) fn number(fields: &Fields) -> Option<u64> {
+    core::str::from_utf8(fields.get("seq")?).ok()?.parse().ok()
 }
 
 /// The number of the call that a message comes from: calls of the workload carry it.
@@ -90,6 +95,11 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn add(&mut self, id: EntryId, written: Rc<Written>) {
         self.entries.insert(id, written);
+    }
+
+    /// Whether there is an entry under this id. It may have been trimmed.
+    pub(crate) fn has(&self, id: EntryId) -> bool {
+        self.entries.contains_key(&id)
     }
 
     /// The entry that was read under this id.

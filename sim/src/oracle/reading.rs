@@ -21,7 +21,7 @@ pub(super) struct ReaderView {
     /// What must be told of the first thing that was looked at.
     pub(super) next: Option<Expected>,
     /// What was delivered of each author that numbers its entries.
-    pub(super) seen: BTreeMap<NodeId, BTreeSet<u64>>,
+    pub(super) seen: BTreeMap<NodeId, BTreeMap<u64, EntryId>>,
     /// The calls that were delivered.
     pub(super) delivered: BTreeSet<u64>,
     /// Entries that can't come any more, and were not reported as missing.
@@ -35,12 +35,10 @@ pub(super) struct ReaderView {
     /// A reply was lost with its link: the stream may be another one.
     pub(super) broken: bool,
     /// Of those, the ones that the server has lost.
-    lost: BTreeSet<EntryId>,
+    pub(super) lost: BTreeSet<EntryId>,
     /// The server has given a lost entry's id to another one: nobody can tell.
     doubled: bool,
-    gaps: u64,
     missed: u64,
-    rewound: u64,
     unread: u64,
     /// Sums can be compared, but not each for itself: entries were lost at both ends.
     mixed: bool,
@@ -138,11 +136,6 @@ impl Oracle {
         }
         match lost {
             Lost::Exactly(said) => {
-                // Where nothing is left behind the gap, its end is the last entry that was lost.
-                if said == real + 1 && !reader.came.contains(&until) && reader.reported.insert(until) {
-                    reader.missing.remove(&until);
-                    real += 1;
-                }
                 // What was trimmed by hand between two reads is noticed late, and may be part of the next gap then.
                 let late: Vec<EntryId> = reader.missing.range(..=after).map(|(id, _)| *id).collect();
                 if said == real + late.len() as u64 && self.trimmed.contains(stream) {
@@ -150,7 +143,11 @@ impl Oracle {
                     reader.reported.extend(&late);
                     real = said;
                 }
-                reader.gaps += said;
+                // Where nothing is left behind the gap, its end is the last entry that was lost.
+                if said == real + 1 && !reader.came.contains(&until) && reader.reported.insert(until) {
+                    reader.missing.remove(&until);
+                    real += 1;
+                }
                 if said != real && !reader.mixed {
                     let details =
                         format!("host {host}, {stream} between {after} and {until}: {said}, really {real}");
@@ -176,10 +173,7 @@ impl Oracle {
     ) {
         let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
         reader.rewinds += 1;
-        match lost {
-            Lost::Exactly(lost) => reader.rewound += lost,
-            Lost::Unknown => reader.uncounted = true,
-        }
+        reader.uncounted |= lost == Lost::Unknown;
         if reader.unread == 0 && reader.behind == 0 && !reader.mixed {
             let details = format!("host {host}, {stream}: from {cursor} to {last}");
             return self.fail("a rewind that was none", details);

@@ -39,7 +39,8 @@ impl Trial<'_> {
             self.run_until_holds(Duration::from_secs(5), "never ready", Self::all_ready)?;
             // Long before anybody's next heartbeat: the first one is answered.
             let interval = self.plan.hosts[victim].config.heartbeat_interval;
-            let patience = if self.is_brisk() { latency.min(interval * 2 / 3) } else { timeout };
+            let exchange = self.exchange();
+            let patience = if self.is_brisk() && exchange < interval * 2 / 3 { exchange } else { timeout };
             self.check_members(patience)?;
             self.everything_works()?;
         }
@@ -48,15 +49,15 @@ impl Trial<'_> {
 
     pub(super) fn everybody_leaves(&mut self) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
-        let latency = self.plan.network.latency.1 * 10;
+        let exchange = self.exchange();
         for &host in &ours {
             for nsp in self.plan.namespaces.clone() {
                 self.close(host, &nsp);
             }
             self.gone.insert(host);
             // Who says goodbye is not waited for.
-            if self.is_brisk() && latency < self.plan.hosts[host].config.heartbeat_timeout / 2 {
-                self.check_members(latency)?;
+            if self.is_brisk() && exchange < self.plan.hosts[host].config.heartbeat_timeout / 2 {
+                self.check_members(exchange)?;
             }
         }
         self.run_until_holds(Duration::from_secs(5), "never closed", |trial| {

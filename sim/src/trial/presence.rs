@@ -51,6 +51,12 @@ impl Trial<'_> {
         })
     }
 
+    /// Time enough for a word in every namespace, and for the answers: each waits for the command or the read that is under way.
+    pub(super) fn exchange(&self) -> Duration {
+        let hops = 10 + 10 * self.plan.namespaces.len() as u32;
+        self.plan.network.latency.1 * hops
+    }
+
     /// Within this time everybody knows who is there.
     pub(super) fn check_members(&mut self, patience: Duration) -> Go {
         let end = self.world.now() + patience;
