@@ -282,7 +282,8 @@ impl Engine {
         });
         let full = new.len() as u64 >= full_at;
         let suspect = match next {
-            Some(_) => begins_with.is_some() && begins_with != next,
+            // If there is nothing at all, even that entry is gone.
+            Some(_) => begins_with != next,
             None => full,
         };
         if suspect {

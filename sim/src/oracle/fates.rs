@@ -175,7 +175,7 @@ impl Oracle {
                 let details = format!("call {number} by hosts {:?}", deed.passed_over);
                 found = Some(("a message was taken for a repetition", details));
             }
-            if published && deed.overtaken {
+            if published && retained && deed.overtaken {
                 found = Some(("published out of order", format!("call {number}")));
             }
         }

@@ -204,7 +204,9 @@ impl Trial<'_> {
                 trial.world.watch().oracle.peer_answers.contains_key(&number)
             })?;
             let answer = self.world.watch().oracle.peer_answers.get(&number).cloned();
-            let excused = !self.is_brisk() || gaps != self.world.watch().oracle.gaps;
+            // What is trimmed before a peer has read it nobody tells, not even the peer.
+            let retained = self.plan.hosts[host].config.max_len >= 1_000;
+            let excused = !retained || !self.is_brisk() || gaps != self.world.watch().oracle.gaps;
             if !excused && !matches!(answer, Some(PeerNote::Answered { .. })) {
                 let details = format!("host {host}, {nsp} {text}: {answer:?}");
                 self.oracle().fail("a peer is not answered", details);
