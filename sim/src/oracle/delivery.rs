@@ -328,6 +328,7 @@ impl Oracle {
     pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
         let view = &mut self.hosts[host];
         view.open.remove(nsp);
+        view.closing.insert(nsp.into());
         view.ready.remove(nsp);
         view.members.remove(nsp);
         view.heard.retain(|(other, _), _| other != nsp);

@@ -88,8 +88,6 @@ pub(crate) struct History {
     entries: BTreeMap<EntryId, Rc<Written>>,
     /// What the server has forgotten. Some may have read it.
     forgotten: Vec<(EntryId, Rc<Written>)>,
-    /// How often it has forgotten something.
-    pub(crate) losses: u64,
 }
 
 impl History {
@@ -102,13 +100,13 @@ impl History {
         self.entries.contains_key(&id)
     }
 
-    /// The entry that was read under this id.
-    pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<Rc<Written>> {
+    /// The entry that was read under this id, and whether the server has lost it since.
+    pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<(Rc<Written>, bool)> {
         let same = |written: &&Rc<Written>| written.fields == *fields;
-        let now = self.entries.get(&id).filter(same);
+        let now = self.entries.get(&id).filter(same).map(|written| (written.clone(), false));
         let before =
             || self.forgotten.iter().rev().filter(|(other, _)| *other == id).map(|(_, w)| w).find(same);
-        now.or_else(before).cloned()
+        now.or_else(|| before().map(|written| (written.clone(), true)))
     }
 
     /// The ids between two, exclusive.
@@ -120,7 +118,6 @@ impl History {
 
     /// The server has lost its last entries. Returns the ids that are gone.
     pub(crate) fn lose_tail(&mut self, count: u64) -> BTreeSet<EntryId> {
-        self.losses += 1;
         let mut gone = BTreeSet::new();
         for _ in 0..count {
             if let Some((id, written)) = self.entries.pop_last() {

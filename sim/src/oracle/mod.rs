@@ -58,6 +58,8 @@ pub(crate) struct HostView {
     pub(crate) open: BTreeMap<ByteString, RoomModel>,
     /// How often each namespace was opened.
     openings: BTreeMap<ByteString, u64>,
+    /// Namespaces that are being left.
+    pub(crate) closing: BTreeSet<ByteString>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
     own: VecDeque<Expected>,
@@ -129,6 +131,7 @@ impl Oracle {
             config: config.clone(),
             open: BTreeMap::new(),
             openings: BTreeMap::new(),
+            closing: BTreeSet::new(),
             readers: BTreeMap::new(),
             pushed: VecDeque::new(),
             own: VecDeque::new(),
@@ -195,6 +198,7 @@ impl Oracle {
         view.members.clear();
         view.heard.clear();
         view.ready.clear();
+        view.closing.clear();
         view.tickets.clear();
         view.unsettled = 0;
         view.searched.clear();
@@ -282,7 +286,11 @@ impl Oracle {
             Event::Ready { nsp } => {
                 self.hosts[host].ready.insert(nsp.clone());
             }
-            Event::Closed { .. } => {}
+            Event::Closed { nsp } => {
+                if !self.hosts[host].closing.remove(nsp) {
+                    self.fail("closed, it says", format!("host {host}, {nsp}"));
+                }
+            }
             Event::Broadcast(_)
             | Event::SocketsJoin(_)
             | Event::SocketsLeave(_)

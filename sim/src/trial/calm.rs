@@ -57,7 +57,8 @@ impl Trial<'_> {
         let oracle = &self.world.watch().oracle;
         let settled = oracle.deeds.iter().all(|deed| deed.fate != Fate::Open);
         let answered = oracle.hosts.iter().all(|host| host.asks.open().next().is_none());
-        linked && settled && answered && oracle.behind_the_end(&self.first_entries()).is_none()
+        let closed = oracle.hosts.iter().all(|host| host.closing.is_empty());
+        linked && settled && answered && closed && oracle.behind_the_end(&self.first_entries()).is_none()
     }
 
     /// The first entry that each stream still has.
