@@ -175,8 +175,9 @@ impl Oracle {
                 let fresh = !seen.contains_key(&seq);
                 // What has overtaken it may be lost since: its author can't know.
                 let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
-                if let Some(call) = written.call.filter(|_| fresh && overtaken) {
-                    self.passed_over(call, host);
+                let by = seen.range(seq..).next().map(|(by, _)| *by);
+                if let Some((call, by)) = written.call.zip(by).filter(|_| fresh && overtaken) {
+                    self.passed_over(call, host, by);
                 }
                 return Some(Expected::Repeated { id, nsp: message.nsp.clone() });
             }

@@ -83,6 +83,8 @@ struct Numbered {
     /// Where it stands, if it was written more than once: its last place.
     id: EntryId,
     at: Time,
+    /// How often it was written.
+    times: u32,
 }
 
 /// Looks on, and finds fault.
@@ -225,6 +227,7 @@ impl Oracle {
                     self.fail("an undigestible message", reason);
                 }
             }
+            (Command::XAdd { fields, .. }, Err(_)) => self.entry_refused(fields),
             (Command::XRange { stream, .. }, Ok(_)) => {
                 if let Some(view) = self.hosts.get_mut(host).filter(|host| host.ours) {
                     view.searched.insert(stream.clone(), self.now);
@@ -255,9 +258,10 @@ impl Oracle {
             return self.fail("an entry without a number", format!("{:?}", written.fields));
         };
         let (key, at) = ((message.uid.clone(), stream.clone(), seq), self.now);
-        let first = || Numbered { first: written.clone(), id, at };
+        let first = || Numbered { first: written.clone(), id, at, times: 0 };
         let numbered = self.numbers.entry(key).or_insert_with(first);
         (numbered.id, numbered.at) = (id, at);
+        numbered.times += 1;
         if numbered.first.fields != written.fields {
             let details = format!("{seq}: {:?} and {:?}", numbered.first.fields, written.fields);
             self.fail("one number for two messages", details);
