@@ -198,7 +198,8 @@ impl Oracle {
             }
             let published = matches!(deed.fate, Fate::Published(_));
             // A search finds nothing of what is trimmed before: what is sent again then may be old.
-            let retained = self.hosts[deed.host].config.max_len >= 1_000;
+            let trimmed = deed.written.iter().any(|(stream, _)| self.trimmed.contains(stream));
+            let retained = self.hosts[deed.host].config.max_len >= 1_000 && !trimmed;
             let clear = published && retained && !self.is_overtaken_unseen(deed);
             if clear && !deed.passed_over.is_empty() {
                 let details = format!("call {number} by hosts {:?}", deed.passed_over);
