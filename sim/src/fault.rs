@@ -159,6 +159,15 @@ pub enum Fault {
         /// How long.
         lasts: Duration,
     },
+    /// The server refuses the next few commands that writers send, whoever's they are, and none behind them: part of a burst may go through.
+    Falter {
+        /// With what.
+        refusal: Refusal,
+        /// How many commands.
+        commands: usize,
+        /// For how long, if there are not so many.
+        lasts: Duration,
+    },
     /// The server executes nothing, and answers afterwards.
     Freeze {
         /// How long.
@@ -209,6 +218,7 @@ impl Fault {
             | Fault::Pause { lasts, .. }
             | Fault::SlowApp { lasts, .. }
             | Fault::Refuse { lasts, .. }
+            | Fault::Falter { lasts, .. }
             | Fault::Freeze { lasts } => *lasts,
             Fault::Crash { back_after, .. } => back_after.unwrap_or_default(),
             Fault::Restart { away, loading, .. } => *away + *loading,
@@ -260,6 +270,9 @@ impl fmt::Display for Fault {
             Fault::Refuse { refusal, lasts } => {
                 let what = if refusal.is_total() { "everything" } else { "writes" };
                 write!(f, "server refuses {what} for {} ({refusal:?})", Millis(*lasts))
+            }
+            Fault::Falter { refusal, commands, .. } => {
+                write!(f, "server refuses the next {commands} commands of writers ({refusal:?})")
             }
             Fault::Freeze { lasts } => write!(f, "server executes nothing for {}", Millis(*lasts)),
             Fault::KillClients => f.write_str("server closes all connections"),

@@ -34,6 +34,8 @@ pub(crate) fn plan(seed: u64) -> Plan {
     steps.sort_by_key(|step| step.at);
     let calm = Calm { newcomer: often(rng, 30), death: often(rng, 30), farewell: often(rng, 60) };
     let counting = !often(rng, 10);
+    steps.extend(falterings(rng, &steps));
+    steps.sort_by_key(|step| step.at);
     Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting }
 }
 
@@ -299,6 +301,42 @@ fn fault(
             Fault::Cut { host, lanes, executed, late, lasts }
         }
     }
+}
+
+/// Bursts of which a part is refused, and what may befall the replies.
+fn falterings(rng: &mut Rng, steps: &[Step]) -> Vec<Step> {
+    let mut calls = Vec::new();
+    for Step { at, action } in steps {
+        if let Action::Call { host, .. } = action {
+            calls.push((*at, *host));
+        }
+    }
+    if calls.is_empty() || !often(rng, 30) {
+        return Vec::new();
+    }
+    let refusals = [Refusal::OutOfMemory, Refusal::OutOfMemory, Refusal::Misconfigured, Refusal::Busy];
+    let longest = *pick(rng, &[50, 500, 3_000]);
+    let mut found = Vec::new();
+    for _ in 0..*pick(rng, &[1, 2, 5, 15]) {
+        let (at, host) = *pick(rng, &calls);
+        let about = *pick(rng, &[300, 3_000, 30_000]);
+        let soon = |rng: &mut Rng| at + Duration::from_micros(rng.u64(..about));
+        let (refusal, commands) = (*pick(rng, &refusals), rng.usize(1..5));
+        let lasts = ms(rng.u64(..longest));
+        let mut add = |at, fault| found.push(Step { at, action: Action::Fault(fault) });
+        add(soon(rng), Fault::Falter { refusal, commands, lasts });
+        let (at, lasts) = (soon(rng), ms(rng.u64(..longest)));
+        match rng.u8(..5) {
+            0 => add(at, Fault::Freeze { lasts }),
+            1 => add(at, Fault::Stall { host, lanes: Lanes::Writer, lasts }),
+            2 => {
+                let (executed, late) = (*pick(rng, &[0, 1, 3, 1_000]), Duration::ZERO);
+                add(at, Fault::Cut { host, lanes: Lanes::Writer, executed, late, lasts });
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 fn stream(rng: &mut Rng, config: &Config, _: &[ByteString]) -> ByteString {

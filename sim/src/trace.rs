@@ -3,7 +3,8 @@
 use core::fmt::{self, Write};
 use core::time::Duration;
 
-use sio_streams_core::{Command, EntryId, Event, Reply, Time};
+use bytestring::ByteString;
+use sio_streams_core::{Answer, Command, EntryId, Event, Lost, Payload, Reply, Source, Time};
 
 use crate::watch::{Happening, PeerNote, Watch};
 
@@ -252,20 +253,72 @@ fn short(command: &Command) -> String {
 fn told(event: &Event) -> String {
     match event {
         Event::Broadcast(delivery) => {
-            let data = delivery
-                .packet
-                .data
-                .as_json()
-                .map_or_else(|| "binary".to_owned(), |data| data.chars().take(60).collect());
             let offset = delivery.offset.map(|offset| format!(" at {offset}")).unwrap_or_default();
-            format!("{} broadcast {data}{offset} from {}", delivery.nsp, delivery.from)
+            format!(
+                "{} broadcast {}{offset} from {}",
+                delivery.nsp,
+                data(&delivery.packet.data),
+                delivery.from
+            )
+        }
+        Event::SocketsJoin(moved) => {
+            format!("{} {} join {}", moved.nsp, names(&moved.sockets), names(&moved.rooms))
+        }
+        Event::SocketsLeave(moved) => {
+            format!("{} {} leave {}", moved.nsp, names(&moved.sockets), names(&moved.rooms))
+        }
+        Event::DisconnectSockets { nsp, sockets, .. } => format!("{nsp} disconnect {}", names(sockets)),
+        Event::FetchSockets { nsp, sockets, .. } => format!("{nsp} is asked for {}", names(sockets)),
+        Event::ServerSideEmit { nsp, packet, from, .. } => {
+            format!("{nsp} server-side emit {} from {from}", data(packet))
         }
         Event::Published { ticket, entry: Some(entry) } => format!("{ticket} published as {entry}"),
         Event::Published { ticket, entry: None } => format!("{ticket} done here"),
         Event::PublishFailed { ticket, error } => format!("{ticket} failed: {error}"),
-        Event::Answer { ticket, from, answer } => format!("{ticket} answered by {from}: {answer:?}"),
-        Event::RequestDone { ticket, outcome } => format!("{ticket} is over: {outcome:?}"),
-        Event::ServerCount { ticket, count } => format!("{ticket} counts {count:?}"),
+        Event::Answer { ticket, from, answer } => {
+            let answer = match answer {
+                Answer::Sockets(sockets) => names(sockets.iter().map(|socket| &socket.id)),
+                Answer::Emit(value) | Answer::Ack(value) => data(value),
+                Answer::ClientCount(clients) => format!("{clients} clients"),
+                other => format!("{other:?}"),
+            };
+            format!("{ticket} answered by {from}: {answer}")
+        }
+        Event::RequestDone { ticket, outcome } => {
+            let missing = outcome.missing.len() as u64 + outcome.missing_unnamed;
+            let answered = outcome.answered.len() as u64 + outcome.answered_unnamed;
+            let late = if outcome.timed_out { ", timed out" } else { "" };
+            let error = outcome.error.as_ref().map(|error| format!(", {error}")).unwrap_or_default();
+            format!("{ticket} is over: {answered} answered, {missing} missing{late}{error}")
+        }
+        Event::ServerCount { ticket, count: Ok(count) } => format!("{ticket} counts {count}"),
+        Event::Ready { nsp } => format!("{nsp} is ready"),
+        Event::Closed { nsp } => format!("{nsp} is closed"),
+        Event::NodeUp { nsp, node } => format!("{nsp} {node} is there"),
+        Event::NodeDown { nsp, node, reason } => format!("{nsp} {node} is gone: {reason:?}"),
+        Event::Refused { lane, error } => format!("{lane} refused: {error}"),
+        Event::Repeated { id, from, .. } => format!("{id} passed over, a repetition by {from}"),
+        Event::Skipped { source: Source::Entry { id, .. }, reason } => format!("{id} passed over: {reason}"),
+        Event::Gap { after, until, lost, .. } => format!("gap from {after} to {until}: {}", many(*lost)),
+        Event::Rewound { cursor, last, lost, .. } => {
+            format!("rewound from {cursor} to {last}: {}", many(*lost))
+        }
         other => format!("{other:?}"),
     }
+}
+
+fn many(lost: Lost) -> String {
+    match lost {
+        Lost::Exactly(lost) => format!("{lost} entries lost"),
+        Lost::Unknown => "nobody knows how many entries are lost".to_owned(),
+    }
+}
+
+fn data(payload: &Payload) -> String {
+    payload.as_json().map_or_else(|| "binary".to_owned(), |data| data.chars().take(60).collect())
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a ByteString>) -> String {
+    let names: Vec<&str> = names.into_iter().map(|name| &**name).collect();
+    if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
 }

@@ -17,3 +17,16 @@ pub(crate) fn wrong_type() -> CommandError {
         message: "Operation against a key holding the wrong kind of value".to_owned(),
     }
 }
+
+/// `-EXECABORT …`
+pub(crate) fn aborted(why: &str) -> CommandError {
+    CommandError::Server { code: "EXECABORT".to_owned(), message: format!("Transaction discarded {why}") }
+}
+
+/// What the server says, without the minus.
+pub(crate) fn words(error: &CommandError) -> String {
+    match error {
+        CommandError::Server { code, message } => format!("{code} {message}"),
+        other => other.to_string(),
+    }
+}

@@ -23,89 +23,110 @@ impl Store {
     /// blocked in a read; [`CommandError::Unusable`] for commands that are not known here.
     pub fn execute(&mut self, now_ms: u64, client: ClientId, command: &Command) -> Executed {
         self.handle_timeout(now_ms);
+        if let Err(error) = self.accept(client, command) {
+            self.spoil(client);
+            return Executed::Reply(Err(error));
+        }
+        if self.queue(client, command) {
+            return Executed::Reply(Ok(Reply::Done));
+        }
+        self.run(now_ms, client, command)
+    }
+
+    /// Executes a command, whatever its client has queued.
+    pub(crate) fn run(&mut self, now_ms: u64, client: ClientId, command: &Command) -> Executed {
         if let Some(key) = key_of(command) {
             self.expire(now_ms, key);
         }
-        let reply = match self.accept(client, command) {
-            Err(error) => Err(error),
-            Ok(()) => match command {
-                Command::XAdd { stream, max_len, fields } => {
-                    self.xadd(now_ms, stream, *max_len, fields).map(Reply::Added)
+        let reply = match command {
+            Command::XAdd { stream, max_len, fields } => {
+                self.xadd(now_ms, stream, *max_len, fields).map(Reply::Added)
+            }
+            Command::XRead { stream, after, count, block } => {
+                match self.xread(now_ms, client, stream, *after, *count, *block) {
+                    Ok(None) => return Executed::Blocked,
+                    Ok(Some(reply)) => Ok(reply),
+                    Err(error) => Err(error),
                 }
-                Command::XRead { stream, after, count, block } => {
-                    match self.xread(now_ms, client, stream, *after, *count, *block) {
-                        Ok(None) => return Executed::Blocked,
-                        Ok(Some(reply)) => Ok(reply),
-                        Err(error) => Err(error),
-                    }
-                }
-                Command::XRange { stream, after, count } => {
-                    self.xrange(stream, *after, *count).map(Reply::Entries)
-                }
-                Command::XRevRange { stream, before, count } => {
-                    self.xrevrange(stream, *before, *count).map(Reply::Entries)
-                }
-                Command::Set { key, value, px } => self.set(now_ms, key, value, *px),
-                Command::GetRange { key, end } => self.get_range(key, *end),
-                Command::GetDel { key } => self.get_del(key),
-                Command::XInfoStream { stream } => self.xinfo(stream).map(Reply::Stream),
-                Command::Publish { channel, payload, sharded } => {
-                    self.publish(channel, payload, *sharded);
-                    Ok(Reply::Done)
-                }
-                Command::Subscribe { channels, sharded } => self.subscribe(client, channels, *sharded),
-                Command::Unsubscribe { channels, sharded } => {
-                    self.unsubscribe(client, channels, *sharded);
-                    Ok(Reply::Done)
-                }
-                Command::PSubscribe { patterns } if patterns.is_empty() => {
-                    Err(errors::wrong_number_of_arguments("psubscribe"))
-                }
-                Command::PSubscribe { patterns } => {
-                    patterns.iter().for_each(|pattern| self.patterns.subscribe(client, pattern));
-                    Ok(Reply::Done)
-                }
-                Command::PUnsubscribe { patterns } if patterns.is_empty() => {
-                    self.patterns.unsubscribe_all(client);
-                    Ok(Reply::Done)
-                }
-                Command::PUnsubscribe { patterns } => {
-                    patterns.iter().for_each(|pattern| self.patterns.unsubscribe(client, pattern));
-                    Ok(Reply::Done)
-                }
-                Command::PubSubNumSub { channel, sharded } => {
-                    Ok(Reply::Count(self.channels(*sharded).subscribers(channel).len() as u64))
-                }
-                Command::PubSubChannels { pattern, sharded } => {
-                    Ok(Reply::Channels(self.channels(*sharded).matching(pattern)))
-                }
-                // For whoever holds the connections.
-                Command::Release { .. } => Ok(Reply::Done),
-                _ => Err(CommandError::Unusable(format!("the simulated Redis does not know {command:?}"))),
-            },
+            }
+            Command::XRange { stream, after, count } => {
+                self.xrange(stream, *after, *count).map(Reply::Entries)
+            }
+            Command::XRevRange { stream, before, count } => {
+                self.xrevrange(stream, *before, *count).map(Reply::Entries)
+            }
+            Command::Set { key, value, px } => self.set(now_ms, key, value, *px),
+            Command::GetRange { key, end } => self.get_range(key, *end),
+            Command::GetDel { key } => self.get_del(key),
+            Command::XInfoStream { stream } => self.xinfo(stream).map(Reply::Stream),
+            Command::Publish { channel, payload, sharded } => {
+                self.publish(channel, payload, *sharded);
+                Ok(Reply::Done)
+            }
+            Command::Subscribe { channels, sharded } => {
+                self.subscribe(client, channels, *sharded);
+                Ok(Reply::Done)
+            }
+            Command::Unsubscribe { channels, sharded } => {
+                self.unsubscribe(client, channels, *sharded);
+                Ok(Reply::Done)
+            }
+            Command::PSubscribe { patterns } => {
+                patterns.iter().for_each(|pattern| self.patterns.subscribe(client, pattern));
+                Ok(Reply::Done)
+            }
+            Command::PUnsubscribe { patterns } if patterns.is_empty() => {
+                self.patterns.unsubscribe_all(client);
+                Ok(Reply::Done)
+            }
+            Command::PUnsubscribe { patterns } => {
+                patterns.iter().for_each(|pattern| self.patterns.unsubscribe(client, pattern));
+                Ok(Reply::Done)
+            }
+            Command::PubSubNumSub { channel, sharded } => {
+                Ok(Reply::Count(self.channels(*sharded).subscribers(channel).len() as u64))
+            }
+            Command::PubSubChannels { pattern, sharded } => {
+                Ok(Reply::Channels(self.channels(*sharded).matching(pattern)))
+            }
+            // For whoever holds the connections.
+            Command::Release { .. } => Ok(Reply::Done),
+            _ => Err(CommandError::Unusable(format!("the simulated Redis does not know {command:?}"))),
         };
         Executed::Reply(reply)
     }
 
     /// Whether the client may execute the command at all.
     fn accept(&self, client: ClientId, command: &Command) -> Result<(), CommandError> {
-        if matches!(command, Command::Release { .. }) {
-            return Ok(());
+        match command {
+            Command::Release { .. } => return Ok(()),
+            Command::Subscribe { channels, sharded: false } if channels.is_empty() => {
+                return Err(errors::wrong_number_of_arguments("subscribe"));
+            }
+            Command::PSubscribe { patterns } if patterns.is_empty() => {
+                return Err(errors::wrong_number_of_arguments("psubscribe"));
+            }
+            _ => {}
         }
+        self.hears(client)?;
+        self.refusal_of(command).map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Whether the client can execute anything.
+    pub(crate) fn hears(&self, client: ClientId) -> Result<(), CommandError> {
         if !self.is_connected(client) {
             return Err(CommandError::NotSent(format!("{client} is not connected")));
         }
         if self.blocked.contains(client) {
             return Err(CommandError::NotSent(format!("{client} is blocked in a read")));
         }
-        let write_refusal = match command {
-            Command::XAdd { .. } | Command::Set { .. } | Command::GetDel { .. } => &self.write_refusal,
-            _ => &None,
-        };
-        match (&self.refusal, write_refusal) {
-            (Some(error), _) | (None, Some(error)) => Err(error.clone()),
-            (None, None) => Ok(()),
-        }
+        Ok(())
+    }
+
+    /// With what the server refuses the command just now.
+    pub(crate) fn refusal_of(&self, command: &Command) -> Option<&CommandError> {
+        let writes = matches!(command, Command::XAdd { .. } | Command::Set { .. } | Command::GetDel { .. });
+        self.refusal.as_ref().or(self.write_refusal.as_ref().filter(|_| writes))
     }
 
     fn xadd(
@@ -144,7 +165,11 @@ impl Store {
             stream.trim_nodes(max_len, limits);
         }
         let id = added.map_err(errors::generic)?;
-        self.serve(name);
+        self.touched(name);
+        match &mut self.unserved {
+            Some(unserved) => unserved.push(name.clone()),
+            None => self.serve(name),
+        }
         Ok(id)
     }
 
@@ -162,7 +187,8 @@ impl Store {
             Some(Value::Stream(stream)) => stream.read(after, count),
             None => Vec::new(),
         };
-        if !entries.is_empty() {
+        // Nothing blocks in a transaction.
+        if !entries.is_empty() || self.unserved.is_some() {
             return Ok(Some(Reply::Entries(entries)));
         }
         // Zero would mean for ever to Redis; backends must not let that happen.
@@ -198,7 +224,7 @@ impl Store {
     }
 
     /// Answers those who have waited for what the stream now has: with nothing, if it is trimmed away already.
-    fn serve(&mut self, name: &str) {
+    pub(crate) fn serve(&mut self, name: &str) {
         let Some(Value::Stream(stream)) = self.keys.get(name) else { return };
         for (client, read) in self.blocked.take_served(name, stream.last_id()) {
             let entries = stream.read(read.after, read.count);
@@ -216,19 +242,10 @@ impl Store {
         self.pushes.extend(hearers.into_iter().map(|client| (client, channel.clone(), payload.clone())));
     }
 
-    fn subscribe(
-        &mut self,
-        client: ClientId,
-        channels: &[ByteString],
-        sharded: bool,
-    ) -> Result<Reply, CommandError> {
-        if channels.is_empty() && !sharded {
-            return Err(errors::wrong_number_of_arguments("subscribe"));
-        }
+    fn subscribe(&mut self, client: ClientId, channels: &[ByteString], sharded: bool) {
         for channel in channels {
             self.channels_mut(sharded).subscribe(client, channel);
         }
-        Ok(Reply::Done)
     }
 
     /// As in Redis, naming no channel means all.

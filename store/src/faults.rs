@@ -36,18 +36,26 @@ impl Store {
 
     /// `XTRIM stream MAXLEN = max_len`. Returns how many entries are gone.
     pub fn trim(&mut self, stream: &str, max_len: u64) -> u64 {
-        match self.keys.get_mut(stream) {
+        let trimmed = match self.keys.get_mut(stream) {
             Some(Value::Stream(stream)) => stream.trim_exactly(max_len),
             Some(Value::Text(_) | Value::Other) | None => 0,
+        };
+        if trimmed > 0 {
+            self.touched(stream);
         }
+        trimmed
     }
 
     /// `XDEL stream id`. Returns whether the entry was there.
     pub fn delete(&mut self, stream: &str, id: EntryId) -> bool {
-        match self.keys.get_mut(stream) {
+        let deleted = match self.keys.get_mut(stream) {
             Some(Value::Stream(stream)) => stream.delete(id),
             Some(Value::Text(_) | Value::Other) | None => false,
+        };
+        if deleted {
+            self.touched(stream);
         }
+        deleted
     }
 
     /// A failover to a replica that had not received the last `count` entries: the stream is as before they were added, and gives ids from
@@ -59,22 +67,33 @@ impl Store {
         if found.is_untouched() {
             self.keys.remove(stream);
         }
+        if lost > 0 {
+            self.touched(stream);
+        }
         lost
     }
 
     /// `DEL key`. Returns whether it was there. Reads that wait for it go on waiting.
     pub fn remove(&mut self, key: &str) -> bool {
-        self.keys.remove(key).is_some()
+        let removed = self.keys.remove(key).is_some();
+        if removed {
+            self.touched(key);
+        }
+        removed
     }
 
     /// `FLUSHALL`. For a restart without data, [disconnect all](Self::disconnect_all) as well.
     pub fn flush(&mut self) {
-        self.keys.clear();
+        for key in core::mem::take(&mut self.keys).into_keys() {
+            self.touched(&key);
+        }
     }
 
     /// Puts something under the key that is no stream: commands that want a stream there are refused with `WRONGTYPE`.
     pub fn occupy(&mut self, key: impl Into<ByteString>) {
-        self.keys.insert(key.into(), Value::Other);
+        let key = key.into();
+        self.touched(&key);
+        self.keys.insert(key, Value::Other);
     }
 
     /// Closes all connections.
@@ -85,6 +104,7 @@ impl Store {
             self.patterns.unsubscribe_all(client);
             self.sharded.unsubscribe_all(client);
         }
+        self.transactions.clear();
         self.wakeups.clear();
         self.pushes.clear();
     }

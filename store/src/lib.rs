@@ -1,7 +1,7 @@
 //! A simulated Redis: as much of it as a Socket.IO cluster uses, as a pure state machine.
 //!
 //! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a backend: streams with ids, trimming by whole
-//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded; strings that expire. It does no I/O and has no clock: each call carries the server's time, in
+//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded; strings that expire; transactions. It does no I/O and has no clock: each call carries the server's time, in
 //! milliseconds since 1970. So the same code serves programs that run without a server, in real time, and simulators, in virtual time. It is
 //! itself tested against a real server: the same commands, the same replies.
 //!
@@ -52,6 +52,7 @@ mod nodes;
 mod pubsub;
 mod streams;
 mod strings;
+mod transactions;
 
 use core::fmt;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -65,6 +66,8 @@ pub use nodes::NodeLimits;
 use pubsub::Channels;
 use streams::Stream;
 use strings::Text;
+pub use transactions::Replies;
+use transactions::Transaction;
 
 #[cfg(doc)]
 use sio_streams_core::Command;
@@ -99,6 +102,9 @@ pub struct Store {
     plain: Channels,
     sharded: Channels,
     patterns: Channels,
+    transactions: BTreeMap<ClientId, Transaction>,
+    /// While a transaction is executed: the streams that have new entries for those who wait.
+    unserved: Option<Vec<ByteString>>,
     wakeups: VecDeque<(ClientId, Result<Reply, CommandError>)>,
     pushes: VecDeque<(ClientId, ByteString, Bytes)>,
     refusal: Option<CommandError>,
@@ -147,6 +153,7 @@ impl Store {
             self.plain.unsubscribe_all(client);
             self.patterns.unsubscribe_all(client);
             self.sharded.unsubscribe_all(client);
+            self.transactions.remove(&client);
             self.wakeups.retain(|(to, _)| *to != client);
             self.pushes.retain(|(to, ..)| *to != client);
         }

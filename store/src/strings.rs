@@ -23,6 +23,7 @@ impl Store {
             && text.expires <= now_ms
         {
             self.keys.remove(key);
+            self.touched(key);
         }
     }
 
@@ -38,6 +39,7 @@ impl Store {
         let expires = now_ms.checked_add(px).filter(|at| px > 0 && i64::try_from(*at).is_ok());
         let expires = expires.ok_or_else(|| errors::generic("invalid expire time in 'set' command"))?;
         self.keys.insert(key.clone(), Value::Text(Text { bytes: value.clone(), expires }));
+        self.touched(key);
         Ok(Reply::Done)
     }
 
@@ -51,6 +53,7 @@ impl Store {
         let found = self.text(key)?.map(|text| text.bytes.clone());
         if found.is_some() {
             self.keys.remove(key);
+            self.touched(key);
         }
         Ok(Reply::Value(found))
     }

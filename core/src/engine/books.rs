@@ -53,19 +53,19 @@ impl Books {
     pub(super) fn enter(&mut self, before: EntryId, entry: EntryId) -> Option<Finding> {
         // The entry in question is gone: what came before this one is all there was.
         let finding = match self.due {
-            Some(due) if due.id < entry => self.compare(before),
+            Some(due) if due.id < entry => self.compare(before, entry),
             _ => None,
         };
         // The server's word: it may be any number.
         self.number = self.number.map(|number| number.saturating_add(1));
         match self.due {
-            Some(due) if due.id == entry => finding.or(self.compare(entry)),
+            Some(due) if due.id == entry => finding.or(self.compare(entry, entry)),
             _ => finding,
         }
     }
 
-    /// Everything up to the entry in question has come.
-    fn compare(&mut self, cursor: EntryId) -> Option<Finding> {
+    /// Everything up to the entry in question has come, as far as it will: `cursor` last, and `until` is what comes next if that entry is gone.
+    fn compare(&mut self, cursor: EntryId, until: EntryId) -> Option<Finding> {
         let due = self.due.take()?;
         let number = self.number.replace(due.number);
         let clear = core::mem::replace(&mut self.clear, cursor);
@@ -75,7 +75,7 @@ impl Books {
         match missing {
             0 => None,
             1.. => {
-                let (after, until) = hole.unwrap_or((clear, cursor));
+                let (after, until) = hole.unwrap_or((clear, until));
                 Some(Finding::Gap { after, until, lost: many })
             }
             _ => Some(Finding::Rewound { cursor, last: due.id, lost: many }),
@@ -115,7 +115,7 @@ impl Books {
         {
             self.due = Some(Mark { id: last, number });
             if cursor == last {
-                return finding.or(self.compare(cursor));
+                return finding.or(self.compare(cursor, cursor));
             }
         }
         finding
@@ -224,6 +224,18 @@ mod tests {
         let findings: Vec<Finding> =
             (16..=20).filter_map(|entry| books.enter(id(entry - 1), id(entry))).collect();
         assert_eq!(findings, [Finding::Gap { after: id(10), until: id(15), lost: Lost::Exactly(3) }]);
+    }
+
+    #[test]
+    fn a_gap_at_the_end_of_what_was_counted_reaches_to_what_comes_next() {
+        let mut books = Books::open(&info(1, 10));
+        assert_eq!(books.check(id(10), &[], &info(1, 20)), None);
+        for entry in 11..=13 {
+            assert_eq!(books.enter(id(entry - 1), id(entry)), None);
+        }
+        // All the others were trimmed by hand.
+        let gap = books.enter(id(13), id(30));
+        assert_eq!(gap, Some(Finding::Gap { after: id(10), until: id(30), lost: Lost::Exactly(7) }));
     }
 
     #[test]

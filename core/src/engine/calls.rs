@@ -249,7 +249,10 @@ impl Engine {
     ) -> Result<(), CallError> {
         let size = content.size();
         self.admit(size)?;
-        self.published_in(nsp);
+        // A sign of life is only what those hear who wait for one.
+        if matches!(content, Content::Entry { .. }) {
+            self.published_in(nsp);
+        }
         self.enqueue(Outgoing { content, what, effect, size });
         Ok(())
     }

@@ -116,6 +116,18 @@ enum Pending {
     Response(Box<classic::Keys>),
 }
 
+impl Pending {
+    fn is_for(&self, nsp: &str) -> bool {
+        match self {
+            Pending::Effect(effect, _) => effect.nsp == *nsp,
+            Pending::Message(message) => message.nsp == *nsp,
+            Pending::Request(of, ..) => of == nsp,
+            // Nobody waits for it once the namespace's requests are over.
+            Pending::Response(_) => false,
+        }
+    }
+}
+
 /// A command whose reply has not come.
 #[derive(Debug)]
 struct InFlight {

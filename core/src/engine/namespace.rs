@@ -61,7 +61,8 @@ impl Namespace {
 }
 
 impl Engine {
-    /// Enters the cluster in this namespace. [`Event::Ready`] tells when it hears everything.
+    /// Enters the cluster in this namespace. [`Event::Ready`] tells when it hears everything. It is told of nothing that this node had read
+    /// before, in particular not of what waited when a namespace of this name was closed.
     ///
     /// # Errors
     ///
@@ -108,7 +109,7 @@ impl Engine {
             self.subscribe(vec![name.clone()]);
         }
         for stream in &streams {
-            self.read_stream(stream);
+            self.read_stream(stream, &name);
         }
         self.maybe_ready(&name);
         Ok(())
@@ -116,6 +117,8 @@ impl Engine {
 
     /// Leaves the cluster in this namespace and tells the others. Requests that are open end with what has come. [`Event::Closed`] tells
     /// when the others know.
+    ///
+    /// What was called before is still published, and its fate told; but nothing of it happens here any more, even if the namespace is opened again.
     ///
     /// # Errors
     ///
@@ -131,6 +134,9 @@ impl Engine {
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
             self.timers.cancel(&timer(name.clone()));
         }
+        // What is left of it does nothing here, whoever opens a namespace of this name again.
+        self.pending.retain(|pending| !pending.is_for(&name));
+        self.publishers.values_mut().for_each(|publisher| publisher.forget_effects(&name));
         let mut farewells = 0;
         // Who was never announced need not say goodbye.
         if namespace.ready

@@ -142,6 +142,13 @@ impl Publisher {
         Some(item)
     }
 
+    /// What the namespace's messages would have done on this node is not done.
+    pub(super) fn forget_effects(&mut self, nsp: &str) {
+        for item in &mut self.items {
+            item.message.effect.take_if(|effect| effect.nsp == *nsp);
+        }
+    }
+
     /// What is known of a message has changed.
     fn set(&mut self, at: usize, state: State) {
         if let Some(item) = self.items.get_mut(at) {

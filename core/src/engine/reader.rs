@@ -5,7 +5,7 @@
 //! the server has said what it counts. Every now and then it is asked anyway.
 
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytestring::ByteString;
 
@@ -31,6 +31,11 @@ pub(super) struct Reader {
     batch: VecDeque<Entry>,
     /// Entries that have come, before which others may be missing.
     held: Vec<Entry>,
+    /// How many entries have been looked at.
+    looked: u64,
+    /// Namespaces that were opened while entries waited to be looked at, and how many will have been when the last of these has: they came too
+    /// early for these namespaces.
+    newcomers: BTreeMap<ByteString, u64>,
     /// The next batch begins with this entry, or something is missing.
     next: Option<EntryId>,
     books: Books,
@@ -63,6 +68,8 @@ impl Reader {
             looked_at: None,
             batch: VecDeque::new(),
             held: Vec::new(),
+            looked: 0,
+            newcomers: BTreeMap::new(),
             next: None,
             books: Books::default(),
             known: EntryId::ZERO,
@@ -108,15 +115,23 @@ impl Reader {
 }
 
 impl Engine {
-    /// Starts reading a stream, or notes one more reason to.
-    pub(super) fn read_stream(&mut self, stream: &ByteString) {
+    /// Starts reading a stream for a namespace, or notes one more that lives on it.
+    pub(super) fn read_stream(&mut self, stream: &ByteString, nsp: &ByteString) {
         let (limit, hash, now) = (self.config.limits.nodes, self.hash, self.now);
         let reader =
             self.readers.entry(stream.clone()).or_insert_with(|| Reader::new(Seen::new(limit, hash), now));
         reader.users += 1;
+        let waiting = (reader.batch.len() + reader.held.len()) as u64;
         if reader.users == 1 {
             self.locate(stream);
+        } else if waiting > 0 {
+            reader.newcomers.insert(nsp.clone(), reader.looked + waiting);
         }
+    }
+
+    /// Whether the entry that is being looked at came before the namespace was opened.
+    pub(super) fn came_before(&self, stream: &ByteString, nsp: &str) -> bool {
+        self.readers.get(stream).is_some_and(|reader| reader.newcomers.contains_key(nsp))
     }
 
     /// Stops reading a stream, once nothing lives on it.
@@ -216,7 +231,7 @@ impl Engine {
         reader.suspect = false;
         reader.next = None;
         match reader.cursor {
-            Some(_) if mutant!(DollarAgain) && reader.looked_at.is_none() => reader.cursor = Some(last),
+            Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
             None => {
                 reader.cursor = Some(last);
                 reader.looked_at = Some(last);
@@ -271,7 +286,8 @@ impl Engine {
         });
         let full = new.len() as u64 >= full_at;
         let suspect = match next {
-            Some(_) => begins_with.is_some() && begins_with != next,
+            // If there is nothing at all, even that entry is gone.
+            Some(_) => begins_with != next,
             None => full,
         };
         if suspect {
@@ -351,6 +367,11 @@ impl Engine {
             let Some(reader) = self.readers.get_mut(&stream) else { continue };
             let Some(entry) = reader.batch.pop_front() else { continue };
             reader.looked_at = Some(entry.id);
+            reader.looked += 1;
+            if !reader.newcomers.is_empty() {
+                let looked = reader.looked;
+                reader.newcomers.retain(|_, until| looked <= *until);
+            }
             match reader.batch.is_empty() {
                 true => self.read_on(&stream),
                 false => self.unread.push_front(stream.clone()),

@@ -27,7 +27,7 @@ impl Engine {
         let decoded = match entry::namespace(&fields) {
             None => Err(WireError::MissingField("nsp")),
             // Not for this node.
-            Some(nsp) if !self.namespaces.contains_key(nsp) => {
+            Some(nsp) if !self.namespaces.contains_key(nsp) || self.came_before(stream, nsp) => {
                 self.keep_foreign(stream, id, &fields);
                 return None;
             }

@@ -10,5 +10,6 @@ mod publishing;
 mod pubsub;
 mod reading;
 mod recovery;
+mod reopening;
 mod requests;
 mod world;

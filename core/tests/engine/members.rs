@@ -204,3 +204,16 @@ fn a_namespace_that_is_closed_answers_nothing_that_had_come_before() {
     });
     assert_eq!(published.collect::<Vec<_>>(), ["13"]);
 }
+
+#[test]
+fn answers_by_pubsub_do_not_stand_for_heartbeats() {
+    let mut world = World::ready(&[Dialect::Bridge, Dialect::Bridge, Dialect::Streams03]);
+    for _ in 0..60 {
+        let now = world.now();
+        world.nodes[2].engine.fetch_sockets(now, "/", Default::default()).unwrap();
+        world.pass(500);
+    }
+    for index in [0, 1] {
+        assert_eq!(down(&mut world, index), None);
+    }
+}

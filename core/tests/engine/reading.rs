@@ -1,7 +1,7 @@
 //! Reading a stream: the start, the breaks, and what should not be there.
 
 use sio_streams_core::{
-    Command, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, Reply, Source,
+    Command, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, Lost, Reply, Source,
     StreamInfo, Time,
 };
 
@@ -268,6 +268,45 @@ fn a_reply_to_an_earlier_reader_of_the_stream_is_nobodys() {
     let reads: Vec<_> =
         reads.iter().filter(|(_, command)| matches!(command, Command::XRead { .. })).collect();
     assert_eq!(reads.len(), 1, "one at a time: {reads:?}");
+}
+
+#[test]
+fn a_stream_that_is_emptied_under_its_reader_is_noticed_at_once() {
+    let config = Config { read_count: 3, ..config(Dialect::Streams03) };
+    let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let info = |length, first_entry_id| {
+        let (last_generated_id, entries_added) = (EntryId { ms: 1, seq: 5 }, Some(5));
+        let max_deleted_entry_id = Some(EntryId::ZERO);
+        Some(StreamInfo { length, last_generated_id, entries_added, max_deleted_entry_id, first_entry_id })
+    };
+    let all = ["1", "2", "3"].into_iter().zip(1..).map(|(text, seq)| entry(seq, text)).collect();
+    let mut replies = [
+        Reply::Stream(None),
+        Reply::Entries(all),
+        Reply::Stream(info(5, Some(EntryId { ms: 1, seq: 1 }))),
+        // The next read began with the third entry.
+        Reply::Entries(Vec::new()),
+        Reply::Stream(info(0, None)),
+    ]
+    .into_iter();
+    let mut events = Vec::new();
+    for _ in 0..10 {
+        for (id, command) in commands(&mut engine) {
+            if matches!(command, Command::XInfoStream { .. } | Command::XRead { .. })
+                && let Some(reply) = replies.next()
+            {
+                engine.handle_reply(Time::ZERO, id, Ok(reply));
+            } else if matches!(command, Command::Subscribe { .. }) {
+                engine.handle_reply(Time::ZERO, id, Ok(Reply::Done));
+            }
+        }
+        events.extend(core::iter::from_fn(|| engine.poll_event()));
+    }
+    let gap = events.into_iter().find(|event| matches!(event, Event::Gap { .. }));
+    let Some(Event::Gap { after, until, lost, .. }) = gap else { panic!("not noticed") };
+    assert_eq!((after, until), (EntryId { ms: 1, seq: 3 }, EntryId { ms: 1, seq: 5 }));
+    assert_eq!(lost, Lost::Exactly(2));
 }
 
 #[test]

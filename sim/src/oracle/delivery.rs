@@ -27,14 +27,19 @@ pub(super) enum Expected {
 }
 
 impl Expected {
+    /// The namespace that it is for, if it is for one.
+    fn nsp(&self) -> Option<&str> {
+        match self {
+            Expected::Message { message, .. } => Some(&message.nsp),
+            Expected::Repeated { nsp, .. } => Some(nsp),
+            Expected::Skipped { nsp, .. } => nsp.as_deref(),
+            Expected::SkippedPush => None,
+        }
+    }
+
     /// Whether it is told at all: not what is for a namespace that isn't open.
     fn is_told(&self, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
-        match self {
-            Expected::Message { message, .. } => open.contains_key(&message.nsp),
-            Expected::Repeated { nsp, .. } => open.contains_key(nsp),
-            Expected::Skipped { nsp, .. } => nsp.as_ref().is_none_or(|nsp| open.contains_key(nsp)),
-            Expected::SkippedPush => true,
-        }
+        self.nsp().is_none_or(|nsp| open.contains_key(nsp))
     }
 
     fn is(&self, event: &Event, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
@@ -166,14 +171,17 @@ impl Oracle {
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
             // An author's numbers rise. What comes late was given up; whether that is so is looked at in the end.
-            if seen.last().is_some_and(|last| *last >= seq) {
-                let fresh = !seen.contains(&seq);
-                if let Some(call) = written.call.filter(|_| fresh) {
-                    self.passed_over(call, host);
+            if seen.last_key_value().is_some_and(|(last, _)| *last >= seq) {
+                let fresh = !seen.contains_key(&seq);
+                // What has overtaken it may be lost since: its author can't know.
+                let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
+                let by = seen.range(seq..).next().map(|(by, _)| *by);
+                if let Some((call, by)) = written.call.zip(by).filter(|_| fresh && overtaken) {
+                    self.passed_over(call, host, by);
                 }
                 return Some(Expected::Repeated { id, nsp: message.nsp.clone() });
             }
-            seen.insert(seq);
+            seen.insert(seq, id);
         }
         let own = message.uid == view.uid;
         if !own {
@@ -306,19 +314,27 @@ impl Oracle {
         }
     }
 
+    /// The node has entered a namespace. What had been read before is not for it.
+    pub(crate) fn namespace_opened(&mut self, host: usize, nsp: &ByteString) -> &mut RoomModel {
+        let HostView { open, openings, readers, .. } = &mut self.hosts[host];
+        *openings.entry(nsp.clone()).or_default() += 1;
+        for reader in readers.values_mut() {
+            reader.next.take_if(|next| next.nsp() == Some(nsp));
+            reader.queue.retain(|(_, written, _)| written.nsp() != Some(nsp));
+        }
+        open.entry(nsp.clone()).or_default()
+    }
+
     /// The node has left a namespace.
     pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
         let view = &mut self.hosts[host];
         view.open.remove(nsp);
+        view.closing.insert(nsp.into());
         view.ready.remove(nsp);
         view.members.remove(nsp);
         view.heard.retain(|(other, _), _| other != nsp);
-        let about = |expected: &Expected| match expected {
-            Expected::Message { message, .. } => message.nsp == nsp,
-            _ => false,
-        };
-        view.own.retain(|expected| !about(expected));
-        view.pushed.retain(|expected| !about(expected));
+        view.own.retain(|expected| expected.nsp() != Some(nsp));
+        view.pushed.retain(|expected| expected.nsp() != Some(nsp));
     }
 
     /// Compares what the engine says of a host's sockets.

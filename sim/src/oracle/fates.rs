@@ -3,9 +3,11 @@
 use std::rc::Rc;
 
 use bytestring::ByteString;
-use sio_streams_core::{Body, CommandError, EntryId, LocalDelivery, Message, Ticket};
+use sio_streams_core::wire::entry;
+use sio_streams_core::{Body, CommandError, EntryId, Fields, LocalDelivery, Message, Ticket};
 
 use super::Oracle;
+use super::log::call_of;
 
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,15 +25,19 @@ pub(crate) enum Fate {
 pub(crate) struct Deed {
     pub(crate) host: usize,
     life: u64,
+    /// Which opening of its namespace it was made in.
+    opening: Option<u64>,
     message: Rc<Message>,
     local: bool,
     pub(crate) fate: Fate,
     /// Where it was written. More than once, if its first try was executed late.
     pub(crate) written: Vec<(ByteString, EntryId)>,
-    /// Nodes that have passed over it.
-    passed_over: Vec<usize>,
-    /// Something that was called later was written before.
-    overtaken: bool,
+    /// Nodes that have passed over it, and for the number of which entry.
+    passed_over: Vec<(usize, u64)>,
+    /// What was called later and written before.
+    overtaken_by: Option<u64>,
+    /// The server has refused it once.
+    refused: bool,
 }
 
 impl Oracle {
@@ -51,18 +57,21 @@ impl Oracle {
         view.tickets.insert(ticket, number);
         view.unsettled += usize::from(!local);
         let (limit, unsettled, life) = (view.config.limits.in_flight, view.unsettled, view.life);
+        let opening = view.openings.get(nsp).copied();
         if local || at_once {
             self.due_here(host, message.clone(), None);
         }
         let deed = Deed {
             host,
             life,
+            opening,
             message,
             local,
             fate: Fate::Open,
             written: Vec::new(),
             passed_over: Vec::new(),
-            overtaken: false,
+            overtaken_by: None,
+            refused: false,
         };
         self.deeds.push(deed);
         if unsettled > limit {
@@ -83,21 +92,46 @@ impl Oracle {
                 return self.fail("a failure that was none", details);
             }
         }
-        // What the same node has called later must not be written yet.
-        let overtaken = first
-            && self.deeds[number as usize + 1..].iter().any(|later| {
-                later.host == host
-                    && later.life == life
-                    && later.written.iter().any(|(other, _)| other == stream)
-            });
+        // What the same node has called later must not be written yet, unless it is lost again.
+        let history = self.histories.get(stream);
+        let there = |id: &EntryId| history.is_some_and(|history| history.has(*id));
+        let overtakes = |later: &u64| {
+            let later = &self.deeds[*later as usize];
+            later.host == host
+                && later.life == life
+                && later.written.iter().any(|(other, id)| other == stream && there(id))
+        };
+        let overtaken_by = (number + 1..self.next_deed()).find(overtakes).filter(|_| first);
         let deed = &mut self.deeds[number as usize];
-        deed.overtaken |= overtaken;
+        deed.overtaken_by = deed.overtaken_by.or(overtaken_by);
         deed.written.push((stream.clone(), id));
     }
 
-    pub(super) fn passed_over(&mut self, number: u64, host: usize) {
+    /// The server has refused an entry.
+    pub(super) fn entry_refused(&mut self, fields: &Fields) {
+        let call = entry::decode(fields).ok().and_then(|message| call_of(&message.body));
+        if let Some(deed) = call.and_then(|call| self.deeds.get_mut(call as usize)) {
+            deed.refused = true;
+        }
+    }
+
+    /// Whether the call was refused when something behind it was not, and its node could not know: that one's first try was executed late.
+    fn is_overtaken_unseen(&self, deed: &Deed) -> bool {
+        let again = |by: u64| self.deeds.get(by as usize).is_some_and(|by| by.written.len() > 1);
+        let numbered_again = |by: u64| {
+            deed.written.iter().any(|(stream, _)| {
+                let key = (deed.message.uid.clone(), stream.clone(), by);
+                self.numbers.get(&key).is_some_and(|numbered| numbered.times > 1)
+            })
+        };
+        deed.refused
+            && deed.overtaken_by.is_none_or(again)
+            && deed.passed_over.iter().all(|(_, by)| numbered_again(*by))
+    }
+
+    pub(super) fn passed_over(&mut self, number: u64, host: usize, by: u64) {
         if let Some(deed) = self.deeds.get_mut(number as usize) {
-            deed.passed_over.push(host);
+            deed.passed_over.push((host, by));
         }
     }
 
@@ -116,14 +150,12 @@ impl Oracle {
     pub(super) fn published(&mut self, host: usize, ticket: Ticket, entry: Option<EntryId>) {
         let Some(number) = self.settle(host, ticket, Fate::Published(entry)) else { return };
         let deed = &self.deeds[number as usize];
-        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
         match entry {
             None if deed.local => {}
             None => self.fail("published nowhere", format!("call {number}")),
             Some(id) if deed.written.iter().any(|(_, written)| *written == id) => {
-                let message = deed.message.clone();
-                if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
-                    self.due_here(host, message, Some(id));
+                if self.is_done_when_published(host, deed) {
+                    self.due_here(host, deed.message.clone(), Some(id));
                 }
             }
             Some(id) => {
@@ -136,15 +168,24 @@ impl Oracle {
     pub(super) fn publish_failed(&mut self, host: usize, ticket: Ticket, error: &CommandError) {
         let Some(number) = self.settle(host, ticket, Fate::Failed(error.clone())) else { return };
         let deed = &self.deeds[number as usize];
-        let emits = matches!(deed.message.body, Body::ServerSideEmit { .. });
-        let message = deed.message.clone();
         if !deed.written.is_empty() && !matches!(error, CommandError::Lost(_)) {
             let details = format!("call {number} failed ({error}), and is written as {:?}", deed.written);
             return self.fail("a failure that was none", details);
         }
-        if !emits && self.hosts[host].config.local_delivery == LocalDelivery::WhenPublished {
-            self.due_here(host, message, None);
+        if self.is_done_when_published(host, deed) {
+            self.due_here(host, deed.message.clone(), None);
         }
+    }
+
+    /// Whether a call's fate decides when it is done on its own node. It is not done at all if its namespace was closed since, even if it is open
+    /// again.
+    fn is_done_when_published(&self, host: usize, deed: &Deed) -> bool {
+        let view = &self.hosts[host];
+        let Message { nsp, body, .. } = &*deed.message;
+        !matches!(body, Body::ServerSideEmit { .. })
+            && view.config.local_delivery == LocalDelivery::WhenPublished
+            && view.open.contains_key(nsp)
+            && view.openings.get(nsp).copied() == deed.opening
     }
 
     /// Everything has come to rest.
@@ -157,12 +198,14 @@ impl Oracle {
             }
             let published = matches!(deed.fate, Fate::Published(_));
             // A search finds nothing of what is trimmed before: what is sent again then may be old.
-            let retained = self.hosts[deed.host].config.max_len >= 1_000;
-            if published && retained && !deed.passed_over.is_empty() {
+            let trimmed = deed.written.iter().any(|(stream, _)| self.trimmed.contains(stream));
+            let retained = self.hosts[deed.host].config.max_len >= 1_000 && !trimmed;
+            let clear = published && retained && !self.is_overtaken_unseen(deed);
+            if clear && !deed.passed_over.is_empty() {
                 let details = format!("call {number} by hosts {:?}", deed.passed_over);
                 found = Some(("a message was taken for a repetition", details));
             }
-            if published && deed.overtaken {
+            if clear && deed.overtaken_by.is_some() {
                 found = Some(("published out of order", format!("call {number}")));
             }
         }

@@ -23,7 +23,7 @@ pub(crate) struct Written {
 impl Written {
     pub(crate) fn read(at: Time, fields: &Fields) -> Self {
         let message = entry::decode(fields).ok().map(Rc::new);
-        let seq = fields.get("seq").and_then(|seq| core::str::from_utf8(seq).ok()?.parse().ok());
+        let seq = number(fields);
         let call = message.as_ref().filter(|_| seq.is_some()).and_then(|message| call_of(&message.body));
         Written { at, fields: fields.clone(), message, seq, call }
     }
@@ -31,6 +31,11 @@ impl Written {
     pub(crate) fn nsp(&self) -> Option<&str> {
         core::str::from_utf8(self.fields.get("nsp")?).ok().filter(|nsp| !nsp.is_empty())
     }
+}
+
+/// What a node of ours numbers its entry with.
+pub(crate) fn number(fields: &Fields) -> Option<u64> {
+    core::str::from_utf8(fields.get("seq")?).ok()?.parse().ok()
 }
 
 /// The number of the call that a message comes from: calls of the workload carry it.
@@ -83,8 +88,6 @@ pub(crate) struct History {
     entries: BTreeMap<EntryId, Rc<Written>>,
     /// What the server has forgotten. Some may have read it.
     forgotten: Vec<(EntryId, Rc<Written>)>,
-    /// How often it has forgotten something.
-    pub(crate) losses: u64,
 }
 
 impl History {
@@ -92,13 +95,18 @@ impl History {
         self.entries.insert(id, written);
     }
 
-    /// The entry that was read under this id.
-    pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<Rc<Written>> {
+    /// Whether there is an entry under this id. It may have been trimmed.
+    pub(crate) fn has(&self, id: EntryId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    /// The entry that was read under this id, and whether the server has lost it since.
+    pub(crate) fn find(&self, id: EntryId, fields: &Fields) -> Option<(Rc<Written>, bool)> {
         let same = |written: &&Rc<Written>| written.fields == *fields;
-        let now = self.entries.get(&id).filter(same);
+        let now = self.entries.get(&id).filter(same).map(|written| (written.clone(), false));
         let before =
             || self.forgotten.iter().rev().filter(|(other, _)| *other == id).map(|(_, w)| w).find(same);
-        now.or_else(before).cloned()
+        now.or_else(|| before().map(|written| (written.clone(), true)))
     }
 
     /// The ids between two, exclusive.
@@ -110,7 +118,6 @@ impl History {
 
     /// The server has lost its last entries. Returns the ids that are gone.
     pub(crate) fn lose_tail(&mut self, count: u64) -> BTreeSet<EntryId> {
-        self.losses += 1;
         let mut gone = BTreeSet::new();
         for _ in 0..count {
             if let Some((id, written)) = self.entries.pop_last() {

@@ -22,7 +22,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytestring::ByteString;
-use sio_streams_core::{CallError, Command, Config, EntryId, Event, Lane, NodeId, Reply, Ticket, Time};
+use sio_streams_core::{
+    CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, Ticket, Time,
+};
 
 use crate::digest;
 use crate::fault::Fault;
@@ -54,6 +56,10 @@ pub(crate) struct HostView {
     pub(crate) config: Config,
     /// The namespaces that are open, with their sockets.
     pub(crate) open: BTreeMap<ByteString, RoomModel>,
+    /// How often each namespace was opened.
+    openings: BTreeMap<ByteString, u64>,
+    /// Namespaces that are being left.
+    pub(crate) closing: BTreeSet<ByteString>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
     own: VecDeque<Expected>,
@@ -63,9 +69,22 @@ pub(crate) struct HostView {
     pub(crate) ready: BTreeSet<ByteString>,
     tickets: BTreeMap<Ticket, u64>,
     unsettled: usize,
+    /// When it last searched a stream for what it had published.
+    searched: BTreeMap<ByteString, Time>,
     /// The process stood still, or its clock jumped, at that time last.
     disturbed: Option<Time>,
     pub(crate) asks: requests::Asks,
+}
+
+/// What bears a number.
+#[derive(Debug)]
+struct Numbered {
+    first: Rc<Written>,
+    /// Where it stands, if it was written more than once: its last place.
+    id: EntryId,
+    at: Time,
+    /// How often it was written.
+    times: u32,
 }
 
 /// Looks on, and finds fault.
@@ -75,12 +94,12 @@ pub(crate) struct Oracle {
     pub(crate) hosts: Vec<HostView>,
     histories: BTreeMap<ByteString, History>,
     pub(crate) deeds: Vec<Deed>,
-    /// The sequence numbers that were seen, and the entry's content.
     questions: u64,
-    numbers: BTreeMap<(NodeId, ByteString, u64), Rc<Written>>,
+    /// The sequence numbers that were seen, and their entries.
+    numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
     counting: bool,
-    /// Somebody has trimmed a stream by hand.
-    trimmed: bool,
+    /// Streams that somebody has trimmed by hand.
+    trimmed: BTreeSet<ByteString>,
     /// How many gaps were reported.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
@@ -97,7 +116,7 @@ impl Oracle {
             questions: 0,
             numbers: BTreeMap::new(),
             counting,
-            trimmed: false,
+            trimmed: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
             violation: None,
@@ -113,6 +132,8 @@ impl Oracle {
             life: 0,
             config: config.clone(),
             open: BTreeMap::new(),
+            openings: BTreeMap::new(),
+            closing: BTreeSet::new(),
             readers: BTreeMap::new(),
             pushed: VecDeque::new(),
             own: VecDeque::new(),
@@ -121,6 +142,7 @@ impl Oracle {
             ready: BTreeSet::new(),
             tickets: BTreeMap::new(),
             unsettled: 0,
+            searched: BTreeMap::new(),
             disturbed: None,
             asks: requests::Asks::default(),
         });
@@ -178,8 +200,10 @@ impl Oracle {
         view.members.clear();
         view.heard.clear();
         view.ready.clear();
+        view.closing.clear();
         view.tickets.clear();
         view.unsettled = 0;
+        view.searched.clear();
         view.asks = requests::Asks::default();
         for deed in self.deeds.iter_mut().filter(|deed| deed.host == host && deed.fate == Fate::Open) {
             deed.fate = Fate::Orphaned;
@@ -203,6 +227,12 @@ impl Oracle {
                     self.fail("an undigestible message", reason);
                 }
             }
+            (Command::XAdd { fields, .. }, Err(_)) => self.entry_refused(fields),
+            (Command::XRange { stream, .. }, Ok(_)) => {
+                if let Some(view) = self.hosts.get_mut(host).filter(|host| host.ours) {
+                    view.searched.insert(stream.clone(), self.now);
+                }
+            }
             _ => {}
         }
     }
@@ -213,7 +243,7 @@ impl Oracle {
             if let Err(reason) = digest::entry(&written.fields) {
                 self.fail("an undigestible entry", format!("{id}: {reason}"));
             }
-            self.numbered(stream, &written);
+            self.numbered(stream, id, &written);
         }
         self.unreachable_for_some(stream, id);
         if let Some(call) = written.call {
@@ -223,15 +253,35 @@ impl Oracle {
     }
 
     /// A sequence number means one message.
-    fn numbered(&mut self, stream: &ByteString, written: &Rc<Written>) {
+    fn numbered(&mut self, stream: &ByteString, id: EntryId, written: &Rc<Written>) {
         let (Some(seq), Some(message)) = (written.seq, &written.message) else {
             return self.fail("an entry without a number", format!("{:?}", written.fields));
         };
-        let key = (message.uid.clone(), stream.clone(), seq);
-        let first = self.numbers.entry(key).or_insert_with(|| written.clone());
-        if first.fields != written.fields {
-            let details = format!("{seq}: {:?} and {:?}", first.fields, written.fields);
+        let (key, at) = ((message.uid.clone(), stream.clone(), seq), self.now);
+        let first = || Numbered { first: written.clone(), id, at, times: 0 };
+        let numbered = self.numbers.entry(key).or_insert_with(first);
+        (numbered.id, numbered.at) = (id, at);
+        numbered.times += 1;
+        if numbered.first.fields != written.fields {
+            let details = format!("{seq}: {:?} and {:?}", numbered.first.fields, written.fields);
             self.fail("one number for two messages", details);
+        }
+    }
+
+    /// A node hands out an entry. Not for the second time, unless it has looked for the first one, and that came later or is gone.
+    fn hands_out(&mut self, host: usize, stream: &ByteString, fields: &Fields) {
+        let view = &self.hosts[host];
+        let retained = view.config.max_len >= 1_000 && !self.trimmed.contains(stream);
+        let Some(seq) = log::number(fields).filter(|_| retained) else { return };
+        let Some(before) = self.numbers.get(&(view.uid.clone(), stream.clone(), seq)) else { return };
+        let there = self.histories.get(stream).is_some_and(|history| history.has(before.id));
+        let searched = view.searched.get(stream).copied();
+        if there && searched.is_none_or(|searched| before.at <= searched) {
+            let details = format!(
+                "host {host}, {stream}: {seq} is {}, and was searched for at {searched:?}",
+                before.id
+            );
+            self.fail("sent again, though it is in the stream", details);
         }
     }
 
@@ -240,7 +290,11 @@ impl Oracle {
             Event::Ready { nsp } => {
                 self.hosts[host].ready.insert(nsp.clone());
             }
-            Event::Closed { .. } => {}
+            Event::Closed { nsp } => {
+                if !self.hosts[host].closing.remove(nsp) {
+                    self.fail("closed, it says", format!("host {host}, {nsp}"));
+                }
+            }
             Event::Broadcast(_)
             | Event::SocketsJoin(_)
             | Event::SocketsLeave(_)
@@ -269,6 +323,7 @@ impl Oracle {
 
     fn asked(&mut self, host: usize, id: sio_streams_core::CommandId, command: &Command) {
         match command {
+            Command::XAdd { stream, fields, .. } => self.hands_out(host, stream, fields),
             Command::XRead { stream, after, .. } => self.reads(host, stream, *after),
             Command::XInfoStream { stream } => self.locates(host, stream, id),
             Command::Release { lane: Lane::Reader(stream) } => {
@@ -304,7 +359,7 @@ impl Oracle {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
             }
-            Fault::Trim { .. } => self.trimmed = true,
+            Fault::Trim { stream, .. } => drop(self.trimmed.insert(stream.clone())),
             _ => {}
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct ReaderView {
     /// What must be told of the first thing that was looked at.
     pub(super) next: Option<Expected>,
     /// What was delivered of each author that numbers its entries.
-    pub(super) seen: BTreeMap<NodeId, BTreeSet<u64>>,
+    pub(super) seen: BTreeMap<NodeId, BTreeMap<u64, EntryId>>,
     /// The calls that were delivered.
     pub(super) delivered: BTreeSet<u64>,
     /// Entries that can't come any more, and were not reported as missing.
@@ -35,12 +35,10 @@ pub(super) struct ReaderView {
     /// A reply was lost with its link: the stream may be another one.
     pub(super) broken: bool,
     /// Of those, the ones that the server has lost.
-    lost: BTreeSet<EntryId>,
+    pub(super) lost: BTreeSet<EntryId>,
     /// The server has given a lost entry's id to another one: nobody can tell.
     doubled: bool,
-    gaps: u64,
     missed: u64,
-    rewound: u64,
     unread: u64,
     /// Sums can be compared, but not each for itself: entries were lost at both ends.
     mixed: bool,
@@ -109,9 +107,13 @@ impl Oracle {
                 reader.missing.insert(id, now);
             }
             reader.cursor = Some(entry.id);
-            reader.came.insert(entry.id);
             match written {
-                Some(written) => reader.queue.push_back((entry.id, written, now)),
+                Some((written, lost)) => {
+                    // It may have been on its way when the server lost it.
+                    reader.unread += u64::from(lost);
+                    if lost { &mut reader.lost } else { &mut reader.came }.insert(entry.id);
+                    reader.queue.push_back((entry.id, written, now));
+                }
                 None => self.fail("an entry from nowhere", format!("{stream} {}", entry.id)),
             }
         }
@@ -138,12 +140,18 @@ impl Oracle {
         }
         match lost {
             Lost::Exactly(said) => {
+                // What was trimmed by hand between two reads is noticed late, and may be part of the next gap then.
+                let late: Vec<EntryId> = reader.missing.range(..=after).map(|(id, _)| *id).collect();
+                if said == real + late.len() as u64 && self.trimmed.contains(stream) {
+                    reader.missing.retain(|id, _| *id > after);
+                    reader.reported.extend(&late);
+                    real = said;
+                }
                 // Where nothing is left behind the gap, its end is the last entry that was lost.
                 if said == real + 1 && !reader.came.contains(&until) && reader.reported.insert(until) {
                     reader.missing.remove(&until);
                     real += 1;
                 }
-                reader.gaps += said;
                 if said != real && !reader.mixed {
                     let details =
                         format!("host {host}, {stream} between {after} and {until}: {said}, really {real}");
@@ -169,10 +177,7 @@ impl Oracle {
     ) {
         let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
         reader.rewinds += 1;
-        match lost {
-            Lost::Exactly(lost) => reader.rewound += lost,
-            Lost::Unknown => reader.uncounted = true,
-        }
+        reader.uncounted |= lost == Lost::Unknown;
         if reader.unread == 0 && reader.behind == 0 && !reader.mixed {
             let details = format!("host {host}, {stream}: from {cursor} to {last}");
             return self.fail("a rewind that was none", details);
@@ -257,14 +262,16 @@ impl Oracle {
                 }
                 // Without counts, what is trimmed by hand between two reads leaves no trace.
                 if !self.counting
-                    && !self.trimmed
+                    && !self.trimmed.contains(stream)
                     && reader.missed > 0
                     && !reader.uncounted
                     && reader.rewinds == 0
                 {
                     found.push(("entries missed in silence", format!("host {host}, {stream}")));
                 }
-                if self.counting && reader.behind > 0 && reader.rewinds == 0 && !reader.doubled {
+                // As many as were lost, and nobody can tell them from these: not by their number, and they lie behind the reader.
+                let cancelled = reader.doubled || reader.behind == reader.lost.len() as u64;
+                if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);
                     found.push(("a rewind in silence", details));
                 }

@@ -58,6 +58,9 @@ impl<A: App, W: Watch> World<A, W> {
                 self.schedule(self.now + demoted, Due::Server(change));
             }
             Fault::Refuse { refusal, lasts } => self.refuse(refusal, lasts),
+            Fault::Falter { refusal, commands, lasts } => {
+                self.server.set_faltering(refusal, commands, self.now + lasts);
+            }
             Fault::Freeze { lasts } => self.freeze(lasts),
             Fault::KillClients => self.close_all(),
             Fault::ServerClockJump { millis } => self.jump_server_clock(millis),

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use bytestring::ByteString;
-use sio_streams_core::{Command, CommandError, EntryId, Time};
+use sio_streams_core::{Command, CommandError, EntryId, Lane, Time};
 use sio_streams_store::{Executed, Store};
 
 use super::net::{ConnId, Down};
@@ -41,6 +41,8 @@ pub(super) struct Server {
     /// Connections on which something has come while it executes nothing.
     waiting: Vec<ConnId>,
     refusals: Vec<(Time, Refusal)>,
+    /// So many commands of writers are refused, until then, with this.
+    faltering: Option<(usize, Time, Refusal)>,
 }
 
 impl Server {
@@ -55,6 +57,20 @@ impl Server {
     /// When its clock will show so much.
     fn when(&self, wall: u64) -> Time {
         Time::from_millis(wall.saturating_sub(WALL).saturating_add_signed(-self.clock))
+    }
+
+    pub(super) fn set_faltering(&mut self, refusal: Refusal, commands: usize, until: Time) {
+        self.faltering = Some((commands, until, refusal));
+    }
+
+    /// Whether it refuses just this command.
+    fn falter(&mut self, now: Time, command: &Command) -> Option<CommandError> {
+        let (left, until, refusal) = self.faltering.as_mut()?;
+        if *until <= now || command.lane() != Lane::Writer {
+            return None;
+        }
+        *left = left.checked_sub(1)?;
+        Some(refusal.error())
     }
 
     fn set_refusals(&mut self, now: Time) {
@@ -107,7 +123,11 @@ impl<A: App, W: Watch> World<A, W> {
                 *after = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
             }
             let wall = self.server.wall(now);
-            match self.server.store.execute(wall, client, &command) {
+            let executed = match self.server.falter(now, &command) {
+                Some(error) => Executed::Reply(Err(error)),
+                None => self.server.store.execute(wall, client, &command),
+            };
+            match executed {
                 Executed::Reply(reply) => {
                     self.watch.saw(now, &Happening::Executed { host, command: &command, reply: &reply });
                     self.put_down(id, Down::Reply(tag, reply));
@@ -188,6 +208,7 @@ impl<A: App, W: Watch> World<A, W> {
                 self.server.frozen_until = Time::ZERO;
                 self.server.waiting.clear();
                 self.server.refusals.clear();
+                self.server.faltering = None;
                 self.server.set_refusals(now);
                 self.close_all();
                 self.lose_data(data);

@@ -73,7 +73,7 @@ impl Pair {
 }
 
 /// The command as it is sent to the real server. An entry is given the id that the store gave it.
-fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>> {
+pub(crate) fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>> {
     let text = |args: &[&str]| args.iter().map(|arg| arg.as_bytes().to_vec()).collect::<Vec<_>>();
     let shard = |sharded: &bool, name: &str| if *sharded { format!("SHARD{name}") } else { name.to_owned() };
     match command {

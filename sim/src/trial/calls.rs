@@ -1,0 +1,280 @@
+//! What the applications of the hosts do: on their nodes, and in the oracle's books.
+
+use bytestring::ByteString;
+use sio_streams_core::{Body, CallError, Packet, Payload, RequestId, Ticket};
+
+use super::Trial;
+use crate::app::Node;
+use crate::oracle::{Ask, RoomModel};
+use crate::peer::Question;
+use crate::plan::{Call, HostKind, Kind, Target, room_name, socket_name};
+use crate::responder::Responder;
+use crate::trace::{Kind as Mark, Place};
+
+impl Trial<'_> {
+    /// Opens what is not open on a node of ours.
+    pub(super) fn open_all(&mut self, host: usize) {
+        for nsp in &self.plan.namespaces {
+            self.open(host, nsp);
+        }
+    }
+
+    fn open(&mut self, host: usize, nsp: &ByteString) {
+        if !self.is_ours(host) {
+            return;
+        }
+        let count = self.plan.hosts[host].sockets;
+        self.world.act(host, |node, eyes, _| {
+            if node.engine.open_namespace(node.now, nsp).is_err() {
+                return;
+            }
+            let rooms = eyes.oracle.namespace_opened(host, nsp);
+            for socket in 0..count {
+                let name = socket_name(host, socket);
+                rooms.add(&name);
+                let _ = node.engine.add_socket(nsp, name);
+            }
+        });
+    }
+
+    pub(super) fn perform(&mut self, host: usize, nsp: usize, call: &Call) {
+        if !self.plan.hosts[host].present || !self.world.runs(host) {
+            return;
+        }
+        let now = self.world.now();
+        let nsp = self.plan.namespaces[nsp].clone();
+        let watch = self.world.watch_mut();
+        watch.tracer.note(now, Place::Host(host), Mark::Call, || format!("{nsp} {call}"));
+        match self.plan.hosts[host].kind {
+            HostKind::Ours => self.perform_ours(host, &nsp, call),
+            HostKind::Peer(_) => self.perform_peer(host, &nsp, call),
+        }
+    }
+
+    fn perform_peer(&mut self, host: usize, nsp: &str, call: &Call) {
+        match call {
+            Call::Broadcast { to, times, .. } => {
+                let opts = to.options();
+                for _ in 0..*times {
+                    let data = packet("peer", self.questions, Kind::Plain).data;
+                    self.questions += 1;
+                    self.world.call_peer(host, |peer, _| peer.broadcast(nsp, data, opts.clone()));
+                }
+            }
+            Call::Join { to, room } => {
+                let (opts, rooms) = (to.options(), vec![room_name(*room)]);
+                self.world.call_peer(host, |peer, _| peer.join(nsp, opts, rooms));
+            }
+            Call::FetchSockets { to } => drop(self.ask_peer(host, nsp, Question::FetchSockets(to.options()))),
+            Call::EmitWithAck => {
+                let question = Question::Emit(payload("ask", self.questions));
+                self.ask_peer(host, nsp, question);
+            }
+            Call::BroadcastWithAck { to } => {
+                let question = Question::Broadcast(payload("peer", self.questions), to.options());
+                self.ask_peer(host, nsp, question);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn ask_peer(&mut self, host: usize, nsp: &str, question: Question) -> u64 {
+        self.questions += 1;
+        let number = self.questions;
+        self.world.call_peer(host, |peer, now| peer.ask(now, nsp, number, question));
+        number
+    }
+
+    fn perform_ours(&mut self, host: usize, nsp: &ByteString, call: &Call) {
+        match call {
+            Call::Broadcast { times, .. } | Call::Emit { times } => {
+                for _ in 0..*times {
+                    let _ = self.publish(host, nsp, call);
+                }
+            }
+            Call::Join { .. } | Call::Leave { .. } | Call::Disconnect { .. } => {
+                let _ = self.publish(host, nsp, call);
+            }
+            Call::FetchSockets { .. }
+            | Call::EmitWithAck
+            | Call::BroadcastWithAck { .. }
+            | Call::ServerCount => {
+                let _ = self.ask(host, nsp, call);
+            }
+            Call::OpenNamespace => self.open(host, nsp),
+            Call::CloseNamespace => self.close(host, nsp),
+            Call::AddSocket { socket } => {
+                let name = socket_name(host, usize::from(*socket));
+                self.touch(host, nsp, |node, rooms| {
+                    rooms.add(&name);
+                    let _ = node.engine.add_socket(nsp, name);
+                });
+            }
+            Call::RemoveSocket { socket } => {
+                let name = socket_name(host, usize::from(*socket));
+                self.touch(host, nsp, |node, rooms| {
+                    rooms.remove(&name);
+                    let _ = node.engine.remove_socket(nsp, &name);
+                });
+            }
+            Call::LocalJoin { socket, room } => {
+                let (name, room) = (socket_name(host, usize::from(*socket)), room_name(*room));
+                self.touch(host, nsp, |node, rooms| {
+                    rooms.join(&name, core::slice::from_ref(&room));
+                    let _ = node.engine.join(nsp, &name, [room]);
+                });
+            }
+            Call::LocalLeave { socket, room } => {
+                let (name, room) = (socket_name(host, usize::from(*socket)), room_name(*room));
+                self.touch(host, nsp, |node, rooms| {
+                    rooms.leave(&name, core::slice::from_ref(&room));
+                    let _ = node.engine.leave(nsp, &name, [&*room]);
+                });
+            }
+        }
+    }
+
+    /// Changes the sockets of a host, here and in the oracle's books.
+    fn touch(
+        &mut self,
+        host: usize,
+        nsp: &str,
+        action: impl FnOnce(&mut Node<'_, Responder>, &mut RoomModel),
+    ) {
+        self.world.act(host, |node, eyes, _| {
+            if let Some(rooms) = eyes.oracle.hosts[host].open.get_mut(nsp) {
+                action(node, rooms);
+            }
+        });
+    }
+
+    pub(super) fn close(&mut self, host: usize, nsp: &str) {
+        self.world.act(host, |node, eyes, _| {
+            if node.engine.close_namespace(node.now, nsp).is_ok() {
+                eyes.oracle.namespace_closed(host, nsp);
+            }
+        });
+    }
+
+    /// Has a node publish something.
+    pub(super) fn publish(
+        &mut self,
+        host: usize,
+        nsp: &ByteString,
+        call: &Call,
+    ) -> Option<Result<Ticket, CallError>> {
+        self.world.act(host, |node, eyes, world_now| {
+            let oracle = &mut eyes.oracle;
+            oracle.now = world_now;
+            let (now, engine) = (node.now, &mut *node.engine);
+            let number = oracle.next_deed();
+            let marked = |to: &Target| to.options().except(format!("#{number}"));
+            let mut local = false;
+            let (result, body) = match call {
+                Call::Broadcast { to, kind, .. } => {
+                    let mut opts = to.options();
+                    if *kind == Kind::Volatile {
+                        opts = opts.volatile();
+                    }
+                    if *kind == Kind::Local {
+                        opts = opts.local();
+                        local = true;
+                    }
+                    let packet = packet("said", number, *kind);
+                    let body =
+                        Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
+                    (engine.broadcast(now, nsp, packet, opts), body)
+                }
+                Call::Join { to, room } => {
+                    let (opts, rooms) = (marked(to), vec![room_name(*room)]);
+                    let body = Body::SocketsJoin { opts: opts.clone(), rooms: rooms.clone() };
+                    (engine.sockets_join(now, nsp, opts, rooms), body)
+                }
+                Call::Leave { to, room } => {
+                    let (opts, rooms) = (marked(to), vec![room_name(*room)]);
+                    let body = Body::SocketsLeave { opts: opts.clone(), rooms: rooms.clone() };
+                    (engine.sockets_leave(now, nsp, opts, rooms), body)
+                }
+                Call::Disconnect { to } => {
+                    let opts = marked(to);
+                    let body = Body::DisconnectSockets { opts: opts.clone(), close: number % 2 == 0 };
+                    (engine.disconnect_sockets(now, nsp, opts, number % 2 == 0), body)
+                }
+                _ => {
+                    let event = payload("news", number);
+                    let body = Body::ServerSideEmit { packet: event.clone(), request_id: None };
+                    (engine.server_side_emit(now, nsp, event), body)
+                }
+            };
+            match &result {
+                Ok(ticket) => oracle.did(host, nsp, body, local, *ticket),
+                Err(error) => oracle.refused(host, nsp, error),
+            }
+            result
+        })
+    }
+
+    /// Has a node ask something.
+    pub(super) fn ask(
+        &mut self,
+        host: usize,
+        nsp: &ByteString,
+        call: &Call,
+    ) -> Option<Result<Ticket, CallError>> {
+        let timeout = self.plan.hosts[host].config.request_timeout;
+        self.world.act(host, |node, eyes, world_now| {
+            let oracle = &mut eyes.oracle;
+            oracle.now = world_now;
+            let (now, engine) = (node.now, &mut *node.engine);
+            let number = oracle.next_question();
+            let itself = RequestId::new("");
+            let (result, ask, here) = match call {
+                Call::FetchSockets { to } => {
+                    let opts = to.options();
+                    let here = Body::FetchSockets { opts: opts.clone(), request_id: itself };
+                    (engine.fetch_sockets(now, nsp, opts), Ask::Sockets, Some(here))
+                }
+                Call::EmitWithAck => {
+                    let result = engine.server_side_emit_with_ack(now, nsp, payload("ask", number));
+                    (result, Ask::Emit { value: number }, None)
+                }
+                Call::BroadcastWithAck { to } => {
+                    let (opts, packet) = (to.options(), packet("ask", number, Kind::Plain));
+                    let here = Body::Broadcast {
+                        packet: packet.clone(),
+                        opts: opts.clone(),
+                        request_id: Some(itself),
+                    };
+                    let result = engine.broadcast_with_ack(now, nsp, packet, opts);
+                    (result, Ask::Broadcast { call: number }, Some(here))
+                }
+                _ => (engine.server_count(now, nsp), Ask::Count, None),
+            };
+            match &result {
+                Ok(ticket) => oracle.asks(host, nsp, ask, timeout, *ticket, here),
+                Err(error) => oracle.refused(host, nsp, error),
+            }
+            result
+        })
+    }
+}
+
+/// `[name, number]`.
+pub(super) fn payload(name: &str, number: u64) -> Payload {
+    // A text and a number can be carried.
+    Payload::encode(&(name, number)).unwrap_or(Payload::null())
+}
+
+fn packet(name: &str, number: u64, kind: Kind) -> Packet {
+    let data = match kind {
+        Kind::Binary => {
+            let bytes = [0x91, number as u8, 0xc1];
+            Payload::encode(&(name, number, serde_bytes::Bytes::new(&bytes)))
+        }
+        Kind::Large => Payload::encode(&(name, number, "x".repeat(2_000))),
+        Kind::Plain | Kind::Volatile | Kind::Local => Payload::encode(&(name, number)),
+    };
+    // Texts, numbers and bytes can be carried.
+    let data = data.unwrap_or(Payload::null());
+    Packet { kind: sio_streams_core::EVENT, data, nsp: None, id: None }
+}

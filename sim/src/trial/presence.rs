@@ -1,0 +1,73 @@
+//! Who is there, and whether the hosts know it.
+
+use core::time::Duration;
+
+use sio_streams_core::{Dialect, NodeId};
+
+use super::{Broken, Go, Trial};
+use crate::peer::Generation;
+use crate::plan::HostKind;
+
+impl Trial<'_> {
+    /// The hosts that are there, ours or not.
+    pub(super) fn living(&self) -> Vec<usize> {
+        let alive = |host: &usize| self.world.watch().oracle.hosts[*host].alive && !self.gone.contains(host);
+        (0..self.world.hosts()).filter(alive).collect()
+    }
+
+    pub(super) fn name(&self, host: usize) -> NodeId {
+        self.world.watch().oracle.hosts[host].uid.clone()
+    }
+
+    /// The others that a host must know by their heartbeats.
+    fn beating(&self, but: usize) -> Vec<NodeId> {
+        let beats = |host: &usize| {
+            let plan = &self.plan.hosts[*host];
+            match plan.kind {
+                HostKind::Ours => plan.config.dialect != Dialect::Streams03,
+                HostKind::Peer(generation) => generation == Generation::Streams02,
+            }
+        };
+        let mut names: Vec<NodeId> = self
+            .living()
+            .into_iter()
+            .filter(beats)
+            .filter(|host| *host != but)
+            .map(|host| self.name(host))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// What a host believes wrongly of who is there.
+    fn wrong_members(&self) -> Option<String> {
+        let oracle = &self.world.watch().oracle;
+        self.living().into_iter().find_map(|host| {
+            if !self.is_ours(host) || self.plan.hosts[host].config.dialect == Dialect::Streams03 {
+                return None;
+            }
+            let expected = self.beating(host);
+            self.plan.namespaces.iter().find_map(|nsp| oracle.wrong_members(host, nsp, &expected))
+        })
+    }
+
+    /// Time enough for a word in every namespace, and for the answers: each waits for the command or the read that is under way.
+    pub(super) fn exchange(&self) -> Duration {
+        let hops = 10 + 10 * self.plan.namespaces.len() as u32;
+        self.plan.network.latency.1 * hops
+    }
+
+    /// Within this time everybody knows who is there.
+    pub(super) fn check_members(&mut self, patience: Duration) -> Go {
+        let end = self.world.now() + patience;
+        while let Some(wrong) = self.wrong_members() {
+            let more = self.world.step(end);
+            self.verdict()?;
+            if !more {
+                self.oracle().fail("the wrong nodes are known", wrong);
+                return Err(Broken);
+            }
+        }
+        Ok(())
+    }
+}
