@@ -77,7 +77,14 @@ impl Cell<'_> {
         let got = |received: &[Received]| -> Vec<Vec<Value>> {
             received.iter().map(|received| received.args.clone()).collect()
         };
-        assert_eq!(got(&far), [args.to_vec(), args[..1].to_vec(), vec![json!("last")]]);
+        let (mut far, to_room) = (got(&far), args[..1].to_vec());
+        if self.channels.is_some_and(|channels| channels.redis.len() > 1) {
+            // The room's channel lies on a server of its own: what goes through it has no place among the others.
+            let at = far.iter().position(|args| *args == to_room).unwrap_or(1);
+            let found = far.remove(at);
+            far.insert(1, found);
+        }
+        assert_eq!(far, [args.to_vec(), to_room, vec![json!("last")]]);
         assert_eq!(got(&near), [args.to_vec(), vec![], vec![json!("last")]]);
         Ok(())
     }
