@@ -50,6 +50,10 @@ mod tests {
                 assert_eq!(Family::of(family.seed(number)), (family, number));
             }
         }
-        assert_eq!(Family::Streams.seed(807), 807, "what was a seed before there were families is still the same");
+        assert_eq!(
+            Family::Streams.seed(807),
+            807,
+            "what was a seed before there were families is still the same"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, Fields, Lane};
 
@@ -187,6 +188,15 @@ pub enum Fault {
         /// How many entries stay.
         length: u64,
     },
+    /// A foreign program publishes something by Pub/Sub.
+    Noise {
+        /// The channel.
+        channel: ByteString,
+        /// What it says.
+        payload: Bytes,
+        /// Whether by sharded Pub/Sub.
+        sharded: bool,
+    },
     /// A foreign program writes an entry.
     Foreign {
         /// The stream.
@@ -227,6 +237,7 @@ impl Fault {
             | Fault::KillClients
             | Fault::ServerClockJump { .. }
             | Fault::Trim { .. }
+            | Fault::Noise { .. }
             | Fault::Foreign { .. } => Duration::ZERO,
         }
     }
@@ -278,6 +289,7 @@ impl fmt::Display for Fault {
             Fault::KillClients => f.write_str("server closes all connections"),
             Fault::ServerClockJump { millis } => write!(f, "server's clock jumps by {millis} ms"),
             Fault::Trim { stream, length } => write!(f, "{stream} trimmed to {length} entries by hand"),
+            Fault::Noise { channel, payload, .. } => write!(f, "foreign message on {channel}: {payload:?}"),
             Fault::Foreign { stream, fields } => write!(f, "foreign entry on {stream}: {fields:?}"),
         }
     }

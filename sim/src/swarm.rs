@@ -5,11 +5,14 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use fastrand::Rng;
-use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery};
+use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery, SubscriptionMode};
 
+use crate::family::Family;
 use crate::fault::{Data, Fault, Lanes, Refusal};
+use crate::oracle::channels::is_channels_only;
 use crate::peer::Generation;
 use crate::plan::{Action, Call, Calm, HostKind, HostPlan, Kind, Plan, Step, Target};
 use crate::world::{HostOptions, Network};
@@ -22,9 +25,19 @@ const fn ms(millis: u64) -> Duration {
 pub(crate) fn plan(seed: u64) -> Plan {
     let mut rng = Rng::with_seed(seed);
     let rng = &mut rng;
-    let dialect = *pick(rng, &[Dialect::Streams02, Dialect::Streams03, Dialect::Streams03, Dialect::Bridge]);
+    let (family, _) = Family::of(seed);
+    let dialects: &[Dialect] = match family {
+        Family::Streams | Family::Recovery => {
+            &[Dialect::Streams02, Dialect::Streams03, Dialect::Streams03, Dialect::Bridge]
+        }
+        Family::Channels => &[Dialect::Classic, Dialect::Sharded],
+    };
+    let dialect = *pick(rng, dialects);
     let network = network(rng);
-    let config = config(rng, dialect, network.latency.1);
+    let mut config = config(rng, dialect, network.latency.1);
+    if family == Family::Channels {
+        without_streams(rng, &mut config);
+    }
     let namespaces = namespaces(rng);
     let hosts = hosts(rng, &config);
     let chaos = ms(rng.u64(1_000..12_000));
@@ -85,6 +98,17 @@ fn config(rng: &mut Rng, dialect: Dialect, latency: Duration) -> Config {
     }
 }
 
+/// What only the dialects without streams have.
+fn without_streams(rng: &mut Rng, config: &mut Config) {
+    config.subscription_mode =
+        *pick(rng, &[SubscriptionMode::Static, SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate]);
+    config.publish_on_specific_response_channel = rng.bool();
+    // There is no order but the channel's.
+    if config.local_delivery == LocalDelivery::StreamOrder {
+        config.local_delivery = LocalDelivery::WhenPublished;
+    }
+}
+
 fn network(rng: &mut Rng) -> Network {
     let (fast, slow) = *pick(rng, &[(100, 300), (100, 2_000), (1_000, 30_000), (50, 60)]);
     Network {
@@ -107,6 +131,8 @@ fn namespaces(rng: &mut Rng) -> Vec<ByteString> {
 fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
     let ours = *pick(rng, &[1, 2, 2, 3, 3, 4, 5]);
     let peers = if often(rng, 40) { rng.usize(1..=2) } else { 0 };
+    // There are no simulated Node servers without streams.
+    let peers = if is_channels_only(config.dialect) { 0 } else { peers };
     let batches = rng.bool();
     let drifts = often(rng, 20);
     let thinks = often(rng, 30);
@@ -220,6 +246,10 @@ fn faults(
     calls: &[Duration],
 ) -> Vec<Step> {
     let mut weights: Vec<u64> = (0..14).map(|_| if often(rng, 40) { rng.u64(1..10) } else { 0 }).collect();
+    if is_channels_only(config.dialect) {
+        // Nothing stands in streams.
+        weights[12] = 0;
+    }
     // In some runs hardly anything happens but that links are lost.
     if often(rng, 25) {
         weights[0] += 50;
@@ -294,6 +324,7 @@ fn fault(
         10 => Fault::KillClients,
         11 => Fault::ServerClockJump { millis: rng.i64(-2_000..5_000) },
         12 => Fault::Trim { stream, length: rng.u64(..20) },
+        13 if is_channels_only(config.dialect) => noise(rng, config, namespaces),
         13 => Fault::Foreign { stream, fields: Box::new(foreign(rng, namespaces)) },
         _ => {
             let executed = *pick(rng, &[0, 1, 3, 1_000]);
@@ -343,6 +374,27 @@ fn stream(rng: &mut Rng, config: &Config, _: &[ByteString]) -> ByteString {
     match config.stream_count {
         1 => config.stream_name.clone(),
         count => format!("{}-{}", config.stream_name, rng.u32(..count)).into(),
+    }
+}
+
+/// What somebody else may publish: nonsense.
+fn noise(rng: &mut Rng, config: &Config, namespaces: &[ByteString]) -> Fault {
+    let (prefix, nsp) = (&config.channel_prefix, pick(rng, namespaces));
+    let kinds: &[&str] = match config.dialect {
+        Dialect::Classic => &["", "-request"],
+        _ => &[""],
+    };
+    let kind = pick(rng, kinds);
+    let channel = match rng.u8(..3) {
+        0 => format!("{prefix}{kind}#{nsp}#room{}#", rng.u8(..4)),
+        _ => format!("{prefix}{kind}#{nsp}#"),
+    };
+    let payload: &[u8] =
+        pick::<&[u8]>(rng, &[b"", b"{", b"{}", b"\xc1", b"[]", b"\x93\xa1x\x80\x80", b"\xff\x00"]);
+    Fault::Noise {
+        channel: channel.into(),
+        payload: Bytes::from_static(payload),
+        sharded: config.dialect == Dialect::Sharded,
     }
 }
 

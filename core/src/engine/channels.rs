@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::{Engine, Purpose};
-use crate::command::Command;
+use crate::command::{Command, Lane};
 use crate::config::{Config, Dialect};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
@@ -164,6 +164,17 @@ impl Engine {
                 self.channels.insert(channel.clone(), (name.clone(), Carries::Messages));
             }
             self.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
+        }
+    }
+
+    /// Redis has refused to end subscriptions. They would live on as long as the connection, so it is asked once more about those that nobody wants
+    /// again.
+    pub(super) fn unsubscribe_again(&mut self, command: Command) {
+        let Command::Unsubscribe { mut channels, sharded } = command else { return };
+        channels.retain(|channel| !self.channels.contains_key(channel));
+        if !channels.is_empty() {
+            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Unheard);
+            self.rest(&Lane::Subscriber);
         }
     }
 }

@@ -10,6 +10,7 @@ use sio_streams_core::{
     Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Source, Time,
 };
 
+use super::channels::is_channels_only;
 use super::log::{Written, call_of};
 use super::{HostView, Oracle, RoomModel};
 
@@ -118,7 +119,7 @@ fn says(
 }
 
 /// Whether an application is told of such a message.
-fn is_for_applications(body: &Body) -> bool {
+pub(super) fn is_for_applications(body: &Body) -> bool {
     matches!(
         body,
         Body::Broadcast { .. }
@@ -207,6 +208,9 @@ impl Oracle {
 
     /// A Pub/Sub message has come to an engine.
     pub(super) fn pushed(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
+        if is_channels_only(self.hosts[host].config.dialect) {
+            return self.heard(host, channel, payload);
+        }
         let view = &mut self.hosts[host];
         let about = |nsp: &str| {
             let common = format!("{}#{nsp}#", view.config.channel_prefix);
@@ -235,7 +239,13 @@ impl Oracle {
     /// The application was told of something.
     pub(super) fn told(&mut self, host: usize, event: &Event) {
         self.look(host);
-        let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
+        let HostView { open, readers, pushed, own, skipped_pushes, .. } = &mut self.hosts[host];
+        if let Event::Skipped { source: Source::Channel { .. }, .. } = event
+            && let Some(fewer) = skipped_pushes.checked_sub(1)
+        {
+            *skipped_pushes = fewer;
+            return;
+        }
         let mut heads = Vec::new();
         let mut found = None;
         for queue in [own, pushed] {
@@ -271,6 +281,7 @@ impl Oracle {
     /// The sockets here do what the message says.
     fn take_effect(&mut self, host: usize, expected: &Expected) {
         let Expected::Message { message, .. } = expected else { return };
+        self.told_call(host, message);
         let Some(rooms) = self.hosts[host].open.get_mut(&message.nsp) else { return };
         match &message.body {
             Body::SocketsJoin { opts, rooms: joined } => {
@@ -309,6 +320,7 @@ impl Oracle {
             queue.retain(|expected| expected.is_told(open));
             due = due.or(queue.front().map(ToString::to_string));
         }
+        self.check_hearing(host);
         if let Some(due) = due {
             self.fail("something was not told", format!("host {host}: {due}"));
         }

@@ -5,11 +5,13 @@
 //! | [`reading`] | each reader reads each entry once, from where it was; what is missing is reported, with the right number |
 //! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
 //! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
+//! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
 //! | [`requests`] | each request ends, in time; who is said to have answered has |
 //! | [`members`] | who is there is known, and nobody is declared dead who isn't |
 //!
 //! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
 
+pub(crate) mod channels;
 mod delivery;
 mod fates;
 mod log;
@@ -62,6 +64,9 @@ pub(crate) struct HostView {
     pub(crate) closing: BTreeSet<ByteString>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
+    /// What has come through channels and is no message. It is told before what waits.
+    skipped_pushes: u64,
+    hearing: channels::Hearing,
     own: VecDeque<Expected>,
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
     /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
@@ -136,6 +141,8 @@ impl Oracle {
             closing: BTreeSet::new(),
             readers: BTreeMap::new(),
             pushed: VecDeque::new(),
+            skipped_pushes: 0,
+            hearing: channels::Hearing::default(),
             own: VecDeque::new(),
             members: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -196,6 +203,8 @@ impl Oracle {
         view.open.clear();
         view.readers.clear();
         view.pushed.clear();
+        view.skipped_pushes = 0;
+        view.hearing = channels::Hearing::default();
         view.own.clear();
         view.members.clear();
         view.heard.clear();
@@ -220,14 +229,8 @@ impl Oracle {
             (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
                 self.added(host, stream, *id, Rc::new(Written::read(self.now, fields)));
             }
-            (Command::Publish { payload, .. }, Ok(_))
-                if self.hosts.get(host).is_some_and(|host| host.ours) =>
-            {
-                if let Err(reason) = digest::message(payload) {
-                    self.fail("an undigestible message", reason);
-                }
-            }
             (Command::XAdd { fields, .. }, Err(_)) => self.entry_refused(fields),
+            (Command::Publish { channel, payload, .. }, Ok(_)) => self.spoken(host, channel, payload),
             (Command::XRange { stream, .. }, Ok(_)) => {
                 if let Some(view) = self.hosts.get_mut(host).filter(|host| host.ours) {
                     view.searched.insert(stream.clone(), self.now);
@@ -330,7 +333,7 @@ impl Oracle {
                 self.hosts[host].readers.remove(stream);
             }
             Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
-            _ => {}
+            _ => self.asks_to_hear(host, id, command),
         }
     }
 
@@ -349,6 +352,7 @@ impl Oracle {
                     reader.broken = true;
                 }
             }
+            (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
             (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
             _ => {}
         }
@@ -381,7 +385,8 @@ impl Watch for Oracle {
             Happening::Fault(fault) => self.faulted(fault),
             Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
             Happening::Peer { host, note } => self.noted(*host, note),
-            Happening::Link { .. } | Happening::Healed { .. } => {}
+            Happening::Link { host, lane, up } => self.subscriber_link(*host, lane, *up),
+            Happening::Healed { .. } => {}
         }
     }
 }

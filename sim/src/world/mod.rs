@@ -10,7 +10,7 @@ mod server;
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use bytestring::ByteString;
 use sio_streams_core::{CallError, Config, ConfigError, Engine, NodeId, Time};
@@ -18,6 +18,7 @@ use sio_streams_store::{ClientId, Store};
 
 use crate::app::{App, Node};
 use crate::chance::Chance;
+use crate::oracle::channels::Heard;
 use crate::peer::{Generation, Peer};
 use crate::watch::{Happening, Watch};
 pub use host::HostOptions;
@@ -417,6 +418,18 @@ impl<A: App, W: Watch> World<A, W> {
     /// Whether the server counts entries, as servers do from Redis 7.0 on. It does unless told otherwise.
     pub fn set_counting(&mut self, counting: bool) {
         self.server.store.set_counting(counting);
+    }
+
+    /// What a host has subscribed to, as the server sees it.
+    pub(crate) fn subscriptions(&self, host: usize) -> BTreeSet<Heard> {
+        let clients = self.conns.values().filter(|conn| conn.host == host && conn.held);
+        let store = &self.server.store;
+        clients
+            .flat_map(|conn| {
+                let channels = store.channels_of(conn.client).cloned().map(Heard::Channel);
+                channels.chain(store.patterns_of(conn.client).cloned().map(Heard::Pattern))
+            })
+            .collect()
     }
 
     /// The names of all streams.
