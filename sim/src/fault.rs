@@ -18,6 +18,8 @@ pub enum Lanes {
     Readers,
     /// The one that subscribes.
     Subscriber,
+    /// The one for clients that come back.
+    Recovery,
 }
 
 impl Lanes {
@@ -29,6 +31,7 @@ impl Lanes {
                 | (Lanes::Writer, Lane::Writer)
                 | (Lanes::Readers, Lane::Reader(_))
                 | (Lanes::Subscriber, Lane::Subscriber)
+                | (Lanes::Recovery, Lane::Recovery)
         )
     }
 }
@@ -304,6 +307,7 @@ impl fmt::Display for Connections {
             Lanes::Writer => "writer",
             Lanes::Readers => "readers",
             Lanes::Subscriber => "subscriber",
+            Lanes::Recovery => "recovery",
         })
     }
 }

@@ -8,13 +8,13 @@ use core::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use fastrand::Rng;
-use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery, SubscriptionMode};
+use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery, Recovery, SubscriptionMode};
 
 use crate::family::Family;
 use crate::fault::{Data, Fault, Lanes, Refusal};
 use crate::oracle::channels::is_channels_only;
 use crate::peer::Generation;
-use crate::plan::{Action, Call, Calm, HostKind, HostPlan, Kind, Plan, Step, Target};
+use crate::plan::{Action, Call, Calm, Doing, HostKind, HostPlan, Kind, Plan, Step, Target};
 use crate::world::{HostOptions, Network};
 
 const fn ms(millis: u64) -> Duration {
@@ -35,13 +35,22 @@ pub(crate) fn plan(seed: u64) -> Plan {
     let dialect = *pick(rng, dialects);
     let network = network(rng);
     let mut config = config(rng, dialect, network.latency.1);
-    if family == Family::Channels {
-        without_streams(rng, &mut config);
+    match family {
+        Family::Streams => {}
+        Family::Channels => without_streams(rng, &mut config),
+        Family::Recovery => recovery(rng, &mut config),
     }
-    let namespaces = namespaces(rng);
+    let mut namespaces = namespaces(rng);
+    if family == Family::Recovery && config.stream_count > 1 {
+        // Nobody is recovered where Node writes to a stream that it doesn't read.
+        namespaces.retain(|nsp| *nsp != "/notifications");
+    }
     let hosts = hosts(rng, &config);
     let chaos = ms(rng.u64(1_000..12_000));
     let mut steps = calls(rng, &hosts, namespaces.len(), chaos);
+    if family == Family::Recovery {
+        steps.extend(clients(rng, &hosts, namespaces.len(), chaos));
+    }
     let times: Vec<Duration> = steps.iter().map(|step| step.at).collect();
     steps.extend(faults(rng, &hosts, &config, &namespaces, chaos, &times));
     steps.sort_by_key(|step| step.at);
@@ -107,6 +116,51 @@ fn without_streams(rng: &mut Rng, config: &mut Config) {
     if config.local_delivery == LocalDelivery::StreamOrder {
         config.local_delivery = LocalDelivery::WhenPublished;
     }
+}
+
+/// Clients that drop are recovered.
+fn recovery(rng: &mut Rng, config: &mut Config) {
+    config.local_delivery = LocalDelivery::StreamOrder;
+    config.recovery = Some(Recovery {
+        max_disconnection_duration: ms(*pick(rng, &[700, 10_000, 120_000, 120_000])),
+        window_entries: *pick(rng, &[0, 3, 20, 10_000]),
+        window_age: ms(*pick(rng, &[500, 600_000, 600_000])),
+        timeout: ms(*pick(rng, &[300, 2_000, 5_000])),
+        page_entries: *pick(rng, &[1, 3, 20, 1_000]),
+        replay_entries: *pick(rng, &[5, 100_000, 100_000, 100_000]),
+        sessions: *pick(rng, &[1, 50_000, 50_000]),
+        ..Recovery::default()
+    });
+}
+
+/// What clients do.
+fn clients(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, chaos: Duration) -> Vec<Step> {
+    let ours = hosts.iter().filter(|host| host.kind == HostKind::Ours).count();
+    let clients = rng.usize(1..=4);
+    let mut steps = Vec::new();
+    for client in 0..clients {
+        // A client stays in its namespace.
+        let nsp = rng.usize(..namespaces);
+        let mut at = ms(rng.u64(..chaos.as_millis() as u64 / 3));
+        let pace = *pick(rng, &[20, 300, 2_000]);
+        let mut away = true;
+        while at < chaos {
+            let does = match rng.u8(..10) {
+                // One that has no session comes anew.
+                0..2 => Doing::Connects,
+                2 => Doing::IsSaved,
+                3 => Doing::Joins { room: rng.u8(..4) },
+                4 => Doing::Leaves { room: rng.u8(..4) },
+                _ if away => Doing::Returns,
+                _ => Doing::Drops { unseen: if often(rng, 30) { rng.u8(1..4) } else { 0 } },
+            };
+            away = matches!(does, Doing::Drops { .. });
+            let call = Call::Client { client: client as u8, does };
+            steps.push(Step { at, action: Action::Call { host: rng.usize(..ours), nsp, call } });
+            at += ms(rng.u64(..pace));
+        }
+    }
+    steps
 }
 
 fn network(rng: &mut Rng) -> Network {
@@ -290,7 +344,11 @@ fn fault(
         here
     });
     let host = rng.usize(..hosts);
-    let lanes = *pick(rng, &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber]);
+    let lanes: &[Lanes] = match config.recovery {
+        None => &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber],
+        Some(_) => &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber, Lanes::Recovery],
+    };
+    let lanes = *pick(rng, lanes);
     let mut brief = || ms(rng.u64(..longest));
     let (lasts, late, away, loading, demoted) = (brief(), brief(), brief(), brief(), brief());
     let stream = stream(rng, config, namespaces);

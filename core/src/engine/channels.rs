@@ -125,7 +125,8 @@ impl Engine {
             ends.filter_map(by_prefix).find(|((_, carries), _)| *carries == Carries::Broadcasts)?;
         // Nobody here is in the room.
         let room = rest.strip_suffix('#')?;
-        self.namespaces.get(nsp)?.rooms.has_room(room).then(|| (nsp.clone(), *carries))
+        let heard = self.namespaces.get(nsp)?.rooms.has_room(room) || mutant!(EmptyRoomHeard);
+        heard.then(|| (nsp.clone(), *carries))
     }
 
     /// The open namespace whose rooms' channels can't be told from those of this one.
@@ -153,13 +154,13 @@ impl Engine {
         let deleted = self.config.room_channels(nsp, deleted);
         let Some((name, _)) = self.namespaces.get_key_value(nsp) else { return };
         let name = name.clone();
-        if !deleted.is_empty() {
+        if !deleted.is_empty() && !mutant!(RoomChannelKept) {
             for channel in &deleted {
                 self.channels.remove(channel);
             }
             self.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
         }
-        if !created.is_empty() {
+        if !created.is_empty() && !mutant!(RoomChannelUnheard) {
             for channel in &created {
                 self.channels.insert(channel.clone(), (name.clone(), Carries::Messages));
             }
@@ -172,7 +173,7 @@ impl Engine {
     pub(super) fn unsubscribe_again(&mut self, command: Command) {
         let Command::Unsubscribe { mut channels, sharded } = command else { return };
         channels.retain(|channel| !self.channels.contains_key(channel));
-        if !channels.is_empty() {
+        if !channels.is_empty() && !mutant!(RefusedGoodbyeForgotten) {
             self.command(Command::Unsubscribe { channels, sharded }, Purpose::Unheard);
             self.rest(&Lane::Subscriber);
         }

@@ -142,6 +142,9 @@ impl Window {
 
     /// Entries before this one were trimmed before they were read.
     pub(super) fn gap(&mut self, until: EntryId) {
+        if mutant!(GapReplayedOver) {
+            return;
+        }
         if until > self.end {
             self.barrier = Some(self.barrier.map_or(until, |barrier| barrier.max(until)));
             return;
@@ -198,8 +201,12 @@ impl Window {
         offset: EntryId,
     ) -> impl Iterator<Item = Missed> {
         let audience = Audience::of(session);
+        let after = self.slots.partition_point(|slot| slot.id <= offset);
+        let after = if mutant!(OffsetReplayed) { after.saturating_sub(1) } else { after };
+        let after = if mutant!(FirstMissedSkipped) { (after + 1).min(self.slots.len()) } else { after };
+        let until = self.slots.len() - usize::from(mutant!(ReplayLagsBehind) && after < self.slots.len());
         self.slots
-            .range(self.slots.partition_point(|slot| slot.id <= offset)..)
+            .range(after..until)
             .filter_map(|slot| slot.kept.as_ref())
             .filter(move |kept| kept.nsp == nsp && audience.hears(kept))
             .map(|kept| Missed(Arc::clone(kept)))

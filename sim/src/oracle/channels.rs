@@ -2,7 +2,7 @@
 //!
 //! What a node should hear is worked out here from its namespaces and its sockets' rooms, without the engine's code.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -34,15 +34,32 @@ pub(super) struct Hearing {
     down: bool,
     /// All that it has asked for on this connection, without what was refused.
     asked: BTreeSet<Heard>,
-    awaited: BTreeMap<CommandId, Vec<Heard>>,
+    /// What it has asked for without an answer so far, in order.
+    awaited: Vec<Wish>,
     /// When it was last refused something.
     refused: Option<Time>,
-    /// Commands that end subscriptions.
-    ending: BTreeSet<CommandId>,
     /// It may not even unsubscribe: then it hears more than it wants to, as long as this connection lasts.
     stuck: bool,
     /// The calls of others that were told here.
     told: BTreeSet<u64>,
+}
+
+/// To hear something, or not any more.
+#[derive(Debug)]
+struct Wish {
+    id: CommandId,
+    heard: Vec<Heard>,
+    more: bool,
+}
+
+impl Hearing {
+    /// Takes the wish for granted.
+    fn grant(asked: &mut BTreeSet<Heard>, wish: &Wish) {
+        match wish.more {
+            true => asked.extend(wish.heard.iter().cloned()),
+            false => asked.retain(|heard| !wish.heard.contains(heard)),
+        }
+    }
 }
 
 /// Whether a dialect's nodes say everything by Pub/Sub.
@@ -129,9 +146,9 @@ impl HostView {
     /// Whether all that it should hear it has had the time to ask for.
     fn has_asked(&self, now: Time) -> bool {
         let hearing = &self.hearing;
-        let half = |heard: &Vec<Heard>| heard.iter().any(|heard| matches!(heard, Heard::Pattern(_)));
+        let half = |wish: &Wish| wish.heard.iter().any(|heard| matches!(heard, Heard::Pattern(_)));
         !hearing.down
-            && !hearing.awaited.values().any(half)
+            && !hearing.awaited.iter().any(half)
             && hearing.refused.is_none_or(|at| now.since(at) > PATIENCE)
     }
 }
@@ -153,13 +170,9 @@ impl Oracle {
     pub(super) fn asks_to_hear(&mut self, host: usize, id: CommandId, command: &Command) {
         let Some((heard, more)) = heard_by(command) else { return };
         let hearing = &mut self.hosts[host].hearing;
-        if more {
-            hearing.asked.extend(heard.iter().cloned());
-            hearing.awaited.insert(id, heard);
-        } else {
-            hearing.ending.insert(id);
-            hearing.asked.retain(|asked| !heard.contains(asked));
-        }
+        let wish = Wish { id, heard, more };
+        Hearing::grant(&mut hearing.asked, &wish);
+        hearing.awaited.push(wish);
     }
 
     pub(super) fn hearing_replied(
@@ -170,15 +183,14 @@ impl Oracle {
     ) {
         let now = self.now;
         let hearing = &mut self.hosts[host].hearing;
-        if hearing.ending.remove(&id)
-            && matches!(reply, Err(CommandError::Server { code, .. }) if code == "NOPERM")
-        {
-            hearing.stuck = true;
-        }
-        let Some(heard) = hearing.awaited.remove(&id) else { return };
-        if reply.is_err() {
-            hearing.asked.retain(|asked| !heard.contains(asked));
-            hearing.refused = Some(now);
+        let Some(at) = hearing.awaited.iter().position(|wish| wish.id == id) else { return };
+        let wish = hearing.awaited.remove(at);
+        let Err(error) = reply else { return };
+        hearing.refused = Some(now);
+        if wish.more {
+            hearing.asked.retain(|asked| !wish.heard.contains(asked));
+        } else {
+            hearing.stuck |= matches!(error, CommandError::Server { code, .. } if code == "NOPERM");
         }
     }
 
@@ -187,7 +199,8 @@ impl Oracle {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
             // What is on its way may have gone out on the next connection: its reply will tell.
-            hearing.asked = hearing.awaited.values().flatten().cloned().collect();
+            hearing.asked.clear();
+            hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut hearing.asked, wish));
             hearing.stuck = false;
         }
     }
@@ -205,6 +218,11 @@ impl Oracle {
         if let Some((rule, heard)) = deaf.or_else(extra) {
             self.fail(rule, format!("host {host}: {heard:?}"));
         }
+    }
+
+    /// What a node that has left everything is still subscribed to, though it could have ended it.
+    pub(crate) fn heard_for_nothing(&self, host: usize, really: &BTreeSet<Heard>) -> Option<Heard> {
+        really.first().filter(|_| !self.hosts[host].hearing.stuck).cloned()
     }
 
     /// At rest: what the server says of a node's subscriptions.

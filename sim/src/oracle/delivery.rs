@@ -38,6 +38,15 @@ impl Expected {
         }
     }
 
+    /// The entry that it is about.
+    pub(super) fn entry(&self) -> Option<EntryId> {
+        match self {
+            Expected::Message { entry, .. } => *entry,
+            Expected::Repeated { id, .. } | Expected::Skipped { id, .. } => Some(*id),
+            Expected::SkippedPush => None,
+        }
+    }
+
     /// Whether it is told at all: not what is for a namespace that isn't open.
     fn is_told(&self, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
         self.nsp().is_none_or(|nsp| open.contains_key(nsp))
@@ -267,6 +276,9 @@ impl Oracle {
             heads.extend(reader.next.as_ref().map(ToString::to_string));
         }
         if let Some(expected) = found {
+            if let Event::Broadcast(told) = event {
+                self.clients_get(host, told);
+            }
             return self.take_effect(host, &expected);
         }
         let rule = match event {
@@ -295,9 +307,9 @@ impl Oracle {
                 }
             }
             Body::DisconnectSockets { opts, .. } => {
-                for socket in rooms.matching(opts) {
-                    rooms.remove(&socket);
-                }
+                let matching = rooms.matching(opts);
+                matching.iter().for_each(|socket| rooms.remove(socket));
+                self.clients_dismissed(host, &message.nsp, &matching);
             }
             Body::Broadcast { request_id: Some(_), opts, .. } => {
                 let clients = rooms.matching(opts).len() as u64;
@@ -339,6 +351,7 @@ impl Oracle {
 
     /// The node has left a namespace.
     pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
+        self.clients_cut_off(host, Some(nsp));
         let view = &mut self.hosts[host];
         view.open.remove(nsp);
         view.closing.insert(nsp.into());

@@ -6,12 +6,14 @@
 //! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
 //! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
 //! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
+//! | [`clients`] | who drops and comes back has got just what it should have |
 //! | [`requests`] | each request ends, in time; who is said to have answered has |
 //! | [`members`] | who is there is known, and nobody is declared dead who isn't |
 //!
 //! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
 
 pub(crate) mod channels;
+pub(crate) mod clients;
 mod delivery;
 mod fates;
 mod log;
@@ -20,6 +22,7 @@ mod reading;
 mod requests;
 mod rooms;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -108,11 +111,14 @@ pub(crate) struct Oracle {
     /// How many gaps were reported.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
+    pub(crate) clients: clients::Clients,
+    /// How long a host waits for a reply.
+    response: Duration,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Oracle {
-    pub(crate) fn new(counting: bool) -> Self {
+    pub(crate) fn new(counting: bool, response: Duration) -> Self {
         Oracle {
             now: Time::ZERO,
             hosts: Vec::new(),
@@ -124,6 +130,8 @@ impl Oracle {
             trimmed: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
+            clients: clients::Clients::default(),
+            response,
             violation: None,
         }
     }
@@ -198,6 +206,7 @@ impl Oracle {
     }
 
     fn died(&mut self, host: usize) {
+        self.clients_cut_off(host, None);
         let view = &mut self.hosts[host];
         view.alive = false;
         view.open.clear();
@@ -236,6 +245,7 @@ impl Oracle {
                     view.searched.insert(stream.clone(), self.now);
                 }
             }
+            (Command::Set { .. } | Command::GetDel { .. }, Ok(_)) => self.session_executed(command),
             _ => {}
         }
     }
@@ -298,6 +308,8 @@ impl Oracle {
                     self.fail("closed, it says", format!("host {host}, {nsp}"));
                 }
             }
+            Event::Restored(restored) => self.restored(host, restored),
+            Event::NotRecovered { ticket, reason } => self.not_recovered(host, *ticket, reason),
             Event::Broadcast(_)
             | Event::SocketsJoin(_)
             | Event::SocketsLeave(_)
@@ -333,6 +345,7 @@ impl Oracle {
                 self.hosts[host].readers.remove(stream);
             }
             Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
+            Command::GetDel { .. } => self.session_asked(host, id, command),
             _ => self.asks_to_hear(host, id, command),
         }
     }
@@ -352,6 +365,7 @@ impl Oracle {
                     reader.broken = true;
                 }
             }
+            (Lane::Recovery, reply) => self.session_replied(host, id, reply),
             (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
             (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
             _ => {}

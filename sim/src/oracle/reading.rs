@@ -48,6 +48,21 @@ pub(super) struct ReaderView {
     rewinds: u64,
 }
 
+impl ReaderView {
+    /// Before which entry everything was looked at that has come.
+    pub(super) fn looked_until(&self) -> EntryId {
+        let next = self.next.as_ref().and_then(Expected::entry);
+        let waiting = self.queue.front().map(|(id, ..)| *id);
+        let behind = |EntryId { ms, seq }: EntryId| EntryId { ms, seq: seq.saturating_add(1) };
+        next.or(waiting).unwrap_or_else(|| behind(self.cursor.unwrap_or_default()))
+    }
+
+    /// Whether it has read since before this entry.
+    pub(super) fn knew_before(&self, entry: EntryId) -> bool {
+        self.came.first().is_some_and(|first| *first <= entry)
+    }
+}
+
 impl Oracle {
     fn reader(&mut self, host: usize, stream: &ByteString) -> &mut ReaderView {
         self.hosts[host].readers.entry(stream.clone()).or_default()

@@ -31,6 +31,7 @@ impl Trial<'_> {
         self.run_for(longest)?;
         self.final_checks()?;
         self.everything_works()?;
+        self.clients_recover()?;
         if self.plan.calm.death {
             self.somebody_dies()?;
         }
@@ -59,7 +60,12 @@ impl Trial<'_> {
         let settled = oracle.deeds.iter().all(|deed| deed.fate != Fate::Open);
         let answered = oracle.hosts.iter().all(|host| host.asks.open().next().is_none());
         let closed = oracle.hosts.iter().all(|host| host.closing.is_empty());
-        linked && settled && answered && closed && oracle.behind_the_end(&self.first_entries()).is_none()
+        linked
+            && settled
+            && answered
+            && closed
+            && oracle.clients_have_arrived()
+            && oracle.behind_the_end(&self.first_entries()).is_none()
     }
 
     /// The first entry that each stream still has.

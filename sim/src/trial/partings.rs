@@ -68,7 +68,8 @@ impl Trial<'_> {
         })?;
         for host in ours {
             let heard = self.world.subscriptions(host);
-            let heard = heard.first().map(|heard| format!("a subscription: {heard:?}"));
+            let heard = self.oracle().heard_for_nothing(host, &heard);
+            let heard = heard.map(|heard| format!("a subscription: {heard:?}"));
             let left = self.world.engine(host).and_then(left_behind).or(heard);
             if let Some(left) = left {
                 self.oracle().fail("something is left behind", format!("host {host}: {left}"));

@@ -94,6 +94,8 @@ enum LaneDue {
     Retry,
     /// The oldest command may have waited for too long.
     Patience,
+    /// Commands that came too late for their connection go back.
+    GiveBack,
 }
 
 #[derive(Debug)]
@@ -388,7 +390,11 @@ impl<A: App, W: Watch> World<A, W> {
     /// How many commands of a host are without a reply.
     pub fn outstanding(&self, host: usize) -> usize {
         let lanes = self.hosts.get(host).map_or(&[][..], |host| &host.lanes[..]);
-        lanes.iter().flatten().map(|lane| lane.inbox.len() + lane.sent.len() + lane.done.len()).sum()
+        lanes
+            .iter()
+            .flatten()
+            .map(|lane| lane.inbox.len() + lane.stale.len() + lane.sent.len() + lane.done.len())
+            .sum()
     }
 
     /// The time that a host's clock shows; the world's for one that isn't there.
