@@ -418,6 +418,29 @@ fn too_much_is_not_recovered() {
     assert!(world.is_stored());
 }
 
+/// Between the moment in which a session is taken and that in which its socket comes in, more may be sent than a client may miss. The session is nowhere
+/// else by then: the client gets it all.
+#[test]
+fn who_is_not_too_late_when_the_session_is_taken_is_not_too_late_afterwards() {
+    let limits = Recovery { replay_entries: 2, ..Recovery::default() };
+    let mut world = world(&[limits, Recovery::default()]);
+    world.broadcast(0, "seen");
+    let offset = world.offset();
+    world.saved(0, &["sid"]);
+    (0..2).for_each(|_| _ = world.broadcast(1, "missed"));
+    world.settle();
+    let ticket = world.ask(0, &offset);
+    world.settle_and_tell(0);
+    let now = world.now();
+    world.nodes[1].engine.broadcast(now, "/", packet("more"), BroadcastOptions::all()).unwrap();
+    world.settle_and_tell(1);
+    let taken = world.settle_and_tell(0);
+    assert!(taken.iter().any(|command| matches!(command, Command::GetDel { .. })), "{taken:?}");
+    world.settle();
+    let restored = world.end(0, ticket).unwrap().unwrap();
+    assert_eq!(texts(&restored), ["missed", "missed", "more"]);
+}
+
 #[test]
 fn a_namespace_that_is_opened_later_has_its_window_too() {
     let mut world = world(&[Recovery::default()]);

@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bytestring::ByteString;
 use sio_streams_core::{
@@ -12,7 +13,7 @@ use sio_streams_core::{
     NotRecovered, Packet, Reply, Restored, Session, Ticket, Time,
 };
 
-use super::log::History;
+use super::log::{History, Written};
 use super::{Oracle, RoomModel};
 use crate::peer::stream_of;
 
@@ -279,7 +280,7 @@ impl Oracle {
         if history.losses > 0 {
             return;
         }
-        let replay = Replay::of(history, &one.nsp, session, offset, reader.looked_until());
+        let replay = Replay::of(history, &one.nsp, session, offset, reader.looked_at());
         let got: Vec<EntryId> = missed.iter().map(Missed::offset).collect();
         // A node that has come later can't know that an entry stands there for the second time.
         let known = |id: &EntryId| !replay.repeated.contains(id) || reader.knew_before(replay.first);
@@ -308,15 +309,36 @@ impl Oracle {
         };
         self.check_duration(host, client);
         let losses = self.losses();
+        let too_deep = matches!(reason, NotRecovered::TooMuch { .. }) && self.is_out_of_sight(host, client);
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };
-        // The stream may change, or the namespace be closed, in the last moment.
-        let excused = *reason == NotRecovered::Closed || attempt.losses != losses;
+        // The stream may change, or the namespace be closed, in the last moment; or more may come than is ever kept.
+        let excused = *reason == NotRecovered::Closed || attempt.losses != losses || too_deep;
         if attempt.taken && !excused {
             let details = format!("host {host}, {}: {reason}", one.sid);
             self.fail("a session was taken for nothing", details);
         }
+    }
+
+    /// Whether more was broadcast since the client dropped than a node keeps at most.
+    fn is_out_of_sight(&self, host: usize, client: usize) -> bool {
+        let (view, one) = (&self.hosts[host], &self.clients.all[client]);
+        let stream = stream_of(&view.config, &one.nsp);
+        let (Some(reader), Some(history), Some(recovery), Some(offset)) = (
+            view.readers.get(&stream),
+            self.histories.get(&stream),
+            &view.config.recovery,
+            one.got.last().copied(),
+        ) else {
+            return false;
+        };
+        let is_broadcast = |written: &Rc<Written>| {
+            written.message.as_ref().is_some_and(|message| matches!(message.body, Body::Broadcast { .. }))
+        };
+        let behind = history.iter().filter(|(id, written)| *id > offset && is_broadcast(written));
+        let seen = behind.take_while(|(id, _)| *id <= reader.looked_at()).count();
+        seen >= recovery.window_entries.max(recovery.replay_entries)
     }
 
     /// An attempt ends in time.
@@ -351,14 +373,14 @@ struct Replay {
 }
 
 impl Replay {
-    /// Of what lies behind `after` and before `until`.
+    /// Of what lies behind `after`, up to `until`.
     fn of(history: &History, nsp: &str, session: &Session, after: EntryId, until: EntryId) -> Self {
         let mut client = RoomModel::default();
         client.add(&session.sid);
         client.join(&session.sid, &session.rooms);
         let (mut entries, mut repeated) = (Vec::new(), BTreeSet::new());
         let mut numbers: BTreeMap<&NodeId, u64> = BTreeMap::new();
-        for (id, written) in history.iter().take_while(|(id, _)| *id < until) {
+        for (id, written) in history.iter().take_while(|(id, _)| *id <= until) {
             let Some(message) = &written.message else { continue };
             // An author's numbers rise.
             let again = written.seq.is_some_and(|seq| {

@@ -49,12 +49,12 @@ pub(super) struct ReaderView {
 }
 
 impl ReaderView {
-    /// Before which entry everything was looked at that has come.
-    pub(super) fn looked_until(&self) -> EntryId {
+    /// The last entry that was looked at.
+    pub(super) fn looked_at(&self) -> EntryId {
+        let cursor = self.cursor.unwrap_or_default();
         let next = self.next.as_ref().and_then(Expected::entry);
-        let waiting = self.queue.front().map(|(id, ..)| *id);
-        let behind = |EntryId { ms, seq }: EntryId| EntryId { ms, seq: seq.saturating_add(1) };
-        next.or(waiting).unwrap_or_else(|| behind(self.cursor.unwrap_or_default()))
+        let Some(waiting) = next.or(self.queue.front().map(|(id, ..)| *id)) else { return cursor };
+        self.came.range(..waiting).next_back().copied().unwrap_or(before(waiting))
     }
 
     /// Whether it has read since before this entry.
