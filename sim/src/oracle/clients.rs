@@ -276,8 +276,8 @@ impl Oracle {
         else {
             return self.fail("restored without a stream", format!("host {host}, {stream}"));
         };
-        // Nobody can tell what the client has of a stream whose end was lost, and perhaps written anew.
-        if history.losses > 0 {
+        // Nobody can tell what the client has of a stream whose end was lost, and perhaps written anew; nor, at once, where somebody has trimmed by hand.
+        if history.losses > 0 || self.trimmed {
             return;
         }
         let replay = Replay::of(history, &one.nsp, session, offset, reader.looked_at());
