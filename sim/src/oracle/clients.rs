@@ -133,7 +133,7 @@ impl Oracle {
     }
 
     fn losses(&self) -> (u64, u64) {
-        (self.gaps, self.histories.values().map(|history| history.losses).sum())
+        (self.gaps, self.histories.values().map(History::losses).sum())
     }
 
     /// A host is gone, or has left the namespace.
@@ -189,7 +189,7 @@ impl Oracle {
     fn is_steady(&self, client: usize) -> bool {
         let nsp = &self.clients.all[client].nsp;
         self.hosts.first().is_none_or(|host| {
-            self.histories.get(&stream_of(&host.config, nsp)).is_none_or(|history| history.losses == 0)
+            self.histories.get(&stream_of(&host.config, nsp)).is_none_or(|history| history.losses() == 0)
         })
     }
 
@@ -277,7 +277,7 @@ impl Oracle {
             return self.fail("restored without a stream", format!("host {host}, {stream}"));
         };
         // Nobody can tell what the client has of a stream whose end was lost, and perhaps written anew; nor, at once, where somebody has trimmed by hand.
-        if history.losses > 0 || self.trimmed {
+        if history.losses() > 0 || self.trimmed.contains(&stream) {
             return;
         }
         let replay = Replay::of(history, &one.nsp, session, offset, reader.looked_at());

@@ -142,6 +142,11 @@ impl History {
         self.lose_tail(self.entries.len() as u64)
     }
 
+    /// How many entries the server has lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.forgotten.len() as u64
+    }
+
     /// The last entry that everybody has had time to read.
     pub(crate) fn last_before(&self, now: Time) -> Option<(EntryId, Time)> {
         let old = |written: &Written| now.since(written.at) > Duration::from_secs(1);
