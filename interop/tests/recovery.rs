@@ -8,8 +8,8 @@ use common::{NAMESPACES, Ours};
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{Config, Dialect, Recovery};
 use sio_streams_interop::{
-    ClientState, ConnectOptions, Generation, OurServer, Peer, PeerConfig, RedisClient, Result, Select, Session,
-    eventually, recovering,
+    ClientState, ConnectOptions, Generation, OurServer, Peer, PeerConfig, RedisClient, Result, Select,
+    Session, eventually, recovering,
 };
 use sio_streams_testkit::{RedisCluster, RedisServer, Reply};
 
@@ -70,9 +70,8 @@ impl Cluster {
     async fn start_in_redis_cluster() -> Result<Self> {
         let redis = tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3))?;
         let url = redis.url();
-        let peer = |generation, client| {
-            Peer::start(recovering_peer(generation, &url).client(client).cluster())
-        };
+        let peer =
+            |generation, client| Peer::start(recovering_peer(generation, &url).client(client).cluster());
         let (old, old_io, new, new_io) = tokio::try_join!(
             peer(Generation::V02, RedisClient::Redis4),
             peer(Generation::V02, RedisClient::IoRedis),

@@ -14,6 +14,7 @@ use sio_streams_core::{
 };
 
 use super::log::{History, Written};
+use super::reading::ReaderView;
 use super::{Oracle, RoomModel};
 use crate::peer::stream_of;
 
@@ -50,8 +51,16 @@ struct Attempt {
     since: Time,
     /// Whether its session is out of Redis, and its node knows.
     taken: bool,
-    /// How often the streams had lost something when it began: gaps that were reported, entries that the server has lost.
-    losses: (u64, u64),
+    /// What was known to be lost when it began.
+    losses: Losses,
+}
+
+/// How much was lost, and how often its host has said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Losses {
+    gaps: u64,
+    rewinds: u64,
+    entries: u64,
 }
 
 /// All clients.
@@ -126,14 +135,18 @@ impl Oracle {
 
     /// A node was asked to restore a client.
     pub(crate) fn client_returns(&mut self, client: usize, host: usize, ticket: Ticket) {
-        let (since, losses) = (self.now, self.losses());
+        let (since, losses) = (self.now, self.losses(host));
         let back = &mut self.clients.all[client];
         back.at = Whereabouts::Returning(host, ticket);
         back.attempt = Some(Attempt { since, taken: false, losses });
     }
 
-    fn losses(&self) -> (u64, u64) {
-        (self.gaps, self.histories.values().map(History::losses).sum())
+    fn losses(&self, host: usize) -> Losses {
+        Losses {
+            gaps: self.gaps,
+            rewinds: self.hosts[host].readers.values().map(ReaderView::rewinds).sum(),
+            entries: self.histories.values().map(History::losses).sum(),
+        }
     }
 
     /// A host is gone, or has left the namespace.
@@ -283,7 +296,7 @@ impl Oracle {
         let replay = Replay::of(history, &one.nsp, session, offset, reader.looked_at());
         let got: Vec<EntryId> = missed.iter().map(Missed::offset).collect();
         // A node that has come later can't know that an entry stands there for the second time.
-        let known = |id: &EntryId| !replay.repeated.contains(id) || reader.knew_before(replay.first);
+        let known = |id: &EntryId| replay.repeated.get(id).is_none_or(|first| reader.has_read(*first));
         let told: Vec<EntryId> = got.iter().copied().filter(known).collect();
         let right = replay.entries.iter().eq(told.iter());
         let same = missed.iter().all(|packet| {
@@ -308,7 +321,7 @@ impl Oracle {
             return self.fail("not recovered without being asked", format!("host {host}, {ticket}"));
         };
         self.check_duration(host, client);
-        let losses = self.losses();
+        let losses = self.losses(host);
         let too_deep = matches!(reason, NotRecovered::TooMuch { .. }) && self.is_out_of_sight(host, client);
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
@@ -366,10 +379,8 @@ impl Oracle {
 /// What a client should be sent.
 struct Replay {
     entries: Vec<EntryId>,
-    /// Entries in the same range that stand in the stream for the second time, or were overtaken.
-    repeated: BTreeSet<EntryId>,
-    /// The first entry of the history that one of these repeats.
-    first: EntryId,
+    /// Entries in the same range that stand in the stream for the second time, or were overtaken; by which one.
+    repeated: BTreeMap<EntryId, EntryId>,
 }
 
 impl Replay {
@@ -378,29 +389,29 @@ impl Replay {
         let mut client = RoomModel::default();
         client.add(&session.sid);
         client.join(&session.sid, &session.rooms);
-        let (mut entries, mut repeated) = (Vec::new(), BTreeSet::new());
-        let mut numbers: BTreeMap<&NodeId, u64> = BTreeMap::new();
+        let (mut entries, mut repeated) = (Vec::new(), BTreeMap::new());
+        let mut numbers: BTreeMap<&NodeId, (u64, EntryId)> = BTreeMap::new();
         for (id, written) in history.iter().take_while(|(id, _)| *id <= until) {
             let Some(message) = &written.message else { continue };
             // An author's numbers rise.
-            let again = written.seq.is_some_and(|seq| {
+            let again = written.seq.and_then(|seq| {
                 let last = numbers.entry(&message.uid).or_default();
-                let again = *last >= seq;
-                *last = seq.max(*last);
-                again
+                if last.0 >= seq {
+                    return Some(last.1);
+                }
+                *last = (seq, id);
+                None
             });
             let Body::Broadcast { packet, opts, request_id: None } = &message.body else { continue };
             if id <= after || message.nsp != nsp || !is_kept(packet, opts) || client.matching(opts).is_empty()
             {
                 continue;
             }
-            if again {
-                repeated.insert(id);
-            } else {
-                entries.push(id);
+            match again {
+                Some(first) => _ = repeated.insert(id, first),
+                None => entries.push(id),
             }
         }
-        let first = history.iter().next().map_or(EntryId::ZERO, |(id, _)| id);
-        Replay { entries, repeated, first }
+        Replay { entries, repeated }
     }
 }

@@ -57,9 +57,14 @@ impl ReaderView {
         self.came.range(..waiting).next_back().copied().unwrap_or(before(waiting))
     }
 
-    /// Whether it has read since before this entry.
-    pub(super) fn knew_before(&self, entry: EntryId) -> bool {
-        self.came.first().is_some_and(|first| *first <= entry)
+    /// How often it was said that the server has lost entries.
+    pub(super) fn rewinds(&self) -> u64 {
+        self.rewinds
+    }
+
+    /// Whether this entry has come.
+    pub(super) fn has_read(&self, entry: EntryId) -> bool {
+        self.came.contains(&entry)
     }
 }
 
