@@ -18,7 +18,7 @@ use super::delivery::{Expected, is_for_applications};
 use super::log::call_of;
 use super::{HostView, Oracle, RoomModel};
 
-/// A node that was refused, or is about to ask for the second half of what it wants, has so long to ask again.
+/// A node that was refused has so long to ask again, if its process doesn't stand still.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// What is heard: a channel, or all channels that match a pattern.
@@ -149,7 +149,9 @@ impl HostView {
         let half = |wish: &Wish| wish.heard.iter().any(|heard| matches!(heard, Heard::Pattern(_)));
         !hearing.down
             && !hearing.awaited.iter().any(half)
-            && hearing.refused.is_none_or(|at| now.since(at) > PATIENCE)
+            && hearing
+                .refused
+                .is_none_or(|at| now.since(Some(at).max(self.disturbed).unwrap_or(at)) > PATIENCE)
     }
 }
 
