@@ -59,6 +59,21 @@ mutants! {
     ExceptIgnored: "sockets in excepted rooms are addressed",
     UnionCountsTwice: "a socket in two rooms is addressed twice",
     LeaveIgnored: "sockets don't leave rooms when another node says so",
+    RoomChannelUnheard: "a room that gets its first socket has its channel not subscribed",
+    RoomChannelKept: "a room that has lost its last socket keeps its channel subscribed",
+    RoomsForgottenInBreak: "a new connection is subscribed to the namespaces, but not to their rooms",
+    PatternForgottenInBreak: "a new connection is subscribed to the requests, but not to the broadcasts",
+    LostPushSentAgain: "what a channel may have got already is sent to it again",
+    EmptyRoomHeard: "a broadcast to a room in which nobody is here is delivered",
+    RefusedGoodbyeForgotten: "a subscription that the server refused to end is not ended later",
+    OffsetReplayed: "the replay begins at the packet that the client has, not behind it",
+    FirstMissedSkipped: "the replay begins one entry too late",
+    ReplayLagsBehind: "the last entry that was looked at is not replayed",
+    SessionTakenFirst: "a session is taken before it is known whether it can be restored",
+    GapReplayedOver: "a client that comes from before a gap is recovered",
+    RepetitionReplayed: "an entry that stands in the stream twice is replayed twice",
+    RestoredOutOfRooms: "a socket that is restored is in no rooms",
+    RestoreWaitsForEver: "an attempt to restore a session is never given up",
 }
 
 /// Puts one of them in force, counted from 0; none, if there is no number.

@@ -1,6 +1,6 @@
 // The three Redis clients that the adapters support, behind what the peer itself needs of them.
 
-import { createClient as createRedis4 } from "redis";
+import { createClient as createRedis4, createCluster as createRedis4Cluster } from "redis";
 import { createClient as createRedis5, createCluster as createRedis5Cluster } from "redis5";
 import { Cluster, Redis } from "ioredis";
 
@@ -22,17 +22,14 @@ export async function connect(kind, url, name, cluster = false) {
 }
 
 function create(kind, url, name, cluster) {
-  if (cluster) {
-    if (kind !== "redis5") {
-      throw new Error(`not tried in a cluster: ${kind}`);
-    }
-    return createRedis5Cluster({ rootNodes: [{ url }], defaults: { name } });
-  }
-  const createClient = { redis4: createRedis4, redis5: createRedis5 }[kind];
+  const [createClient, createCluster] = {
+    redis4: [createRedis4, createRedis4Cluster],
+    redis5: [createRedis5, createRedis5Cluster],
+  }[kind] ?? [];
   if (createClient === undefined) {
     throw new Error(`no such client: ${kind}`);
   }
-  return createClient({ url, name });
+  return cluster ? createCluster({ rootNodes: [{ url }], defaults: { name } }) : createClient({ url, name });
 }
 
 // A second client like the first, which subscribes: as the Pub/Sub adapters want it.

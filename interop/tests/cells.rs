@@ -51,9 +51,7 @@ impl Pair for Cluster {
     }
 
     fn channels(&self) -> Option<RoomChannels<'_>> {
-        let dynamic = self.kind.generation == Generation::Sharded && self.kind.variant != Variant::Static;
-        let private = self.kind.variant == Variant::DynamicPrivate;
-        dynamic.then_some(RoomChannels { redis: &self.redis, private })
+        self.kind.room_channels(core::slice::from_ref(&self.redis), "socket.io")
     }
 }
 

@@ -1,67 +1,93 @@
-//! In a Redis Cluster of three masters: every message between a Node server of the generation 0.3 and one of ours, with one stream and with
-//! four, with plain and with sharded Pub/Sub, over both of Node's clients and both of our backends. One of the namespaces has a negative hash: what
-//! Node publishes there with four streams, no Node server reads.
+//! In a Redis Cluster of three masters: every message between a Node server and one of ours. The generation 0.3 with one stream and with four, with
+//! plain and with sharded Pub/Sub; and the sharded adapter in each of its modes. Over both of Node's clients and both of our backends. One of
+//! the namespaces has a negative hash: what Node publishes there with four streams, no Node server reads.
 
 mod common;
 
 use std::sync::Arc;
 
-use common::cell::{Pair, cells};
-use common::{Shared, run};
+use common::cell::{Pair, RoomChannels, cells};
+use common::{Kind, Ours, Shared, Variant, run};
 use libtest_mimic::Trial;
-use sio_streams_driver::cluster::Cluster;
-use sio_streams_driver::sio_streams_core::{Config, Dialect};
-use sio_streams_fred::FredBackend;
-use sio_streams_interop::{
-    Error, Generation, Member, OurServer, Peer, PeerConfig, RedisClient, Result, quick,
-};
-use sio_streams_redis_rs::RedisBackend;
+use sio_streams_driver::sio_streams_core::Config;
+use sio_streams_interop::{Generation, Member, OurServer, Peer, PeerConfig, RedisClient, Result};
 use sio_streams_testkit::RedisCluster;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-const NAMESPACES: [&str; 3] = ["/", "/chat", "/notifications"];
+static NAMESPACES: [&str; 3] = ["/", "/chat", "/notifications"];
 
+/// A Node server and one of ours, and what they have set.
 #[derive(Clone, Copy, Debug)]
-struct Kind {
-    client: RedisClient,
+struct Setup {
+    node: Kind,
+    ours: Ours,
     streams: u32,
-    sharded: bool,
 }
 
-impl Kind {
-    fn all() -> impl Iterator<Item = Kind> {
-        [RedisClient::Redis5, RedisClient::IoRedis].into_iter().flat_map(|client| {
-            [1, 4].into_iter().flat_map(move |streams| {
-                [false, true].into_iter().map(move |sharded| Kind { client, streams, sharded })
-            })
-        })
+impl Setup {
+    fn all() -> Vec<Setup> {
+        let redis4 = ("redis@4", RedisClient::Redis4);
+        let redis5 = ("redis@5", RedisClient::Redis5);
+        let ioredis = ("ioredis@5", RedisClient::IoRedis);
+        let setup = |(name, client), generation, variant, ours, streams| {
+            let node = Kind { name, generation, client, variant };
+            Setup { node, ours, streams }
+        };
+        let mut setups = Vec::new();
+        for (client, ours) in [(redis5, Ours::RedisRs), (ioredis, Ours::Fred)] {
+            for streams in [1, 4] {
+                for variant in [Variant::Default, Variant::ShardedPubSub] {
+                    setups.push(setup(client, Generation::V03, variant, ours, streams));
+                }
+            }
+        }
+        let sharded = [
+            (redis4, Ours::RedisRs),
+            (redis5, Ours::RedisRs),
+            (redis5, Ours::Fred),
+            (ioredis, Ours::RedisRs),
+            (ioredis, Ours::Fred),
+        ];
+        for (client, ours) in sharded {
+            for variant in [Variant::Static, Variant::Default, Variant::DynamicPrivate] {
+                setups.push(setup(client, Generation::Sharded, variant, ours, 1));
+            }
+        }
+        setups
     }
 
     fn name(self) -> String {
-        let (client, ours) = match self.client {
-            RedisClient::IoRedis => ("ioredis@5", "fred"),
-            _ => ("redis@5", "redis-rs"),
-        };
-        let sharded = if self.sharded { "/sharded" } else { "" };
-        format!("0.3.1/{client}/{ours}/streams {}{sharded}", self.streams)
+        let (client, ours) = (self.node.name, self.ours.name());
+        match (self.node.generation, self.node.variant) {
+            (Generation::Sharded, Variant::Static) => format!("sharded/{client}/{ours}/static"),
+            (Generation::Sharded, Variant::DynamicPrivate) => format!("sharded/{client}/{ours}/private"),
+            (Generation::Sharded, _) => format!("sharded/{client}/{ours}/dynamic"),
+            (_, Variant::ShardedPubSub) => format!("0.3.1/{client}/{ours}/streams {}/sharded", self.streams),
+            _ => format!("0.3.1/{client}/{ours}/streams {}", self.streams),
+        }
     }
 
     /// They all share a Redis Cluster.
     fn prefix(self) -> String {
-        format!("{:?}-{}-{}", self.client, self.streams, self.sharded).to_lowercase()
+        self.name().replace([' ', '/'], "-")
+    }
+
+    /// The last of them differs from the others only where there are streams.
+    fn namespaces(self) -> &'static [&'static str] {
+        match self.node.generation {
+            Generation::Sharded => &NAMESPACES[..2],
+            _ => &NAMESPACES,
+        }
     }
 
     fn peer(self, url: &str) -> PeerConfig {
-        PeerConfig::new(Generation::V03, url)
-            .cluster()
-            .client(self.client)
-            .namespaces(&NAMESPACES)
-            .adapter("streamName", self.prefix())
-            .adapter("channelPrefix", self.prefix())
-            .adapter("streamCount", self.streams)
-            .adapter("useShardedPubSub", self.sharded)
-            .adapter("blockTimeInMs", 1_000)
+        let config = self.node.peer(url).cluster().namespaces(self.namespaces());
+        let config = config.adapter("channelPrefix", self.prefix());
+        match self.node.generation {
+            Generation::Sharded => config,
+            _ => config.adapter("streamName", self.prefix()).adapter("streamCount", self.streams),
+        }
     }
 
     async fn ours(self, url: &str) -> Result<OurServer> {
@@ -69,24 +95,17 @@ impl Kind {
             stream_name: self.prefix().into(),
             channel_prefix: self.prefix().into(),
             stream_count: self.streams,
-            use_sharded_pub_sub: self.sharded,
-            ..quick(Dialect::Streams03)
+            ..self.node.ours()
         };
-        match self.client {
-            RedisClient::IoRedis => {
-                let backend = FredBackend::new(url).map_err(Error::ours)?;
-                OurServer::start_on(config, Cluster::new(backend), &NAMESPACES).await
-            }
-            _ => {
-                let backend = RedisBackend::new(url).map_err(Error::ours)?;
-                OurServer::start_on(config, Cluster::new(backend), &NAMESPACES).await
-            }
-        }
+        self.ours.start_in_cluster(config, url, self.namespaces()).await
     }
 }
 
 /// A Node server and one of ours.
 struct Two {
+    setup: Setup,
+    prefix: String,
+    redis: Redis,
     node: Member,
     ours: Member,
 }
@@ -99,33 +118,37 @@ impl Pair for Two {
     fn ours(&self) -> &Member {
         &self.ours
     }
+
+    fn channels(&self) -> Option<RoomChannels<'_>> {
+        self.setup.node.room_channels(self.redis.get()?.nodes(), &self.prefix)
+    }
 }
 
 type Redis = Arc<OnceCell<RedisCluster>>;
 
 /// Without replicas: `redis` 5 subscribes at any server, but counts the subscribers of masters only, so that on a cluster with replicas a Node server
 /// waits for too few answers, by chance.
-async fn start(kind: Kind, redis: Redis) -> Result<Two> {
-    let redis = redis.get_or_try_init(|| async {
+async fn start(setup: Setup, redis: Redis) -> Result<Two> {
+    let started = redis.get_or_try_init(|| async {
         tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3))
     });
-    let url = redis.await?.url();
-    let node = Member::from(Peer::start(kind.peer(&url)).await?);
-    let ours = Member::from(kind.ours(&url).await?);
-    for nsp in NAMESPACES {
+    let url = started.await?.url();
+    let node = Member::from(Peer::start(setup.peer(&url)).await?);
+    let ours = Member::from(setup.ours(&url).await?);
+    for nsp in setup.namespaces() {
         ours.wait_server_count(nsp, 2).await?;
         node.wait_server_count(nsp, 2).await?;
     }
-    Ok(Two { node, ours })
+    Ok(Two { setup, prefix: setup.prefix(), redis, node, ours })
 }
 
 fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let redis = Redis::default();
     let mut trials = Vec::new();
-    for kind in Kind::all() {
+    for setup in Setup::all() {
         let redis = redis.clone();
-        let shared = Shared::new(runtime, move || start(kind, redis.clone()));
-        trials.append(&mut cells(&kind.name(), &NAMESPACES, &[], &shared));
+        let shared = Shared::new(runtime, move || start(setup, redis.clone()));
+        trials.append(&mut cells(&setup.name(), setup.namespaces(), &[], &shared));
     }
     trials
 }

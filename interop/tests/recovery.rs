@@ -2,52 +2,104 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
+use common::{NAMESPACES, Ours};
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{Config, Dialect, Recovery};
 use sio_streams_interop::{
-    ClientState, ConnectOptions, Generation, OurServer, Peer, PeerConfig, Result, Select, Session,
-    eventually, recovering,
+    ClientState, ConnectOptions, Generation, OurServer, Peer, PeerConfig, RedisClient, Result, Select,
+    Session, eventually, recovering,
 };
-use sio_streams_testkit::{RedisServer, Reply};
+use sio_streams_testkit::{RedisCluster, RedisServer, Reply};
 
-/// Node servers of both generations, two of ours, and a Node process that holds the clients of ours.
+/// Node servers of both generations, some of ours, and a Node process that holds the clients of ours.
 struct Cluster {
-    redis: RedisServer,
-    nodes: [Peer; 2],
-    ours: [OurServer; 2],
-    ports: [u16; 2],
+    redis: Redis,
+    nodes: Vec<Peer>,
+    ours: Vec<OurServer>,
+    ports: Vec<u16>,
     /// Publishes.
     voice: OurServer,
 }
 
-/// One of the four servers.
+/// What the servers share.
+enum Redis {
+    One(RedisServer),
+    Cluster(RedisCluster),
+}
+
+impl Redis {
+    fn url(&self) -> String {
+        match self {
+            Redis::One(server) => server.url(),
+            Redis::Cluster(cluster) => cluster.url(),
+        }
+    }
+
+    /// A command on the server that has the key.
+    fn command(&self, name: &str, key: &str, args: &[&str]) -> Reply {
+        let command = [&[name, key], args].concat();
+        match self {
+            Redis::One(server) => server.command(&command),
+            Redis::Cluster(cluster) => cluster.command(key, &command),
+        }
+    }
+}
+
+/// One of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Node(usize),
     Ours(usize),
 }
 
-const ALL: [At; 4] = [At::Node(0), At::Node(1), At::Ours(0), At::Ours(1)];
-
 impl Cluster {
+    /// On one Redis server: a Node server of each generation, and two of ours.
     async fn start(config: impl Fn(Config) -> Config) -> Result<Self> {
         let redis = RedisServer::start()?;
         let url = redis.url();
-        let peer = |generation| {
-            Peer::start(PeerConfig::new(generation, url.clone()).namespaces(&["/", "/chat"]).recovery())
-        };
+        let peer = |generation| Peer::start(recovering_peer(generation, &url));
         let (old, new) = tokio::try_join!(peer(Generation::V02), peer(Generation::V03))?;
-        let ours = || OurServer::start(config(recovering(Dialect::Bridge)), &url, &["/", "/chat"]);
+        let ours = || OurServer::start(config(recovering(Dialect::Bridge)), &url, &NAMESPACES);
         let (one, two, voice) = tokio::try_join!(ours(), ours(), ours())?;
-        let ports = [one.listen().await?, two.listen().await?];
-        Ok(Cluster { nodes: [old, new], ours: [one, two], ports, voice, redis })
+        Self::of(Redis::One(redis), vec![old, new], vec![one, two], voice).await
+    }
+
+    /// On a Redis Cluster: a Node server of each generation with each client that it can read with, and one of ours on each backend.
+    async fn start_in_redis_cluster() -> Result<Self> {
+        let redis = tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3))?;
+        let url = redis.url();
+        let peer =
+            |generation, client| Peer::start(recovering_peer(generation, &url).client(client).cluster());
+        let (old, old_io, new, new_io) = tokio::try_join!(
+            peer(Generation::V02, RedisClient::Redis4),
+            peer(Generation::V02, RedisClient::IoRedis),
+            peer(Generation::V03, RedisClient::Redis5),
+            peer(Generation::V03, RedisClient::IoRedis),
+        )?;
+        let ours = |ours: Ours| ours.start_in_cluster(recovering(Dialect::Bridge), &url, &NAMESPACES);
+        let (one, two, voice) = tokio::try_join!(ours(Ours::RedisRs), ours(Ours::Fred), ours(Ours::RedisRs))?;
+        Self::of(Redis::Cluster(redis), vec![old, old_io, new, new_io], vec![one, two], voice).await
+    }
+
+    async fn of(redis: Redis, nodes: Vec<Peer>, ours: Vec<OurServer>, voice: OurServer) -> Result<Self> {
+        let mut ports = Vec::new();
+        for server in &ours {
+            ports.push(server.listen().await?);
+        }
+        Ok(Cluster { redis, nodes, ours, ports, voice })
+    }
+
+    fn all(&self) -> impl Iterator<Item = At> {
+        (0..self.nodes.len()).map(At::Node).chain((0..self.ours.len()).map(At::Ours))
     }
 
     /// The process in which the client lives.
     fn home(&self, at: At) -> &Peer {
         match at {
             At::Node(index) => &self.nodes[index],
-            At::Ours(_) => &self.nodes[1],
+            At::Ours(_) => &self.nodes[self.nodes.len() - 1],
         }
     }
 
@@ -84,7 +136,7 @@ impl Cluster {
     }
 
     fn is_stored(&self, pid: &str) -> bool {
-        self.redis.command(&["EXISTS", &format!("sio:session:{pid}")]) == Reply::Int(1)
+        self.redis.command("EXISTS", &format!("sio:session:{pid}"), &[]) == Reply::Int(1)
     }
 
     async fn say(&self, to: Select, text: &str) -> Result<()> {
@@ -103,6 +155,10 @@ impl Cluster {
     }
 }
 
+fn recovering_peer(generation: Generation, url: &str) -> PeerConfig {
+    PeerConfig::new(generation, url).namespaces(&NAMESPACES).recovery()
+}
+
 fn all() -> Select {
     Select::all("/")
 }
@@ -113,9 +169,17 @@ fn room(name: &str) -> Select {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_recovers_from_any_server_to_any_other() -> Result<()> {
-    let cluster = Cluster::start(|config| config).await?;
-    for from in ALL {
-        for to in ALL {
+    moves_everywhere(Cluster::start(|config| config).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_recovers_from_any_server_to_any_other_in_a_redis_cluster() -> Result<()> {
+    moves_everywhere(Cluster::start_in_redis_cluster().await?).await
+}
+
+async fn moves_everywhere(cluster: Cluster) -> Result<()> {
+    for from in cluster.all() {
+        for to in cluster.all() {
             moves(&cluster, from, to)
                 .await
                 .unwrap_or_else(|error| panic!("from {from:?} to {to:?}: {error}"));
@@ -163,7 +227,7 @@ async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
     cluster.say(all(), "5").await?;
     assert_eq!(cluster.heard(from, sid, "5").await?, ["5"], "{label}");
     let session = cluster.cut(from, sid).await?;
-    cluster.redis.command(&["DEL", &format!("sio:session:{}", session.pid)]);
+    cluster.redis.command("DEL", &format!("sio:session:{}", session.pid), &[]);
     Ok(())
 }
 
@@ -171,7 +235,7 @@ async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_waits_for_is_not_sent_later() -> Result<()> {
     let cluster = Cluster::start(|config| config).await?;
-    for from in ALL {
+    for from in cluster.all() {
         let client = cluster.connect(from, None).await?;
         cluster.say(all(), "seen").await?;
         cluster.heard(from, &client.sid, "seen").await?;
@@ -189,7 +253,15 @@ async fn what_nobody_waits_for_is_not_sent_later() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_can_not_be_recovered_begins_anew() -> Result<()> {
-    let cluster = Cluster::start(|config| config).await?;
+    begins_anew(Cluster::start(|config| config).await?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_can_not_be_recovered_begins_anew_in_a_redis_cluster() -> Result<()> {
+    begins_anew(Cluster::start_in_redis_cluster().await?).await
+}
+
+async fn begins_anew(cluster: Cluster) -> Result<()> {
     let at = At::Ours(1);
     let client = cluster.connect(at, None).await?;
     cluster.say(all(), "seen").await?;
@@ -234,7 +306,7 @@ async fn trimmed_and_expired() -> Result<()> {
     let session = cluster.cut(At::Node(0), &client.sid).await?;
     cluster.say(all(), "missed").await?;
     // A server that has just started does not know what was before; and the stream does not either.
-    cluster.redis.command(&["XTRIM", "socket.io", "MAXLEN", "0"]);
+    cluster.redis.command("XTRIM", "socket.io", &["MAXLEN", "0"]);
     let late = OurServer::start(recovering(Dialect::Bridge), &cluster.redis.url(), &["/"]).await?;
     let port = Some(late.listen().await?);
     let recover = Some(session.clone());

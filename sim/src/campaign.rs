@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use crate::family::Family;
 use crate::trace::Tracer;
 use crate::trial::{self, Report};
 use crate::{minimise, swarm, timeline};
@@ -16,14 +17,25 @@ const TWICE: u64 = 50;
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
-    /// The first seed; the others follow.
+    /// The families, by turns. If there are none, nothing is run.
+    pub families: &'static [Family],
+    /// The number of the first seed of each family; the others follow.
     pub first: u64,
-    /// How many seeds.
+    /// How many seeds, all families together.
     pub seeds: u64,
     /// On how many threads.
     pub threads: usize,
     /// Whether to stop at the first violation.
     pub until_first: bool,
+}
+
+impl Campaign {
+    /// The seed whose turn it is.
+    fn seed(&self, turn: u64) -> Option<u64> {
+        let families = self.families.len() as u64;
+        let family = self.families.get(usize::try_from(turn.checked_rem(families)?).ok()?)?;
+        Some(family.seed(self.first.wrapping_add(turn / families)))
+    }
 }
 
 /// A seed that breaks a rule.
@@ -118,7 +130,8 @@ pub fn run(campaign: Campaign, found: impl Fn(&Failure) + Sync) -> Summary {
             if number >= campaign.seeds {
                 break;
             }
-            let (failure, report) = check_seed(campaign.first.wrapping_add(number));
+            let Some(seed) = campaign.seed(number) else { break };
+            let (failure, report) = check_seed(seed);
             mine.seeds += 1;
             mine.simulated += report.simulated;
             mine.events += report.events;

@@ -37,6 +37,7 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
 #[cfg(sio_streams_mutants)]
 pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
     use sio_streams_core::mutants;
+    use sio_streams_sim::Family;
     use sio_streams_sim::campaign::{self, Campaign};
 
     // What a bug breaks is told by its failure.
@@ -48,15 +49,20 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
         }
         wanted += 1;
         mutants::activate(Some(index));
-        let campaign = Campaign { first: 0, seeds, threads: crate::processors(), until_first: true };
+        let families = &Family::ALL;
+        let seeds = seeds.saturating_mul(families.len() as u64);
+        let campaign =
+            Campaign { families, first: 0, seeds, threads: crate::processors(), until_first: true };
         let summary = campaign::run(campaign, |_| {});
         mutants::activate(None);
         match summary.failures.first() {
             Some(failure) => {
-                needed.push(failure.seed + 1);
-                println!("found   {name:<26} after {:>5} seeds: {}", failure.seed + 1, failure.rule);
+                let (family, number) = Family::of(failure.seed);
+                needed.push(number + 1);
+                let family = format!("{family:?}").to_lowercase();
+                println!("found   {name:<26} after {:>5} {family} seeds: {}", number + 1, failure.rule);
             }
-            None => println!("MISSED  {name:<26} in {seeds} seeds: {what}"),
+            None => println!("MISSED  {name:<26} in {seeds} seeds of all families: {what}"),
         }
     }
     needed.sort_unstable();

@@ -35,8 +35,20 @@ pub(crate) fn entry(fields: &Fields) -> Result<(), String> {
 ///
 /// As [`entry`].
 pub(crate) fn message(payload: &Bytes) -> Result<(), String> {
-    let message = unpack(payload)?;
-    let field = |key: &str| get(&message, key).ok_or_else(|| format!("no {key}"));
+    envelope(&unpack(payload)?)
+}
+
+/// The same for a message of the sharded adapter, which may be JSON.
+///
+/// # Errors
+///
+/// As [`entry`].
+pub(crate) fn sharded(payload: &Bytes) -> Result<(), String> {
+    envelope(&plain_or_packed(payload)?)
+}
+
+fn envelope(message: &Value) -> Result<(), String> {
+    let field = |key: &str| get(message, key).ok_or_else(|| format!("no {key}"));
     let text =
         |key: &str| -> Result<bool, String> { Ok(field(key)?.as_str().is_some_and(|text| !text.is_empty())) };
     if !text("uid")? || !text("nsp")? {
@@ -46,6 +58,75 @@ pub(crate) fn message(payload: &Bytes) -> Result<(), String> {
     match kind.ok_or("type is no number")? {
         kind @ 3..=12 => check(kind, field("data")?),
         kind => Err(format!("type {kind} through Pub/Sub")),
+    }
+}
+
+/// Whether every Node server that gets this broadcast of the classic adapter lives on, and understands it.
+///
+/// # Errors
+///
+/// As [`entry`].
+pub(crate) fn classic_broadcast(payload: &Bytes) -> Result<(), String> {
+    let message = unpack(payload)?;
+    let [uid, content, opts] = message.as_array().map(Vec::as_slice).unwrap_or_default() else {
+        return Err("not three parts".into());
+    };
+    if uid.as_str().is_none_or(str::is_empty) {
+        return Err("uid is no text".into());
+    }
+    names(opts)?;
+    packet(Some(content))
+}
+
+/// The same for its requests.
+///
+/// # Errors
+///
+/// As [`entry`].
+pub(crate) fn classic_request(payload: &Bytes) -> Result<(), String> {
+    let request = plain_or_packed(payload)?;
+    let is_text = |key: &str| get(&request, key).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    let is_array = |key: &str| get(&request, key).is_some_and(Value::is_array);
+    let opts = || names(get(&request, "opts").ok_or("no opts")?);
+    let kind = get(&request, "type").and_then(Value::as_u64).ok_or("no type")?;
+    if matches!(kind, 0 | 1 | 5 | 7) && !is_text("requestId") {
+        return Err(format!("request {kind} without requestId"));
+    }
+    if get(&request, "requestId").is_some() && !is_text("requestId") {
+        return Err(format!("request {kind} with something else than a text for requestId"));
+    }
+    match kind {
+        1 => Ok(()),
+        0 if is_array("rooms") => Ok(()),
+        // With a requestId it is the older form, for one socket.
+        2 | 3 if is_text("requestId") && is_text("sid") && is_text("room") => Ok(()),
+        4 if is_text("requestId") && is_text("sid") => Ok(()),
+        2 | 3 if is_array("rooms") => opts(),
+        4 | 5 => opts(),
+        6 if !is_text("uid") => Err("request 6 without uid".into()),
+        6 => event(get(&request, "data")),
+        7 => opts().and_then(|()| packet(get(&request, "packet"))),
+        _ => Err(format!("request {kind}")),
+    }
+}
+
+/// The same for its responses.
+///
+/// # Errors
+///
+/// As [`entry`].
+pub(crate) fn classic_response(payload: &Bytes) -> Result<(), String> {
+    let response = plain_or_packed(payload)?;
+    match get(&response, "requestId").and_then(Value::as_str) {
+        Some(id) if !id.is_empty() => Ok(()),
+        _ => Err("a response without requestId".into()),
+    }
+}
+
+fn plain_or_packed(payload: &Bytes) -> Result<Value, String> {
+    match payload.first() {
+        Some(b'{') => serde_json::from_slice(payload).map_err(|error| error.to_string()),
+        _ => unpack(payload),
     }
 }
 
@@ -116,6 +197,16 @@ fn check(kind: u8, data: &Value) -> Result<(), String> {
 
 fn options(data: &Value) -> Result<(), String> {
     let opts = get(data, "opts").ok_or("no opts")?;
+    names(opts)?;
+    let flags = get(opts, "flags").and_then(Value::as_map).ok_or("opts.flags is no object")?;
+    match flags.iter().find(|(_, value)| value.is_nil()) {
+        Some((key, _)) => Err(format!("the flag {key} is null")),
+        None => Ok(()),
+    }
+}
+
+/// Rooms, and those that are left out.
+fn names(opts: &Value) -> Result<(), String> {
     for key in ["rooms", "except"] {
         let names =
             get(opts, key).and_then(Value::as_array).ok_or_else(|| format!("opts.{key} is no array"))?;
@@ -123,11 +214,7 @@ fn options(data: &Value) -> Result<(), String> {
             return Err(format!("opts.{key} has something else than texts"));
         }
     }
-    let flags = get(opts, "flags").and_then(Value::as_map).ok_or("opts.flags is no object")?;
-    match flags.iter().find(|(_, value)| value.is_nil()) {
-        Some((key, _)) => Err(format!("the flag {key} is null")),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn packet(packet: Option<&Value>) -> Result<(), String> {

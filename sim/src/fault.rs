@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, Fields, Lane};
 
@@ -17,6 +18,8 @@ pub enum Lanes {
     Readers,
     /// The one that subscribes.
     Subscriber,
+    /// The one for clients that come back.
+    Recovery,
 }
 
 impl Lanes {
@@ -28,6 +31,7 @@ impl Lanes {
                 | (Lanes::Writer, Lane::Writer)
                 | (Lanes::Readers, Lane::Reader(_))
                 | (Lanes::Subscriber, Lane::Subscriber)
+                | (Lanes::Recovery, Lane::Recovery)
         )
     }
 }
@@ -187,6 +191,15 @@ pub enum Fault {
         /// How many entries stay.
         length: u64,
     },
+    /// A foreign program publishes something by Pub/Sub.
+    Noise {
+        /// The channel.
+        channel: ByteString,
+        /// What it says.
+        payload: Bytes,
+        /// Whether by sharded Pub/Sub.
+        sharded: bool,
+    },
     /// A foreign program writes an entry.
     Foreign {
         /// The stream.
@@ -227,6 +240,7 @@ impl Fault {
             | Fault::KillClients
             | Fault::ServerClockJump { .. }
             | Fault::Trim { .. }
+            | Fault::Noise { .. }
             | Fault::Foreign { .. } => Duration::ZERO,
         }
     }
@@ -278,6 +292,7 @@ impl fmt::Display for Fault {
             Fault::KillClients => f.write_str("server closes all connections"),
             Fault::ServerClockJump { millis } => write!(f, "server's clock jumps by {millis} ms"),
             Fault::Trim { stream, length } => write!(f, "{stream} trimmed to {length} entries by hand"),
+            Fault::Noise { channel, payload, .. } => write!(f, "foreign message on {channel}: {payload:?}"),
             Fault::Foreign { stream, fields } => write!(f, "foreign entry on {stream}: {fields:?}"),
         }
     }
@@ -292,6 +307,7 @@ impl fmt::Display for Connections {
             Lanes::Writer => "writer",
             Lanes::Readers => "readers",
             Lanes::Subscriber => "subscriber",
+            Lanes::Recovery => "recovery",
         })
     }
 }

@@ -83,6 +83,7 @@ mod app;
 pub mod campaign;
 mod chance;
 mod digest;
+mod family;
 mod fault;
 mod minimise;
 mod oracle;
@@ -100,6 +101,7 @@ mod watch;
 mod world;
 
 pub use app::{App, Hand, Node};
+pub use family::Family;
 pub use fault::{Data, Fault, Lanes, Refusal};
 pub use page::page;
 pub use peer::Generation;

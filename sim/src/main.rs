@@ -11,7 +11,7 @@ use std::{fs, thread};
 
 use clap::{Parser, Subcommand};
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
-use sio_streams_sim::{page, text};
+use sio_streams_sim::{Family, page, text};
 
 /// Regression seeds: a number and what it once found on each line.
 const SEEDS: &str = include_str!("../seeds.txt");
@@ -31,9 +31,12 @@ enum Command {
         /// How many.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
-        /// The first seed; the others follow. Drawn at random if there is none, and printed.
+        /// The number of the first seed of each family; the others follow. Drawn at random if there is none, and printed.
         #[arg(long)]
         first: Option<u64>,
+        /// Only seeds of this family.
+        #[arg(long, value_enum)]
+        family: Option<Only>,
         /// On how many threads. As many as there are processors if there is no number.
         #[arg(long)]
         threads: Option<usize>,
@@ -66,7 +69,7 @@ enum Command {
     },
     /// Builds an engine with deliberate bugs, and looks whether each is found. Needs the source tree.
     Mutants {
-        /// How many seeds each bug may take.
+        /// How many seeds of each family each bug may take.
         #[arg(long, default_value_t = 2_000)]
         seeds: u64,
         /// Only the bugs whose names contain this.
@@ -83,9 +86,34 @@ enum Command {
     Speed,
 }
 
+/// A family of seeds.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Only {
+    /// The dialects with streams.
+    Streams,
+    /// The dialects without: classic and sharded Pub/Sub.
+    Channels,
+    /// Clients that drop and recover.
+    Recovery,
+}
+
+impl Only {
+    fn families(only: Option<Self>) -> &'static [Family] {
+        match only {
+            None => &Family::ALL,
+            Some(Only::Streams) => &[Family::Streams],
+            Some(Only::Channels) => &[Family::Channels],
+            Some(Only::Recovery) => &[Family::Recovery],
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let passed = match Args::parse().command {
-        Command::Run { seeds, first, threads } => run(seeds, first, threads),
+        Command::Run { seeds, first, family, threads } => {
+            let threads = threads.unwrap_or_else(processors);
+            run(seeds, first, Only::families(family), threads)
+        }
         Command::Regressions => regressions(),
         Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
         Command::Minimise { seed, html } => minimise(seed, html),
@@ -108,10 +136,12 @@ fn tell(failure: &Failure) {
     println!("seed {} breaks a rule: {}; {details}", failure.seed, failure.rule);
 }
 
-fn run(seeds: u64, first: Option<u64>, threads: Option<usize>) -> bool {
+fn run(seeds: u64, first: Option<u64>, families: &'static [Family], threads: usize) -> bool {
     let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
-    println!("seeds {first} to {}", first.wrapping_add(seeds.saturating_sub(1)));
-    let campaign = Campaign { first, seeds, threads: threads.unwrap_or_else(processors), until_first: false };
+    for family in families {
+        println!("{family:?}: seeds from {}", family.seed(first));
+    }
+    let campaign = Campaign { families, first, seeds, threads, until_first: false };
     let summary = campaign::run(campaign, tell);
     finish(&summary)
 }

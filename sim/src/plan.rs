@@ -90,6 +90,24 @@ pub(crate) enum Call {
     LocalLeave { socket: u8, room: u8 },
     CloseNamespace,
     OpenNamespace,
+    Client { client: u8, does: Doing },
+}
+
+/// What a client does that recovers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Connects as a new one, to the host of the call.
+    Connects,
+    /// Loses its connection, wherever it is; so many of the packets that were sent to it last have not come.
+    Drops { unseen: u8 },
+    /// Comes back, to the host of the call.
+    Returns,
+    /// Has its session stored while it is there, in case that its host dies.
+    IsSaved,
+    /// Joins a room, wherever it is.
+    Joins { room: u8 },
+    /// Leaves a room.
+    Leaves { room: u8 },
 }
 
 /// What kind of packet is broadcast.
@@ -130,6 +148,15 @@ impl Plan {
         self.hosts.iter().filter(|host| host.present).count()
     }
 
+    /// How many clients there are that recover; one more tries it in the calm.
+    pub(crate) fn clients(&self) -> usize {
+        let number = |step: &Step| match step.action {
+            Action::Call { call: Call::Client { client, .. }, .. } => Some(usize::from(client) + 1),
+            _ => None,
+        };
+        self.steps.iter().filter_map(number).max().unwrap_or_default() + 1
+    }
+
     pub(crate) fn faults(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Fault(_))).count()
     }
@@ -153,6 +180,14 @@ impl fmt::Display for Call {
             Call::LocalLeave { socket, room } => write!(f, "socket {socket} leaves room{room}"),
             Call::CloseNamespace => f.write_str("close namespace"),
             Call::OpenNamespace => f.write_str("open namespace"),
+            Call::Client { client, does } => match does {
+                Doing::Connects => write!(f, "client {client} connects"),
+                Doing::Drops { unseen } => write!(f, "client {client} drops, {unseen} packets unseen"),
+                Doing::Returns => write!(f, "client {client} returns"),
+                Doing::IsSaved => write!(f, "client {client} is saved"),
+                Doing::Joins { room } => write!(f, "client {client} joins room{room}"),
+                Doing::Leaves { room } => write!(f, "client {client} leaves room{room}"),
+            },
         }
     }
 }

@@ -5,13 +5,16 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use bytestring::ByteString;
 use fastrand::Rng;
-use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery};
+use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery, Recovery, SubscriptionMode};
 
+use crate::family::Family;
 use crate::fault::{Data, Fault, Lanes, Refusal};
+use crate::oracle::channels::is_channels_only;
 use crate::peer::Generation;
-use crate::plan::{Action, Call, Calm, HostKind, HostPlan, Kind, Plan, Step, Target};
+use crate::plan::{Action, Call, Calm, Doing, HostKind, HostPlan, Kind, Plan, Step, Target};
 use crate::world::{HostOptions, Network};
 
 const fn ms(millis: u64) -> Duration {
@@ -22,13 +25,32 @@ const fn ms(millis: u64) -> Duration {
 pub(crate) fn plan(seed: u64) -> Plan {
     let mut rng = Rng::with_seed(seed);
     let rng = &mut rng;
-    let dialect = *pick(rng, &[Dialect::Streams02, Dialect::Streams03, Dialect::Streams03, Dialect::Bridge]);
+    let (family, _) = Family::of(seed);
+    let dialects: &[Dialect] = match family {
+        Family::Streams | Family::Recovery => {
+            &[Dialect::Streams02, Dialect::Streams03, Dialect::Streams03, Dialect::Bridge]
+        }
+        Family::Channels => &[Dialect::Classic, Dialect::Sharded],
+    };
+    let dialect = *pick(rng, dialects);
     let network = network(rng);
-    let config = config(rng, dialect, network.latency.1);
-    let namespaces = namespaces(rng);
+    let mut config = config(rng, dialect, network.latency.1);
+    match family {
+        Family::Streams => {}
+        Family::Channels => without_streams(rng, &mut config),
+        Family::Recovery => recovery(rng, &mut config),
+    }
+    let mut namespaces = namespaces(rng);
+    if family == Family::Recovery && config.stream_count > 1 {
+        // Nobody is recovered where Node writes to a stream that it doesn't read.
+        namespaces.retain(|nsp| *nsp != "/notifications");
+    }
     let hosts = hosts(rng, &config);
     let chaos = ms(rng.u64(1_000..12_000));
     let mut steps = calls(rng, &hosts, namespaces.len(), chaos);
+    if family == Family::Recovery {
+        steps.extend(clients(rng, &hosts, namespaces.len(), chaos));
+    }
     let times: Vec<Duration> = steps.iter().map(|step| step.at).collect();
     steps.extend(faults(rng, &hosts, &config, &namespaces, chaos, &times));
     steps.sort_by_key(|step| step.at);
@@ -85,6 +107,62 @@ fn config(rng: &mut Rng, dialect: Dialect, latency: Duration) -> Config {
     }
 }
 
+/// What only the dialects without streams have.
+fn without_streams(rng: &mut Rng, config: &mut Config) {
+    config.subscription_mode =
+        *pick(rng, &[SubscriptionMode::Static, SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate]);
+    config.publish_on_specific_response_channel = rng.bool();
+    // There is no order but the channel's.
+    if config.local_delivery == LocalDelivery::StreamOrder {
+        config.local_delivery = LocalDelivery::WhenPublished;
+    }
+}
+
+/// Clients that drop are recovered.
+fn recovery(rng: &mut Rng, config: &mut Config) {
+    config.local_delivery = LocalDelivery::StreamOrder;
+    config.recovery = Some(Recovery {
+        max_disconnection_duration: ms(*pick(rng, &[700, 10_000, 120_000, 120_000])),
+        window_entries: *pick(rng, &[0, 3, 20, 10_000]),
+        window_age: ms(*pick(rng, &[500, 600_000, 600_000])),
+        timeout: ms(*pick(rng, &[300, 2_000, 5_000])),
+        page_entries: *pick(rng, &[1, 3, 20, 1_000]),
+        replay_entries: *pick(rng, &[5, 100_000, 100_000, 100_000]),
+        sessions: *pick(rng, &[1, 50_000, 50_000]),
+        ..Recovery::default()
+    });
+}
+
+/// What clients do.
+fn clients(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, chaos: Duration) -> Vec<Step> {
+    let ours = hosts.iter().filter(|host| host.kind == HostKind::Ours).count();
+    let clients = rng.usize(1..=4);
+    let mut steps = Vec::new();
+    for client in 0..clients {
+        // A client stays in its namespace.
+        let nsp = rng.usize(..namespaces);
+        let mut at = ms(rng.u64(..chaos.as_millis() as u64 / 3));
+        let pace = *pick(rng, &[20, 300, 2_000]);
+        let mut away = true;
+        while at < chaos {
+            let does = match rng.u8(..10) {
+                // One that has no session comes anew.
+                0..2 => Doing::Connects,
+                2 => Doing::IsSaved,
+                3 => Doing::Joins { room: rng.u8(..4) },
+                4 => Doing::Leaves { room: rng.u8(..4) },
+                _ if away => Doing::Returns,
+                _ => Doing::Drops { unseen: if often(rng, 30) { rng.u8(1..4) } else { 0 } },
+            };
+            away = matches!(does, Doing::Drops { .. });
+            let call = Call::Client { client: client as u8, does };
+            steps.push(Step { at, action: Action::Call { host: rng.usize(..ours), nsp, call } });
+            at += ms(rng.u64(..pace));
+        }
+    }
+    steps
+}
+
 fn network(rng: &mut Rng) -> Network {
     let (fast, slow) = *pick(rng, &[(100, 300), (100, 2_000), (1_000, 30_000), (50, 60)]);
     Network {
@@ -107,6 +185,8 @@ fn namespaces(rng: &mut Rng) -> Vec<ByteString> {
 fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
     let ours = *pick(rng, &[1, 2, 2, 3, 3, 4, 5]);
     let peers = if often(rng, 40) { rng.usize(1..=2) } else { 0 };
+    // There are no simulated Node servers without streams.
+    let peers = if is_channels_only(config.dialect) { 0 } else { peers };
     let batches = rng.bool();
     let drifts = often(rng, 20);
     let thinks = often(rng, 30);
@@ -220,6 +300,10 @@ fn faults(
     calls: &[Duration],
 ) -> Vec<Step> {
     let mut weights: Vec<u64> = (0..14).map(|_| if often(rng, 40) { rng.u64(1..10) } else { 0 }).collect();
+    if is_channels_only(config.dialect) {
+        // Nothing stands in streams.
+        weights[12] = 0;
+    }
     // In some runs hardly anything happens but that links are lost.
     if often(rng, 25) {
         weights[0] += 50;
@@ -260,7 +344,11 @@ fn fault(
         here
     });
     let host = rng.usize(..hosts);
-    let lanes = *pick(rng, &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber]);
+    let lanes: &[Lanes] = match config.recovery {
+        None => &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber],
+        Some(_) => &[Lanes::All, Lanes::Writer, Lanes::Readers, Lanes::Subscriber, Lanes::Recovery],
+    };
+    let lanes = *pick(rng, lanes);
     let mut brief = || ms(rng.u64(..longest));
     let (lasts, late, away, loading, demoted) = (brief(), brief(), brief(), brief(), brief());
     let stream = stream(rng, config, namespaces);
@@ -294,6 +382,7 @@ fn fault(
         10 => Fault::KillClients,
         11 => Fault::ServerClockJump { millis: rng.i64(-2_000..5_000) },
         12 => Fault::Trim { stream, length: rng.u64(..20) },
+        13 if is_channels_only(config.dialect) => noise(rng, config, namespaces),
         13 => Fault::Foreign { stream, fields: Box::new(foreign(rng, namespaces)) },
         _ => {
             let executed = *pick(rng, &[0, 1, 3, 1_000]);
@@ -343,6 +432,27 @@ fn stream(rng: &mut Rng, config: &Config, _: &[ByteString]) -> ByteString {
     match config.stream_count {
         1 => config.stream_name.clone(),
         count => format!("{}-{}", config.stream_name, rng.u32(..count)).into(),
+    }
+}
+
+/// What somebody else may publish: nonsense.
+fn noise(rng: &mut Rng, config: &Config, namespaces: &[ByteString]) -> Fault {
+    let (prefix, nsp) = (&config.channel_prefix, pick(rng, namespaces));
+    let kinds: &[&str] = match config.dialect {
+        Dialect::Classic => &["", "-request"],
+        _ => &[""],
+    };
+    let kind = pick(rng, kinds);
+    let channel = match rng.u8(..3) {
+        0 => format!("{prefix}{kind}#{nsp}#room{}#", rng.u8(..4)),
+        _ => format!("{prefix}{kind}#{nsp}#"),
+    };
+    let payload: &[u8] =
+        pick::<&[u8]>(rng, &[b"", b"{", b"{}", b"\xc1", b"[]", b"\x93\xa1x\x80\x80", b"\xff\x00"]);
+    Fault::Noise {
+        channel: channel.into(),
+        payload: Bytes::from_static(payload),
+        sharded: config.dialect == Dialect::Sharded,
     }
 }
 

@@ -175,6 +175,16 @@ impl Store {
         self.pushes.pop_front()
     }
 
+    /// The channels that a client has subscribed to, plain and sharded ones.
+    pub fn channels_of(&self, client: ClientId) -> impl Iterator<Item = &ByteString> {
+        self.plain.of(client).chain(self.sharded.of(client))
+    }
+
+    /// The patterns that a client has subscribed to.
+    pub fn patterns_of(&self, client: ClientId) -> impl Iterator<Item = &ByteString> {
+        self.patterns.of(client)
+    }
+
     /// When the next blocked read has waited long enough, in milliseconds since 1970: call [`handle_timeout`](Self::handle_timeout) then.
     pub fn poll_timeout(&self) -> Option<u64> {
         self.blocked.next_deadline()

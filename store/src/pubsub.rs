@@ -38,6 +38,11 @@ impl Channels {
         }
     }
 
+    /// What a client has subscribed to.
+    pub(crate) fn of(&self, client: ClientId) -> impl Iterator<Item = &ByteString> {
+        self.subscriptions.get(&client).into_iter().flatten()
+    }
+
     pub(crate) fn subscribers(&self, channel: &str) -> &[ClientId] {
         self.subscribers.get(channel).map_or(&[], Vec::as_slice)
     }

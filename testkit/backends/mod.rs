@@ -8,6 +8,7 @@ pub(crate) mod common;
 mod links;
 mod member;
 mod nodes;
+mod recovery;
 mod sentinel;
 mod standalone;
 mod states;

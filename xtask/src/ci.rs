@@ -11,7 +11,7 @@ use crate::{fuzz, msrv, process, say, test};
 /// Altogether; the targets share it.
 const FUZZ_SECONDS: u64 = 12;
 
-const SIMULATED_SEEDS: &str = "300";
+const SIMULATED_SEEDS: &str = "600";
 
 enum Outcome {
     Passed,

@@ -44,6 +44,11 @@ impl Books {
         Books { number: added, clear: info.last_generated_id, added, ..Books::default() }
     }
 
+    /// Where a gap ends that is certain, while its size is not.
+    pub(super) fn hole(&self) -> Option<EntryId> {
+        self.hole.map(|(_, until)| until)
+    }
+
     /// How many entries of the stream have not come, when the server was asked last.
     pub(super) fn unread(&self) -> Option<u64> {
         Some(self.added?.saturating_sub(self.number?))

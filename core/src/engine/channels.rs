@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::{Engine, Purpose};
-use crate::command::Command;
+use crate::command::{Command, Lane};
 use crate::config::{Config, Dialect};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
@@ -125,7 +125,8 @@ impl Engine {
             ends.filter_map(by_prefix).find(|((_, carries), _)| *carries == Carries::Broadcasts)?;
         // Nobody here is in the room.
         let room = rest.strip_suffix('#')?;
-        self.namespaces.get(nsp)?.rooms.has_room(room).then(|| (nsp.clone(), *carries))
+        let heard = self.namespaces.get(nsp)?.rooms.has_room(room) || mutant!(EmptyRoomHeard);
+        heard.then(|| (nsp.clone(), *carries))
     }
 
     /// The open namespace whose rooms' channels can't be told from those of this one.
@@ -153,17 +154,28 @@ impl Engine {
         let deleted = self.config.room_channels(nsp, deleted);
         let Some((name, _)) = self.namespaces.get_key_value(nsp) else { return };
         let name = name.clone();
-        if !deleted.is_empty() {
+        if !deleted.is_empty() && !mutant!(RoomChannelKept) {
             for channel in &deleted {
                 self.channels.remove(channel);
             }
             self.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
         }
-        if !created.is_empty() {
+        if !created.is_empty() && !mutant!(RoomChannelUnheard) {
             for channel in &created {
                 self.channels.insert(channel.clone(), (name.clone(), Carries::Messages));
             }
             self.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
+        }
+    }
+
+    /// Redis has refused to end subscriptions. They would live on as long as the connection, so it is asked once more about those that nobody wants
+    /// again.
+    pub(super) fn unsubscribe_again(&mut self, command: Command) {
+        let Command::Unsubscribe { mut channels, sharded } = command else { return };
+        channels.retain(|channel| !self.channels.contains_key(channel));
+        if !channels.is_empty() && !mutant!(RefusedGoodbyeForgotten) {
+            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Unheard);
+            self.rest(&Lane::Subscriber);
         }
     }
 }

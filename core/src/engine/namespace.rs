@@ -212,7 +212,8 @@ impl Engine {
         for nsp in &names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscription = Subscription::Asked;
-                patterns.extend(self.config.pattern(nsp));
+                let again = namespace.ready && mutant!(PatternForgottenInBreak);
+                patterns.extend(self.config.pattern(nsp).filter(|_| !again));
             }
         }
         if patterns.is_empty() {
@@ -225,8 +226,11 @@ impl Engine {
     /// Asks to hear these namespaces' channels. Who hears them hears the patterns already, and is counted from then on.
     pub(super) fn subscribe_channels(&mut self, names: Vec<ByteString>) {
         let open = names.iter().filter_map(|nsp| self.namespaces.get_key_value(nsp));
-        let channels: Vec<ByteString> =
+        let mut channels: Vec<ByteString> =
             open.flat_map(|(nsp, namespace)| self.all_channels(nsp, namespace)).collect();
+        if mutant!(RoomsForgottenInBreak) {
+            channels.truncate(2 * names.len());
+        }
         if !channels.is_empty() {
             let sharded = self.config.sharded();
             self.command(Command::Subscribe { channels, sharded }, Purpose::Subscribe(names));

@@ -291,7 +291,10 @@ impl Engine {
                 // Give the connection a moment to be reported lost, or to come to itself.
                 self.rest(&Lane::Writer);
             }
-            Err(error) if error.is_transient() => {
+            Err(error)
+                if error.is_transient()
+                    || matches!(error, CommandError::Lost(_)) && mutant!(LostPushSentAgain) =>
+            {
                 publisher.set(at, State::Waiting(Some(error.clone())));
                 publisher.handed = publisher.handed.min(at);
                 self.rest(&Lane::Writer);

@@ -240,6 +240,7 @@ impl Engine {
             }
             Some(cursor) => {
                 let held = core::mem::take(&mut reader.held);
+                let (resumes, hole) = (held.first().map(|entry| entry.id), reader.books.hole());
                 let mut findings = Vec::from_iter(reader.books.check(cursor, &held, &info));
                 if !held.is_empty() {
                     self.unread.push_back(stream.clone());
@@ -261,7 +262,12 @@ impl Engine {
                     // If the cursor's entry is gone, the stream's first is the next.
                     reader.next = info.first_entry_id.map(|first| first.max(cursor));
                 }
+                let hole = reader.books.hole().filter(|until| hole != Some(*until));
                 self.report(stream, findings);
+                // A gap that can't be reported yet, because its size is not known, is one all the same.
+                for until in hole.into_iter().flat_map(|until| resumes.into_iter().chain([until])) {
+                    self.window_has_gap(stream, until);
+                }
             }
         }
         self.publisher_located(stream, last);

@@ -177,7 +177,10 @@ impl Engine {
         match offset {
             Err(reason) => self.events.push_back(Event::NotRecovered { ticket, reason }),
             Ok(offset) => {
-                let command = Command::GetRange { key: key.clone(), end };
+                let command = match mutant!(SessionTakenFirst) {
+                    true => Command::GetDel { key: key.clone() },
+                    false => Command::GetRange { key: key.clone(), end },
+                };
                 let command = Some(self.command(command, Purpose::ReadSession(ticket)));
                 let (session, stored) = (None, Bytes::new());
                 let attempt = Attempt { nsp, stream, key, offset, command, session, stored, taken: false };
@@ -365,13 +368,18 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(&attempt.nsp) else { return };
         let missed = found.window.missed(&attempt.nsp, &session, attempt.offset).collect();
         let mut changes = namespace.rooms.add(session.sid.clone());
-        changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
+        if !mutant!(RestoredOutOfRooms) {
+            changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
+        }
         let (nsp, position) = (attempt.nsp, found.window.end());
         self.events.push_back(Event::Restored(Restored { ticket, nsp, session, missed, position, changes }));
     }
 
     /// An attempt has waited for too long; or a session could not be stored for so long.
     pub(super) fn session_due(&mut self, ticket: Ticket) {
+        if mutant!(RestoreWaitsForEver) {
+            return;
+        }
         if let Some(save) = self.recoveries.saves.get(&ticket) {
             // If it is on its way, the backend says what becomes of it.
             if self.withdraw(save.command) {
@@ -502,7 +510,7 @@ impl Engine {
         if let Some(found) = self.recoveries.streams.get_mut(stream)
             && let Body::Broadcast { .. } = message.body
         {
-            if !first {
+            if !first && !mutant!(RepetitionReplayed) {
                 return found.window.repeated(id);
             }
             let shared = self.namespaces.get_key_value(&message.nsp).map(|(name, _)| name);
@@ -628,7 +636,12 @@ impl Engine {
 }
 
 /// Whether the client may be sent what it missed.
+///
+/// What was sent since its session is out of Redis is not counted: there is no way back.
 fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result<(), NotRecovered> {
+    if attempt.taken {
+        return Ok(());
+    }
     let (entries, bytes) = found.window.behind(attempt.offset);
     if entries > options.replay_entries {
         return Err(NotRecovered::TooMuch { what: "entries", limit: options.replay_entries });

@@ -105,10 +105,16 @@ impl Engine {
             Purpose::TakeSession(ticket) => self.session_taken(id, ticket, reply, command),
             Purpose::Page(stream) => self.page_read(id, &stream, reply, command),
             Purpose::Leave(nsp) => match reply {
-                Err(CommandError::NotSent(_)) => self.again(id, command, Purpose::Leave(nsp)),
+                // Whoever is still subscribed is counted.
+                Err(error) if error.is_transient() => self.again(id, command, Purpose::Leave(nsp)),
                 _ => self.left(&nsp),
             },
-            Purpose::Release | Purpose::Unheard => {}
+            Purpose::Unheard => {
+                if let (Err(CommandError::Server { .. }), Some(command)) = (reply, command) {
+                    self.unsubscribe_again(*command);
+                }
+            }
+            Purpose::Release => {}
         }
     }
 

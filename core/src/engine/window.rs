@@ -60,8 +60,8 @@ pub(super) struct Window {
     end: EntryId,
     /// Before this id there is nothing left in the stream.
     first: EntryId,
-    /// When this entry is looked at, those before it are behind a gap.
-    barrier: Option<EntryId>,
+    /// When one of these entries is looked at, those before it are behind a gap. In order; no more than batches that wait to be looked at.
+    barriers: VecDeque<EntryId>,
     /// Entries that came for the second time.
     repeated: VecDeque<EntryId>,
     /// Until then it may be larger than usual.
@@ -79,7 +79,7 @@ impl Window {
             from: end.next(),
             end,
             first: EntryId::ZERO,
-            barrier: None,
+            barriers: VecDeque::new(),
             repeated: VecDeque::new(),
             deep_until: Time::ZERO,
             lowest: None,
@@ -121,7 +121,8 @@ impl Window {
 
     /// Makes room where the next entry does not continue what is here.
     fn step(&mut self, id: EntryId) {
-        if let Some(until) = self.barrier.take_if(|until| id >= *until) {
+        while let Some(until) = self.barriers.front().copied().filter(|until| id >= *until) {
+            self.barriers.pop_front();
             self.begin_at(until);
             self.first = self.first.max(until);
         }
@@ -142,8 +143,13 @@ impl Window {
 
     /// Entries before this one were trimmed before they were read.
     pub(super) fn gap(&mut self, until: EntryId) {
+        if mutant!(GapReplayedOver) {
+            return;
+        }
         if until > self.end {
-            self.barrier = Some(self.barrier.map_or(until, |barrier| barrier.max(until)));
+            if self.barriers.back().is_none_or(|last| *last < until) {
+                self.barriers.push_back(until);
+            }
             return;
         }
         while self.slots.front().is_some_and(|slot| slot.id < until) {
@@ -157,7 +163,7 @@ impl Window {
     pub(super) fn rewound(&mut self, last: EntryId) {
         self.end = self.end.min(last);
         self.begin_at(self.end.next());
-        self.barrier = None;
+        self.barriers.clear();
         self.first = EntryId::ZERO;
     }
 
@@ -198,8 +204,12 @@ impl Window {
         offset: EntryId,
     ) -> impl Iterator<Item = Missed> {
         let audience = Audience::of(session);
+        let after = self.slots.partition_point(|slot| slot.id <= offset);
+        let after = if mutant!(OffsetReplayed) { after.saturating_sub(1) } else { after };
+        let after = if mutant!(FirstMissedSkipped) { (after + 1).min(self.slots.len()) } else { after };
+        let until = self.slots.len() - usize::from(mutant!(ReplayLagsBehind) && after < self.slots.len());
         self.slots
-            .range(self.slots.partition_point(|slot| slot.id <= offset)..)
+            .range(after..until)
             .filter_map(|slot| slot.kept.as_ref())
             .filter(move |kept| kept.nsp == nsp && audience.hears(kept))
             .map(|kept| Missed(Arc::clone(kept)))

@@ -1,8 +1,8 @@
 //! The dialects without streams, and the older adapters' calls in all dialects.
 
 use sio_streams_core::{
-    Answer, BroadcastOptions, Bytes, CallError, Codec, Config, Dialect, Emitter, Event, Lane, LocalDelivery,
-    Outcome, Payload, PayloadCodec, SubscriptionMode, Ticket,
+    Answer, BroadcastOptions, Bytes, CallError, Codec, Command, CommandError, Config, Dialect, Emitter,
+    Event, Lane, LocalDelivery, Outcome, Payload, PayloadCodec, Reply, SubscriptionMode, Ticket,
 };
 
 use crate::world::{World, config, packet, sockets};
@@ -263,6 +263,53 @@ fn a_node_that_leaves_is_not_counted_and_hears_nothing() {
         world.settle();
         assert_eq!(world.heard(1), Vec::<String>::new());
     }
+}
+
+/// How many hear a sharded channel, by the server's word.
+fn subscribers(world: &mut World, channel: &str) -> u64 {
+    let client = world.store.connect();
+    let count = Command::PubSubNumSub { channel: channel.into(), sharded: true };
+    match world.store.execute(1_700_000_000_000 + world.millis, client, &count) {
+        sio_streams_store::Executed::Reply(Ok(Reply::Count(count))) => count,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The server refuses to end a subscription: without another try the node would hear, and be counted, as long as its connection lasts.
+#[test]
+fn what_is_left_while_redis_refuses_is_left_afterwards() {
+    let mut world = three(&config(Dialect::Sharded));
+    let busy = CommandError::Server { code: "BUSY".into(), message: "a script runs".into() };
+    let (room, common) = ("socket.io#/#room#", "socket.io#/#");
+    assert_eq!((subscribers(&mut world, room), subscribers(&mut world, common)), (2, 3));
+    world.store.refuse_with(Some(busy.clone()));
+    world.nodes[1].engine.leave("/", "s1", ["room"]).unwrap();
+    world.settle();
+    world.store.refuse_with(None);
+    world.pass(1_000);
+    assert_eq!(subscribers(&mut world, room), 1);
+
+    // Somebody joins again before the next try.
+    world.nodes[1].engine.join("/", "s1", ["room".into()]).unwrap();
+    world.settle();
+    world.store.refuse_with(Some(busy.clone()));
+    world.nodes[1].engine.leave("/", "s1", ["room"]).unwrap();
+    world.settle();
+    world.store.refuse_with(None);
+    world.nodes[1].engine.join("/", "s1", ["room".into()]).unwrap();
+    world.pass(1_000);
+    assert_eq!(subscribers(&mut world, room), 2);
+
+    // All is left.
+    world.store.refuse_with(Some(busy));
+    let now = world.now();
+    world.nodes[1].engine.close(now);
+    world.settle();
+    assert!(world.take(1, |event| matches!(event, Event::Closed { .. })).is_none());
+    world.store.refuse_with(None);
+    world.pass(1_000);
+    assert!(world.take(1, |event| matches!(event, Event::Closed { .. })).is_some());
+    assert_eq!((subscribers(&mut world, room), subscribers(&mut world, common)), (1, 2));
 }
 
 #[test]

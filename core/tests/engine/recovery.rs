@@ -12,6 +12,9 @@ use super::world::{World, packet};
 const PID: &str = "kcMGPjpM08c5WNcdAAAC";
 const KEY: &str = "sio:session:kcMGPjpM08c5WNcdAAAC";
 const STREAM: &str = "socket.io";
+/// A broadcast to everybody.
+const PLAIN: &str =
+    r#"{"packet":{"type":2,"data":["event","missed"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
 
 fn config(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), local_delivery: LocalDelivery::StreamOrder, ..Config::default() }
@@ -84,12 +87,17 @@ impl World {
         self.store.strings().any(|(key, ..)| key == KEY)
     }
 
-    fn foreign(&mut self, nsp: &str, data: &str) {
+    /// Somebody writes a broadcast; nobody has read it yet.
+    fn write(&mut self, nsp: &str, data: &str) {
         let fields: Fields = [("uid", "0123456789abcdef"), ("nsp", nsp), ("type", "3"), ("data", data)]
             .map(|(name, value)| (name, value.to_owned()))
             .into_iter()
             .collect();
         self.store.add_entry(1_700_000_000_000 + self.millis, STREAM, fields).unwrap();
+    }
+
+    fn foreign(&mut self, nsp: &str, data: &str) {
+        self.write(nsp, data);
         self.settle();
     }
 }
@@ -386,6 +394,52 @@ fn what_was_trimmed_before_it_was_read_can_not_be_recovered_from() {
     assert_eq!(world.restore(0, &offset).unwrap().missed.len(), 11);
 }
 
+/// Entries are trimmed while the node reads them, and those that it has got too before it can ask: that something is missing is certain, how much is
+/// not, so that the gap is reported later. Nobody is recovered across it meanwhile.
+#[test]
+fn nobody_is_recovered_across_a_gap_whose_size_is_not_known_yet() {
+    let slow = Config { read_count: 1, ..config(Recovery::default()) };
+    let mut world = World::with_configs([slow, config(Recovery::default())]);
+    (0..2).for_each(|index| world.open(index, "/"));
+    world.broadcast(1, "seen");
+    world.settle();
+    let offset = world.offset();
+    world.saved(1, &["sid"]);
+    let reader = Lane::Reader(STREAM.into());
+    world.cut(0, &reader);
+    let say = |world: &mut World, count: usize, left: u64| {
+        (0..count).for_each(|_| world.write("/", PLAIN));
+        world.store.trim(STREAM, left);
+    };
+    say(&mut world, 3, 100);
+    world.connect(0, &reader);
+    let next = |world: &mut World| {
+        for _ in 0..10 {
+            let asked = world.settle_and_tell(0);
+            if let Some(command) = asked.into_iter().find(|command| command.lane() == reader) {
+                return command;
+            }
+        }
+        panic!("it does not read on");
+    };
+    while !matches!(next(&mut world), Command::XInfoStream { .. }) {}
+    // What it reads next is behind a gap, and gone before it has asked for the numbers.
+    say(&mut world, 2, 1);
+    assert!(matches!(next(&mut world), Command::XRead { .. }));
+    say(&mut world, 5, 4);
+    assert!(matches!(next(&mut world), Command::XInfoStream { .. }));
+    assert!(world.take(0, |event| matches!(event, Event::Gap { .. })).is_none());
+    let ticket = world.ask(0, &offset);
+    let end = (0..20).find_map(|_| {
+        world.settle_and_tell(0);
+        world.end(0, ticket)
+    });
+    assert!(matches!(end, Some(Err(NotRecovered::Trimmed))), "{end:?}");
+    assert!(world.is_stored());
+    world.settle();
+    assert!(world.take(0, |event| matches!(event, Event::Gap { .. })).is_some());
+}
+
 #[test]
 fn a_server_that_lost_entries_recovers_nobody_from_them() {
     let mut world = world(&[Recovery::default()]);
@@ -416,6 +470,29 @@ fn too_much_is_not_recovered() {
     (0..20).for_each(|_| _ = world.broadcast(0, "missed"));
     assert!(matches!(world.restore(0, &offset).unwrap_err(), NotRecovered::TooMuch { .. }));
     assert!(world.is_stored());
+}
+
+/// Between the moment in which a session is taken and that in which its socket comes in, more may be sent than a client may miss. The session is nowhere
+/// else by then: the client gets it all.
+#[test]
+fn who_is_not_too_late_when_the_session_is_taken_is_not_too_late_afterwards() {
+    let limits = Recovery { replay_entries: 2, ..Recovery::default() };
+    let mut world = world(&[limits, Recovery::default()]);
+    world.broadcast(0, "seen");
+    let offset = world.offset();
+    world.saved(0, &["sid"]);
+    (0..2).for_each(|_| _ = world.broadcast(1, "missed"));
+    world.settle();
+    let ticket = world.ask(0, &offset);
+    world.settle_and_tell(0);
+    let now = world.now();
+    world.nodes[1].engine.broadcast(now, "/", packet("more"), BroadcastOptions::all()).unwrap();
+    world.settle_and_tell(1);
+    let taken = world.settle_and_tell(0);
+    assert!(taken.iter().any(|command| matches!(command, Command::GetDel { .. })), "{taken:?}");
+    world.settle();
+    let restored = world.end(0, ticket).unwrap().unwrap();
+    assert_eq!(texts(&restored), ["missed", "missed", "more"]);
 }
 
 #[test]

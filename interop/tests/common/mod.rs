@@ -6,9 +6,14 @@ pub(crate) mod cell;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use cell::RoomChannels;
 use libtest_mimic::{Failed, Trial};
+use sio_streams_driver::cluster::Cluster;
 use sio_streams_driver::sio_streams_core::{Config, Dialect, SubscriptionMode};
-use sio_streams_interop::{Generation, PeerConfig, RedisClient, Result, quick};
+use sio_streams_fred::FredBackend;
+use sio_streams_interop::{Error, Generation, OurServer, PeerConfig, RedisClient, Result, quick};
+use sio_streams_redis_rs::RedisBackend;
+use sio_streams_testkit::RedisServer;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -72,6 +77,52 @@ impl Kind {
             publish_on_specific_response_channel: self.variant == Variant::SpecificResponses,
             subscription_mode,
             ..quick(dialect)
+        }
+    }
+
+    /// The channels of rooms, if they have any.
+    pub(crate) fn room_channels<'a>(
+        self,
+        redis: &'a [RedisServer],
+        prefix: &'a str,
+    ) -> Option<RoomChannels<'a>> {
+        let dynamic = self.generation == Generation::Sharded && self.variant != Variant::Static;
+        let private = self.variant == Variant::DynamicPrivate;
+        dynamic.then_some(RoomChannels { redis, prefix, private })
+    }
+}
+
+/// One of our backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ours {
+    RedisRs,
+    Fred,
+}
+
+impl Ours {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Ours::RedisRs => "redis-rs",
+            Ours::Fred => "fred",
+        }
+    }
+
+    /// Starts a server of ours in a Redis Cluster.
+    pub(crate) async fn start_in_cluster(
+        self,
+        config: Config,
+        url: &str,
+        namespaces: &[&str],
+    ) -> Result<OurServer> {
+        match self {
+            Ours::RedisRs => {
+                let backend = RedisBackend::new(url).map_err(Error::ours)?;
+                OurServer::start_on(config, Cluster::new(backend), namespaces).await
+            }
+            Ours::Fred => {
+                let backend = FredBackend::new(url).map_err(Error::ours)?;
+                OurServer::start_on(config, Cluster::new(backend), namespaces).await
+            }
         }
     }
 }

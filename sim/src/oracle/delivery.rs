@@ -10,6 +10,7 @@ use sio_streams_core::{
     Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Source, Time,
 };
 
+use super::channels::is_channels_only;
 use super::log::{Written, call_of};
 use super::{HostView, Oracle, RoomModel};
 
@@ -33,6 +34,15 @@ impl Expected {
             Expected::Message { message, .. } => Some(&message.nsp),
             Expected::Repeated { nsp, .. } => Some(nsp),
             Expected::Skipped { nsp, .. } => nsp.as_deref(),
+            Expected::SkippedPush => None,
+        }
+    }
+
+    /// The entry that it is about.
+    pub(super) fn entry(&self) -> Option<EntryId> {
+        match self {
+            Expected::Message { entry, .. } => *entry,
+            Expected::Repeated { id, .. } | Expected::Skipped { id, .. } => Some(*id),
             Expected::SkippedPush => None,
         }
     }
@@ -118,7 +128,7 @@ fn says(
 }
 
 /// Whether an application is told of such a message.
-fn is_for_applications(body: &Body) -> bool {
+pub(super) fn is_for_applications(body: &Body) -> bool {
     matches!(
         body,
         Body::Broadcast { .. }
@@ -207,6 +217,9 @@ impl Oracle {
 
     /// A Pub/Sub message has come to an engine.
     pub(super) fn pushed(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
+        if is_channels_only(self.hosts[host].config.dialect) {
+            return self.heard(host, channel, payload);
+        }
         let view = &mut self.hosts[host];
         let about = |nsp: &str| {
             let common = format!("{}#{nsp}#", view.config.channel_prefix);
@@ -235,7 +248,13 @@ impl Oracle {
     /// The application was told of something.
     pub(super) fn told(&mut self, host: usize, event: &Event) {
         self.look(host);
-        let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
+        let HostView { open, readers, pushed, own, skipped_pushes, .. } = &mut self.hosts[host];
+        if let Event::Skipped { source: Source::Channel { .. }, .. } = event
+            && let Some(fewer) = skipped_pushes.checked_sub(1)
+        {
+            *skipped_pushes = fewer;
+            return;
+        }
         let mut heads = Vec::new();
         let mut found = None;
         for queue in [own, pushed] {
@@ -257,6 +276,9 @@ impl Oracle {
             heads.extend(reader.next.as_ref().map(ToString::to_string));
         }
         if let Some(expected) = found {
+            if let Event::Broadcast(told) = event {
+                self.clients_get(host, told);
+            }
             return self.take_effect(host, &expected);
         }
         let rule = match event {
@@ -271,6 +293,7 @@ impl Oracle {
     /// The sockets here do what the message says.
     fn take_effect(&mut self, host: usize, expected: &Expected) {
         let Expected::Message { message, .. } = expected else { return };
+        self.told_call(host, message);
         let Some(rooms) = self.hosts[host].open.get_mut(&message.nsp) else { return };
         match &message.body {
             Body::SocketsJoin { opts, rooms: joined } => {
@@ -284,9 +307,9 @@ impl Oracle {
                 }
             }
             Body::DisconnectSockets { opts, .. } => {
-                for socket in rooms.matching(opts) {
-                    rooms.remove(&socket);
-                }
+                let matching = rooms.matching(opts);
+                matching.iter().for_each(|socket| rooms.remove(socket));
+                self.clients_dismissed(host, &message.nsp, &matching);
             }
             Body::Broadcast { request_id: Some(_), opts, .. } => {
                 let clients = rooms.matching(opts).len() as u64;
@@ -309,6 +332,7 @@ impl Oracle {
             queue.retain(|expected| expected.is_told(open));
             due = due.or(queue.front().map(ToString::to_string));
         }
+        self.check_hearing(host);
         if let Some(due) = due {
             self.fail("something was not told", format!("host {host}: {due}"));
         }
@@ -327,6 +351,7 @@ impl Oracle {
 
     /// The node has left a namespace.
     pub(crate) fn namespace_closed(&mut self, host: usize, nsp: &str) {
+        self.clients_cut_off(host, Some(nsp));
         let view = &mut self.hosts[host];
         view.open.remove(nsp);
         view.closing.insert(nsp.into());

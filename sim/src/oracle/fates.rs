@@ -7,6 +7,7 @@ use sio_streams_core::wire::entry;
 use sio_streams_core::{Body, CommandError, EntryId, Fields, LocalDelivery, Message, Ticket};
 
 use super::Oracle;
+use super::channels::is_channels_only;
 use super::log::call_of;
 
 /// What became of a call.
@@ -152,11 +153,14 @@ impl Oracle {
         let deed = &self.deeds[number as usize];
         match entry {
             None if deed.local => {}
+            // Without streams nothing has a place.
+            None if is_channels_only(self.hosts[host].config.dialect) => match deed.written.is_empty() {
+                true => self.fail("published, but not sent", format!("call {number}")),
+                false => self.done_when_published(host, number, None),
+            },
             None => self.fail("published nowhere", format!("call {number}")),
             Some(id) if deed.written.iter().any(|(_, written)| *written == id) => {
-                if self.is_done_when_published(host, deed) {
-                    self.due_here(host, deed.message.clone(), Some(id));
-                }
+                self.done_when_published(host, number, Some(id));
             }
             Some(id) => {
                 let details = format!("call {number} as {id}, really {:?}", deed.written);
@@ -172,8 +176,14 @@ impl Oracle {
             let details = format!("call {number} failed ({error}), and is written as {:?}", deed.written);
             return self.fail("a failure that was none", details);
         }
+        self.done_when_published(host, number, None);
+    }
+
+    /// The call's fate is known: now it is done on its own node, if that is when.
+    fn done_when_published(&mut self, host: usize, number: u64, entry: Option<EntryId>) {
+        let deed = &self.deeds[number as usize];
         if self.is_done_when_published(host, deed) {
-            self.due_here(host, deed.message.clone(), None);
+            self.due_here(host, deed.message.clone(), entry);
         }
     }
 

@@ -109,6 +109,16 @@ impl History {
         now.or_else(|| before().map(|written| (written.clone(), true)))
     }
 
+    /// What is there, and was trimmed, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryId, &Rc<Written>)> {
+        self.entries.iter().map(|(id, written)| (*id, written))
+    }
+
+    /// The entry of this id.
+    pub(crate) fn at(&self, id: EntryId) -> Option<&Rc<Written>> {
+        self.entries.get(&id)
+    }
+
     /// The ids between two, exclusive.
     pub(crate) fn between(&self, after: EntryId, until: EntryId) -> impl Iterator<Item = EntryId> {
         let range = (core::ops::Bound::Excluded(after), core::ops::Bound::Excluded(until));
@@ -130,6 +140,11 @@ impl History {
 
     pub(crate) fn lose_all(&mut self) -> BTreeSet<EntryId> {
         self.lose_tail(self.entries.len() as u64)
+    }
+
+    /// How many entries the server has lost.
+    pub(crate) fn losses(&self) -> u64 {
+        self.forgotten.len() as u64
     }
 
     /// The last entry that everybody has had time to read.

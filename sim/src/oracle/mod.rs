@@ -5,11 +5,15 @@
 //! | [`reading`] | each reader reads each entry once, from where it was; what is missing is reported, with the right number |
 //! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
 //! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
+//! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
+//! | [`clients`] | who drops and comes back has got just what it should have |
 //! | [`requests`] | each request ends, in time; who is said to have answered has |
 //! | [`members`] | who is there is known, and nobody is declared dead who isn't |
 //!
 //! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
 
+pub(crate) mod channels;
+pub(crate) mod clients;
 mod delivery;
 mod fates;
 mod log;
@@ -18,6 +22,7 @@ mod reading;
 mod requests;
 mod rooms;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
@@ -62,6 +67,9 @@ pub(crate) struct HostView {
     pub(crate) closing: BTreeSet<ByteString>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
+    /// What has come through channels and is no message. It is told before what waits.
+    skipped_pushes: u64,
+    hearing: channels::Hearing,
     own: VecDeque<Expected>,
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
     /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
@@ -103,11 +111,14 @@ pub(crate) struct Oracle {
     /// How many gaps were reported.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
+    pub(crate) clients: clients::Clients,
+    /// How long a host waits for a reply.
+    response: Duration,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Oracle {
-    pub(crate) fn new(counting: bool) -> Self {
+    pub(crate) fn new(counting: bool, response: Duration) -> Self {
         Oracle {
             now: Time::ZERO,
             hosts: Vec::new(),
@@ -119,6 +130,8 @@ impl Oracle {
             trimmed: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
+            clients: clients::Clients::default(),
+            response,
             violation: None,
         }
     }
@@ -136,6 +149,8 @@ impl Oracle {
             closing: BTreeSet::new(),
             readers: BTreeMap::new(),
             pushed: VecDeque::new(),
+            skipped_pushes: 0,
+            hearing: channels::Hearing::default(),
             own: VecDeque::new(),
             members: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -191,11 +206,14 @@ impl Oracle {
     }
 
     fn died(&mut self, host: usize) {
+        self.clients_cut_off(host, None);
         let view = &mut self.hosts[host];
         view.alive = false;
         view.open.clear();
         view.readers.clear();
         view.pushed.clear();
+        view.skipped_pushes = 0;
+        view.hearing = channels::Hearing::default();
         view.own.clear();
         view.members.clear();
         view.heard.clear();
@@ -220,19 +238,14 @@ impl Oracle {
             (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
                 self.added(host, stream, *id, Rc::new(Written::read(self.now, fields)));
             }
-            (Command::Publish { payload, .. }, Ok(_))
-                if self.hosts.get(host).is_some_and(|host| host.ours) =>
-            {
-                if let Err(reason) = digest::message(payload) {
-                    self.fail("an undigestible message", reason);
-                }
-            }
             (Command::XAdd { fields, .. }, Err(_)) => self.entry_refused(fields),
+            (Command::Publish { channel, payload, .. }, Ok(_)) => self.spoken(host, channel, payload),
             (Command::XRange { stream, .. }, Ok(_)) => {
                 if let Some(view) = self.hosts.get_mut(host).filter(|host| host.ours) {
                     view.searched.insert(stream.clone(), self.now);
                 }
             }
+            (Command::Set { .. } | Command::GetDel { .. }, Ok(_)) => self.session_executed(command),
             _ => {}
         }
     }
@@ -295,6 +308,8 @@ impl Oracle {
                     self.fail("closed, it says", format!("host {host}, {nsp}"));
                 }
             }
+            Event::Restored(restored) => self.restored(host, restored),
+            Event::NotRecovered { ticket, reason } => self.not_recovered(host, *ticket, reason),
             Event::Broadcast(_)
             | Event::SocketsJoin(_)
             | Event::SocketsLeave(_)
@@ -330,7 +345,8 @@ impl Oracle {
                 self.hosts[host].readers.remove(stream);
             }
             Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
-            _ => {}
+            Command::GetDel { .. } => self.session_asked(host, id, command),
+            _ => self.asks_to_hear(host, id, command),
         }
     }
 
@@ -349,6 +365,8 @@ impl Oracle {
                     reader.broken = true;
                 }
             }
+            (Lane::Recovery, reply) => self.session_replied(host, id, reply),
+            (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
             (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
             _ => {}
         }
@@ -381,7 +399,8 @@ impl Watch for Oracle {
             Happening::Fault(fault) => self.faulted(fault),
             Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
             Happening::Peer { host, note } => self.noted(*host, note),
-            Happening::Link { .. } | Happening::Healed { .. } => {}
+            Happening::Link { host, lane, up } => self.subscriber_link(*host, lane, *up),
+            Happening::Healed { .. } => {}
         }
     }
 }

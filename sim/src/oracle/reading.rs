@@ -48,6 +48,26 @@ pub(super) struct ReaderView {
     rewinds: u64,
 }
 
+impl ReaderView {
+    /// The last entry that was looked at.
+    pub(super) fn looked_at(&self) -> EntryId {
+        let cursor = self.cursor.unwrap_or_default();
+        let next = self.next.as_ref().and_then(Expected::entry);
+        let Some(waiting) = next.or(self.queue.front().map(|(id, ..)| *id)) else { return cursor };
+        self.came.range(..waiting).next_back().copied().unwrap_or(before(waiting))
+    }
+
+    /// How often it was said that the server has lost entries.
+    pub(super) fn rewinds(&self) -> u64 {
+        self.rewinds
+    }
+
+    /// Whether this entry has come.
+    pub(super) fn has_read(&self, entry: EntryId) -> bool {
+        self.came.contains(&entry)
+    }
+}
+
 impl Oracle {
     fn reader(&mut self, host: usize, stream: &ByteString) -> &mut ReaderView {
         self.hosts[host].readers.entry(stream.clone()).or_default()

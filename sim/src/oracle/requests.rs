@@ -36,6 +36,8 @@ pub(crate) struct Asked {
     /// How many were there, by number.
     count: Option<u64>,
     answered: BTreeSet<NodeId>,
+    /// How many answers bore no name.
+    unnamed: u64,
     acks: BTreeMap<NodeId, u64>,
     clients: BTreeMap<NodeId, u64>,
     local: bool,
@@ -97,6 +99,7 @@ impl Oracle {
             names,
             count: None,
             answered: BTreeSet::new(),
+            unnamed: 0,
             acks: BTreeMap::new(),
             clients: BTreeMap::new(),
             local: false,
@@ -154,7 +157,10 @@ impl Oracle {
             }
             _ => Some("another kind of answer".to_owned()),
         };
-        let again = !asked.answered.insert(from.clone());
+        // Without a name nobody can tell who answers.
+        let named = !from.as_str().is_empty();
+        asked.unnamed += u64::from(!named);
+        let again = named && !asked.answered.insert(from.clone());
         if let Some(problem) = problem {
             self.fail("a wrong answer", format!("host {host}, {ticket}, from {from}: {problem}"));
         } else if again {
@@ -195,6 +201,9 @@ impl Oracle {
                 problem = Some(("acknowledged, it says", format!("{node}: {acks} of {clients:?}")));
             }
         }
+        if outcome.answered_unnamed > asked.unnamed {
+            problem = Some(("answered, it says", format!("{} without a name", outcome.answered_unnamed)));
+        }
         let acks: u64 = asked.acks.values().sum();
         if broadcast && (outcome.acks != acks || acks > outcome.clients && outcome.is_complete()) {
             problem = Some(("acknowledgements are counted wrong", format!("{} of {acks}", outcome.acks)));
@@ -208,15 +217,16 @@ impl Oracle {
         }
         if outcome.is_complete() && !asked.local && !ended_early {
             let answered: BTreeSet<NodeId> = outcome.answered.iter().cloned().collect();
-            let by_name = dialect != Dialect::Streams03;
+            let by_name = matches!(dialect, Dialect::Streams02 | Dialect::Bridge);
             if by_name && !asked.names.is_subset(&answered) && self.violation.is_none() {
                 problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.names)));
             }
             if itself && !answered.contains(&uid) {
                 problem = Some(("complete without itself", format!("{answered:?}")));
             }
-            let others = answered.iter().filter(|node| **node != uid).count() as u64;
-            if dialect == Dialect::Streams03 && asked.count.is_none_or(|count| others + 1 < count) {
+            let others =
+                answered.iter().filter(|node| **node != uid).count() as u64 + outcome.answered_unnamed;
+            if !by_name && asked.count.is_none_or(|count| others + 1 < count) {
                 problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.count)));
             }
         }

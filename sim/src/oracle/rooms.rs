@@ -48,6 +48,15 @@ impl RoomModel {
         self.0.iter()
     }
 
+    /// The rooms that have sockets.
+    pub(crate) fn names(&self) -> BTreeSet<&ByteString> {
+        self.0.values().flatten().collect()
+    }
+
+    pub(crate) fn has(&self, room: &str) -> bool {
+        self.0.values().any(|joined| joined.contains(room))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

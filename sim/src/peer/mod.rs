@@ -461,7 +461,7 @@ fn streams(config: &Config) -> Vec<ByteString> {
 }
 
 /// The stream to which a peer publishes a namespace: one that nobody reads, if the hash is negative.
-fn stream_of(config: &Config, nsp: &str) -> ByteString {
+pub(crate) fn stream_of(config: &Config, nsp: &str) -> ByteString {
     if config.stream_count == 1 {
         return config.stream_name.clone();
     }

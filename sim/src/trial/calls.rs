@@ -87,6 +87,7 @@ impl Trial<'_> {
 
     fn perform_ours(&mut self, host: usize, nsp: &ByteString, call: &Call) {
         match call {
+            Call::Client { client, does } => self.client_does(usize::from(*client), *does, host, nsp),
             Call::Broadcast { times, .. } | Call::Emit { times } => {
                 for _ in 0..*times {
                     let _ = self.publish(host, nsp, call);
@@ -135,7 +136,7 @@ impl Trial<'_> {
     }
 
     /// Changes the sockets of a host, here and in the oracle's books.
-    fn touch(
+    pub(super) fn touch(
         &mut self,
         host: usize,
         nsp: &str,

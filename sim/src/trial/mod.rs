@@ -3,12 +3,14 @@
 //! | file | what it does |
 //! |---|---|
 //! | [`calls`] | what the applications of the hosts do, here and in the oracle's books |
+//! | [`clients`] | clients drop, and come back |
 //! | [`calm`] | everything heals, and everything works |
 //! | [`presence`] | who is there, and whether the hosts know it |
 //! | [`partings`] | one dies without a word; all leave |
 
 mod calls;
 mod calm;
+mod clients;
 mod partings;
 mod presence;
 
@@ -85,7 +87,7 @@ struct Trial<'a> {
 
 /// Runs a plan to its end, or to the first violation.
 pub(crate) fn run(plan: &Plan, tracer: Tracer) -> Report {
-    let eyes = Eyes { oracle: Oracle::new(plan.counting), tracer };
+    let eyes = Eyes { oracle: Oracle::new(plan.counting, plan.network.response), tracer };
     let world = World::watched(plan.seed, plan.network.clone(), eyes);
     let mut trial = Trial { plan, world, questions: 0, gone: BTreeSet::new() };
     if let Err(error) = trial.begin() {
@@ -174,6 +176,8 @@ impl Trial<'_> {
 
     fn begin(&mut self) -> Result<(), ConfigError> {
         self.world.set_counting(self.plan.counting);
+        let clients = self.plan.clients();
+        self.oracle().expect_clients(clients);
         let namespaces: Vec<&str> = self.plan.namespaces.iter().map(|nsp| &**nsp).collect();
         for (index, host) in self.plan.hosts.iter().enumerate() {
             self.oracle().expect_host(host.kind == HostKind::Ours, &host.config);

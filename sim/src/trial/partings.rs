@@ -67,7 +67,10 @@ impl Trial<'_> {
             })
         })?;
         for host in ours {
-            let left = self.world.engine(host).and_then(left_behind);
+            let heard = self.world.subscriptions(host);
+            let heard = self.oracle().heard_for_nothing(host, &heard);
+            let heard = heard.map(|heard| format!("a subscription: {heard:?}"));
+            let left = self.world.engine(host).and_then(left_behind).or(heard);
             if let Some(left) = left {
                 self.oracle().fail("something is left behind", format!("host {host}: {left}"));
             }
@@ -88,6 +91,8 @@ fn left_behind(engine: &sio_streams_core::Engine) -> Option<String> {
         "closing: {}",
         "readers: {}",
         "publishers: {}",
+        "attempts: {}",
+        "saves: {}",
         "requests: Requests { open: {}, by_id: {} }",
         "in_flight: {}",
         "published: 0,",

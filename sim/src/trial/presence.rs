@@ -8,6 +8,11 @@ use super::{Broken, Go, Trial};
 use crate::peer::Generation;
 use crate::plan::HostKind;
 
+/// Whether the nodes of a dialect are known by their heartbeats.
+fn beats(dialect: Dialect) -> bool {
+    matches!(dialect, Dialect::Streams02 | Dialect::Bridge)
+}
+
 impl Trial<'_> {
     /// The hosts that are there, ours or not.
     pub(super) fn living(&self) -> Vec<usize> {
@@ -21,17 +26,17 @@ impl Trial<'_> {
 
     /// The others that a host must know by their heartbeats.
     fn beating(&self, but: usize) -> Vec<NodeId> {
-        let beats = |host: &usize| {
+        let is_beating = |host: &usize| {
             let plan = &self.plan.hosts[*host];
             match plan.kind {
-                HostKind::Ours => plan.config.dialect != Dialect::Streams03,
+                HostKind::Ours => beats(plan.config.dialect),
                 HostKind::Peer(generation) => generation == Generation::Streams02,
             }
         };
         let mut names: Vec<NodeId> = self
             .living()
             .into_iter()
-            .filter(beats)
+            .filter(is_beating)
             .filter(|host| *host != but)
             .map(|host| self.name(host))
             .collect();
@@ -43,7 +48,7 @@ impl Trial<'_> {
     fn wrong_members(&self) -> Option<String> {
         let oracle = &self.world.watch().oracle;
         self.living().into_iter().find_map(|host| {
-            if !self.is_ours(host) || self.plan.hosts[host].config.dialect == Dialect::Streams03 {
+            if !self.is_ours(host) || !beats(self.plan.hosts[host].config.dialect) {
                 return None;
             }
             let expected = self.beating(host);

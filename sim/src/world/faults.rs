@@ -8,6 +8,7 @@ use super::{Due, World};
 use crate::app::App;
 use crate::fault::{Data, Fault, Lanes};
 use crate::watch::{Happening, Watch};
+use sio_streams_core::Command;
 
 impl<A: App, W: Watch> World<A, W> {
     /// Lets something go wrong, now.
@@ -65,6 +66,10 @@ impl<A: App, W: Watch> World<A, W> {
             Fault::KillClients => self.close_all(),
             Fault::ServerClockJump { millis } => self.jump_server_clock(millis),
             Fault::Trim { ref stream, length } => self.trim(stream, length),
+            Fault::Noise { ref channel, ref payload, sharded } => {
+                let (channel, payload) = (channel.clone(), payload.clone());
+                self.do_foreign(&Command::Publish { channel, payload, sharded });
+            }
             Fault::Foreign { ref stream, ref fields } => self.write_foreign(stream, fields),
         }
     }

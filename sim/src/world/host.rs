@@ -167,6 +167,10 @@ impl<A: App, W: Watch> World<A, W> {
                 }
             }
         }
+        if let Mail::Link(lane, true) = &mail {
+            let lanes = self.hosts[host].lanes.iter_mut().flatten();
+            lanes.filter(|state| state.lane == *lane).for_each(|state| state.known_ups += 1);
+        }
         let now = self.now;
         self.hosts[host].hand_over(now, mail);
     }

@@ -36,8 +36,14 @@ pub(crate) struct LaneState {
     pub(crate) link: Link,
     pub(crate) known_down: bool,
     pub(crate) failures: u32,
-    /// Commands that the connection has not been given.
-    pub(crate) inbox: VecDeque<(Tag, Command)>,
+    /// Commands that the connection has not been given, and how often the host knew it to be back by then.
+    pub(crate) inbox: VecDeque<(Tag, Command, u64)>,
+    /// How often it has come back, and how often its host has heard of that. What is given to it in between was meant for a connection that was
+    /// lost: it is given back.
+    pub(crate) ups: u64,
+    pub(crate) known_ups: u64,
+    /// What is to be given back.
+    pub(crate) stale: Vec<Tag>,
     /// Commands that it has been given, the oldest first.
     pub(crate) sent: VecDeque<Sent>,
     /// The replies of the batch that is under way, if commands go in batches.
@@ -59,6 +65,9 @@ impl LaneState {
             known_down: false,
             failures: 0,
             inbox: VecDeque::new(),
+            ups: 0,
+            known_ups: 0,
+            stale: Vec::new(),
             sent: VecDeque::new(),
             done: Vec::new(),
             patience_set: false,

@@ -21,7 +21,7 @@ impl<A: App, W: Watch> World<A, W> {
         let lane = command.lane();
         let slot = self.slot(host, lane);
         if let Some(state) = &mut self.hosts[host].lanes[slot] {
-            state.inbox.push_back((tag, command));
+            state.inbox.push_back((tag, command, state.known_ups));
         }
         self.flush(host, slot);
     }
@@ -53,12 +53,26 @@ impl<A: App, W: Watch> World<A, W> {
     fn flush(&mut self, host: usize, slot: usize) {
         let (now, response) = (self.now, self.network.response);
         let state = &mut self.hosts[host];
+        let batches = state.options.batches;
         let Some(lane) = &mut state.lanes[slot] else { return };
         let Link::Open(conn) = lane.link else { return };
-        if lane.inbox.is_empty() || (state.options.batches && !lane.sent.is_empty()) {
+        if lane.inbox.is_empty() || (batches && !lane.sent.is_empty()) {
             return;
         }
-        let commands = core::mem::take(&mut lane.inbox);
+        let ups = lane.ups;
+        let (commands, stale): (Vec<_>, Vec<_>) =
+            core::mem::take(&mut lane.inbox).into_iter().partition(|(.., known)| *known == ups);
+        if !stale.is_empty() {
+            lane.stale.extend(stale.into_iter().map(|(tag, ..)| tag));
+            let instance = lane.instance;
+            self.schedule(now, Due::Lane(host, slot, instance, LaneDue::GiveBack));
+        }
+        if commands.is_empty() {
+            return;
+        }
+        let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
+        let commands: Vec<(Tag, Command)> =
+            commands.into_iter().map(|(tag, command, _)| (tag, command)).collect();
         let patience = |command: &Command| match command {
             Command::XRead { block, .. } => response + *block,
             _ => response,
@@ -66,7 +80,7 @@ impl<A: App, W: Watch> World<A, W> {
         // All commands of a batch have the same time.
         let longest = commands.iter().map(|(_, command)| patience(command)).max().unwrap_or_default();
         for (tag, command) in &commands {
-            let patience = if state.options.batches { longest } else { patience(command) };
+            let patience = if batches { longest } else { patience(command) };
             lane.sent.push_back(Sent { tag: *tag, deadline: now + patience });
         }
         let stalled = lane.stalled_until;
@@ -159,7 +173,17 @@ impl<A: App, W: Watch> World<A, W> {
             LaneDue::Attempt => self.attempt(host, slot),
             LaneDue::Retry => self.connect(host, slot),
             LaneDue::Patience => self.check_patience(host, slot),
+            LaneDue::GiveBack => self.give_back(host, slot),
         }
+    }
+
+    /// What was meant for an earlier connection has not been sent.
+    fn give_back(&mut self, host: usize, slot: usize) {
+        let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
+        let not_sent = || Err(CommandError::NotSent("the connection was lost before".to_owned()));
+        let replies: Vec<_> = lane.stale.drain(..).map(|tag| (tag, not_sent())).collect();
+        let name = lane.lane.clone();
+        self.mail(host, Mail::Replies(name, replies));
     }
 
     fn check_patience(&mut self, host: usize, slot: usize) {
@@ -213,6 +237,7 @@ impl<A: App, W: Watch> World<A, W> {
         self.conns.insert(id, conn);
         lane.link = Link::Open(id);
         lane.failures = 0;
+        lane.ups += u64::from(lane.known_down);
         let (name, known_down) = (lane.lane.clone(), lane.known_down);
         self.flush(host, slot);
         if known_down {
@@ -263,8 +288,9 @@ impl<A: App, W: Watch> World<A, W> {
         mut replies: Vec<(Tag, Result<Reply, CommandError>)>,
     ) {
         let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
-        let unsent = core::mem::take(&mut lane.inbox).into_iter();
-        replies.extend(unsent.map(|(tag, _)| (tag, Err(CommandError::NotSent(reason.to_owned())))));
+        let unsent = core::mem::take(&mut lane.inbox).into_iter().map(|(tag, ..)| tag);
+        let unsent = core::mem::take(&mut lane.stale).into_iter().chain(unsent);
+        replies.extend(unsent.map(|tag| (tag, Err(CommandError::NotSent(reason.to_owned())))));
         let name = lane.lane.clone();
         self.mail(host, Mail::Link(name.clone(), false));
         self.mail(host, Mail::Replies(name, replies));

@@ -10,7 +10,7 @@ mod server;
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use bytestring::ByteString;
 use sio_streams_core::{CallError, Config, ConfigError, Engine, NodeId, Time};
@@ -18,6 +18,7 @@ use sio_streams_store::{ClientId, Store};
 
 use crate::app::{App, Node};
 use crate::chance::Chance;
+use crate::oracle::channels::Heard;
 use crate::peer::{Generation, Peer};
 use crate::watch::{Happening, Watch};
 pub use host::HostOptions;
@@ -93,6 +94,8 @@ enum LaneDue {
     Retry,
     /// The oldest command may have waited for too long.
     Patience,
+    /// Commands that came too late for their connection go back.
+    GiveBack,
 }
 
 #[derive(Debug)]
@@ -387,7 +390,11 @@ impl<A: App, W: Watch> World<A, W> {
     /// How many commands of a host are without a reply.
     pub fn outstanding(&self, host: usize) -> usize {
         let lanes = self.hosts.get(host).map_or(&[][..], |host| &host.lanes[..]);
-        lanes.iter().flatten().map(|lane| lane.inbox.len() + lane.sent.len() + lane.done.len()).sum()
+        lanes
+            .iter()
+            .flatten()
+            .map(|lane| lane.inbox.len() + lane.stale.len() + lane.sent.len() + lane.done.len())
+            .sum()
     }
 
     /// The time that a host's clock shows; the world's for one that isn't there.
@@ -417,6 +424,18 @@ impl<A: App, W: Watch> World<A, W> {
     /// Whether the server counts entries, as servers do from Redis 7.0 on. It does unless told otherwise.
     pub fn set_counting(&mut self, counting: bool) {
         self.server.store.set_counting(counting);
+    }
+
+    /// What a host has subscribed to, as the server sees it.
+    pub(crate) fn subscriptions(&self, host: usize) -> BTreeSet<Heard> {
+        let clients = self.conns.values().filter(|conn| conn.host == host && conn.held);
+        let store = &self.server.store;
+        clients
+            .flat_map(|conn| {
+                let channels = store.channels_of(conn.client).cloned().map(Heard::Channel);
+                channels.chain(store.patterns_of(conn.client).cloned().map(Heard::Pattern))
+            })
+            .collect()
     }
 
     /// The names of all streams.

@@ -291,16 +291,23 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     pub(super) fn write_foreign(&mut self, stream: &ByteString, fields: &sio_streams_core::Fields) {
+        self.do_foreign(&Command::XAdd {
+            stream: stream.clone(),
+            max_len: u64::MAX >> 1,
+            fields: fields.clone().into(),
+        });
+    }
+
+    /// Executes a foreign program's command.
+    pub(super) fn do_foreign(&mut self, command: &Command) {
         let wall = self.server.wall(self.now);
         // Whoever writes through a client of his own is refused as everyone else.
         let client = self.server.store.connect();
-        let command =
-            Command::XAdd { stream: stream.clone(), max_len: u64::MAX >> 1, fields: fields.clone().into() };
         if self.server.is_up()
-            && let Executed::Reply(reply) = self.server.store.execute(wall, client, &command)
+            && let Executed::Reply(reply) = self.server.store.execute(wall, client, command)
         {
             let host = usize::MAX;
-            self.watch.saw(self.now, &Happening::Executed { host, command: &command, reply: &reply });
+            self.watch.saw(self.now, &Happening::Executed { host, command, reply: &reply });
         }
         self.server.store.disconnect(client);
         self.spread();

@@ -1,0 +1,59 @@
+//! What a run is about.
+
+/// What a seed's run is about. The highest byte of a seed says so; the rest is a number, from which everything else follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// The dialects with streams, beside Node peers of both generations.
+    Streams,
+    /// The dialects without: classic and sharded Pub/Sub.
+    Channels,
+    /// The dialects with streams, and clients that drop and recover.
+    Recovery,
+}
+
+/// Where the number ends.
+const NUMBER_BITS: u32 = 56;
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 3] = [Family::Streams, Family::Channels, Family::Recovery];
+
+    /// The seed of this family with a number; of the number's highest byte nothing is left.
+    pub fn seed(self, number: u64) -> u64 {
+        let family = match self {
+            Family::Streams => 0,
+            Family::Channels => 1,
+            Family::Recovery => 2,
+        };
+        family << NUMBER_BITS | number & ((1 << NUMBER_BITS) - 1)
+    }
+
+    /// The family of a seed, and its number in it. Seeds of no family are of the first.
+    pub fn of(seed: u64) -> (Self, u64) {
+        let family = match seed >> NUMBER_BITS {
+            1 => Family::Channels,
+            2 => Family::Recovery,
+            _ => Family::Streams,
+        };
+        (family, seed & ((1 << NUMBER_BITS) - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_says_its_family_and_its_number() {
+        for family in Family::ALL {
+            for number in [0, 1, 42, (1 << NUMBER_BITS) - 1] {
+                assert_eq!(Family::of(family.seed(number)), (family, number));
+            }
+        }
+        assert_eq!(
+            Family::Streams.seed(807),
+            807,
+            "what was a seed before there were families is still the same"
+        );
+    }
+}
