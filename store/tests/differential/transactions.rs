@@ -91,7 +91,11 @@ fn command(rng: &mut Rng) -> Command {
     match rng.u8(0..10) {
         0..3 => {
             let fields = Fields::from_iter([("n", rng.u8(..).to_string())]);
-            Command::XAdd { stream: key, max_len: *rng.choice(&[0, 5, 1_000]).unwrap(), fields: fields.into() }
+            Command::XAdd {
+                stream: key,
+                max_len: *rng.choice(&[0, 5, 1_000]).unwrap(),
+                fields: fields.into(),
+            }
         }
         3 => Command::XRange { stream: key, after: EntryId::ZERO, count: 3 },
         4 => {
@@ -165,7 +169,8 @@ fn transactions() {
 fn what_is_refused_spoils_a_transaction() {
     let mut pair = Pair::start(NodeLimits::default(), 1);
     let mut client = Both::new(&mut pair);
-    let add = || Command::XAdd { stream: "s".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]).into() };
+    let add =
+        || Command::XAdd { stream: "s".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]).into() };
     let begin = |pair: &mut Pair, client: &mut Both| {
         let ours = pair.store.multi(client.ours);
         client.say(ours, &["MULTI"]);
@@ -231,7 +236,8 @@ fn a_blocked_read_is_served_after_the_transaction() {
     client.queued = Some(Vec::new());
     for text in ["one", "two"] {
         let fields = Fields::from_iter([("text", text)]);
-        client.execute(&mut pair, Command::XAdd { stream: stream.clone(), max_len: 9, fields: fields.into() });
+        client
+            .execute(&mut pair, Command::XAdd { stream: stream.clone(), max_len: 9, fields: fields.into() });
     }
     assert!(client.exec(&mut pair));
     let (woken, ours) = pair.store.poll_wakeup().unwrap();
