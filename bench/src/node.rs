@@ -1,10 +1,11 @@
 //! An engine that needs no Redis: what it asks is answered by the book.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use sio_streams_core::{
-    Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Packet,
-    Reply, StreamInfo, Time,
+    ByteString, Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event,
+    Fields, Packet, Reply, StreamInfo, Time,
 };
 
 /// How many entries come at a time: fewer than `read_count`, so that none of them is suspected to hide a gap.
@@ -15,9 +16,15 @@ pub const BATCH: usize = 64;
 pub struct Node {
     /// The engine.
     pub engine: Engine,
+    /// How many servers there are by Redis' account, this one included.
+    pub servers: u64,
+    /// What is stored under any key.
+    pub stored: Option<Bytes>,
+    /// What was added last.
+    pub added: Option<Fields>,
     now: Time,
     last: u64,
-    read: Option<CommandId>,
+    reads: BTreeMap<ByteString, CommandId>,
 }
 
 impl Node {
@@ -39,7 +46,8 @@ impl Node {
     /// If the configuration is refused.
     pub fn new(config: Config) -> Self {
         let engine = Engine::new(config, 42, Time::ZERO).expect("a configuration that can work");
-        Node { engine, now: Time::ZERO, last: 0, read: None }
+        let (stored, added, reads) = (None, None, BTreeMap::new());
+        Node { engine, servers: 2, stored, added, now: Time::ZERO, last: 0, reads }
     }
 
     /// Opens a namespace.
@@ -64,7 +72,7 @@ impl Node {
         self.settle();
     }
 
-    /// Gives the engine a batch that was read. Its events are to be taken next.
+    /// Gives the engine a batch that was read. Its events are to be taken next. If there are several streams it is the first one's.
     ///
     /// # Panics
     ///
@@ -75,18 +83,24 @@ impl Node {
             Entry { id: EntryId { ms: self.last, seq: 0 }, fields }
         });
         let entries = entries.collect();
-        let id = self.read.take().expect("a reader that waits for entries");
+        let (_, id) = self.reads.pop_first().expect("a reader that waits for entries");
         self.engine.handle_reply(self.now, id, Ok(Reply::Entries(entries)));
     }
 
     /// Takes all events and answers all commands; how many broadcasts were among the events.
     pub fn settle(&mut self) -> usize {
         let mut broadcasts = 0;
+        self.settle_with(|event| broadcasts += usize::from(matches!(event, Event::Broadcast(_))));
+        broadcasts
+    }
+
+    /// Takes all events and answers all commands.
+    pub fn settle_with(&mut self, mut each: impl FnMut(Event)) {
         loop {
             while let Some(event) = self.engine.poll_event() {
-                broadcasts += usize::from(matches!(event, Event::Broadcast(_)));
+                each(event);
             }
-            let Some((id, command)) = self.engine.poll_command() else { return broadcasts };
+            let Some((id, command)) = self.engine.poll_command() else { return };
             if let Some(reply) = self.answer(id, &command) {
                 self.engine.handle_reply(self.now, id, reply);
             }
@@ -95,11 +109,12 @@ impl Node {
 
     fn answer(&mut self, id: CommandId, command: &Command) -> Option<Result<Reply, CommandError>> {
         Some(Ok(match command {
-            Command::XRead { .. } => {
-                self.read = Some(id);
+            Command::XRead { stream, .. } => {
+                self.reads.insert(stream.clone(), id);
                 return None;
             }
-            Command::XAdd { .. } => {
+            Command::XAdd { fields, .. } => {
+                self.added = Some(fields.clone());
                 self.last += 1;
                 Reply::Added(EntryId { ms: self.last, seq: 0 })
             }
@@ -109,7 +124,8 @@ impl Node {
                 entries_added: Some(self.last),
                 ..StreamInfo::default()
             })),
-            Command::PubSubNumSub { .. } => Reply::Count(2),
+            Command::PubSubNumSub { .. } => Reply::Count(self.servers),
+            Command::GetRange { .. } | Command::GetDel { .. } => Reply::Value(self.stored.clone()),
             _ => Reply::Done,
         }))
     }

@@ -6,7 +6,7 @@
 // What would go on to clients ends in the base class of all adapters, whose broadcast() is replaced here: only forwarding is measured.
 
 import { createInterface } from "node:readline";
-import { setImmediate as turn } from "node:timers/promises";
+import { setImmediate as turn, setTimeout as sleep } from "node:timers/promises";
 import { Adapter } from "socket.io-adapter";
 import { startServer } from "./server.mjs";
 
@@ -58,20 +58,24 @@ async function send({ count, payload: what }) {
   return { micros: now() - began, cpu: after.cpu - before.cpu, rss: after.rss };
 }
 
-// Each message bears the time at which it was due, so that one that is late for its sender's sake is late.
+// Timers count in milliseconds: the last of them are waited for by looking at the clock, while everything else goes on.
+async function due(time) {
+  const coarse = Math.floor((time - now()) / 1000) - 2;
+  if (coarse > 0) {
+    await sleep(coarse);
+  }
+  do {
+    await turn();
+  } while (now() < time);
+}
+
+// Each message bears the time just before it goes.
 async function pace({ count, rate, payload: what }) {
   const data = payload(what);
   const began = now();
-  for (let sent = 0; sent < count; ) {
-    const due = Math.min(count, Math.floor(((now() - began) * rate) / 1e6) + 1);
-    for (; sent < due; sent++) {
-      io.emit("m", Math.round(began + (sent * 1e6) / rate), data);
-    }
-    if (rate < 1000) {
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    } else {
-      await turn();
-    }
+  for (let sent = 0; sent < count; sent++) {
+    await due(began + (sent * 1e6) / rate);
+    io.emit("m", now(), data);
   }
   await client.ping();
   return {};

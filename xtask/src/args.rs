@@ -10,7 +10,8 @@ Usage: cargo xtask <task> [options]
 Tasks:
   setup [--no-interop]
         Makes this machine ready for the tests: a redis-server (6.2 or later), Node.js with npm, and the pinned npm
-        peers. Installs redis-server with apt-get or brew where it is missing. --no-interop leaves out Node.js.
+        peers; and Valgrind, for the budgets. Installs redis-server and Valgrind with apt-get or brew where they are
+        missing. --no-interop leaves out Node.js.
   test [--no-interop] [cargo test arguments..]
         setup, then `cargo test --workspace --locked --no-fail-fast` with the given arguments; with -p <package> it is
         that package instead of the workspace. --no-interop also leaves out the tests that need Node.js.
@@ -26,12 +27,20 @@ Tasks:
         first violation, with its seed.
   bench recovery
         10 000 sessions restored at once: within the window, by pages, and by streams-0.3.1, in one run.
-  bench peers [--rounds <n>]
-        Measures nodes of ours beside Node's with the official adapters, on one Redis, and prints tables in Markdown.
+  bench peers [--rounds <n>] [--quick] [--only <payload>[,..]] [--contenders <name>[,..]] [--docs]
+        Measures nodes of ours beside Node's with the official adapters, socketioxide's, and bare Redis clients, on one Redis, and
+        prints tables in Markdown: medians of n rounds (default 5), about a quarter of an hour on a quiet machine. --quick: one
+        short round. --docs writes them to docs/performance.md, with a chart.
+            cargo xtask bench peers --only small,1k-json --contenders redis,bare-redis
+  bench frames [--docs]
+        From stream entries to the frames for Socket.IO clients, beside Node.
+  bench growth [--docs] [word]
+        Counts with Valgrind how the engine's work grows with nodes, namespaces, sockets and the like, and fails if
+        it grows too much. A word selects.
   bench budgets [--record]
         Counts the engine's instructions with Valgrind, and fails if there are over a tenth more than recorded.
-  ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, a short
-        simulation, a short fuzz run. Stops at the first failure.
+  ci    Everything that a change must pass: formatting, lints, documentation, the minimum Rust version, the tests, the budgets, a
+        short simulation, a short fuzz run. Stops at the first failure.
   help  This text.
 
 Environment:
@@ -50,6 +59,8 @@ pub(crate) enum Task {
     BenchRecovery,
     BenchPeers(Vec<String>),
     BenchBudgets(Vec<String>),
+    BenchGrowth(Vec<String>),
+    BenchFrames(Vec<String>),
     Ci,
 }
 
@@ -86,7 +97,7 @@ pub(crate) enum UsageError {
     UnknownTask(String),
     #[error("`{task}` does not take `{argument}`")]
     UnknownArgument { task: &'static str, argument: String },
-    #[error("`bench` wants the name of a benchmark: peers, budgets or recovery")]
+    #[error("`bench` wants the name of a benchmark: peers, frames, growth, budgets or recovery")]
     UnknownBench,
     #[error("`{0}` wants a number")]
     NotANumber(&'static str),
@@ -143,6 +154,8 @@ fn parse_bench(mut args: Vec<String>) -> Result<Task, UsageError> {
     match what.as_str() {
         "peers" => Ok(Task::BenchPeers(args)),
         "budgets" => Ok(Task::BenchBudgets(args)),
+        "growth" => Ok(Task::BenchGrowth(args)),
+        "frames" => Ok(Task::BenchFrames(args)),
         "recovery" => none("bench recovery", args).map(|()| Task::BenchRecovery),
         _ => Err(UsageError::UnknownBench),
     }
@@ -208,6 +221,8 @@ mod tests {
         let args = ["--rounds", "3"].map(str::to_owned).to_vec();
         assert_eq!(parse_words("bench peers --rounds 3"), Ok(Task::BenchPeers(args)));
         assert_eq!(parse_words("bench budgets"), Ok(Task::BenchBudgets(Vec::new())));
+        assert_eq!(parse_words("bench growth rooms"), Ok(Task::BenchGrowth(vec!["rooms".to_owned()])));
+        assert_eq!(parse_words("bench frames"), Ok(Task::BenchFrames(Vec::new())));
         assert_eq!(parse_words("bench recovery"), Ok(Task::BenchRecovery));
         for line in ["bench", "bench peer"] {
             assert_eq!(parse_words(line), Err(UsageError::UnknownBench), "{line}");

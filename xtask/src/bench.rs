@@ -1,39 +1,64 @@
 //! `cargo xtask bench`: how fast it is, beside others and beside what was recorded.
 
+use std::path::PathBuf;
+
 use crate::args::Interop;
 use crate::error::Result;
-use crate::tools::Package;
 use crate::workspace::Workspace;
-use crate::{process, setup};
+use crate::{process, say, setup};
 
-const VALGRIND: Package = Package {
-    what: "valgrind",
-    apt: "valgrind",
-    brew: "valgrind",
-    otherwise: "install Valgrind 3.19 or later, and put it on the PATH",
-};
+/// Tells the program where the one is that drives socketioxide: see `bench/src/peers/contender.rs`.
+const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
 /// Nodes of ours beside their peers.
 pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
     let machine = setup::run(workspace, Interop::With)?;
-    let mut command = workspace.cargo();
-    command
-        .args(["run", "--release", "--locked", "-p", "sio-streams-bench", "--bin", "peers", "--"])
-        .args(args);
+    let mut command = run(workspace, "peers", &[]);
+    command.args(args);
     if let Some((name, binary)) = machine.redis.environment() {
         command.env(name, binary);
+    }
+    match socketioxide(workspace) {
+        Ok(program) => drop(command.env(OXIDE, program)),
+        // It wants a newer compiler than this workspace does. The others can be compared without it.
+        Err(error) => say(format_args!("socketioxide is left out, as its program can't be built: {error}")),
     }
     process::run(&mut command)
 }
 
+/// Builds the program that drives socketioxide's adapter. It is none of the workspace's members.
+fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.path("target/socketioxide");
+    let mut command = workspace.cargo();
+    command.args(["build", "--release", "--locked", "--manifest-path", "bench/socketioxide/Cargo.toml"]);
+    process::run(command.arg("--target-dir").arg(&target))?;
+    Ok(target.join("release/sio-streams-bench-socketioxide"))
+}
+
+/// From entries to the frames for clients, beside Node.
+pub(crate) fn frames(workspace: &Workspace, args: &[String]) -> Result<()> {
+    setup::run(workspace, Interop::With)?;
+    process::run(run(workspace, "frames", WITHOUT_PEERS).args(args))
+}
+
 /// Instructions, against their budgets.
 pub(crate) fn budgets(workspace: &Workspace, args: &[String]) -> Result<()> {
-    if !process::succeeds("valgrind", &["--version"]) {
-        VALGRIND.install()?;
-    }
+    setup::valgrind()?;
+    process::run(run(workspace, "instructions", WITHOUT_PEERS).args(args))
+}
+
+/// How instructions grow.
+pub(crate) fn growth(workspace: &Workspace, args: &[String]) -> Result<()> {
+    setup::valgrind()?;
+    process::run(run(workspace, "growth", WITHOUT_PEERS).args(args))
+}
+
+/// Less has to be compiled for what needs no Redis.
+const WITHOUT_PEERS: &[&str] = &["--no-default-features"];
+
+fn run(workspace: &Workspace, program: &str, features: &[&str]) -> std::process::Command {
     let mut command = workspace.cargo();
+    command.args(["run", "--release", "--locked", "-p", "sio-streams-bench"]);
+    command.args(features).args(["--bin", program, "--"]);
     command
-        .args(["run", "--release", "--locked", "-p", "sio-streams-bench", "--bin", "instructions", "--"])
-        .args(args);
-    process::run(&mut command)
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::args::{FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{fuzz, msrv, process, say, test};
+use crate::{bench, fuzz, msrv, process, say, test};
 
 /// Altogether; the targets share it.
 const FUZZ_SECONDS: u64 = 12;
@@ -26,12 +26,13 @@ struct Step {
 }
 
 /// Quick ones first.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "format", run: format },
     Step { name: "clippy", run: clippy },
     Step { name: "docs", run: docs },
     Step { name: "msrv", run: msrv },
     Step { name: "test", run: test },
+    Step { name: "budgets", run: budgets },
     Step { name: "simulation", run: simulation },
     Step { name: "fuzz", run: fuzz },
 ];
@@ -83,6 +84,12 @@ fn format(workspace: &Workspace) -> Result<Outcome> {
         // It may be a workspace of its own.
         process::run(workspace.cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
     }
+    process::run(workspace.cargo().args([
+        "fmt",
+        "--manifest-path",
+        "bench/socketioxide/Cargo.toml",
+        "--check",
+    ]))?;
     Ok(Outcome::Passed)
 }
 
@@ -106,6 +113,11 @@ fn msrv(workspace: &Workspace) -> Result<Outcome> {
 
 fn test(workspace: &Workspace) -> Result<Outcome> {
     test::run(workspace, Interop::With, &[])?;
+    Ok(Outcome::Passed)
+}
+
+fn budgets(workspace: &Workspace) -> Result<Outcome> {
+    bench::budgets(workspace, &[])?;
     Ok(Outcome::Passed)
 }
 
@@ -160,6 +172,7 @@ mod tests {
         assert_eq!(lines[0], "format           1.0 s  passed");
         assert_eq!(lines[1], "clippy           2.0 s  FAILED");
         assert_eq!(lines[2], "docs               -    not run");
-        assert_eq!(lines[7], "altogether       3.0 s");
+        assert_eq!(lines[5], "budgets            -    not run");
+        assert_eq!(lines[8], "altogether       3.0 s");
     }
 }

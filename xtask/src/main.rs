@@ -53,13 +53,15 @@ fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find()?;
     match task {
         Task::Help => Ok(()),
-        Task::Setup(interop) => setup::run(&workspace, interop).map(|_| ()),
+        Task::Setup(interop) => setup::run(&workspace, interop).and_then(|_| setup::valgrind()),
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::BenchRecovery => test::run(&workspace, args::Interop::With, &ignored("stampede")),
         Task::BenchPeers(args) => bench::peers(&workspace, &args),
         Task::BenchBudgets(args) => bench::budgets(&workspace, &args),
+        Task::BenchGrowth(args) => bench::growth(&workspace, &args),
+        Task::BenchFrames(args) => bench::frames(&workspace, &args),
         Task::Ci => ci::run(&workspace),
     }
 }

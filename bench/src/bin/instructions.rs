@@ -8,14 +8,12 @@
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
-use std::error::Error;
-use std::process::Command;
 use std::{env, fs};
 
 use sio_streams_bench::cases::CASES;
+use sio_streams_bench::docs::Result;
+use sio_streams_bench::instructions::of_this_program;
 use sio_streams_bench::node::BATCH;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What was recorded: a line for each case, its instructions per message first.
 const BUDGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.txt");
@@ -86,15 +84,5 @@ fn count(case: usize) -> Result<u64> {
 }
 
 fn counted(case: usize, batches: usize) -> Result<u64> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(env::current_exe()?);
-    command.args(["--work", &case.to_string(), &batches.to_string()]);
-    let output = command.output().map_err(|error| format!("valgrind can't be run: {error}"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("valgrind failed: {said}").into());
-    }
-    let collected =
-        said.lines().find_map(|line| line.split_once("Collected :")).map(|(_, count)| count.trim());
-    Ok(collected.ok_or_else(|| format!("valgrind counted nothing: {said}"))?.parse()?)
+    of_this_program(&["--work".into(), case.to_string(), batches.to_string()])
 }

@@ -1,8 +1,12 @@
 //! Who is compared, as processes.
 
+use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,9 +14,17 @@ use super::Result;
 use super::job::{Job, Line};
 use super::worker::MAX_LEN;
 
+/// Names the program that drives socketioxide's adapter. It needs a newer compiler than this workspace, and is none of its members.
+pub const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
+
+/// How long a worker may say nothing. A job takes a second or two.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// A kind of server.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender {
+    /// A word for it.
+    pub key: &'static str,
     /// What people know it by.
     pub name: &'static str,
     what: What,
@@ -21,47 +33,56 @@ pub struct Contender {
 #[derive(Clone, Copy, Debug)]
 enum What {
     Node { generation: &'static str, client: &'static str },
-    Ours { kind: &'static str },
+    Rust,
+    Oxide,
 }
 
-const fn node(name: &'static str, generation: &'static str, client: &'static str) -> Contender {
-    Contender { name, what: What::Node { generation, client } }
+const fn node(
+    key: &'static str,
+    name: &'static str,
+    generation: &'static str,
+    client: &'static str,
+) -> Contender {
+    Contender { key, name, what: What::Node { generation, client } }
 }
 
-const fn ours(name: &'static str, kind: &'static str) -> Contender {
-    Contender { name, what: What::Ours { kind } }
+/// The key is the worker's kind.
+const fn rust(key: &'static str, name: &'static str) -> Contender {
+    Contender { key, name, what: What::Rust }
 }
 
 /// All of them. The first is the one that the others are compared with.
-pub const CONTENDERS: [Contender; 7] = [
-    node("streams 0.3.1, redis 4", "0.3", "redis4"),
-    node("streams 0.3.1, ioredis", "0.3", "ioredis"),
-    node("streams 0.2.3, redis 4", "0.2", "redis4"),
-    node("classic 8.3.0, redis 4", "classic", "redis4"),
-    ours("sio-streams, redis", "redis-rs"),
-    ours("sio-streams, fred", "fred"),
-    ours("bare redis crate", "raw"),
+pub const CONTENDERS: [Contender; 11] = [
+    node("streams-0.3.1", "streams 0.3.1, redis 4", "0.3", "redis4"),
+    node("streams-0.3.1-ioredis", "streams 0.3.1, ioredis", "0.3", "ioredis"),
+    node("streams-0.2.3", "streams 0.2.3, redis 4", "0.2", "redis4"),
+    node("classic", "classic 8.3.0, redis 4", "classic", "redis4"),
+    Contender { key: "socketioxide", name: "socketioxide-redis 0.4.4", what: What::Oxide },
+    rust("redis", "sio-streams, redis"),
+    rust("fred", "sio-streams, fred"),
+    rust("bare-redis", "bare redis crate"),
+    rust("bare-fred", "bare fred crate"),
+    rust("socket", "bytes on a socket"),
+    rust("socket-adds-only", "bytes on a socket, adds only"),
 ];
 
-/// A process of one.
-#[derive(Debug)]
-pub struct Worker {
-    child: Child,
-    jobs: ChildStdin,
-    lines: BufReader<ChildStdout>,
-}
+impl Contender {
+    /// Whether its program is there.
+    pub fn is_there(&self) -> bool {
+        !matches!(self.what, What::Oxide) || env::var_os(OXIDE).is_some()
+    }
 
-impl Worker {
-    /// Starts a process, and waits until it takes part in the cluster.
-    ///
-    /// # Errors
-    ///
-    /// If it doesn't.
-    pub fn start(contender: Contender, url: &str) -> Result<Self> {
-        let mut command = match contender.what {
-            What::Ours { kind } => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--worker", kind, url]);
+    fn command(&self, url: &str) -> Result<Command> {
+        Ok(match self.what {
+            What::Rust => {
+                let mut command = Command::new(env::current_exe()?);
+                command.args(["--worker", self.key, url]);
+                command
+            }
+            What::Oxide => {
+                let program = env::var_os(OXIDE).ok_or("socketioxide's program is not there")?;
+                let mut command = Command::new(program);
+                command.arg(url);
                 command
             }
             What::Node { generation, client } => {
@@ -75,15 +96,50 @@ impl Worker {
                 command.arg(script()).arg(config.to_string());
                 command
             }
-        };
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let (Some(jobs), Some(lines)) = (child.stdin.take(), child.stdout.take()) else {
+        })
+    }
+}
+
+/// A process of one.
+#[derive(Debug)]
+pub struct Worker {
+    name: &'static str,
+    child: Child,
+    jobs: ChildStdin,
+    lines: Receiver<std::io::Result<String>>,
+}
+
+impl Worker {
+    /// Starts a process.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be started.
+    pub fn start(contender: Contender, url: &str) -> Result<Self> {
+        let mut child = contender.command(url)?.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(jobs), Some(out)) = (child.stdin.take(), child.stdout.take()) else {
             return Err("a process without pipes".into());
         };
-        let mut worker = Worker { child, jobs, lines: BufReader::new(lines) };
-        match worker.line()?.ready {
-            true => Ok(worker),
-            false => Err(format!("{} is not ready", contender.name).into()),
+        let (said, lines) = mpsc::channel();
+        thread::spawn(move || {
+            for line in BufReader::new(out).lines() {
+                if said.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Worker { name: contender.name, child, jobs, lines })
+    }
+
+    /// Waits until it takes part in the cluster.
+    ///
+    /// # Errors
+    ///
+    /// If it doesn't.
+    pub fn ready(&mut self) -> Result<()> {
+        match self.line()?.ready {
+            true => Ok(()),
+            false => Err(format!("{} is not ready", self.name).into()),
         }
     }
 
@@ -101,13 +157,11 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// If it is gone.
+    /// If it is gone, or says nothing for long: it waits for a message that was lost.
     pub fn line(&mut self) -> Result<Line> {
-        let mut line = String::new();
-        match self.lines.read_line(&mut line)? {
-            0 => Err("a worker has ended: see above".into()),
-            _ => Ok(serde_json::from_str(&line)?),
-        }
+        let line = self.lines.recv_timeout(SILENCE);
+        let line = line.map_err(|_| format!("{} has ended, or waits for what doesn't come", self.name))?;
+        Ok(serde_json::from_str(&line?)?)
     }
 }
 

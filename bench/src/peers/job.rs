@@ -22,7 +22,7 @@ pub enum Job {
         /// What.
         payload: Payload,
     },
-    /// Broadcast at an even rate, each with the time at which it was due.
+    /// Broadcast at an even rate, each with the time just before it goes.
     Pace {
         /// How many.
         count: u64,

@@ -1,83 +1,174 @@
-//! One round: every contender does the same.
+//! Rounds: in each, every contender does the same with every payload.
+
+use core::iter;
+use core::time::Duration;
 
 use sio_streams_testkit::RedisServer;
 
 use super::Result;
 use super::contender::{CONTENDERS, Contender, Worker};
 use super::job::{Job, Line, Payload};
+use super::results::{Figures, OfContender, OfPayload};
 
-/// What is sent, and how many messages of it make up a measurement.
-pub const PAYLOADS: [(&str, Payload, u64); 4] = [
-    ("small JSON", Payload { binary: false, size: 16 }, 30_000),
-    ("1 KiB JSON", Payload { binary: false, size: 1 << 10 }, 20_000),
-    ("1 KiB binary", Payload { binary: true, size: 1 << 10 }, 16_000),
-    ("64 KiB JSON", Payload { binary: false, size: 64 << 10 }, 1_000),
-];
-
-/// Messages a second at which a cluster counts as idle, and how many of them.
-const IDLE: (u64, u64) = (100, 100);
-
-/// How long the half load is kept up, in milliseconds.
-const HALF_LOAD: u64 = 500;
-
-/// What was measured of one contender with one payload. Times in microseconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Figures {
-    /// Messages a second, from the first heard to the last.
-    pub rate: f64,
-    /// Processor time of the sender, per message.
-    pub sender: f64,
-    /// Processor time of the receiver, per message.
-    pub receiver: f64,
-    /// Delays when idle: median and 99th percentile.
-    pub idle: (f64, f64),
-    /// Delays at half of the first contender's rate.
-    pub half_load: (f64, f64),
-    /// The larger of the two processes' peaks of memory, in MiB.
-    pub rss: f64,
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// A word for it.
+    pub key: &'static str,
+    /// What it is called.
+    pub title: &'static str,
+    /// What it is.
+    pub payload: Payload,
+    /// How many messages everyone sends first: what compiles as it runs has compiled then, and how fast it is is known.
+    pub warm_up: u64,
 }
 
-/// Figures of all contenders, in their order, for one payload.
+/// All loads.
+pub const PAYLOADS: [Load; 4] = [
+    load("small", "small JSON", Payload { binary: false, size: 16 }, 12_000),
+    load("1k-json", "1 KiB JSON", Payload { binary: false, size: 1 << 10 }, 8_000),
+    load("1k-binary", "1 KiB binary", Payload { binary: true, size: 1 << 10 }, 6_000),
+    load("64k-json", "64 KiB JSON", Payload { binary: false, size: 64 << 10 }, 400),
+];
+
+const fn load(key: &'static str, title: &'static str, payload: Payload, warm_up: u64) -> Load {
+    Load { key, title, payload, warm_up }
+}
+
+/// How long is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Messages as fast as can be.
+    pub full: Duration,
+    /// Messages of an idle cluster.
+    pub idle: Duration,
+    /// Half load.
+    pub half: Duration,
+}
+
+impl Plan {
+    /// For figures: a round takes under three minutes.
+    pub const WHOLE: Plan = Plan {
+        full: Duration::from_millis(800),
+        idle: Duration::from_millis(1_000),
+        half: Duration::from_millis(800),
+    };
+
+    /// To see that all works.
+    pub const QUICK: Plan = Plan {
+        full: Duration::from_millis(200),
+        idle: Duration::from_millis(200),
+        half: Duration::from_millis(200),
+    };
+}
+
+/// Messages a second at which a cluster counts as idle.
+const IDLE: u64 = 250;
+
+/// Bytes of payload that one measurement may put into Redis, which holds all of it.
+const MOST: u64 = 512 << 20;
+
+/// Measures everything, round by round. `failed` is told of what goes wrong: the figures are missing then, and the rest is measured.
 ///
 /// # Errors
 ///
-/// If a worker fails.
-pub fn round(server: &RedisServer, payload: Payload, count: u64) -> Result<Vec<Figures>> {
-    let mut all: Vec<Figures> = Vec::new();
-    for contender in CONTENDERS {
-        let half = all.first().map(|first| first.rate / 2.0);
-        all.push(one(server, contender, payload, count, half)?);
+/// If there is no Redis.
+pub fn rounds(
+    server: &RedisServer,
+    plan: Plan,
+    loads: &[Load],
+    contenders: &[Contender],
+    rounds: usize,
+    mut failed: impl FnMut(String),
+) -> Result<Vec<OfPayload>> {
+    // A subscriber that is slower than its publisher would be cut off, and hear no more.
+    server.try_command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0"])?;
+    let nobody = |contender: &Contender| OfContender {
+        key: contender.key.into(),
+        name: contender.name.into(),
+        rounds: Vec::new(),
+    };
+    let mut all: Vec<OfPayload> = loads
+        .iter()
+        .map(|load| OfPayload {
+            key: load.key.into(),
+            title: load.title.into(),
+            contenders: contenders.iter().map(nobody).collect(),
+        })
+        .collect();
+    for round in 1..=rounds {
+        for (load, of_payload) in iter::zip(loads, &mut all) {
+            eprint(format_args!("round {round} of {rounds}: {}", load.title));
+            let mut half = None;
+            for (contender, of_contender) in iter::zip(contenders, &mut of_payload.contenders) {
+                let figures = one(server, *contender, *load, plan, half)
+                    .map_err(|error| {
+                        let failure = format!("round {round}, {}, {}: {error}", load.title, contender.name);
+                        eprint(format_args!("{failure}"));
+                        failed(failure);
+                    })
+                    .ok();
+                if contender.key == CONTENDERS[0].key {
+                    half = figures.map(|figures| figures.rate / 2.0);
+                }
+                of_contender.rounds.push(figures);
+            }
+        }
     }
     Ok(all)
 }
 
+#[allow(clippy::print_stderr, reason = "for people at a terminal")]
+fn eprint(text: core::fmt::Arguments<'_>) {
+    eprintln!("{text}");
+}
+
+/// `half`: half of the rate of the first contender, unless this is it.
 fn one(
     server: &RedisServer,
     contender: Contender,
-    payload: Payload,
-    count: u64,
+    load: Load,
+    plan: Plan,
     half: Option<f64>,
 ) -> Result<Figures> {
-    server.command(&["FLUSHALL"]);
+    let payload = load.payload;
+    server.try_command(&["FLUSHALL"])?;
     let url = server.url();
     let mut pair = (Worker::start(contender, &url)?, Worker::start(contender, &url)?);
-    // Both are warm.
-    work(&mut pair, Job::Send { count: count / 4, payload }, false)?;
+    pair.0.ready()?;
+    pair.1.ready()?;
+
+    let (_, warm) = work(&mut pair, Job::Send { count: load.warm_up, payload }, false)?;
+    let count = (rate(load.warm_up, &warm) * plan.full.as_secs_f64()) as u64;
+    let count = count.clamp(load.warm_up / 4, MOST / (payload.size as u64 + 256));
+    let before = Usage::of(server)?;
     let (sent, heard) = work(&mut pair, Job::Send { count, payload }, false)?;
-    let rate = count as f64 * 1e6 / heard.micros.max(1) as f64;
-    let (idle_rate, idle_count) = IDLE;
-    let (_, idle) = work(&mut pair, Job::Pace { count: idle_count, rate: idle_rate, payload }, true)?;
+    let after = Usage::of(server)?;
+    let rate = rate(count, &heard);
+
+    let paced = |rate: u64, time: Duration| Job::Pace {
+        count: ((rate as f64 * time.as_secs_f64()) as u64).max(1),
+        rate,
+        payload,
+    };
+    let (_, idle) = work(&mut pair, paced(IDLE, plan.idle), true)?;
     let half = (half.unwrap_or(rate / 2.0) as u64).max(1);
-    let paced = Job::Pace { count: (half * HALF_LOAD / 1_000).max(1), rate: half, payload };
-    let (_, loaded) = work(&mut pair, paced, true)?;
+    let (_, loaded) = work(&mut pair, paced(half, plan.half), true)?;
+    let each = |total: f64| total / count as f64;
     Ok(Figures {
         rate,
-        sender: sent.cpu as f64 / count as f64,
-        receiver: heard.cpu as f64 / count as f64,
+        sender: each(sent.cpu as f64),
+        receiver: each(heard.cpu as f64),
+        redis: each(after.cpu - before.cpu),
+        wire: each(after.wire - before.wire),
         idle: percentiles(idle.delays),
         half_load: percentiles(loaded.delays),
         rss: sent.rss.max(heard.rss) as f64 / f64::from(1 << 20),
     })
+}
+
+fn rate(count: u64, heard: &Line) -> f64 {
+    count as f64 * 1e6 / heard.micros.max(1) as f64
 }
 
 /// The one says it, the other hears it. What each has to say of it.
@@ -93,8 +184,52 @@ fn work((sender, receiver): &mut (Worker, Worker), job: Job, timed: bool) -> Res
     Ok((sender.line()?, receiver.line()?))
 }
 
-fn percentiles(mut delays: Vec<u64>) -> (f64, f64) {
+/// What Redis has used since it was started: microseconds, and bytes in and out.
+struct Usage {
+    cpu: f64,
+    wire: f64,
+}
+
+impl Usage {
+    fn of(server: &RedisServer) -> Result<Self> {
+        let ask = |section| server.try_command(&["INFO", section]);
+        let (cpu, stats) = (ask("cpu")?, ask("stats")?);
+        let (cpu, stats) = (cpu.as_str().unwrap_or_default(), stats.as_str().unwrap_or_default());
+        Ok(Usage {
+            cpu: (field(cpu, "used_cpu_user")? + field(cpu, "used_cpu_sys")?) * 1e6,
+            wire: field(stats, "total_net_input_bytes")? + field(stats, "total_net_output_bytes")?,
+        })
+    }
+}
+
+fn field(info: &str, name: &str) -> Result<f64> {
+    let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    Ok(line.ok_or_else(|| format!("INFO says nothing of {name}"))?.trim().parse()?)
+}
+
+fn percentiles(mut delays: Vec<u64>) -> [f64; 3] {
     delays.sort_unstable();
-    let at = |percent: usize| delays.get(delays.len() * percent / 100).copied().unwrap_or_default() as f64;
-    (at(50), at(99))
+    [0.5, 0.99, 0.999].map(|part| {
+        let at = (delays.len() as f64 * part) as usize;
+        delays.get(at.min(delays.len().saturating_sub(1))).copied().unwrap_or_default() as f64
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_among_the_delays() {
+        assert_eq!(percentiles((0..1_000).rev().collect()), [500.0, 990.0, 999.0]);
+        assert_eq!(percentiles(vec![7]), [7.0; 3]);
+        assert_eq!(percentiles(vec![]), [0.0; 3]);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_whole_name() {
+        let info = "used_cpu_sys_children:9\r\nused_cpu_sys:1.5\r\n";
+        assert_eq!(field(info, "used_cpu_sys").unwrap(), 1.5);
+        assert!(field(info, "used_cpu").is_err());
+    }
 }

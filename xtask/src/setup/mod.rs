@@ -3,6 +3,7 @@
 mod node;
 mod peers;
 mod redis;
+mod valgrind;
 
 use std::fmt;
 
@@ -10,6 +11,7 @@ use crate::args::Interop;
 use crate::error::Result;
 use crate::say;
 use crate::workspace::Workspace;
+pub(crate) use valgrind::ensure as valgrind;
 
 /// What was found or installed.
 #[derive(Debug)]

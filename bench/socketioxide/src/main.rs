@@ -1,0 +1,207 @@
+//! A server of socketioxide's Redis adapter, as one of the processes that `cargo xtask bench peers` measures.
+//!
+//! The adapter is driven as socketioxide drives it, by an emitter. This one has a single socket in its namespace, and counts what is handed over for
+//! it, as the others count what their adapters hand over: before a frame is made for any client.
+
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::stream::{Empty, empty};
+use serde::{Deserialize, Serialize};
+use sio_streams_bench::peers::job::{Job, Payload};
+use sio_streams_bench::peers::worker::{Ear, IN_FLIGHT, pace, send, serve, stamp};
+use sio_streams_bench::peers::{Error, Result};
+use socketioxide_core::adapter::errors::SocketError;
+use socketioxide_core::adapter::{
+    AckStreamItem, BroadcastIter, BroadcastOptions, CoreAdapter, CoreLocalAdapter, RemoteSocketData,
+    SocketEmitter,
+};
+use socketioxide_core::packet::{Packet, PacketData};
+use socketioxide_core::parser::{Parse, ParseConfig, ParseError, ParserError, ParserState};
+use socketioxide_core::{Sid, Str, Uid, Value};
+use socketioxide_parser_common::CommonParser;
+use socketioxide_redis::{RedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
+
+/// Messages that may wait within the adapter, which drops what is more: 1024 by default, far fewer than come at full speed.
+const BUFFER: usize = 1 << 22;
+
+fn main() -> Result<()> {
+    let url = std::env::args().nth(1).ok_or("usage: sio-streams-bench-socketioxide <url>")?;
+    // A Node server has one thread too.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(&url))
+}
+
+async fn run(url: &str) -> Result<()> {
+    let client = redis::Client::open(url)?;
+    let config = RedisAdapterConfig::default().with_stream_buffer(BUFFER);
+    let state = RedisAdapterCtr::new_with_redis_config(&client, config).await?;
+    let ear = Ear::default();
+    let emitter = Sockets { ear: ear.clone(), only: Sid::new(), server: Uid::new(), path: Str::from("/") };
+    let adapter = Arc::new(RedisAdapter::new(&state, CoreLocalAdapter::new(emitter)));
+    Arc::clone(&adapter).init(|| {}).await.map_err(|error| format!("{error:?}"))?;
+    serve(async |job| match job {
+        Job::Receive { count, timed } => ear.listen(count, timed).await,
+        Job::Send { count, payload } => {
+            send((0..count).map(|_| broadcast(&adapter, 0, payload)), IN_FLIGHT).await
+        }
+        Job::Pace { count, rate, payload } => {
+            pace(count, rate, |now| Ok(broadcast(&adapter, now, payload))).await
+        }
+    })
+    .await
+}
+
+/// What `io.emit("m", …)` does.
+async fn broadcast(adapter: &RedisAdapter<Sockets>, now: u64, payload: Payload) -> Result<()> {
+    let value = match payload.binary {
+        false => CommonParser.encode_value(&(now, "x".repeat(payload.size)), Some("m"))?,
+        true => {
+            let bytes = serde_bytes::ByteBuf::from(vec![b'x'; payload.size]);
+            CommonParser.encode_value(&(now, bytes), Some("m"))?
+        }
+    };
+    let sent = adapter.broadcast(Packet::event("/", value), BroadcastOptions::default()).await;
+    sent.map_err(|error| Error::from(format!("{error}")))
+}
+
+/// The sockets of the namespace: one.
+struct Sockets {
+    ear: Ear,
+    only: Sid,
+    server: Uid,
+    path: Str,
+}
+
+impl SocketEmitter for Sockets {
+    type AckError = NoAck;
+    type AckStream = Empty<AckStreamItem<NoAck>>;
+
+    fn get_all_sids(&self, filter: impl Fn(&Sid) -> bool) -> Vec<Sid> {
+        [self.only].into_iter().filter(filter).collect()
+    }
+
+    fn get_remote_sockets(&self, _: BroadcastIter<'_>) -> Vec<RemoteSocketData> {
+        Vec::new()
+    }
+
+    fn send_many(&self, sids: BroadcastIter<'_>, data: Value) -> core::result::Result<(), Vec<SocketError>> {
+        for _ in sids {
+            self.ear.heard(|| match &data {
+                Value::Str(text, _) => stamp(text.as_bytes()),
+                Value::Bytes(bytes) => stamp(bytes),
+            });
+        }
+        Ok(())
+    }
+
+    fn send_many_volatile(&self, sids: BroadcastIter<'_>, data: Value) {
+        // It can't fail.
+        let _ = self.send_many(sids, data);
+    }
+
+    fn send_many_with_ack(
+        &self,
+        _: BroadcastIter<'_>,
+        _: Packet,
+        _: Option<Duration>,
+    ) -> (Self::AckStream, u32) {
+        (empty(), 0)
+    }
+
+    fn disconnect_many(&self, _: Vec<Sid>) -> core::result::Result<(), Vec<SocketError>> {
+        Ok(())
+    }
+
+    fn path(&self) -> &Str {
+        &self.path
+    }
+
+    fn parser(&self) -> impl Parse {
+        Unframed
+    }
+
+    fn server_id(&self) -> Uid {
+        self.server
+    }
+
+    fn ack_timeout(&self) -> Duration {
+        Duration::from_secs(5)
+    }
+}
+
+/// Nobody is asked for an acknowledgement.
+#[derive(Debug, Serialize, Deserialize)]
+struct NoAck;
+
+impl fmt::Display for NoAck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("nobody was asked")
+    }
+}
+
+impl std::error::Error for NoAck {}
+
+/// The common parser, but that a packet is handed over as it is: to make frames for clients is not measured, with nobody.
+#[derive(Clone, Copy, Default)]
+struct Unframed;
+
+impl Parse for Unframed {
+    fn encode(self, packet: Packet) -> Value {
+        match packet.inner {
+            PacketData::Event(value, _) | PacketData::BinaryEvent(value, _) => value,
+            _ => Value::Bytes(Bytes::new()),
+        }
+    }
+
+    fn decode_str(
+        self,
+        config: &ParseConfig,
+        state: &ParserState,
+        data: Str,
+    ) -> core::result::Result<Packet, ParseError> {
+        CommonParser.decode_str(config, state, data)
+    }
+
+    fn decode_bin(
+        self,
+        config: &ParseConfig,
+        state: &ParserState,
+        bin: Bytes,
+    ) -> core::result::Result<Packet, ParseError> {
+        CommonParser.decode_bin(config, state, bin)
+    }
+
+    fn encode_value<T: ?Sized + Serialize>(
+        self,
+        data: &T,
+        event: Option<&str>,
+    ) -> core::result::Result<Value, ParserError> {
+        CommonParser.encode_value(data, event)
+    }
+
+    fn decode_value<'de, T: Deserialize<'de>>(
+        self,
+        value: &'de mut Value,
+        with_event: bool,
+    ) -> core::result::Result<T, ParserError> {
+        CommonParser.decode_value(value, with_event)
+    }
+
+    fn decode_default<'de, T: Deserialize<'de>>(
+        self,
+        value: Option<&'de Value>,
+    ) -> core::result::Result<T, ParserError> {
+        CommonParser.decode_default(value)
+    }
+
+    fn encode_default<T: ?Sized + Serialize>(self, data: &T) -> core::result::Result<Value, ParserError> {
+        CommonParser.encode_default(data)
+    }
+
+    fn read_event(self, value: &Value) -> core::result::Result<&str, ParserError> {
+        CommonParser.read_event(value)
+    }
+}

@@ -1,0 +1,133 @@
+//! What was measured, as it is kept in a file.
+
+use serde::{Deserialize, Serialize};
+
+/// All that was measured in one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// The day.
+    pub date: String,
+    /// Processors and software.
+    pub machine: String,
+    /// How many rounds.
+    pub rounds: usize,
+    /// Whether the rounds were short ones.
+    pub quick: bool,
+    /// What went wrong, if anything: these figures are missing.
+    pub failures: Vec<String>,
+    /// By payload.
+    pub payloads: Vec<OfPayload>,
+}
+
+/// Of one payload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OfPayload {
+    /// A word for it.
+    pub key: String,
+    /// What it is called.
+    pub title: String,
+    /// By contender; the first is the one that the others are compared with.
+    pub contenders: Vec<OfContender>,
+}
+
+/// Of one contender with one payload.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OfContender {
+    /// A word for it.
+    pub key: String,
+    /// What it is called.
+    pub name: String,
+    /// By round. `None` where it failed.
+    pub rounds: Vec<Option<Figures>>,
+}
+
+/// Of one contender with one payload in one round. Times in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Messages a second, from the first heard to the last.
+    pub rate: f64,
+    /// Processor time of the sender, per message.
+    pub sender: f64,
+    /// Processor time of the receiver, per message.
+    pub receiver: f64,
+    /// Processor time of Redis, per message.
+    pub redis: f64,
+    /// Bytes that Redis received and sent, per message.
+    pub wire: f64,
+    /// Delays when idle: median, 99th percentile, 99.9th.
+    pub idle: [f64; 3],
+    /// Delays at half of the first contender's rate.
+    pub half_load: [f64; 3],
+    /// The larger of the two processes' peaks of memory, in MiB.
+    pub rss: f64,
+}
+
+/// The least, the middle and the greatest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// The least.
+    pub min: f64,
+    /// Of an even number, the greater of the two in the middle.
+    pub median: f64,
+    /// The greatest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of some values; of none there is none.
+    pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        Some(Spread { min, median: values[values.len() / 2], max })
+    }
+}
+
+impl Results {
+    /// Those of a payload.
+    pub fn payload(&self, key: &str) -> Option<&OfPayload> {
+        self.payloads.iter().find(|payload| payload.key == key)
+    }
+}
+
+impl OfPayload {
+    /// Those of a contender.
+    pub fn contender(&self, key: &str) -> Option<&OfContender> {
+        self.contenders.iter().find(|contender| contender.key == key)
+    }
+}
+
+impl OfContender {
+    /// A figure, over all rounds.
+    pub fn spread(&self, figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
+        Spread::of(self.rounds.iter().flatten().map(figure))
+    }
+
+    /// A figure as a ratio to another contender's of the same round: the machine may be slower in one round, for everyone.
+    pub fn ratio(&self, to: &Self, figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
+        let pairs = self.rounds.iter().zip(&to.rounds);
+        let both = pairs.filter_map(|(mine, theirs)| Some((mine.as_ref()?, theirs.as_ref()?)));
+        Spread::of(both.map(|(mine, theirs)| figure(mine) / figure(theirs)).filter(|ratio| ratio.is_finite()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contender(rates: &[Option<f64>]) -> OfContender {
+        let rounds = rates.iter().map(|rate| rate.map(|rate| Figures { rate, ..Figures::default() }));
+        OfContender { key: String::new(), name: String::new(), rounds: rounds.collect() }
+    }
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        // The machine was slow in the second round, for everyone; the last one failed.
+        let first = contender(&[Some(100.0), Some(10.0), Some(120.0), Some(1.0)]);
+        let other = contender(&[Some(300.0), Some(30.0), Some(240.0), None]);
+        let ratio = other.ratio(&first, |it| it.rate).unwrap();
+        assert_eq!(ratio, Spread { min: 2.0, median: 3.0, max: 3.0 });
+        assert_eq!(other.spread(|it| it.rate).unwrap().median, 240.0);
+        assert_eq!(contender(&[None]).spread(|it| it.rate), None);
+    }
+}
