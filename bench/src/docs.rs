@@ -29,6 +29,15 @@ fn kept(section: &str) -> PathBuf {
 /// If the page has no such marks, or a file can't be written.
 pub fn publish(section: &str, figures: &impl Serialize, text: &str) -> Result<()> {
     keep(section, figures)?;
+    show(section, text)
+}
+
+/// Puts a text between the marks of a section.
+///
+/// # Errors
+///
+/// If the page has no such marks, or can't be written.
+pub fn show(section: &str, text: &str) -> Result<()> {
     let shown = replaced(&fs::read_to_string(page())?, section, text)?;
     Ok(fs::write(page(), shown)?)
 }

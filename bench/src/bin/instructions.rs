@@ -11,7 +11,7 @@
 use std::{env, fs};
 
 use sio_streams_bench::cases::CASES;
-use sio_streams_bench::docs::Result;
+use sio_streams_bench::docs::{self, Result};
 use sio_streams_bench::instructions::of_this_program;
 use sio_streams_bench::node::BATCH;
 
@@ -74,7 +74,8 @@ fn record() -> Result<()> {
         lines += &format!("{:>8}  {name}\n", count(case)?);
     }
     print!("{lines}");
-    Ok(fs::write(BUDGETS, lines)?)
+    fs::write(BUDGETS, &lines)?;
+    docs::show("budgets", &format!("```text\n{lines}```"))
 }
 
 /// Instructions per message.

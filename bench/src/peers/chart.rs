@@ -34,6 +34,9 @@ const GAP: f64 = 16.0;
 const LINE: f64 = 19.0;
 const TITLE: f64 = 34.0;
 
+const NOTE: &str =
+    "Messages a second: more is better. All else: less is better. Bars are medians; a line spans all rounds.";
+
 const STYLE: &str = "text { font: 12px system-ui, sans-serif; fill: #24292f }
 .title { font-weight: 600 }
 .value { font-size: 11px; fill: #57606a }
@@ -52,7 +55,7 @@ pub fn svg(results: &Results) -> String {
     let height_of_row = TITLE + names.len() as f64 * LINE + GAP;
     let rows = PANELS.iter().filter(|row| row.iter().any(|panel| results.payload(panel.1).is_some()));
     let rows: Vec<_> = rows.collect();
-    let (width, height) = (NAMES + 3.0 * (PANEL + GAP), rows.len() as f64 * height_of_row + GAP);
+    let (width, height) = (NAMES + 3.0 * (PANEL + GAP), rows.len() as f64 * height_of_row + 2.0 * GAP);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" role=\"img\">\n\
          <title>sio-streams beside its peers: messages a second, processor time, delays</title>\n<style>{STYLE}</style>\n"
@@ -73,6 +76,8 @@ pub fn svg(results: &Results) -> String {
             out += &drawn(results, &names, *panel, left, top);
         }
     }
+    let _ =
+        writeln!(out, "<text class=\"value\" x=\"{NAMES}\" y=\"{:.1}\">{NOTE}</text>", height - GAP / 2.0);
     out + "</svg>\n"
 }
 

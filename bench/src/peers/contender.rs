@@ -18,7 +18,7 @@ use super::worker::MAX_LEN;
 pub const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
 /// How long a worker may say nothing. A job takes a second or two.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// A kind of server.
 #[derive(Clone, Copy, Debug)]

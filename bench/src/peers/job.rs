@@ -31,7 +31,9 @@ pub enum Job {
         /// What.
         payload: Payload,
     },
-    /// Hear broadcasts. Answered twice: by [`Line::listening`], and with what it took when all are there.
+    /// Tell what the process has used.
+    Tell,
+    /// Hear broadcasts. Answered twice: by [`Line::listening`], and when all are there.
     Receive {
         /// How many.
         count: u64,
@@ -48,9 +50,9 @@ pub struct Line {
     pub ready: bool,
     /// It counts what it hears from now on.
     pub listening: bool,
-    /// How long the job took: microseconds. For a receiver, from the first message on.
+    /// How long it took from the first message to the last: microseconds.
     pub micros: u64,
-    /// The processor time that the process used for the job, of all threads: microseconds.
+    /// The processor time that the process has used, of all threads: microseconds.
     pub cpu: u64,
     /// The most memory that the process ever had: bytes.
     pub rss: u64,

@@ -67,6 +67,7 @@ pub(super) async fn run<C: Connect>(client: &C, reads_all: bool) -> Result<()> {
         reads = true;
     }
     serve(async |job| match job {
+        Job::Tell => Err("not for a client".into()),
         Job::Receive { count, timed } => {
             if !reads {
                 follow(client, &ear).await?;

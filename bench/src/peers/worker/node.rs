@@ -16,6 +16,7 @@ pub(super) async fn run<B: Backend>(backend: B) -> Result<()> {
     let nsp = node.open("/").await?;
     nsp.add_socket("somebody").await?;
     serve(async |job| match job {
+        Job::Tell => Err("not for a node".into()),
         Job::Receive { count, timed } => hear(&mut events, count, timed).await,
         // Its own broadcasts are delivered here too, and have to be taken.
         Job::Send { count, payload } => {
@@ -59,7 +60,7 @@ async fn hear(events: &mut Events, count: u64, timed: bool) -> Result<Line> {
                 false => None,
             };
             if tally.heard(sent) {
-                return tally.line();
+                return Ok(tally.line());
             }
         }
     }
