@@ -63,7 +63,7 @@ const MANY: &[usize] = &[1, 100, 10_000, 100_000];
 /// All curves.
 pub const CURVES: [Curve; 31] = [
     beside("nodes", "an entry comes", NODES, entry_beside_nodes),
-    beside("nodes", "a request is answered by one node", NODES, request_beside_nodes),
+    beside("nodes", "another's request comes", NODES, request_beside_nodes),
     beside("nodes", "the next time-out is asked for", NODES, timeout_beside_nodes),
     all("nodes", "each says that it is alive", NODES, heartbeats),
     all("nodes", "a request is answered by each", NODES, answers),
@@ -179,16 +179,20 @@ fn heartbeats(nodes: usize) -> Work {
 
 fn answers(nodes: usize) -> Work {
     let mut node = among(nodes);
+    node.watched = true;
     Box::new(move || {
-        node.engine.fetch_sockets(node.now(), "/", BroadcastOptions::all()).expect("a request");
+        let question = Payload::event("question", &()).expect("an event");
+        node.engine.server_side_emit_with_ack(node.now(), "/", question).expect("a request");
         node.settle();
         let question = decode(node.added.as_ref().expect("a request on the stream")).expect("a message");
-        let Body::FetchSockets { request_id, .. } = question.body else { panic!("{question:?}") };
+        let Body::ServerSideEmit { request_id: Some(request_id), .. } = question.body else {
+            panic!("{question:?}")
+        };
         let mut done = 0;
         for first in (0..nodes).step_by(BATCH) {
             node.feed((first..nodes.min(first + BATCH)).map(|at| {
                 let request_id = request_id.clone();
-                message(at, Body::FetchSocketsResponse { request_id, sockets: Vec::new() })
+                message(at, Body::ServerSideEmitResponse { request_id, packet: Payload::null() })
             }));
             node.settle_with(|event| done += usize::from(matches!(event, Event::RequestDone { .. })));
         }

@@ -20,8 +20,10 @@ pub struct Node {
     pub servers: u64,
     /// What is stored under any key.
     pub stored: Option<Bytes>,
-    /// What was added last.
+    /// What was added last, if that is [watched](Self::watched).
     pub added: Option<Fields>,
+    /// Whether what is added is kept, which takes time.
+    pub watched: bool,
     now: Time,
     last: u64,
     reads: BTreeMap<ByteString, CommandId>,
@@ -47,7 +49,7 @@ impl Node {
     pub fn new(config: Config) -> Self {
         let engine = Engine::new(config, 42, Time::ZERO).expect("a configuration that can work");
         let (stored, added, reads) = (None, None, BTreeMap::new());
-        Node { engine, servers: 2, stored, added, now: Time::ZERO, last: 0, reads }
+        Node { engine, servers: 2, stored, added, watched: false, now: Time::ZERO, last: 0, reads }
     }
 
     /// Opens a namespace.
@@ -114,7 +116,7 @@ impl Node {
                 return None;
             }
             Command::XAdd { fields, .. } => {
-                self.added = Some(fields.clone());
+                self.added = self.watched.then(|| fields.clone());
                 self.last += 1;
                 Reply::Added(EntryId { ms: self.last, seq: 0 })
             }

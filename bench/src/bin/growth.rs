@@ -60,8 +60,9 @@ fn measure(word: &str, publish: bool) -> Result<()> {
     let turn = || {
         let mut found = Vec::new();
         while let Some(at) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-            eprintln!("{}: {}", CURVES[*at].of, CURVES[*at].work);
-            found.push((*at, find(*at)?));
+            let curve = find(*at)?;
+            eprintln!("{}: {}: {:?}, exponent {:.2}", curve.of, curve.work, curve.costs, curve.exponent);
+            found.push((*at, curve));
         }
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(found)
     };

@@ -169,7 +169,7 @@ mod tests {
         };
         let svg = svg(&results);
         assert!(svg.contains("&lt;fred>"), "{svg}");
-        assert!(svg.contains(&format!("class=\"ours\" x=\"190\" y=\"31.5\" width=\"{BARS:.1}\"")), "{svg}");
+        assert!(svg.contains(&format!("class=\"ours\" x=\"190\" y=\"50.5\" width=\"{BARS:.1}\"")), "{svg}");
         assert!(svg.contains(&format!("width=\"{:.1}\" height=\"13\"", BARS / 4.0)), "{svg}");
     }
 
