@@ -179,7 +179,6 @@ fn heartbeats(nodes: usize) -> Work {
 
 fn answers(nodes: usize) -> Work {
     let mut node = among(nodes);
-    node.watched = true;
     Box::new(move || {
         let question = Payload::event("question", &()).expect("an event");
         node.engine.server_side_emit_with_ack(node.now(), "/", question).expect("a request");

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use sio_streams_core::{
     ByteString, Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event,
@@ -20,10 +21,8 @@ pub struct Node {
     pub servers: u64,
     /// What is stored under any key.
     pub stored: Option<Bytes>,
-    /// What was added last, if that is [watched](Self::watched).
-    pub added: Option<Fields>,
-    /// Whether what is added is kept, which takes time.
-    pub watched: bool,
+    /// What was added last.
+    pub added: Option<Arc<Fields>>,
     now: Time,
     last: u64,
     reads: BTreeMap<ByteString, CommandId>,
@@ -49,7 +48,7 @@ impl Node {
     pub fn new(config: Config) -> Self {
         let engine = Engine::new(config, 42, Time::ZERO).expect("a configuration that can work");
         let (stored, added, reads) = (None, None, BTreeMap::new());
-        Node { engine, servers: 2, stored, added, watched: false, now: Time::ZERO, last: 0, reads }
+        Node { engine, servers: 2, stored, added, now: Time::ZERO, last: 0, reads }
     }
 
     /// Opens a namespace.
@@ -116,7 +115,7 @@ impl Node {
                 return None;
             }
             Command::XAdd { fields, .. } => {
-                self.added = self.watched.then(|| fields.clone());
+                self.added = Some(Arc::clone(fields));
                 self.last += 1;
                 Reply::Added(EntryId { ms: self.last, seq: 0 })
             }

@@ -1,12 +1,13 @@
 //! A node of ours.
 
 use core::future::Future;
+use std::collections::VecDeque;
 
 use sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::{Event, Events, Namespace};
 
-use super::{IN_FLIGHT, MAX_LEN, Tally, pace, say, send, serve};
+use super::{IN_FLIGHT, MAX_LEN, Tally, pace, say, serve};
 use crate::peers::job::{Job, Line, Payload};
 use crate::peers::{Result, packet};
 
@@ -19,17 +20,31 @@ pub(super) async fn run<B: Backend>(backend: B) -> Result<()> {
         Job::Tell => Err("not for a node".into()),
         Job::Receive { count, timed } => hear(&mut events, count, timed).await,
         // Its own broadcasts are delivered here too, and have to be taken.
-        Job::Send { count, payload } => {
-            // Each is encoded, as an application's would be.
-            let work = (0..count).map(|_| broadcast(&nsp, 0, payload));
-            beside(send(work, IN_FLIGHT), &mut events).await
-        }
+        Job::Send { count, payload } => beside(send(&nsp, count, payload), &mut events).await,
         Job::Pace { count, rate, payload } => {
             let one = |now| Ok(broadcast(&nsp, now, payload));
             beside(pace(count, rate, one), &mut events).await
         }
     })
     .await
+}
+
+/// An application would await its oldest message, too, when many are open.
+async fn send(nsp: &Namespace, count: u64, payload: Payload) -> Result<Line> {
+    let mut open = VecDeque::new();
+    for _ in 0..count {
+        if open.len() >= IN_FLIGHT
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.await?;
+        }
+        // Each is encoded, as an application's would be.
+        open.push_back(nsp.broadcast(packet(0, payload)?, BroadcastOptions::all()));
+    }
+    for publishing in open {
+        publishing.await?;
+    }
+    Ok(Line::default())
 }
 
 async fn broadcast(nsp: &Namespace, now: u64, payload: Payload) -> Result<()> {
