@@ -16,10 +16,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sio_streams_bench::docs::{self, Result};
-use sio_streams_bench::frames::{Frames, of_entry};
 use sio_streams_bench::peers::job::Payload;
 use sio_streams_bench::peers::packet;
-use sio_streams_core::wire::entry::encode;
+use sio_streams_core::wire::Frames;
+use sio_streams_core::wire::entry::{decode, encode};
 use sio_streams_core::{Body, BroadcastOptions, EntryId, Fields, Message, NodeId};
 
 const ROUNDS: usize = 5;
@@ -75,6 +75,13 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+/// From what Redis says to what a client gets.
+fn of_entry(id: EntryId, fields: &Fields) -> Result<Frames> {
+    let message = decode(fields)?;
+    let Body::Broadcast { packet, .. } = message.body else { return Err("no broadcast".into()) };
+    Ok(packet.frames(&message.nsp, Some(id)))
+}
+
 fn entry(payload: Payload) -> Result<Fields> {
     let body = Body::Broadcast {
         packet: packet(1_700_000_000_000_000, payload)?,
@@ -125,11 +132,9 @@ fn node(entries: &[Fields]) -> Result<Vec<(Frames, f64)>> {
     let mut all = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let Said { nanos, text, attachments } = serde_json::from_str(line)?;
-        let attachments = attachments
-            .iter()
-            .map(|text| STANDARD.decode(text).map_err(Into::into))
-            .collect::<Result<_>>()?;
-        all.push((Frames { text, attachments }, nanos));
+        let attachments =
+            attachments.iter().map(|text| Ok(STANDARD.decode(text)?.into())).collect::<Result<_>>()?;
+        all.push((Frames { text: text.into(), attachments }, nanos));
     }
     Ok(all)
 }
