@@ -132,7 +132,7 @@ impl Taker {
     /// The next event; nothing when there will be no more.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
-            if let Some(event) = self.from_hand() {
+            if let Some(event) = self.at_hand() {
                 return Poll::Ready(Some(event));
             }
             let mut line = self.shared.lock();
@@ -150,7 +150,7 @@ impl Taker {
     /// The next event, if one is there already.
     pub(crate) fn try_next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.from_hand() {
+            if let Some(event) = self.at_hand() {
                 return Some(event);
             }
             let mut line = self.shared.lock();
@@ -161,7 +161,7 @@ impl Taker {
         }
     }
 
-    fn from_hand(&mut self) -> Option<Event> {
+    fn at_hand(&mut self) -> Option<Event> {
         loop {
             let told = self.hand.pop_front()?;
             let left = self.shared.untaken.fetch_sub(1, Ordering::AcqRel) - 1;

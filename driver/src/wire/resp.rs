@@ -455,7 +455,8 @@ mod tests {
         let (mut wire, mut server) = pair();
         {
             let mut ping = pin!(wire.ping());
-            poll_fn(|context| Poll::Ready(assert!(ping.as_mut().poll(context).is_pending()))).await;
+            let asked = poll_fn(|context| Poll::Ready(ping.as_mut().poll(context))).await;
+            assert!(asked.is_pending());
         }
         server.write_all(&resp("+PONG +own >2 +message +unasked +too ")).await.unwrap();
         assert_eq!(wire.send(vec![command("A")]).await, [Ok(Value::Bytes("own".into()))]);
