@@ -362,6 +362,13 @@ impl Oracle {
         view.pushed.retain(|expected| expected.nsp() != Some(nsp));
     }
 
+    /// The node says that the others know.
+    pub(super) fn left(&mut self, host: usize, nsp: &ByteString) {
+        if !self.hosts[host].closing.remove(nsp) {
+            self.fail("left without leaving", format!("host {host}, {nsp}"));
+        }
+    }
+
     /// Compares what the engine says of a host's sockets.
     pub(crate) fn check_rooms(&mut self, host: usize, engine: &sio_streams_core::Engine) {
         let mut wrong = None;

@@ -303,11 +303,7 @@ impl Oracle {
             Event::Ready { nsp } => {
                 self.hosts[host].ready.insert(nsp.clone());
             }
-            Event::Closed { nsp } => {
-                if !self.hosts[host].closing.remove(nsp) {
-                    self.fail("closed, it says", format!("host {host}, {nsp}"));
-                }
-            }
+            Event::Closed { nsp } => self.left(host, nsp),
             Event::Restored(restored) => self.restored(host, restored),
             Event::NotRecovered { ticket, reason } => self.not_recovered(host, *ticket, reason),
             Event::Broadcast(_)
