@@ -71,9 +71,7 @@ mutants! {
     ReplayLagsBehind: "the last entry that was looked at is not replayed",
     SessionTakenFirst: "a session is taken before it is known whether it can be restored",
     GapReplayedOver: "a client that comes from before a gap is recovered",
-    RepetitionReplayed: "an entry that stands in the stream twice is replayed twice",
     RestoredOutOfRooms: "a socket that is restored is in no rooms",
-    RestoreWaitsForEver: "an attempt to restore a session is never given up",
 }
 
 /// Puts one of them in force, counted from 0; none, if there is no number.

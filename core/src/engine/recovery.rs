@@ -377,9 +377,6 @@ impl Engine {
 
     /// An attempt has waited for too long; or a session could not be stored for so long.
     pub(super) fn session_due(&mut self, ticket: Ticket) {
-        if mutant!(RestoreWaitsForEver) {
-            return;
-        }
         if let Some(save) = self.recoveries.saves.get(&ticket) {
             // If it is on its way, the backend says what becomes of it.
             if self.withdraw(save.command) {
@@ -510,7 +507,7 @@ impl Engine {
         if let Some(found) = self.recoveries.streams.get_mut(stream)
             && let Body::Broadcast { .. } = message.body
         {
-            if !first && !mutant!(RepetitionReplayed) {
+            if !first {
                 return found.window.repeated(id);
             }
             let shared = self.namespaces.get_key_value(&message.nsp).map(|(name, _)| name);

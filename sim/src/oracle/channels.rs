@@ -197,6 +197,7 @@ impl Oracle {
     }
 
     pub(super) fn subscriber_link(&mut self, host: usize, lane: &Lane, up: bool) {
+        let now = self.now;
         if *lane == Lane::Subscriber {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
@@ -204,6 +205,10 @@ impl Oracle {
             hearing.asked.clear();
             hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut hearing.asked, wish));
             hearing.stuck = false;
+            if up && !hearing.awaited.is_empty() {
+                // It was meant for the connection before, and is given back.
+                hearing.refused = Some(now);
+            }
         }
     }
 
