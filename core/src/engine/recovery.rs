@@ -59,10 +59,20 @@ struct Stream {
     ahead: BTreeSet<(EntryId, Ticket)>,
     /// Attempts whose offset must stay in the window: their sessions are being taken.
     pinned: BTreeSet<(EntryId, Ticket)>,
-    /// The page that is awaited, and how many entries it may have.
-    page: Option<(CommandId, usize)>,
+    /// The page that is awaited.
+    page: Option<Page>,
     /// How many bytes an entry has, about.
     entry_bytes: Option<usize>,
+}
+
+/// A page that is on its way.
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    command: CommandId,
+    /// How many entries it may have.
+    count: usize,
+    /// Where the window began when it was asked for: it has the entries before this.
+    before: EntryId,
 }
 
 /// A session that is to be restored.
@@ -559,7 +569,7 @@ impl Engine {
         let command = Command::XRevRange { stream: stream.clone(), before, count };
         let id = self.command(command, Purpose::Page(stream.clone()));
         if let Some(found) = self.recoveries.streams.get_mut(&stream) {
-            found.page = Some((id, count as usize));
+            found.page = Some(Page { command: id, count: count as usize, before });
         }
     }
 
@@ -572,13 +582,15 @@ impl Engine {
         command: Option<Box<Command>>,
     ) {
         let Some(found) = self.recoveries.streams.get_mut(stream) else { return };
-        let Some((_, count)) = found.page.take_if(|(page, _)| *page == id) else { return };
+        let Some(page) = found.page.take_if(|page| page.command == id) else { return };
         let error = match reply {
-            Ok(Reply::Entries(entries)) => return self.page_has_come(stream, &entries, count),
+            // What has grown too large meanwhile has let go of its oldest: there would be a hole between it and the page.
+            Ok(Reply::Entries(_)) if page.before != found.window.from() => return self.look_again(stream),
+            Ok(Reply::Entries(entries)) => return self.page_has_come(stream, &entries, page.count),
             // Nobody may be left to need it.
             Err(error) if found.before.is_empty() => error,
             Err(CommandError::NotSent(_)) => {
-                found.page = Some((id, count));
+                found.page = Some(page);
                 return self.again(id, command, Purpose::Page(stream.clone()));
             }
             Err(error) if error.is_transient() || matches!(error, CommandError::Lost(_)) => {

@@ -495,6 +495,28 @@ fn who_is_not_too_late_when_the_session_is_taken_is_not_too_late_afterwards() {
     assert_eq!(texts(&restored), ["missed", "missed", "more"]);
 }
 
+/// While a page is on its way, so much may come that the window lets go of its oldest entries. The page does not reach to the others any more.
+#[test]
+fn a_page_that_comes_too_late_leaves_no_hole() {
+    let limits = Recovery { replay_entries: 6, window_entries: 2, ..Recovery::default() };
+    let mut world = world(&[limits, Recovery::default()]);
+    world.broadcast(1, "seen");
+    let offset = world.offset();
+    world.saved(0, &["sid"]);
+    (0..2).for_each(|_| _ = world.broadcast(1, "missed"));
+    world.settle();
+    let ticket = world.ask(0, &offset);
+    let told = world.settle_and_tell(0);
+    assert!(told.iter().any(|command| matches!(command, Command::GetRange { .. })), "{told:?}");
+    world.cut(0, &Lane::Recovery);
+    (0..7).for_each(|_| _ = world.broadcast(1, "too much"));
+    world.settle();
+    world.mend(0, &Lane::Recovery);
+    world.settle();
+    assert!(matches!(world.end(0, ticket).unwrap().unwrap_err(), NotRecovered::TooMuch { .. }));
+    assert!(world.is_stored());
+}
+
 #[test]
 fn a_namespace_that_is_opened_later_has_its_window_too() {
     let mut world = world(&[Recovery::default()]);
