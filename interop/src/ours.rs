@@ -67,7 +67,7 @@ pub fn quick(dialect: Dialect) -> Config {
     Config {
         dialect,
         heartbeat_interval: Duration::from_millis(200),
-        heartbeat_timeout: Duration::from_secs(2),
+        heartbeat_timeout: Duration::from_secs(5),
         ..Config::default()
     }
 }
@@ -79,7 +79,12 @@ pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 /// The same with connection state recovery.
 pub fn recovering(dialect: Dialect) -> Config {
     let recovery = Some(Recovery::default());
-    Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..quick(dialect) }
+    Config {
+        recovery,
+        local_delivery: LocalDelivery::StreamOrder, // A Node server that stands still for a moment, on a busy machine, is not gone.
+        heartbeat_timeout: Duration::from_secs(30),
+        ..quick(dialect)
+    }
 }
 
 impl OurServer {

@@ -108,6 +108,8 @@ pub(crate) struct Oracle {
     counting: bool,
     /// Streams that somebody has trimmed by hand.
     trimmed: BTreeSet<ByteString>,
+    /// Those of which nothing was left.
+    emptied: BTreeSet<ByteString>,
     /// How many gaps were reported.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
@@ -128,6 +130,7 @@ impl Oracle {
             numbers: BTreeMap::new(),
             counting,
             trimmed: BTreeSet::new(),
+            emptied: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
             clients: clients::Clients::default(),
@@ -285,7 +288,9 @@ impl Oracle {
     fn hands_out(&mut self, host: usize, stream: &ByteString, fields: &Fields) {
         let view = &self.hosts[host];
         let retained = view.config.max_len >= 1_000 && !self.trimmed.contains(stream);
-        let Some(seq) = log::number(fields).filter(|_| retained) else { return };
+        // Ids begin anew, perhaps lower, where a server has lost the last ones: what is searched from the old ones on is not found.
+        let rising = self.histories.get(stream).is_none_or(|history| history.losses() == 0);
+        let Some(seq) = log::number(fields).filter(|_| retained && rising) else { return };
         let Some(before) = self.numbers.get(&(view.uid.clone(), stream.clone(), seq)) else { return };
         let there = self.histories.get(stream).is_some_and(|history| history.has(before.id));
         let searched = view.searched.get(stream).copied();
@@ -373,7 +378,12 @@ impl Oracle {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
             }
-            Fault::Trim { stream, .. } => drop(self.trimmed.insert(stream.clone())),
+            Fault::Trim { stream, length } => {
+                self.trimmed.insert(stream.clone());
+                if *length == 0 {
+                    self.emptied.insert(stream.clone());
+                }
+            }
             _ => {}
         }
     }

@@ -172,7 +172,11 @@ impl Oracle {
                     reader.missing.remove(&until);
                     real += 1;
                 }
-                if said != real && !reader.mixed {
+                // What was trimmed by hand, and what the server has lost, can cancel each other out. Where the trimming left nothing there is no first
+                // entry either by which to tell the gaps apart.
+                let confused =
+                    self.trimmed.contains(stream) && (history.losses() > 0 || self.emptied.contains(stream));
+                if said != real && !reader.mixed && !confused {
                     let details =
                         format!("host {host}, {stream} between {after} and {until}: {said}, really {real}");
                     self.fail("a gap of the wrong size", details);
