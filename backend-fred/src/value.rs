@@ -2,7 +2,7 @@
 
 use fred::types::Resp3Frame as Theirs;
 use sio_streams_core::Bytes;
-use sio_streams_driver::wire::{Frame, Opened, Value};
+use sio_streams_driver::wire::{Frame, Opened};
 
 /// A reply, as fred has it. Its strings are slices of what was read.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ impl Frame for FredFrame {
             Theirs::Map { data, .. } => Opened::Map(
                 data.into_iter().map(|(name, value)| (FredFrame(name), FredFrame(value))).collect(),
             ),
-            Theirs::SimpleError { data, .. } => refusal(&data),
-            Theirs::BlobError { data, .. } => refusal(&String::from_utf8_lossy(&data)),
+            Theirs::SimpleError { data, .. } => Opened::error(&data),
+            Theirs::BlobError { data, .. } => Opened::error(&String::from_utf8_lossy(&data)),
             // Nothing that a node asks for is answered by one of the others.
             _ => Opened::Nil,
         }
@@ -33,13 +33,6 @@ impl Frame for FredFrame {
 
 fn list(items: impl IntoIterator<Item = Theirs>) -> Opened<FredFrame> {
     Opened::List(items.into_iter().map(FredFrame).collect())
-}
-
-fn refusal(line: &str) -> Opened<FredFrame> {
-    match Value::error(line) {
-        Value::Error { code, message } => Opened::Error { code, message },
-        _ => Opened::Nil,
-    }
 }
 
 /// What a message carries.

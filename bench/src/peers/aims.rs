@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::peers::contender::CONTENDERS;
     use crate::peers::measure::PAYLOADS;
-    use crate::peers::results::{OfContender, OfPayload};
+    use crate::peers::results::made_up;
 
     #[test]
     fn those_who_are_named_exist() {
@@ -91,21 +91,7 @@ mod tests {
 
     #[test]
     fn an_aim_is_met_or_missed() {
-        let contender = |key: &str, rate: f64| OfContender {
-            key: key.into(),
-            name: key.into(),
-            rounds: vec![Some(Figures { rate, ..Figures::default() })],
-        };
-        let contenders = vec![contender(NODE, 1.0), contender("redis", 4.0), contender(RAW, 8.0)];
-        let payload = OfPayload { key: PAYLOAD.into(), title: String::new(), contenders };
-        let results = Results {
-            date: String::new(),
-            machine: String::new(),
-            rounds: 1,
-            quick: false,
-            failures: vec![],
-            payloads: vec![payload],
-        };
+        let results = made_up(PAYLOAD, &[(NODE, 1.0), ("redis", 4.0), (RAW, 8.0)]);
         let text = markdown(&results);
         assert!(
             text.contains("| redis: messages/s | at least 4.00 × streams-0.3.1 | 4.00 | 4.00–4.00 | met |"),

@@ -149,26 +149,14 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::peers::contender::CONTENDERS;
-    use crate::peers::results::{OfContender, OfPayload};
+    use crate::peers::results::made_up;
 
     #[test]
     fn a_bar_is_as_long_as_its_share() {
-        let contender = |key: &str, rate: f64| OfContender {
-            key: key.into(),
-            name: format!("<{key}>"),
-            rounds: vec![Some(Figures { rate, ..Figures::default() })],
-        };
-        let contenders = vec![contender("streams-0.3.1", 50_000.0), contender("fred", 200_000.0)];
-        let results = Results {
-            date: String::new(),
-            machine: String::new(),
-            rounds: 1,
-            quick: false,
-            failures: vec![],
-            payloads: vec![OfPayload { key: "1k-json".into(), title: String::new(), contenders }],
-        };
+        let results =
+            made_up("1k-json", &[("streams-0.3.1", 50_000.0), ("fred", 200_000.0), ("<other>", 1.0)]);
         let svg = svg(&results);
-        assert!(svg.contains("&lt;fred>"), "{svg}");
+        assert!(svg.contains("&lt;other>"), "{svg}");
         assert!(svg.contains(&format!("class=\"ours\" x=\"190\" y=\"50.5\" width=\"{BARS:.1}\"")), "{svg}");
         assert!(svg.contains(&format!("width=\"{:.1}\" height=\"13\"", BARS / 4.0)), "{svg}");
     }

@@ -111,6 +111,25 @@ impl OfContender {
     }
 }
 
+/// Results that are made up for tests: of one round with one payload.
+#[cfg(test)]
+pub(super) fn made_up(payload: &str, rates: &[(&str, f64)]) -> Results {
+    let contender = |&(key, rate): &(&str, f64)| OfContender {
+        key: key.into(),
+        name: key.into(),
+        rounds: vec![Some(Figures { rate, ..Figures::default() })],
+    };
+    let contenders = rates.iter().map(contender).collect();
+    Results {
+        date: String::new(),
+        machine: String::new(),
+        rounds: 1,
+        quick: false,
+        failures: vec![],
+        payloads: vec![OfPayload { key: payload.into(), title: String::new(), contenders }],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,14 @@ impl Frame for Value {
     }
 }
 
+impl<F> Opened<F> {
+    /// A refusal, as the server words it: `NOPERM this user …`.
+    pub fn error(line: &str) -> Self {
+        let (code, message) = first_word(line);
+        Opened::Error { code, message }
+    }
+}
+
 impl Value {
     /// The whole of a reply.
     pub fn of(frame: impl Frame) -> Self {
@@ -84,8 +92,8 @@ impl Value {
 
     /// A refusal, as the server words it: `NOPERM this user …`.
     pub fn error(line: &str) -> Self {
-        let (code, message) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-        Value::Error { code: code.to_owned(), message: message.trim_start().to_owned() }
+        let (code, message) = first_word(line);
+        Value::Error { code, message }
     }
 
     /// The elements of a list.
@@ -109,10 +117,13 @@ impl Value {
 
 /// A refusal, as the server words it.
 pub fn refusal(line: &str) -> CommandError {
-    match Value::error(line) {
-        Value::Error { code, message } => CommandError::Server { code, message },
-        _ => CommandError::Unusable(line.to_owned()),
-    }
+    let (code, message) = first_word(line);
+    CommandError::Server { code, message }
+}
+
+fn first_word(line: &str) -> (String, String) {
+    let (code, message) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+    (code.to_owned(), message.trim_start().to_owned())
 }
 
 /// Makes a reply of a frame. Strings move into it without being copied.

@@ -189,7 +189,7 @@ fn encode(words: &Words, out: &mut Vec<u8>) {
 
 fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
     out.push(mark);
-    out.extend_from_slice(super::words::decimal(number as u64, &mut [0; super::words::DIGITS]));
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 

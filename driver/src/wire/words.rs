@@ -49,7 +49,7 @@ impl Words {
             Form::Listed(words) => words.iter().map(Bytes::len).sum(),
             Form::Add { stream, fields, .. } => {
                 let fields: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-                ADD.concat().len() + DIGITS + stream.len() + fields
+                ADD.concat().len() + <u64 as itoa::Integer>::MAX_STR_LEN + stream.len() + fields
             }
         }
     }
@@ -64,7 +64,7 @@ impl Words {
                 show(stream.as_bytes());
                 show(max);
                 show(about);
-                show(decimal(*max_len, &mut [0; DIGITS]));
+                show(itoa::Buffer::new().format(*max_len).as_bytes());
                 show(any);
                 for (name, value) in fields.iter() {
                     show(name);
@@ -108,22 +108,6 @@ impl From<Vec<Bytes>> for Words {
 impl<const N: usize> From<[Bytes; N]> for Words {
     fn from(words: [Bytes; N]) -> Self {
         Vec::from(words).into()
-    }
-}
-
-/// The digits of the largest number.
-pub(super) const DIGITS: usize = 20;
-
-/// The number in decimal, without an allocation.
-pub(super) fn decimal(mut number: u64, digits: &mut [u8; DIGITS]) -> &[u8] {
-    let mut at = DIGITS;
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
     }
 }
 
