@@ -38,6 +38,7 @@ impl Frame for RedisFrame {
                     let own = |(name, value)| (RedisFrame::own(name), RedisFrame::own(value));
                     Opened::Map(pairs.into_iter().map(own).collect())
                 }
+                Opened::Entries(entries) => Opened::Entries(entries),
                 Opened::Error { code, message } => Opened::Error { code, message },
             },
         }

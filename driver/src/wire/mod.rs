@@ -4,6 +4,7 @@
 //! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
 //! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
+mod entries;
 mod reply;
 mod request;
 mod resp;

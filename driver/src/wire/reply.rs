@@ -23,6 +23,8 @@ pub enum Opened<F> {
     List(Vec<F>),
     /// A map.
     Map(Vec<(F, F)>),
+    /// The entries of XREAD, XRANGE or XREVRANGE, where the wire has read them by itself.
+    Entries(Vec<Entry>),
     /// A refusal: its first word, and the rest.
     Error {
         /// `READONLY`, `NOPERM`, …
@@ -45,6 +47,8 @@ pub enum Value {
     List(Vec<Value>),
     /// A map.
     Map(Vec<(Value, Value)>),
+    /// The entries of XREAD, XRANGE or XREVRANGE, where the wire has read them by itself.
+    Entries(Vec<Entry>),
     /// A refusal.
     Error {
         /// Its first word: `READONLY`, `NOPERM`, …
@@ -62,6 +66,7 @@ impl Frame for Value {
             Value::Bytes(bytes) => Opened::Bytes(bytes),
             Value::List(items) => Opened::List(items),
             Value::Map(pairs) => Opened::Map(pairs),
+            Value::Entries(entries) => Opened::Entries(entries),
             Value::Error { code, message } => Opened::Error { code, message },
         }
     }
@@ -86,6 +91,7 @@ impl Value {
             Opened::Map(pairs) => Value::Map(
                 pairs.into_iter().map(|(name, value)| (Value::of(name), Value::of(value))).collect(),
             ),
+            Opened::Entries(entries) => Value::Entries(entries),
             Opened::Error { code, message } => Value::Error { code, message },
         }
     }
@@ -158,6 +164,7 @@ pub(super) fn parse(frame: impl Frame, expected: Expected) -> Result<Reply, Comm
 /// RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams, or nil. Only one stream is ever asked for.
 fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
     let mut streams: Vec<F> = match frame {
+        Opened::Entries(entries) => return Some(entries),
         Opened::Nil => Vec::new(),
         Opened::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
         other => {
@@ -177,7 +184,10 @@ fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
 
 /// `[entry, …]`.
 fn range<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
-    list(frame)?.into_iter().map(entry).collect()
+    match frame {
+        Opened::Entries(entries) => Some(entries),
+        other => list(other)?.into_iter().map(entry).collect(),
+    }
 }
 
 /// `[id, [name, value, …]]`.

@@ -12,6 +12,7 @@ use std::io;
 use sio_streams_core::{Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::entries::{self, Wrapping};
 use super::{Subscription, Value, Wire, Words, for_log};
 
 /// How much is read at once, at least.
@@ -66,29 +67,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
     }
 
     /// The next reply. Meanwhile, what is to be written is written: neither side waits for the other to read.
-    async fn next(&mut self) -> Result<Value, String> {
+    async fn next(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
         if let Some(why) = &self.gone {
             return Err(why.clone());
         }
-        let next = poll_fn(|context| self.poll_next(context)).await;
+        let next = poll_fn(|context| self.poll_next(context, entries)).await;
         next.map_err(|error| self.gone.insert(for_log(&error.to_string())).clone())
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Value>> {
+    fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Value>> {
         // What can't be written now is tried again when there is room; until then, what comes is read. What has come is read even from a
         // connection that takes no more.
         let written = self.poll_write(context);
-        match (self.poll_read(context), written) {
+        match (self.poll_read(context, entries), written) {
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
             (next, _) => next,
         }
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Value>> {
+    fn poll_read(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Value>> {
         loop {
             if let Some(end) = self.scan.complete(&self.read)? {
                 self.scan = Scan::default();
                 let whole = self.read.split_to(end).freeze();
+                if let Some(entries) = entries.and_then(|wrapping| entries::read(&whole, wrapping)) {
+                    return Poll::Ready(Ok(Value::Entries(entries)));
+                }
                 let (value, pushed) = Parser { whole: &whole, at: 0 }.value(0)?;
                 // Nobody has subscribed here.
                 if !pushed {
@@ -139,9 +143,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         self.owed += commands.len();
         let mut results = Vec::with_capacity(commands.len());
         for number in 0..left_over + commands.len() {
-            let reply = self.next().await;
+            let command = number.checked_sub(left_over).and_then(|number| commands.get(number));
+            let reply = self.next(command.and_then(|words| Wrapping::of(words.name()))).await;
             self.owed -= 1;
-            if number >= left_over {
+            if command.is_some() {
                 // It may have been executed: only the server knows.
                 results.push(reply.map_err(CommandError::Lost));
             }
@@ -155,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
 
     async fn lost(&mut self) -> String {
         loop {
-            match self.next().await {
+            match self.next(None).await {
                 Ok(_) if self.owed > 0 => self.owed -= 1,
                 Ok(_) => {
                     self.gone.get_or_insert_with(|| "the server has answered what was not asked".into());
@@ -473,6 +478,21 @@ mod tests {
         let results = wire.send(vec![command("C")]).await;
         assert!(matches!(&results[..], [Err(CommandError::NotSent(_))]), "{results:?}");
         assert!(wire.lost().await.contains("closed"));
+    }
+
+    #[tokio::test]
+    async fn entries_are_read_as_such_where_they_were_asked_for() {
+        let (mut wire, mut server) = pair();
+        let entries = "*1 *2 $1 s *1 *2 $3 1-2 *2 $1 a $1 b ";
+        let replies = resp(&format!("{entries}*-1 {entries}"));
+        let answered = server.write_all(&replies);
+        let asked = wire.send(vec![command("XREAD"), command("XREAD"), command("A")]);
+        let (results, _) = tokio::join!(asked, answered);
+        assert!(
+            matches!(&results[..], [Ok(Value::Entries(entries)), Ok(Value::Nil), Ok(Value::List(_))]
+                if entries[0].fields.get("a").unwrap() == "b"),
+            "{results:?}"
+        );
     }
 
     #[tokio::test]
