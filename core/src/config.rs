@@ -158,7 +158,8 @@ pub struct Config {
     pub stream_count: u32,
     /// `maxLen`: about how many entries a stream keeps. What a server that was away can catch up with: see `docs/guarantees.md`, "What to set".
     pub max_len: u64,
-    /// `readCount`: how many entries are read at once, at most.
+    /// `readCount`: how many entries are read at once. While reads come back full it is up to eight times as many; it is fewer where so many would
+    /// take more than about a mebibyte.
     pub read_count: u32,
     /// `blockTimeInMs` (0.3): how long a read waits for the first entry.
     pub block_time: Duration,

@@ -42,7 +42,7 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Teller {
     shared: Arc<Shared>,
-    fresh: Vec<Told>,
+    fresh: VecDeque<Told>,
 }
 
 /// The application's end.
@@ -58,7 +58,7 @@ pub(crate) fn queue(capacity: usize) -> (Teller, Taker) {
     let shared =
         Shared { line: Mutex::default(), untaken: AtomicUsize::new(0), capacity, room: Notify::new() };
     let shared = Arc::new(shared);
-    (Teller { shared: Arc::clone(&shared), fresh: Vec::new() }, Taker { shared, hand: VecDeque::new() })
+    (Teller { shared: Arc::clone(&shared), fresh: VecDeque::new() }, Taker { shared, hand: VecDeque::new() })
 }
 
 impl Teller {
@@ -67,7 +67,7 @@ impl Teller {
 
     /// Takes what is to be told, whether there is room or not.
     pub(crate) fn tell(&mut self, told: Told) {
-        self.fresh.push(told);
+        self.fresh.push_back(told);
         if self.fresh.len() >= Self::AT_ONCE {
             self.hand_over();
         }
@@ -86,7 +86,12 @@ impl Teller {
                 return self.fresh.drain(..).for_each(|told| drop(told.event()));
             }
             self.shared.untaken.fetch_add(self.fresh.len(), Ordering::AcqRel);
-            line.waiting.extend(self.fresh.drain(..));
+            if line.waiting.is_empty() {
+                // An event is large: it is not moved where it need not be.
+                core::mem::swap(&mut line.waiting, &mut self.fresh);
+            } else {
+                line.waiting.append(&mut self.fresh);
+            }
             line.taker.take()
         };
         if let Some(taker) = taker {

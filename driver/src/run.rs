@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use rustc_hash::FxHashMap;
 use sio_streams_core::{
     Answer, ByteString, CallError, Command, CommandError, CommandId, Engine, EntryId, Event as CoreEvent,
     Lane, NodeId, NotRecovered, Outcome, Payload, RemoteSocket, Reply, Restored, Ticket, Time,
@@ -51,7 +52,7 @@ type Opening = oneshot::Sender<Result<(), CallError>>;
 pub(crate) struct Run {
     pub(crate) engine: Engine,
     started: Instant,
-    pub(crate) waiting: HashMap<Ticket, Waiting>,
+    pub(crate) waiting: FxHashMap<Ticket, Waiting>,
     pub(crate) opening: HashMap<ByteString, Vec<Opening>>,
     pub(crate) closing: HashMap<ByteString, Vec<Opening>>,
     node: WeakNode,
@@ -68,7 +69,7 @@ impl Run {
         Run {
             engine,
             started: Instant::now(),
-            waiting: HashMap::new(),
+            waiting: FxHashMap::default(),
             opening: HashMap::new(),
             closing: HashMap::new(),
             node,

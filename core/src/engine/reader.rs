@@ -20,6 +20,13 @@ use crate::time::Time;
 /// The server is asked for its count not more often than this, if nothing is suspect.
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
 
+/// While there is more and more to read, so many times as much is read at once as usual, at most: what a read costs besides its entries is
+/// little by then.
+const GROWTH: u32 = 8;
+
+/// But not more than about so many bytes at once, however large entries are: all of a batch is held in memory.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// One stream.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -36,6 +43,10 @@ pub(super) struct Reader {
     /// Namespaces that were opened while entries waited to be looked at, and how many will have been when the last of these has: they came too
     /// early for these namespaces.
     newcomers: BTreeMap<ByteString, u64>,
+    /// How many entries are read at once.
+    count: u32,
+    /// How large entries are, as far as is known: the mean of the last batch that was full.
+    mean: usize,
     /// The next batch begins with this entry, or something is missing.
     next: Option<EntryId>,
     books: Books,
@@ -62,7 +73,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    fn new(seen: Seen, now: Time) -> Self {
+    fn new(seen: Seen, count: u32, now: Time) -> Self {
         Reader {
             cursor: None,
             looked_at: None,
@@ -70,6 +81,8 @@ impl Reader {
             held: Vec::new(),
             looked: 0,
             newcomers: BTreeMap::new(),
+            count,
+            mean: 0,
             next: None,
             books: Books::default(),
             known: EntryId::ZERO,
@@ -95,6 +108,23 @@ impl Reader {
         self.ended && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
     }
 
+    /// Reads more at once while there is more to read than comes, and less when there is not. `usual` is what is read when there is little.
+    fn adapt(&mut self, batch: &[Entry], full: bool, usual: u32) {
+        if full {
+            let size = |entry: &Entry| -> usize {
+                entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
+            };
+            self.mean = batch.iter().map(size).sum::<usize>() / batch.len().max(1);
+        }
+        let wanted = match batch.len() as u64 * 4 {
+            _ if full => self.count.saturating_mul(2),
+            little if little < self.count.into() => self.count / 2,
+            _ => self.count,
+        };
+        let fits = u32::try_from(BATCH_BYTES / self.mean.max(1)).unwrap_or(u32::MAX);
+        self.count = wanted.clamp(usual, usual.saturating_mul(GROWTH)).min(fits.max(1));
+    }
+
     /// Enters these entries, and lets them be looked at. They stay where they are: an entry is large.
     fn accept(&mut self, mut entries: Vec<Entry>) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -118,8 +148,9 @@ impl Engine {
     /// Starts reading a stream for a namespace, or notes one more that lives on it.
     pub(super) fn read_stream(&mut self, stream: &ByteString, nsp: &ByteString) {
         let (limit, hash, now) = (self.config.limits.nodes, self.hash, self.now);
-        let reader =
-            self.readers.entry(stream.clone()).or_insert_with(|| Reader::new(Seen::new(limit, hash), now));
+        let count = self.config.read_count;
+        let fresh = || Reader::new(Seen::new(limit, hash), count, now);
+        let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
         reader.users += 1;
         let waiting = (reader.batch.len() + reader.held.len()) as u64;
         if reader.users == 1 {
@@ -202,7 +233,7 @@ impl Engine {
         let command = Command::XRead {
             stream: stream.clone(),
             after: if overlap { cursor.before() } else { cursor },
-            count: self.config.read_count.saturating_add(overlap.into()),
+            count: reader.count.saturating_add(overlap.into()),
             block: self.config.block_time,
         };
         self.ask_reader(stream, command, Purpose::Read(stream.clone()));
@@ -277,8 +308,9 @@ impl Engine {
 
     /// A batch has come.
     pub(super) fn entries_read(&mut self, stream: &ByteString, entries: Vec<Entry>) {
-        let full_at = u64::from(self.config.read_count).min(self.config.max_len);
+        let (usual, max_len) = (self.config.read_count, self.config.max_len);
         let Some(reader) = self.readers.get_mut(stream) else { return };
+        let full_at = u64::from(reader.count).min(max_len);
         reader.refused = None;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
@@ -291,6 +323,7 @@ impl Engine {
             is_new
         });
         let full = new.len() as u64 >= full_at;
+        reader.adapt(&new, full, usual);
         let suspect = match next {
             // If there is nothing at all, even that entry is gone.
             Some(_) => begins_with != next,

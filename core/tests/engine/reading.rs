@@ -309,6 +309,64 @@ fn a_stream_that_is_emptied_under_its_reader_is_noticed_at_once() {
     assert_eq!(lost, Lost::Exactly(2));
 }
 
+/// Reads from a stream that has more entries of this size than are ever asked for; how many were asked for, each time.
+fn counts(config: Config, size: usize, mut full: impl FnMut(usize) -> bool) -> Vec<u32> {
+    let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
+    engine.open_namespace(Time::ZERO, "/").unwrap();
+    let (mut counts, mut last) = (Vec::new(), 0);
+    let info = |last: u64, length: u64| StreamInfo {
+        length,
+        last_generated_id: EntryId { ms: last, seq: 0 },
+        entries_added: Some(length),
+        first_entry_id: Some(EntryId { ms: 1, seq: 0 }),
+        ..StreamInfo::default()
+    };
+    while counts.len() < 10 {
+        for (id, command) in commands(&mut engine) {
+            let reply = match command {
+                Command::XInfoStream { .. } => Reply::Stream(Some(info(last, last))),
+                Command::XRead { after, count, .. } => {
+                    // An entry with which a read overlaps the one before is not one more.
+                    let repeated = (last - after.ms) as u32;
+                    counts.push(count - repeated);
+                    last = match full(counts.len()) {
+                        true => after.ms + u64::from(count),
+                        false => last + 1,
+                    };
+                    let entries = (after.ms + 1..=last).map(|ms| Entry {
+                        id: EntryId { ms, seq: 0 },
+                        fields: [("data", vec![b'x'; size])].into_iter().collect(),
+                    });
+                    Reply::Entries(entries.collect())
+                }
+                _ => Reply::Done,
+            };
+            engine.handle_reply(Time::ZERO, id, Ok(reply));
+        }
+        while let Some(event) = engine.poll_event() {
+            assert!(!matches!(event, Event::Gap { .. } | Event::Rewound { .. }), "{event:?}");
+        }
+    }
+    counts
+}
+
+#[test]
+fn more_is_read_at_once_while_there_is_more_to_read() {
+    let config = Config { read_count: 10, ..config(Dialect::Streams03) };
+    let steps = counts(config, 10, |read| read < 6);
+    assert_eq!(steps, [10, 20, 40, 80, 80, 80, 40, 20, 10, 10]);
+}
+
+#[test]
+fn large_entries_are_read_few_at_once() {
+    let usual = config(Dialect::Streams03);
+    let few = counts(usual.clone(), 100 << 10, |_| true);
+    assert_eq!(few[0], usual.read_count, "how large they are is not known yet");
+    assert!(few[1..].iter().all(|count| *count == 10), "{few:?}");
+    // Even those that are larger than a batch should be.
+    assert_eq!(counts(usual, 2 << 20, |_| true)[1..3], [1, 1]);
+}
+
 #[test]
 fn an_entry_that_a_backend_repeats_is_delivered_once() {
     let mut engine = Engine::new(config(Dialect::Streams03), 1, Time::ZERO).unwrap();
