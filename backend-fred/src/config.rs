@@ -22,7 +22,7 @@ pub struct FredBackend {
 /// Which versions of the protocol may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocols {
-    /// RESP3, or RESP2 where the server refuses it.
+    /// RESP2 where commands are only answered. Where messages are pushed, RESP3, or RESP2 if the server refuses it.
     Best,
     Resp2,
     Resp3,

@@ -34,7 +34,8 @@
 //!
 //! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
 //!
-//! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
+//! Pub/Sub messages come over RESP3, or, where the server refuses it (`HELLO` unknown or disabled), over RESP2. All else goes over RESP2: `fred`
+//! takes half as long again to read RESP3. `?protocol=resp2` or `?protocol=resp3` insists on one for everything.
 //!
 //! # Rights
 //!

@@ -94,7 +94,7 @@ async fn conformance(query: &str, sharded: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_resp3() {
-    conformance("", true).await;
+    conformance("?protocol=resp3", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

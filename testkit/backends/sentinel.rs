@@ -28,7 +28,7 @@ fn start() -> RedisSentinel {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sentinel_resp3() {
-    conformance("", true).await;
+    conformance("?protocol=resp3", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,12 @@ async fn standalone(query: &str, sharded: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn standalone_resp3() {
+    standalone("?protocol=resp3", true).await;
+}
+
+/// Each lane as the backend chooses.
+#[tokio::test(flavor = "multi_thread")]
+async fn standalone_unasked() {
     standalone("", true).await;
 }
 
