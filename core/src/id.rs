@@ -114,9 +114,9 @@ impl FromStr for EntryId {
     /// Accepts what the peers accept, `^[0-9]+-[0-9]+$`, as far as Redis can represent it.
     fn from_str(s: &str) -> Result<Self, InvalidEntryId> {
         // `u64::from_str` alone would also take a leading plus sign.
-        let number = |part: &str| match part.bytes().all(|b| b.is_ascii_digit()) {
-            true => part.parse::<u64>().map_err(|_| InvalidEntryId),
-            false => Err(InvalidEntryId),
+        let number = |part: &str| match part.as_bytes() {
+            [b'+', ..] => Err(InvalidEntryId),
+            _ => part.parse().map_err(|_| InvalidEntryId),
         };
         let (ms, seq) = s.split_once('-').ok_or(InvalidEntryId)?;
         Ok(EntryId { ms: number(ms)?, seq: number(seq)? })

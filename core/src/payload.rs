@@ -107,26 +107,10 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let mut packed = Vec::new();
-        // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
-        let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
-        value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-        let packed = Payload::from_msgpack(packed)?;
-        match packed.facts()?.binary {
-            true => Ok(packed),
-            false => {
-                let text =
-                    serde_json::to_string(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-                // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
-                if text.len() > MAX_PAYLOAD {
-                    return Err(PayloadError::Size(text.len()));
-                }
-                if json_depth(&text) > MAX_DEPTH - ENVELOPE_DEPTH {
-                    return Err(PayloadError::Depth);
-                }
-                Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
-            }
-        }
+        Ok(match write(value, Vec::with_capacity(TEXT))? {
+            Written::Json(text) => Payload { encoding: Encoding::Json, bytes: text.into() },
+            Written::MsgPack(packed) => packed,
+        })
     }
 
     /// Takes a JSON text as it is. Blanks around it are cut off.
@@ -140,7 +124,7 @@ impl Payload {
             return Err(PayloadError::Size(bytes.len()));
         }
         let raw: &serde_json::value::RawValue = serde_json::from_slice(&bytes)?;
-        if json_depth(raw.get()) > MAX_DEPTH - ENVELOPE_DEPTH {
+        if is_too_deep(raw.get().as_bytes()) {
             return Err(PayloadError::Depth);
         }
         let bytes = bytes.slice_ref(raw.get().as_bytes());
@@ -154,16 +138,7 @@ impl Payload {
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
         let payload = Payload { encoding: Encoding::MsgPack, bytes: bytes.into() };
-        if payload.bytes.len() > MAX_PAYLOAD {
-            return Err(PayloadError::Size(payload.bytes.len()));
-        }
-        let facts = payload.facts()?;
-        if facts.number_key {
-            return Err(PayloadError::Key);
-        }
-        if facts.unsafe_integer {
-            return Err(PayloadError::Integer);
-        }
+        payload.checked()?;
         Ok(payload)
     }
 
@@ -173,16 +148,29 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        let args = Payload::encode(args)?;
-        match args.as_json() {
-            Some("null") => Payload::encode(&[name]),
-            Some(text) => {
-                json::prepend(name, text).ok_or(PayloadError::NotAnEvent).and_then(Payload::from_json)
+        let mut text = Vec::with_capacity(TEXT);
+        text.push(b'[');
+        serde_json::to_writer(&mut text, name)?;
+        let end_of_name = text.len();
+        let event = match write(args, text)? {
+            Written::Json(mut text) => {
+                match &text[end_of_name..] {
+                    b"null" => text.splice(end_of_name.., *b"]").for_each(drop),
+                    [b'[', rest @ ..] if rest.trim_ascii_start() == b"]" => drop(text.remove(end_of_name)),
+                    // The two arrays become one.
+                    [b'[', ..] => text[end_of_name] = b',',
+                    _ => return Err(PayloadError::NotAnEvent),
+                }
+                Payload { encoding: Encoding::Json, bytes: text.into() }
             }
-            None => {
+            Written::MsgPack(args) => {
                 let event = msgpack::prepend(name, args.bytes()).ok_or(PayloadError::NotAnEvent)?;
-                Payload::from_msgpack(event)
+                Payload { encoding: Encoding::MsgPack, bytes: event.into() }
             }
+        };
+        match event.bytes.len() {
+            size if size > MAX_PAYLOAD => Err(PayloadError::Size(size)),
+            _ => Ok(event),
         }
     }
 
@@ -213,6 +201,18 @@ impl Payload {
     /// A value that the wire's readers have already walked over.
     pub(crate) fn from_wire(encoding: Encoding, bytes: Bytes) -> Self {
         Payload { encoding, bytes }
+    }
+
+    /// Refuses MessagePack that a Node peer could not read or would change.
+    fn checked(&self) -> Result<msgpack::Facts, PayloadError> {
+        if self.bytes.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(self.bytes.len()));
+        }
+        match self.facts()? {
+            facts if facts.number_key => Err(PayloadError::Key),
+            facts if facts.unsafe_integer => Err(PayloadError::Integer),
+            facts => Ok(facts),
+        }
     }
 
     fn facts(&self) -> Result<msgpack::Facts, PayloadError> {
@@ -331,6 +331,39 @@ impl Payload {
     }
 }
 
+/// Room for an event of the usual size: it is not moved as it grows.
+const TEXT: usize = 128;
+
+/// A value that was found to be fit for sending.
+enum Written {
+    /// A text that ends with the value's.
+    Json(Vec<u8>),
+    /// The value, which has binary data inside.
+    MsgPack(Payload),
+}
+
+/// Writes a value, at the end of a text if it can be JSON.
+fn write<T: Serialize + ?Sized>(value: &T, mut text: Vec<u8>) -> Result<Written, PayloadError> {
+    let mut packed = Vec::with_capacity(TEXT);
+    // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
+    let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
+    value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+    let packed = Payload { encoding: Encoding::MsgPack, bytes: packed.into() };
+    if packed.checked()?.binary {
+        return Ok(Written::MsgPack(packed));
+    }
+    let start = text.len();
+    serde_json::to_writer(&mut text, value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+    // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
+    if text.len() > MAX_PAYLOAD {
+        return Err(PayloadError::Size(text.len()));
+    }
+    if is_too_deep(&text[start..]) {
+        return Err(PayloadError::Depth);
+    }
+    Ok(Written::Json(text))
+}
+
 /// With the text form of types that have one, as `Payload::encode` writes it and as JSON has it.
 fn from_msgpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable())
@@ -378,10 +411,15 @@ fn without_half_characters(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// How deep arrays and objects are nested in `text`, which is well-formed.
-fn json_depth(text: &str) -> usize {
+/// Whether arrays and objects are nested too deep in `text`, which is well-formed.
+fn is_too_deep(text: &[u8]) -> bool {
+    const LIMIT: usize = MAX_DEPTH - ENVELOPE_DEPTH;
+    // Hardly any text has so many of them: to count them takes a fraction of what it takes to follow them.
+    if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= LIMIT {
+        return false;
+    }
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
+    for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -394,7 +432,7 @@ fn json_depth(text: &str) -> usize {
             _ => {}
         }
     }
-    deepest
+    deepest > LIMIT
 }
 
 #[cfg(test)]
@@ -423,7 +461,28 @@ mod tests {
     }
 
     #[test]
+    fn an_event_is_its_name_and_its_arguments() {
+        let json = |payload: Result<Payload, PayloadError>| payload.unwrap().as_json().unwrap().to_owned();
+        assert_eq!(json(Payload::event("a\"é", &())), r#"["a\"é"]"#);
+        assert_eq!(json(Payload::event("a", &[0_u8; 0])), r#"["a"]"#);
+        assert_eq!(json(Payload::event("a", &([0_u8; 0],))), r#"["a",[]]"#);
+        assert_eq!(json(Payload::event("", &("b", [1]))), r#"["","b",[1]]"#);
+        let raw = serde_json::value::RawValue::from_string(" [ ] ".into()).unwrap();
+        assert_eq!(json(Payload::event("a", &raw)), r#"["a" ]"#);
+        for wrong in [Payload::event("a", &1), Payload::event("a", "b"), Payload::event("a", &Some("b"))] {
+            assert!(matches!(wrong, Err(PayloadError::NotAnEvent)), "{wrong:?}");
+        }
+        let wrong = Payload::event("a", serde_bytes::Bytes::new(b"b"));
+        assert!(matches!(wrong, Err(PayloadError::NotAnEvent)), "{wrong:?}");
+        let binary = Payload::event("a", &(serde_bytes::Bytes::new(b"b"),)).unwrap();
+        assert_eq!(&binary.bytes()[..], b"\x92\xa1a\xc4\x01b");
+    }
+
+    #[test]
     fn brackets_in_strings_are_not_depth() {
-        assert_eq!(json_depth(r#"["[[[\"[",{"a":"}"}]"#), 2);
+        let many = "[".repeat(MAX_DEPTH);
+        assert!(!is_too_deep(format!(r#"["{many}\"[",{{"a":"}}"}}]"#).as_bytes()));
+        assert!(!is_too_deep("[],".repeat(MAX_DEPTH).as_bytes()));
+        assert!(is_too_deep(format!(r#"["\\",{many}{}]"#, "]".repeat(MAX_DEPTH)).as_bytes()));
     }
 }
