@@ -6,6 +6,8 @@ use core::ops::Range;
 
 use sio_streams_core::{Bytes, Entry, EntryId, Fields};
 
+use super::resp::announced;
+
 /// How the entries of a reply are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrapping {
@@ -57,17 +59,10 @@ impl Reader<'_> {
     }
 
     /// A number behind its mark, and the end of its line.
-    fn number(&mut self, mark: u8) -> Option<usize> {
-        let rest = &self.bytes[self.at..];
-        let (first, digits) = rest.split_first()?;
-        let mut number = 0_usize;
-        let count = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-        for digit in &digits[..count] {
-            number = number.checked_mul(10)?.checked_add(usize::from(digit - b'0'))?;
-        }
-        let whole = *first == mark && count > 0 && digits[count..].starts_with(b"\r\n");
-        whole.then(|| {
-            self.at += 1 + count + 2;
+    fn number(&mut self, expected: u8) -> Option<usize> {
+        let (mark, number, end) = announced(self.bytes, self.at)?;
+        (mark == expected).then(|| {
+            self.at = end;
             number
         })
     }

@@ -193,9 +193,17 @@ fn encode(words: &Words, out: &mut Vec<u8>) {
 }
 
 fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
-    out.push(mark);
-    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    match number as u8 {
+        digit if number < 10 => out.extend_from_slice(&[mark, b'0' + digit, b'\r', b'\n']),
+        digits if number < 100 => {
+            out.extend_from_slice(&[mark, b'0' + digits / 10, b'0' + digits % 10, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(mark);
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 /// How far a reply has been looked at that is not there as a whole.
@@ -219,22 +227,10 @@ impl Scan {
     /// Where the reply ends, if it is there as a whole.
     fn complete(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.values > 0 {
-            let Some((mark, line, mut end)) = line(bytes, self.at)? else {
+            let Some((end, values)) = extent(bytes, self.at)? else {
                 self.missing = 0;
                 return Ok(None);
             };
-            let mut values = 0;
-            if let b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' = mark
-                && let Some(length) = length(line)?
-            {
-                match mark {
-                    b'$' | b'=' | b'!' => end = end.saturating_add(length).saturating_add(2),
-                    b'%' => values = length.saturating_mul(2),
-                    // The value comes behind its attributes.
-                    b'|' => values = length.saturating_mul(2).saturating_add(1),
-                    _ => values = length,
-                }
-            }
             if end > bytes.len() {
                 self.missing = end - bytes.len();
                 return Ok(None);
@@ -244,6 +240,47 @@ impl Scan {
         }
         Ok(Some(self.at))
     }
+}
+
+/// Where the value at a place ends, and how many values follow that belong to it; nothing if its line is not all there.
+fn extent(bytes: &[u8], at: usize) -> io::Result<Option<(usize, usize)>> {
+    match announced(bytes, at) {
+        Some((b'$', length, end)) => return Ok(Some((end + length + 2, 0))),
+        Some((_, length, end)) => return Ok(Some((end, length))),
+        None => {}
+    }
+    let Some((mark, line, end)) = line(bytes, at)? else { return Ok(None) };
+    let length = match mark {
+        b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => length(line)?,
+        _ => None,
+    };
+    Ok(Some(match (mark, length) {
+        (_, None) => (end, 0),
+        (b'$' | b'=' | b'!', Some(length)) => (end.saturating_add(length).saturating_add(2), 0),
+        (b'%', Some(length)) => (end, length.saturating_mul(2)),
+        // The value comes behind its attributes.
+        (b'|', Some(length)) => (end, length.saturating_mul(2).saturating_add(1)),
+        (_, Some(length)) => (end, length),
+    }))
+}
+
+/// A string's or an array's mark at a place, its length, and where the next line begins: most values begin so. All others, and whatever is unusual
+/// about one of these, [`line`] knows about.
+pub(super) fn announced(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
+    let rest = bytes.get(at..)?;
+    let (&mark, digits) = rest.split_first().filter(|(mark, _)| matches!(mark, b'$' | b'*'))?;
+    let mut length = 0;
+    // As many digits make no number that is too large.
+    for count in 0..9 {
+        match digits.get(count)? {
+            digit @ b'0'..=b'9' => length = length * 10 + usize::from(digit - b'0'),
+            b'\r' if count > 0 && digits.get(count + 1) == Some(&b'\n') => {
+                return Some((mark, length, at + count + 3));
+            }
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// The mark at a place, the rest of its line, and where the next line begins; nothing if the line is not all there.
@@ -419,6 +456,16 @@ mod tests {
             let error = read(&resp(words), usize::MAX).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{words}: {error}");
         }
+    }
+
+    #[test]
+    fn commands_are_arrays_of_strings() {
+        let lengths = [0, 1, 9, 10, 42, 99, 100, 1_000];
+        let words: Vec<Bytes> = lengths.map(|length| vec![b'x'; length].into()).into();
+        let mut written = Vec::new();
+        encode(&words.clone().into(), &mut written);
+        let expected = Value::List(words.into_iter().map(Value::Bytes).collect());
+        assert_eq!(read(&written, 7).unwrap(), expected);
     }
 
     #[test]
