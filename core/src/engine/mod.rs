@@ -22,7 +22,7 @@ mod timers;
 mod window;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -85,6 +85,8 @@ pub struct Engine {
     /// The streams of which entries have come and have not been looked at, in the order in which they came.
     unread: VecDeque<ByteString>,
     publishers: BTreeMap<Line, Publisher>,
+    /// The lines that have something to ask or to say, and perhaps some that had.
+    eager: BTreeSet<Line>,
     /// The last number that an entry of this node's was given, on any stream.
     last_seq: u64,
     requests: Requests,
@@ -291,6 +293,7 @@ impl Engine {
             readers: BTreeMap::new(),
             unread: VecDeque::new(),
             publishers: BTreeMap::new(),
+            eager: BTreeSet::new(),
             last_seq: 0,
             requests: Requests::new(hash),
             recoveries: Recoveries::default(),
