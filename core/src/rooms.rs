@@ -6,7 +6,7 @@
 use core::hash::{BuildHasher, Hasher};
 
 use bytestring::ByteString;
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -43,6 +43,10 @@ impl BuildHasher for Numbered {
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
     }
 
     fn write_u64(&mut self, number: u64) {
@@ -95,6 +99,8 @@ struct Tie {
 struct Place {
     name: ByteString,
     ties: SmallVec<[Tie; 2]>,
+    /// Where its number stands among those that are in use.
+    live: u32,
 }
 
 /// Named things that are numbered: rooms, or sockets.
@@ -104,11 +110,13 @@ struct Names {
     table: HashTable<u32>,
     places: Vec<Option<Place>>,
     free: Vec<u32>,
+    /// The numbers in use, in no order: there may have been many more.
+    live: Vec<u32>,
 }
 
 impl Names {
     fn new(hash: Keyed) -> Self {
-        Names { hash, table: HashTable::new(), places: Vec::new(), free: Vec::new() }
+        Names { hash, table: HashTable::new(), places: Vec::new(), free: Vec::new(), live: Vec::new() }
     }
 
     fn find(&self, name: &str) -> Option<u32> {
@@ -134,7 +142,8 @@ impl Names {
             return (index, false);
         }
         // A copy: what was decoded shares the bytes of its message, which would live as long as the name.
-        let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new() });
+        let live = self.live.len() as u32;
+        let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new(), live });
         let index = match self.free.pop() {
             Some(index) => {
                 self.places[index as usize] = place;
@@ -145,6 +154,7 @@ impl Names {
                 (self.places.len() - 1) as u32
             }
         };
+        self.live.push(index);
         let (hash, places) = (self.hash, &self.places);
         let name_of = |index: u32| places[index as usize].as_ref().map_or("", |place| &place.name);
         self.table.insert_unique(hash.hash_one(&**name), index, |&index| hash.hash_one(name_of(index)));
@@ -154,6 +164,12 @@ impl Names {
     fn remove(&mut self, index: u32) {
         let Some(place) = self.places[index as usize].take() else { return };
         self.free.push(index);
+        self.live.swap_remove(place.live as usize);
+        if let Some(moved) = self.live.get(place.live as usize)
+            && let Some(moved) = &mut self.places[*moved as usize]
+        {
+            moved.live = place.live;
+        }
         if let Ok(entry) = self.table.find_entry(self.hash.hash_one(&*place.name), |&other| other == index) {
             entry.remove();
         }
@@ -320,7 +336,7 @@ impl Rooms {
 
     /// The rooms, those of single sockets included, in no order.
     pub fn names(&self) -> impl Iterator<Item = &ByteString> {
-        self.rooms.places.iter().flatten().map(|place| &place.name)
+        self.rooms.live.iter().filter_map(|index| self.rooms.place(*index)).map(|place| &place.name)
     }
 
     /// Whether any socket is in the room.
@@ -355,49 +371,76 @@ impl Rooms {
     }
 
     fn each_matching(&self, opts: &BroadcastOptions, mut each: impl FnMut(&ByteString)) {
-        let mut seen = Marks(Vec::new());
+        let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
         // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
         let marking = opts.rooms.len() > 1 || !opts.except.is_empty();
+        let mut seen = Marks::Few(HashSet::with_hasher(Numbered));
+        let find = |rooms: &[ByteString]| {
+            let found = rooms.iter().filter_map(|room| self.rooms.find(room));
+            found.map(|room| self.rooms.ties(room)).collect::<SmallVec<[&[Tie]; 4]>>()
+        };
+        let (rooms, except) = (find(&opts.rooms), find(except));
         if marking {
-            seen.0.resize(self.sockets.places.len().div_ceil(64), 0);
+            let few = match opts.rooms.is_empty() {
+                true => self.sockets.len(),
+                false => rooms.iter().chain(&except).map(|ties| ties.len()).sum(),
+            };
+            seen = Marks::new(few, self.sockets.places.len());
         }
-        let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
-        for room in except.iter().filter_map(|room| self.rooms.find(room)) {
-            for tie in self.rooms.ties(room) {
-                seen.mark(tie.to);
-            }
+        for tie in except.into_iter().flatten() {
+            seen.mark(tie.to);
         }
         if opts.rooms.is_empty() {
-            for (index, place) in self.sockets.places.iter().enumerate() {
-                match place {
-                    Some(place) if !marking || seen.mark(index as u32) => each(&place.name),
+            for index in &self.sockets.live {
+                match self.sockets.place(*index) {
+                    Some(place) if !marking || seen.mark(*index) => each(&place.name),
                     _ => {}
                 }
             }
         }
-        for room in opts.rooms.iter().filter_map(|room| self.rooms.find(room)) {
-            for tie in self.rooms.ties(room) {
-                match self.sockets.place(tie.to) {
-                    Some(place) if !marking || seen.mark(tie.to) || mutant!(UnionCountsTwice) => {
-                        each(&place.name);
-                    }
-                    _ => {}
+        for tie in rooms.into_iter().flatten() {
+            match self.sockets.place(tie.to) {
+                Some(place) if !marking || seen.mark(tie.to) || mutant!(UnionCountsTwice) => {
+                    each(&place.name);
                 }
+                _ => {}
             }
         }
     }
 }
 
-/// A bit for each socket.
-struct Marks(Vec<u64>);
+/// Which sockets have come up.
+enum Marks {
+    /// A bit for each socket.
+    Many(Vec<u64>),
+    /// Those few among so many others that the bits would be the most of the work.
+    Few(HashSet<u32, Numbered>),
+}
 
 impl Marks {
+    /// About as many words are made ready as fast as one socket is put into a table.
+    const WORDS: usize = 64;
+
+    /// Marks for at most so many among all.
+    fn new(few: usize, all: usize) -> Self {
+        let words = all.div_ceil(64);
+        match few.saturating_mul(Self::WORDS) < words {
+            true => Marks::Few(HashSet::with_capacity_and_hasher(few, Numbered)),
+            false => Marks::Many(vec![0; words]),
+        }
+    }
+
     /// Marks the socket; whether it wasn't marked before.
     fn mark(&mut self, index: u32) -> bool {
-        let (word, bit) = (&mut self.0[index as usize / 64], 1 << (index % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+        match self {
+            Marks::Few(few) => few.insert(index),
+            Marks::Many(bits) => {
+                let (word, bit) = (&mut bits[index as usize / 64], 1 << (index % 64));
+                let new = *word & bit == 0;
+                *word |= bit;
+                new
+            }
+        }
     }
 }
 

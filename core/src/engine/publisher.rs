@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{Content, Effect, Engine, Pending, Purpose, RETRY, Timer};
+use super::{Content, Due, Engine, Pending, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
 use crate::event::{Event, Ticket};
 use crate::id::EntryId;
@@ -31,7 +31,7 @@ pub(super) enum Line {
 pub(super) struct Outgoing {
     pub(super) content: Content,
     pub(super) what: What,
-    pub(super) effect: Option<Box<Effect>>,
+    pub(super) effect: Option<Box<Due>>,
     /// What it counts against the limits.
     pub(super) size: usize,
 }
@@ -147,13 +147,6 @@ impl Publisher {
         self.open -= usize::from(item.state.is_open());
         self.sent -= usize::from(item.state.is_sent());
         Some(item)
-    }
-
-    /// What the namespace's messages would have done on this node is not done.
-    pub(super) fn forget_effects(&mut self, nsp: &str) {
-        for item in &mut self.items {
-            item.message.effect.take_if(|effect| effect.nsp == *nsp);
-        }
     }
 
     /// What is known of a message has changed.
