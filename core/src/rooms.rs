@@ -373,18 +373,22 @@ impl Rooms {
     fn each_matching(&self, opts: &BroadcastOptions, mut each: impl FnMut(&ByteString)) {
         let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
         // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
-        let marking = opts.rooms.len() > 1 || !opts.except.is_empty();
+        let repeating = opts.rooms.len() > 1;
+        let marking = repeating || !except.is_empty();
         let mut seen = Marks::Few(HashSet::with_hasher(Numbered));
+        let mut is_new = |seen: &mut Marks, socket: u32| match marking {
+            true if repeating => seen.mark(socket),
+            true => !seen.has(socket),
+            false => true,
+        };
         let find = |rooms: &[ByteString]| {
             let found = rooms.iter().filter_map(|room| self.rooms.find(room));
             found.map(|room| self.rooms.ties(room)).collect::<SmallVec<[&[Tie]; 4]>>()
         };
         let (rooms, except) = (find(&opts.rooms), find(except));
         if marking {
-            let few = match opts.rooms.is_empty() {
-                true => self.sockets.len(),
-                false => rooms.iter().chain(&except).map(|ties| ties.len()).sum(),
-            };
+            let of_rooms = rooms.iter().filter(|_| repeating);
+            let few = of_rooms.chain(&except).map(|ties| ties.len()).sum();
             seen = Marks::new(few, self.sockets.places.len());
         }
         for tie in except.into_iter().flatten() {
@@ -393,14 +397,14 @@ impl Rooms {
         if opts.rooms.is_empty() {
             for index in &self.sockets.live {
                 match self.sockets.place(*index) {
-                    Some(place) if !marking || seen.mark(*index) => each(&place.name),
+                    Some(place) if is_new(&mut seen, *index) => each(&place.name),
                     _ => {}
                 }
             }
         }
         for tie in rooms.into_iter().flatten() {
             match self.sockets.place(tie.to) {
-                Some(place) if !marking || seen.mark(tie.to) || mutant!(UnionCountsTwice) => {
+                Some(place) if is_new(&mut seen, tie.to) || mutant!(UnionCountsTwice) => {
                     each(&place.name);
                 }
                 _ => {}
@@ -418,8 +422,8 @@ enum Marks {
 }
 
 impl Marks {
-    /// About as many words are made ready as fast as one socket is put into a table.
-    const WORDS: usize = 64;
+    /// As many words are made ready in less time than it takes to put one socket into a table.
+    const WORDS: usize = 16;
 
     /// Marks for at most so many among all.
     fn new(few: usize, all: usize) -> Self {
@@ -427,6 +431,13 @@ impl Marks {
         match few.saturating_mul(Self::WORDS) < words {
             true => Marks::Few(HashSet::with_capacity_and_hasher(few, Numbered)),
             false => Marks::Many(vec![0; words]),
+        }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        match self {
+            Marks::Few(few) => few.contains(&index),
+            Marks::Many(bits) => bits[index as usize / 64] & 1 << (index % 64) != 0,
         }
     }
 
@@ -447,6 +458,46 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_among_many_are_found_as_among_few() {
+        let opts = [
+            BroadcastOptions::to("table").except("socket 3"),
+            BroadcastOptions::to("table").and("other table").except("socket 3"),
+            BroadcastOptions::to("table").and("socket 1").and("socket 9999"),
+            BroadcastOptions::to("table").except("nobody"),
+            BroadcastOptions::all().except("table"),
+        ];
+        let matching = |gone: usize, sockets: usize| {
+            let mut rooms = Rooms::new([1; 16]);
+            (0..gone).for_each(|at| drop(rooms.add(format!("gone {at}").into())));
+            for at in 0..sockets {
+                rooms.add(format!("socket {at}").into());
+            }
+            for at in 0..6 {
+                rooms.join(&format!("socket {at}"), ["table".into()]);
+                rooms.join(&format!("socket {}", 2 * at), ["other table".into()]);
+            }
+            (0..gone).for_each(|at| drop(rooms.remove(&format!("gone {at}"))));
+            opts.each_ref().map(|opts| {
+                let mut found = rooms.matching(opts);
+                assert_eq!(found.len(), rooms.count_matching(opts));
+                found.sort();
+                found
+            })
+        };
+        let [but_one, union, with_single, all, others] = matching(0, 20_000);
+        assert_eq!(but_one, ["socket 0", "socket 1", "socket 2", "socket 4", "socket 5"]);
+        let tables = [0, 1, 10, 2, 4, 5, 6, 8].map(|at| format!("socket {at}"));
+        assert_eq!(union, tables);
+        assert_eq!(with_single.len(), 7);
+        assert_eq!(all.len(), 6);
+        assert_eq!(others.len(), 20_000 - 6);
+        // Bits are used for the one, a table for the other.
+        let few = matching(0, 12);
+        assert_eq!(few[..2], [but_one.clone(), union.clone()]);
+        assert_eq!(few, matching(20_000, 12));
+    }
 
     #[test]
     fn names_chosen_against_one_key_are_like_any_others_under_another() {
