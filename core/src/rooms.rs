@@ -376,7 +376,7 @@ impl Rooms {
         let repeating = opts.rooms.len() > 1;
         let marking = repeating || !except.is_empty();
         let mut seen = Marks::Few(HashSet::with_hasher(Numbered));
-        let mut is_new = |seen: &mut Marks, socket: u32| match marking {
+        let is_new = |seen: &mut Marks, socket: u32| match marking {
             true if repeating => seen.mark(socket),
             true => !seen.has(socket),
             false => true,

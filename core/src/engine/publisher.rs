@@ -400,12 +400,14 @@ impl Engine {
         }
         publisher.unknown = false;
         self.events.push_back(Event::Refused { lane: Lane::Writer, error });
-        let unknown = |item: &Item| matches!(item.state, State::Unknown(_) | State::Found(_));
-        while let Some(at) =
-            self.publishers.get(line).and_then(|publisher| publisher.items.iter().position(unknown))
-        {
-            let error = CommandError::Lost("and the stream can't be searched for the message".into());
-            self.give_up(line, at, error);
+        let mut at = 0;
+        while let Some(item) = self.publishers.get(line).and_then(|publisher| publisher.items.get(at)) {
+            if matches!(item.state, State::Unknown(_) | State::Found(_)) {
+                let error = CommandError::Lost("and the stream can't be searched for the message".into());
+                self.give_up(line, at, error);
+            } else {
+                at += 1;
+            }
         }
         self.note_eager(line);
     }
