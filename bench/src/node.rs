@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_streams_core::{
     ByteString, Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event,
-    Fields, Packet, Reply, StreamInfo, Time,
+    Fields, Lane, Packet, Reply, StreamInfo, Time,
 };
 
 /// How many entries come at a time: fewer than `read_count`, so that none of them is suspected to hide a gap.
@@ -23,6 +23,10 @@ pub struct Node {
     pub stored: Option<Bytes>,
     /// What was added last.
     pub added: Option<Arc<Fields>>,
+    /// What was said last through a channel.
+    pub said: Option<Bytes>,
+    /// The channels that Redis lists.
+    pub channels: Vec<ByteString>,
     now: Time,
     last: u64,
     reads: BTreeMap<ByteString, CommandId>,
@@ -47,8 +51,18 @@ impl Node {
     /// If the configuration is refused.
     pub fn new(config: Config) -> Self {
         let engine = Engine::new(config, 42, Time::ZERO).expect("a configuration that can work");
-        let (stored, added, reads) = (None, None, BTreeMap::new());
-        Node { engine, servers: 2, stored, added, now: Time::ZERO, last: 0, reads }
+        let (stored, added, said, channels) = (None, None, None, Vec::new());
+        Node {
+            engine,
+            servers: 2,
+            stored,
+            added,
+            said,
+            channels,
+            now: Time::ZERO,
+            last: 0,
+            reads: BTreeMap::new(),
+        }
     }
 
     /// Opens a namespace.
@@ -68,9 +82,41 @@ impl Node {
 
     /// Lets time pass, and the engine do what is due.
     pub fn pass(&mut self, time: Duration) {
+        self.pass_with(time, drop);
+    }
+
+    /// The same, and takes what comes of it.
+    pub fn pass_with(&mut self, time: Duration, each: impl FnMut(Event)) {
         self.now = self.now + time;
         self.engine.handle_timeout(self.now);
-        self.settle();
+        self.settle_with(each);
+    }
+
+    /// Gives the engine a message that came through a channel. Its events are to be taken next.
+    pub fn push(&mut self, channel: &str, payload: &Bytes) {
+        self.engine.handle_push(self.now, channel, payload);
+    }
+
+    /// The link is lost, and what was asked by it.
+    pub fn lose(&mut self, lane: &Lane) {
+        self.engine.handle_link(self.now, lane, false);
+        if let Lane::Reader(stream) = lane
+            && let Some(id) = self.reads.remove(stream)
+        {
+            let lost = Err(CommandError::Lost("the link is lost".into()));
+            self.engine.handle_reply(self.now, id, lost);
+        }
+    }
+
+    /// The link is lost, and is there again.
+    pub fn reconnect(&mut self, lane: &Lane) {
+        self.lose(lane);
+        self.engine.handle_link(self.now, lane, true);
+    }
+
+    /// The streams whose reader waits for entries.
+    pub fn streams(&self) -> Vec<ByteString> {
+        self.reads.keys().cloned().collect()
     }
 
     /// Gives the engine a batch that was read. Its events are to be taken next. If there are several streams it is the first one's.
@@ -125,7 +171,12 @@ impl Node {
                 entries_added: Some(self.last),
                 ..StreamInfo::default()
             })),
+            Command::Publish { payload, .. } => {
+                self.said = Some(payload.clone());
+                Reply::Done
+            }
             Command::PubSubNumSub { .. } => Reply::Count(self.servers),
+            Command::PubSubChannels { .. } => Reply::Channels(self.channels.clone()),
             Command::GetRange { .. } | Command::GetDel { .. } => Reply::Value(self.stored.clone()),
             _ => Reply::Done,
         }))

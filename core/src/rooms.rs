@@ -6,7 +6,7 @@
 use core::hash::{BuildHasher, Hasher};
 
 use bytestring::ByteString;
-use hashbrown::HashTable;
+use hashbrown::{HashSet, HashTable};
 use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
@@ -43,6 +43,10 @@ impl BuildHasher for Numbered {
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
     }
 
     fn write_u64(&mut self, number: u64) {
@@ -95,6 +99,8 @@ struct Tie {
 struct Place {
     name: ByteString,
     ties: SmallVec<[Tie; 2]>,
+    /// Where its number stands among those that are in use.
+    live: u32,
 }
 
 /// Named things that are numbered: rooms, or sockets.
@@ -104,11 +110,13 @@ struct Names {
     table: HashTable<u32>,
     places: Vec<Option<Place>>,
     free: Vec<u32>,
+    /// The numbers in use, in no order: there may have been many more.
+    live: Vec<u32>,
 }
 
 impl Names {
     fn new(hash: Keyed) -> Self {
-        Names { hash, table: HashTable::new(), places: Vec::new(), free: Vec::new() }
+        Names { hash, table: HashTable::new(), places: Vec::new(), free: Vec::new(), live: Vec::new() }
     }
 
     fn find(&self, name: &str) -> Option<u32> {
@@ -134,7 +142,8 @@ impl Names {
             return (index, false);
         }
         // A copy: what was decoded shares the bytes of its message, which would live as long as the name.
-        let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new() });
+        let live = self.live.len() as u32;
+        let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new(), live });
         let index = match self.free.pop() {
             Some(index) => {
                 self.places[index as usize] = place;
@@ -145,6 +154,7 @@ impl Names {
                 (self.places.len() - 1) as u32
             }
         };
+        self.live.push(index);
         let (hash, places) = (self.hash, &self.places);
         let name_of = |index: u32| places[index as usize].as_ref().map_or("", |place| &place.name);
         self.table.insert_unique(hash.hash_one(&**name), index, |&index| hash.hash_one(name_of(index)));
@@ -154,6 +164,12 @@ impl Names {
     fn remove(&mut self, index: u32) {
         let Some(place) = self.places[index as usize].take() else { return };
         self.free.push(index);
+        self.live.swap_remove(place.live as usize);
+        if let Some(moved) = self.live.get(place.live as usize)
+            && let Some(moved) = &mut self.places[*moved as usize]
+        {
+            moved.live = place.live;
+        }
         if let Ok(entry) = self.table.find_entry(self.hash.hash_one(&*place.name), |&other| other == index) {
             entry.remove();
         }
@@ -320,7 +336,7 @@ impl Rooms {
 
     /// The rooms, those of single sockets included, in no order.
     pub fn names(&self) -> impl Iterator<Item = &ByteString> {
-        self.rooms.places.iter().flatten().map(|place| &place.name)
+        self.rooms.live.iter().filter_map(|index| self.rooms.place(*index)).map(|place| &place.name)
     }
 
     /// Whether any socket is in the room.
@@ -355,55 +371,133 @@ impl Rooms {
     }
 
     fn each_matching(&self, opts: &BroadcastOptions, mut each: impl FnMut(&ByteString)) {
-        let mut seen = Marks(Vec::new());
-        // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
-        let marking = opts.rooms.len() > 1 || !opts.except.is_empty();
-        if marking {
-            seen.0.resize(self.sockets.places.len().div_ceil(64), 0);
-        }
         let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
-        for room in except.iter().filter_map(|room| self.rooms.find(room)) {
-            for tie in self.rooms.ties(room) {
-                seen.mark(tie.to);
-            }
+        // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
+        let repeating = opts.rooms.len() > 1;
+        let marking = repeating || !except.is_empty();
+        let mut seen = Marks::Few(HashSet::with_hasher(Numbered));
+        let is_new = |seen: &mut Marks, socket: u32| match marking {
+            true if repeating => seen.mark(socket),
+            true => !seen.has(socket),
+            false => true,
+        };
+        let find = |rooms: &[ByteString]| {
+            let found = rooms.iter().filter_map(|room| self.rooms.find(room));
+            found.map(|room| self.rooms.ties(room)).collect::<SmallVec<[&[Tie]; 4]>>()
+        };
+        let (rooms, except) = (find(&opts.rooms), find(except));
+        if marking {
+            let of_rooms = rooms.iter().filter(|_| repeating);
+            let few = of_rooms.chain(&except).map(|ties| ties.len()).sum();
+            seen = Marks::new(few, self.sockets.places.len());
+        }
+        for tie in except.into_iter().flatten() {
+            seen.mark(tie.to);
         }
         if opts.rooms.is_empty() {
-            for (index, place) in self.sockets.places.iter().enumerate() {
-                match place {
-                    Some(place) if !marking || seen.mark(index as u32) => each(&place.name),
+            for index in &self.sockets.live {
+                match self.sockets.place(*index) {
+                    Some(place) if is_new(&mut seen, *index) => each(&place.name),
                     _ => {}
                 }
             }
         }
-        for room in opts.rooms.iter().filter_map(|room| self.rooms.find(room)) {
-            for tie in self.rooms.ties(room) {
-                match self.sockets.place(tie.to) {
-                    Some(place) if !marking || seen.mark(tie.to) || mutant!(UnionCountsTwice) => {
-                        each(&place.name);
-                    }
-                    _ => {}
+        for tie in rooms.into_iter().flatten() {
+            match self.sockets.place(tie.to) {
+                Some(place) if is_new(&mut seen, tie.to) || mutant!(UnionCountsTwice) => {
+                    each(&place.name);
                 }
+                _ => {}
             }
         }
     }
 }
 
-/// A bit for each socket.
-struct Marks(Vec<u64>);
+/// Which sockets have come up.
+enum Marks {
+    /// A bit for each socket.
+    Many(Vec<u64>),
+    /// Those few among so many others that the bits would be the most of the work.
+    Few(HashSet<u32, Numbered>),
+}
 
 impl Marks {
+    /// As many words are made ready in less time than it takes to put one socket into a table.
+    const WORDS: usize = 16;
+
+    /// Marks for at most so many among all.
+    fn new(few: usize, all: usize) -> Self {
+        let words = all.div_ceil(64);
+        match few.saturating_mul(Self::WORDS) < words {
+            true => Marks::Few(HashSet::with_capacity_and_hasher(few, Numbered)),
+            false => Marks::Many(vec![0; words]),
+        }
+    }
+
+    fn has(&self, index: u32) -> bool {
+        match self {
+            Marks::Few(few) => few.contains(&index),
+            Marks::Many(bits) => bits[index as usize / 64] & 1 << (index % 64) != 0,
+        }
+    }
+
     /// Marks the socket; whether it wasn't marked before.
     fn mark(&mut self, index: u32) -> bool {
-        let (word, bit) = (&mut self.0[index as usize / 64], 1 << (index % 64));
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+        match self {
+            Marks::Few(few) => few.insert(index),
+            Marks::Many(bits) => {
+                let (word, bit) = (&mut bits[index as usize / 64], 1 << (index % 64));
+                let new = *word & bit == 0;
+                *word |= bit;
+                new
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_among_many_are_found_as_among_few() {
+        let opts = [
+            BroadcastOptions::to("table").except("socket 3"),
+            BroadcastOptions::to("table").and("other table").except("socket 3"),
+            BroadcastOptions::to("table").and("socket 1").and("socket 9999"),
+            BroadcastOptions::to("table").except("nobody"),
+            BroadcastOptions::all().except("table"),
+        ];
+        let matching = |gone: usize, sockets: usize| {
+            let mut rooms = Rooms::new([1; 16]);
+            (0..gone).for_each(|at| drop(rooms.add(format!("gone {at}").into())));
+            for at in 0..sockets {
+                rooms.add(format!("socket {at}").into());
+            }
+            for at in 0..6 {
+                rooms.join(&format!("socket {at}"), ["table".into()]);
+                rooms.join(&format!("socket {}", 2 * at), ["other table".into()]);
+            }
+            (0..gone).for_each(|at| drop(rooms.remove(&format!("gone {at}"))));
+            opts.each_ref().map(|opts| {
+                let mut found = rooms.matching(opts);
+                assert_eq!(found.len(), rooms.count_matching(opts));
+                found.sort();
+                found
+            })
+        };
+        let [but_one, union, with_single, all, others] = matching(0, 20_000);
+        assert_eq!(but_one, ["socket 0", "socket 1", "socket 2", "socket 4", "socket 5"]);
+        let tables = [0, 1, 10, 2, 4, 5, 6, 8].map(|at| format!("socket {at}"));
+        assert_eq!(union, tables);
+        assert_eq!(with_single.len(), 7);
+        assert_eq!(all.len(), 6);
+        assert_eq!(others.len(), 20_000 - 6);
+        // Bits are used for the one, a table for the other.
+        let few = matching(0, 12);
+        assert_eq!(few[..2], [but_one.clone(), union.clone()]);
+        assert_eq!(few, matching(20_000, 12));
+    }
 
     #[test]
     fn names_chosen_against_one_key_are_like_any_others_under_another() {

@@ -37,6 +37,7 @@ pub mod conformance;
 mod emitter;
 mod event;
 mod lane;
+mod line;
 pub mod memory;
 mod node;
 mod observe;
@@ -46,6 +47,8 @@ mod run;
 pub mod sentinel;
 pub mod wire;
 
+use std::sync::Arc;
+
 use sio_streams_core::{Config, ConfigError, Engine, Time};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -53,7 +56,8 @@ use tokio_stream::Stream;
 use backend::{Backend, Timing};
 pub use emitter::Emitter;
 pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
-pub use node::{Acks, Error, Namespace, Node, Publishing, Responses, Sockets};
+pub use line::Publishing;
+pub use node::{Acks, Error, Namespace, Node, Responses, Sockets};
 pub use remote::Names;
 pub use sio_streams_core;
 
@@ -123,10 +127,11 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
     let (calls, inbox) = mpsc::unbounded_channel();
     let (teller, taker) = queue::queue(options.event_buffer);
     let uid = engine.uid().clone();
+    let line = Arc::new(line::Line::new(options.config.limits));
     let weak = node::WeakNode { calls: calls.downgrade() };
-    let run = run::Run::new(engine, options, weak, teller);
+    let run = run::Run::new(engine, options, weak, teller, Arc::clone(&line));
     tokio::spawn(run::Loop::new(run, backend, inbox).run());
-    Ok((Node { calls, uid }, Events { taker }))
+    Ok((Node { calls, line, uid }, Events { taker }))
 }
 
 /// What the application hears, in order. A stream.

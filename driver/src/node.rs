@@ -1,7 +1,6 @@
 //! What the application holds.
 
-use core::pin::Pin;
-use core::task::{Context, Poll};
+use std::sync::Arc;
 
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, CommandError, EntryId, Lag, NodeId, NotRecovered, Outcome,
@@ -10,6 +9,7 @@ use sio_streams_core::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 
+use crate::line::{Line, Publishing, bytes, names};
 use crate::run::{Call, OnRestored, Run, Waiting};
 
 /// Why something that was asked of a node did not happen.
@@ -45,6 +45,7 @@ pub enum Error {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) calls: mpsc::UnboundedSender<Call>,
+    pub(crate) line: Arc<Line>,
     pub(crate) uid: NodeId,
 }
 
@@ -67,8 +68,8 @@ impl WeakNode {
 
 /// Puts a call in line, at once. What it is given to answer with is returned.
 ///
-/// The line has no bound of its own: calls are taken from it whatever else happens, and refused then if there are too many. A bounded one would
-/// let calls that wait for room be overtaken, so that a burst could be published out of order.
+/// What is said without waiting is bounded by [`Line`]. Of calls that wait for their answer there are no more than there are who wait. A bounded
+/// channel would let calls that wait for room be overtaken, so that a burst could be published out of order.
 fn submit<T: Send + 'static>(
     calls: &mpsc::UnboundedSender<Call>,
     call: impl FnOnce(&mut Run, oneshot::Sender<T>) + Send + 'static,
@@ -215,20 +216,6 @@ impl Stream for Acks {
 /// What became of a message: its id in the stream, if it has a place in one; or why it was not published.
 pub(crate) type Fate = Result<Option<EntryId>, Error>;
 
-/// A message on its way. It is in line already, behind all that was said before; the future ends with its fate.
-///
-/// Whoever drops it does not care: the message goes its way. What is not published then is only counted, and logged.
-#[derive(Debug)]
-pub struct Publishing(oneshot::Receiver<Fate>);
-
-impl Future for Publishing {
-    type Output = Result<Option<EntryId>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|fate| fate.unwrap_or(Err(Error::Closed)))
-    }
-}
-
 impl Namespace {
     /// The namespace's name.
     pub fn name(&self) -> &str {
@@ -243,14 +230,20 @@ impl Namespace {
     /// Sends a packet to the clients that `opts` match, on all nodes. Done when it is in the stream; its id there is returned.
     ///
     /// It is in line when this returns. To have many on their way at once, call it many times, and await the oldest when there are enough: they
-    /// are published in the order of the calls. `Limits::in_flight` is how many there may be; what is said beyond that is refused.
+    /// are published in the order of the calls.
+    ///
+    /// What is said beyond the limits is refused, with [`CallError::Full`]: [`Limits::in_flight`](sio_streams_core::Limits::in_flight) and
+    /// [`in_flight_bytes`](sio_streams_core::Limits::in_flight_bytes) say how much may wait to be published, and once more as much may wait to be
+    /// taken by the node's own task, where it comes to its turn too seldom. So a node never holds more than twice that.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with
     /// [`CommandError::Lost`]) perhaps it was; this node's own clients have got it.
     pub fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Publishing {
-        self.publish(|run, nsp| run.engine.broadcast(run.now(), nsp, packet, opts))
+        self.publish(packet.data.bytes().len() + names(&opts), |run, nsp| {
+            run.engine.broadcast(run.now(), nsp, packet, opts)
+        })
     }
 
     /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
@@ -275,7 +268,9 @@ impl Namespace {
     ///
     /// As [`broadcast`](Namespace::broadcast).
     pub fn sockets_join(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
-        self.publish(|run, nsp| run.engine.sockets_join(run.now(), nsp, opts, rooms))
+        self.publish(names(&opts) + bytes(&rooms), |run, nsp| {
+            run.engine.sockets_join(run.now(), nsp, opts, rooms)
+        })
     }
 
     /// Makes the sockets that `opts` match leave rooms, on all nodes.
@@ -284,7 +279,9 @@ impl Namespace {
     ///
     /// As [`broadcast`](Namespace::broadcast).
     pub fn sockets_leave(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
-        self.publish(|run, nsp| run.engine.sockets_leave(run.now(), nsp, opts, rooms))
+        self.publish(names(&opts) + bytes(&rooms), |run, nsp| {
+            run.engine.sockets_leave(run.now(), nsp, opts, rooms)
+        })
     }
 
     /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
@@ -293,7 +290,7 @@ impl Namespace {
     ///
     /// As [`broadcast`](Namespace::broadcast).
     pub fn disconnect_sockets(&self, opts: BroadcastOptions, close: bool) -> Publishing {
-        self.publish(move |run, nsp| run.engine.disconnect_sockets(run.now(), nsp, opts, close))
+        self.publish(names(&opts), move |run, nsp| run.engine.disconnect_sockets(run.now(), nsp, opts, close))
     }
 
     /// The sockets of all nodes that `opts` match. Nodes that don't answer don't make it fail: the outcome names them.
@@ -321,7 +318,7 @@ impl Namespace {
     ///
     /// As [`broadcast`](Namespace::broadcast).
     pub fn server_side_emit(&self, packet: Payload) -> Publishing {
-        self.publish(|run, nsp| run.engine.server_side_emit(run.now(), nsp, packet))
+        self.publish(packet.bytes().len(), |run, nsp| run.engine.server_side_emit(run.now(), nsp, packet))
     }
 
     /// Emits an event to the other servers and collects their answers. Servers that don't answer don't make it fail: the outcome names them.
@@ -502,16 +499,22 @@ impl Namespace {
         taken?.await.map_err(|_| Error::Closed)?
     }
 
+    /// Says something of about so many bytes.
     fn publish(
         &self,
+        bytes: usize,
         call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
     ) -> Publishing {
         let (sender, fate) = oneshot::channel();
+        let weight = match self.node.line.enter(bytes) {
+            Ok(weight) => weight,
+            Err(error) => return Publishing { fate, refused: Some(error.into()) },
+        };
         let nsp = self.nsp.clone();
         let call: Call =
-            Box::new(move |run: &mut Run| run.publish(sender, move |run: &mut Run| call(run, &nsp)));
+            Box::new(move |run: &mut Run| run.publish(weight, sender, move |run: &mut Run| call(run, &nsp)));
         // If the node is closed the sender is dropped with the call, and the future says so.
         let _ = self.node.calls.send(call);
-        Publishing(fate)
+        Publishing { fate, refused: None }
     }
 }

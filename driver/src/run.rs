@@ -2,6 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use sio_streams_core::{
@@ -15,6 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply, Told};
 use crate::lane::{BATCH, Batch, LaneTask, Report};
+use crate::line::Line;
 use crate::node::{Error, Fate, Responses, Sockets, WeakNode};
 use crate::observe::Counts;
 use crate::queue::Teller;
@@ -62,10 +64,19 @@ pub(crate) struct Run {
     deadline: Option<Instant>,
     closed: Vec<oneshot::Sender<()>>,
     options: Options,
+    line: Arc<Line>,
+    /// What has been taken out of the line, and has not been told there.
+    taken: usize,
 }
 
 impl Run {
-    pub(crate) fn new(engine: Engine, options: Options, node: WeakNode, events: Teller) -> Self {
+    pub(crate) fn new(
+        engine: Engine,
+        options: Options,
+        node: WeakNode,
+        events: Teller,
+        line: Arc<Line>,
+    ) -> Self {
         Run {
             engine,
             started: Instant::now(),
@@ -78,6 +89,8 @@ impl Run {
             deadline: None,
             closed: Vec::new(),
             options,
+            line,
+            taken: 0,
         }
     }
 
@@ -96,12 +109,14 @@ impl Run {
         (excess >= buffer).then_some(excess + buffer)
     }
 
-    /// Makes a call that ends with a message's fate.
+    /// Makes a call that ends with a message's fate. In line it weighed so much.
     pub(crate) fn publish(
         &mut self,
+        weight: usize,
         fate: oneshot::Sender<Fate>,
         call: impl FnOnce(&mut Run) -> Result<Ticket, CallError>,
     ) {
+        self.taken += weight;
         let taken = match self.backlog() {
             Some(backlog) => Err(Error::EventsNotTaken(backlog)),
             None => call(self).map_err(Error::from),
@@ -372,6 +387,7 @@ impl<B: Backend> Loop<B> {
                     for call in calls.drain(..) {
                         call(&mut self.run);
                     }
+                    self.run.line.leave(core::mem::take(&mut self.run.taken));
                 }
                 Some(push) = self.pushes.recv(), if !crowded => {
                     let now = self.run.now();

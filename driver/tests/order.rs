@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
 use core::pin::Pin;
-use core::task::{Context, Waker};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use sio_streams_core::{BroadcastOptions, Command, CommandError, Config, Lane, Packet, Reply};
+use sio_streams_core::{
+    BroadcastOptions, CallError, Command, CommandError, Config, Lane, Limits, Packet, Reply,
+};
 use sio_streams_driver::backend::{Backend, ConnectError, Connection, PushSender, Timing};
 use sio_streams_driver::memory::{MemoryBackend, MemoryConnection, MemoryRedis};
-use sio_streams_driver::{Event, Options};
+use sio_streams_driver::{Error, Event, Options};
 
 /// More than a task may do in one go, and more than are taken in one go.
 const COUNT: u32 = 3_000;
@@ -40,6 +42,24 @@ async fn broadcasts_are_published_in_the_order_of_the_calls() {
         call.await.unwrap();
     }
     assert_eq!(numbers.await.unwrap(), Vec::from_iter(0..COUNT));
+}
+
+/// Whoever never waits doesn't let the node take what is said: it is not kept without bound.
+#[tokio::test]
+async fn what_is_beyond_the_limits_is_refused_before_the_node_comes_to_its_turn() {
+    let limits = Limits { in_flight: 10, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let (node, _events) = sio_streams_driver::start(config, MemoryRedis::new().backend()).unwrap();
+    let nsp = node.open("/").await.unwrap();
+    let say = || nsp.broadcast(Packet::event("hello", &()).unwrap(), BroadcastOptions::all());
+    let calls: Vec<_> = (0..10).map(|_| say()).collect();
+    let mut beyond = core::pin::pin!(say());
+    let fate = beyond.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    let Poll::Ready(Err(Error::Call(CallError::Full { limit: 10, .. }))) = fate else { panic!("{fate:?}") };
+    for call in calls {
+        call.await.unwrap();
+    }
+    say().await.unwrap();
 }
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;

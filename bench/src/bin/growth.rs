@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! growth [--docs] [word]    counts instructions, prints a table in Markdown, and fails if anything grows too much; a word selects
-//! growth --work <curve> <size> <times>
+//! growth --work <curve> <size>
 //!                           does the work, to be counted by Valgrind
 //! ```
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
@@ -14,17 +14,19 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 use sio_streams_bench::docs::{self, Result};
-use sio_streams_bench::growth::{CURVES, Curve, Grows, exponent, is_too_much};
-use sio_streams_bench::instructions::of_this_program;
+use sio_streams_bench::growth::{Curve, Grows, curves, exponent, is_too_much};
+use sio_streams_bench::instructions::{Program, count_these_instructions};
 use sio_streams_bench::node::BATCH;
 
-/// How often work that must not grow is done: less often, and more often. What grows at first has grown then.
-const TIMES: (usize, usize) = (2, 6);
+/// How often work that must not grow is done before it is counted: what grows at first has grown then.
+const BEFORE: usize = 2;
+/// And how often it is counted.
+const COUNTED: usize = 4;
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--work", curve, size, times] => work(curve.parse()?, size.parse()?, times.parse()?),
+        ["--work", curve, size] => work(curve.parse()?, size.parse()?),
         [] => measure("", false),
         ["--docs"] => measure("", true),
         [word] if !word.starts_with('-') => measure(word, false),
@@ -32,10 +34,16 @@ fn main() -> Result<()> {
     }
 }
 
-fn work(curve: usize, size: usize, times: usize) -> Result<()> {
-    let curve = CURVES.get(curve).ok_or("no such curve")?;
+fn work(curve: usize, size: usize) -> Result<()> {
+    let curve = *curves().get(curve).ok_or("no such curve")?;
     let mut work = (curve.make)(size);
-    (0..times).for_each(|_| work());
+    match curve.grows {
+        Grows::Not => {
+            (0..BEFORE).for_each(|_| work());
+            count_these_instructions(&mut || (0..COUNTED).for_each(|_| work()));
+        }
+        Grows::Linearly => count_these_instructions(&mut work),
+    }
     Ok(())
 }
 
@@ -51,16 +59,18 @@ struct Found {
 }
 
 fn measure(word: &str, publish: bool) -> Result<()> {
-    let chosen: Vec<usize> = (0..CURVES.len()).filter(|at| is_meant(&CURVES[*at], word)).collect();
+    let curves = curves();
+    let chosen: Vec<usize> = (0..curves.len()).filter(|at| is_meant(&curves[*at], word)).collect();
     if chosen.is_empty() {
         return Err(format!("no curve has {word:?} in its name").into());
     }
     // Instructions don't mind company: on each processor one.
     let next = AtomicUsize::new(0);
+    let program = Program::of_this()?;
     let turn = || {
         let mut found = Vec::new();
         while let Some(at) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let curve = find(*at)?;
+            let curve = find(&program, *at, curves[*at])?;
             eprintln!("{}: {}: {:?}, exponent {:.2}", curve.of, curve.work, curve.costs, curve.exponent);
             found.push((*at, curve));
         }
@@ -95,21 +105,15 @@ fn is_meant(curve: &Curve, word: &str) -> bool {
     curve.of.contains(word) || curve.work.contains(word)
 }
 
-fn find(at: usize) -> Result<Found> {
-    let curve = CURVES[at];
+fn find(program: &Program, at: usize, curve: Curve) -> Result<Found> {
     let mut costs = Vec::new();
     for size in curve.sizes {
-        let count = |times: usize| {
-            of_this_program(&["--work".into(), at.to_string(), size.to_string(), times.to_string()])
+        let count = program.counted(&["--work".into(), at.to_string(), size.to_string()])?;
+        let times = match curve.grows {
+            Grows::Not => COUNTED * BATCH,
+            Grows::Linearly => 1,
         };
-        let cost = match curve.grows {
-            Grows::Not => {
-                let (fewer, more) = TIMES;
-                (count(more)?.saturating_sub(count(fewer)?)) / ((more - fewer) * BATCH) as u64
-            }
-            Grows::Linearly => count(1)?.saturating_sub(count(0)?),
-        };
-        costs.push((*size, cost));
+        costs.push((*size, count / times as u64));
     }
     let exponent = exponent(&costs);
     Ok(Found {

@@ -12,7 +12,7 @@ use std::{env, fs};
 
 use sio_streams_bench::cases::CASES;
 use sio_streams_bench::docs::{self, Result};
-use sio_streams_bench::instructions::of_this_program;
+use sio_streams_bench::instructions::Program;
 use sio_streams_bench::node::BATCH;
 
 /// What was recorded: a line for each case, its instructions per message first.
@@ -43,10 +43,11 @@ fn work(case: usize, batches: usize) -> Result<()> {
 
 fn check() -> Result<()> {
     let recorded = fs::read_to_string(BUDGETS)?;
+    let program = Program::of_this()?;
     let mut over = Vec::new();
     for (case, (name, _)) in CASES.into_iter().enumerate() {
         let budget = budget(&recorded, name)?;
-        let count = count(case)?;
+        let count = count(&program, case)?;
         println!("{count:>8} instructions, {:+.1} %  {name}", (count as f64 / budget as f64 - 1.0) * 100.0);
         if count * 100 > budget * (100 + TOLERANCE) {
             over.push(name);
@@ -69,9 +70,10 @@ fn budget(recorded: &str, name: &str) -> Result<u64> {
 }
 
 fn record() -> Result<()> {
+    let program = Program::of_this()?;
     let mut lines = String::new();
     for (case, (name, _)) in CASES.into_iter().enumerate() {
-        lines += &format!("{:>8}  {name}\n", count(case)?);
+        lines += &format!("{:>8}  {name}\n", count(&program, case)?);
     }
     print!("{lines}");
     fs::write(BUDGETS, &lines)?;
@@ -79,11 +81,11 @@ fn record() -> Result<()> {
 }
 
 /// Instructions per message.
-fn count(case: usize) -> Result<u64> {
-    let (short, long) = (counted(case, BATCHES)?, counted(case, 2 * BATCHES)?);
+fn count(program: &Program, case: usize) -> Result<u64> {
+    let (short, long) = (counted(program, case, BATCHES)?, counted(program, case, 2 * BATCHES)?);
     Ok(long.saturating_sub(short) / (BATCHES * BATCH) as u64)
 }
 
-fn counted(case: usize, batches: usize) -> Result<u64> {
-    of_this_program(&["--work".into(), case.to_string(), batches.to_string()])
+fn counted(program: &Program, case: usize, batches: usize) -> Result<u64> {
+    program.instructions(&["--work".into(), case.to_string(), batches.to_string()])
 }

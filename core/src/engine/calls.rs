@@ -5,7 +5,7 @@ use bytestring::ByteString;
 use super::namespace::Namespace;
 use super::publisher::{Outgoing, What};
 use super::requests::Wanted;
-use super::{CallError, Content, Effect, EffectKind, Engine, Pending, Purpose};
+use super::{CallError, Content, Due, Effect, EffectKind, Engine, Pending, Purpose};
 use crate::command::Command;
 use crate::config::LocalDelivery;
 use crate::event::{Event, Ticket};
@@ -214,8 +214,12 @@ impl Engine {
     fn act(&mut self, now: Time, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.number());
-        let (name, _) = self.open(nsp)?;
-        let effect = |nsp, body| Some(Box::new(Effect { nsp, kind: EffectKind::of(body)? }));
+        let (name, namespace) = self.open(nsp)?;
+        let opened = namespace.number;
+        let effect = |nsp, body| {
+            let effect = Effect { nsp, kind: EffectKind::of(body)? };
+            Some(Box::new(Due { effect, opened }))
+        };
         let at_once = if local && !mutant!(LocalPublished) {
             self.events.push_back(Event::Published { ticket, entry: None });
             effect(name, body)
@@ -245,7 +249,7 @@ impl Engine {
         nsp: &str,
         content: Content,
         what: What,
-        effect: Option<Box<Effect>>,
+        effect: Option<Box<Due>>,
     ) -> Result<(), CallError> {
         let size = content.size();
         self.admit(size)?;

@@ -1,5 +1,7 @@
 //! The channels of the dialects that use Pub/Sub: how they are called, and who hears them.
 
+use core::ops::Bound::{Included, Unbounded};
+
 use bytestring::ByteString;
 
 use super::{Engine, Purpose};
@@ -131,10 +133,16 @@ impl Engine {
 
     /// The open namespace whose rooms' channels can't be told from those of this one.
     pub(super) fn overlapping(&self, nsp: &str) -> Option<&ByteString> {
-        let covers =
-            |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('#'));
-        let classic = self.config.dialect == Dialect::Classic;
-        self.namespaces.keys().filter(|_| classic).find(|open| covers(open, nsp) || covers(nsp, open))
+        if self.config.dialect != Dialect::Classic {
+            return None;
+        }
+        let mut shorter = nsp.match_indices('#').map(|(at, _)| &nsp[..at]);
+        let shorter = shorter.find_map(|name| Some(self.namespaces.get_key_value(name)?.0));
+        shorter.or_else(|| {
+            let begins = format!("{nsp}#");
+            let longer = self.hashed.range::<str, _>((Included(&*begins), Unbounded)).next();
+            longer.filter(|longer| longer.starts_with(&begins))
+        })
     }
 
     /// Hears the channels of rooms that this node has sockets in now, and no longer those of rooms that it has none in.

@@ -1,6 +1,6 @@
 //! What waits to be sent on which connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Command, CommandId, Lane};
 
@@ -14,40 +14,69 @@ struct Queue {
     waiting: BTreeMap<CommandId, Command>,
 }
 
+impl Queue {
+    fn is_open(&self) -> bool {
+        !self.down && !self.paused
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: BTreeMap<Lane, Queue>,
-    /// How many commands wait, on all lanes. Mostly none, and there may be a lane for each of many streams.
-    waiting: usize,
+    /// The lanes that are open and have commands waiting. Mostly there are none, and there may be a lane for each of many streams.
+    ready: BTreeSet<Lane>,
 }
 
 impl Lanes {
     pub(super) fn push(&mut self, id: CommandId, command: Command) {
-        let queue = self.queues.entry(command.lane()).or_default();
-        self.waiting += usize::from(queue.waiting.insert(id, command).is_none());
+        let lane = command.lane();
+        let queue = match self.queues.get_mut(&lane) {
+            Some(queue) => queue,
+            None => self.queues.entry(lane.clone()).or_default(),
+        };
+        queue.waiting.insert(id, command);
+        if queue.is_open() && queue.waiting.len() == 1 {
+            self.ready.insert(lane);
+        }
     }
 
     /// The next command of a lane that is neither down nor paused.
     pub(super) fn pop(&mut self) -> Option<(CommandId, Command)> {
-        if self.waiting == 0 {
-            return None;
+        while let Some(lane) = self.ready.first() {
+            let queue = self.queues.get_mut(lane);
+            let next = queue.and_then(|queue| Some((queue.waiting.pop_first()?, queue.waiting.is_empty())));
+            if next.as_ref().is_none_or(|(_, last)| *last) {
+                self.ready.pop_first();
+            }
+            if let Some((next, _)) = next {
+                return Some(next);
+            }
         }
-        let mut open = self.queues.values_mut().filter(|queue| !queue.down && !queue.paused);
-        let next = open.find_map(|queue| queue.waiting.pop_first())?;
-        self.waiting -= 1;
-        Some(next)
+        None
+    }
+
+    /// Changes the state of a lane.
+    fn change<T>(&mut self, lane: &Lane, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let queue = self.queues.entry(lane.clone()).or_default();
+        let result = change(queue);
+        match queue.is_open() && !queue.waiting.is_empty() {
+            true => self.ready.insert(lane.clone()),
+            false => self.ready.remove(lane),
+        };
+        result
     }
 
     /// Notes the state of a link; whether that is news. A link counts as up until it is reported down.
     pub(super) fn set_up(&mut self, lane: &Lane, up: bool) -> bool {
-        let queue = self.queues.entry(lane.clone()).or_default();
-        queue.paused &= !up;
-        core::mem::replace(&mut queue.down, !up) == up
+        self.change(lane, |queue| {
+            queue.paused &= !up;
+            core::mem::replace(&mut queue.down, !up) == up
+        })
     }
 
     /// Whether commands of the lane are handed out.
     pub(super) fn is_open(&self, lane: &Lane) -> bool {
-        self.queues.get(lane).is_none_or(|queue| !queue.down && !queue.paused)
+        self.queues.get(lane).is_none_or(Queue::is_open)
     }
 
     pub(super) fn is_down(&self, lane: &Lane) -> bool {
@@ -56,33 +85,29 @@ impl Lanes {
 
     /// Hands out nothing more for this lane until it is resumed or reported up.
     pub(super) fn pause(&mut self, lane: &Lane) {
-        self.queues.entry(lane.clone()).or_default().paused = true;
+        self.change(lane, |queue| queue.paused = true);
     }
 
     pub(super) fn resume(&mut self, lane: &Lane) {
-        if let Some(queue) = self.queues.get_mut(lane) {
-            queue.paused = false;
+        if self.queues.contains_key(lane) {
+            self.change(lane, |queue| queue.paused = false);
         }
     }
 
     /// Takes back a command that has not been handed out; whether it was there.
     pub(super) fn withdraw(&mut self, lane: &Lane, id: CommandId) -> bool {
-        let there = self.queues.get_mut(lane).is_some_and(|queue| queue.waiting.remove(&id).is_some());
-        self.waiting -= usize::from(there);
-        there
+        self.queues.contains_key(lane) && self.change(lane, |queue| queue.waiting.remove(&id).is_some())
     }
 
     /// Takes back what waits for the lane.
     pub(super) fn take_waiting(&mut self, lane: &Lane) -> BTreeMap<CommandId, Command> {
-        let Some(queue) = self.queues.get_mut(lane) else { return BTreeMap::new() };
-        self.waiting -= queue.waiting.len();
-        core::mem::take(&mut queue.waiting)
+        self.ready.remove(lane);
+        self.queues.get_mut(lane).map(|queue| core::mem::take(&mut queue.waiting)).unwrap_or_default()
     }
 
     /// Forgets the lane and all that waits for it.
     pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
-        let queue = self.queues.remove(lane);
-        self.waiting -= queue.as_ref().map_or(0, |queue| queue.waiting.len());
-        queue.into_iter().flat_map(|queue| queue.waiting.into_keys())
+        self.ready.remove(lane);
+        self.queues.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())
     }
 }

@@ -1,7 +1,7 @@
 //! Which nodes a namespace has, as far as they send heartbeats.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::NodeId;
 use crate::time::Time;
@@ -15,72 +15,154 @@ struct Member {
 
 /// The other nodes that are alive.
 #[derive(Debug, Default)]
-pub(super) struct Members(BTreeMap<NodeId, Member>);
+pub(super) struct Members {
+    all: BTreeMap<NodeId, Member>,
+    bridges: usize,
+    /// When one has fallen silent more may follow: the others as they were seen last then, the longest silent first. Who was seen since is
+    /// passed over. So not all are looked at for each that falls silent; and where none does, nothing is kept.
+    queue: VecDeque<(Time, NodeId)>,
+}
 
 impl Members {
     /// A sign of life; whether the node is new. With `limit` nodes known, further ones stay unknown.
     pub(super) fn seen(&mut self, node: &NodeId, bridge: bool, now: Time, limit: usize) -> bool {
-        if let Some(member) = self.0.get_mut(node) {
+        if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
+            self.bridges += usize::from(bridge && !member.bridge);
             member.bridge |= bridge;
             return false;
         }
-        let room = self.0.len() < limit;
+        let room = self.all.len() < limit;
         if room {
-            self.0.insert(node.owned(), Member { last_seen: now, bridge });
+            self.all.insert(node.owned(), Member { last_seen: now, bridge });
+            self.bridges += usize::from(bridge);
         }
         room
     }
 
     /// A sign of life that makes nobody a member.
     pub(super) fn refresh(&mut self, node: &NodeId, now: Time) {
-        if let Some(member) = self.0.get_mut(node) {
+        if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
         }
     }
 
     /// Nobody could be heard until now, so nobody's silence counts.
     pub(super) fn refresh_all(&mut self, now: Time) {
-        self.0.values_mut().for_each(|member| member.last_seen = now);
+        self.all.values_mut().for_each(|member| member.last_seen = now);
     }
 
     pub(super) fn remove(&mut self, node: &NodeId) -> bool {
-        self.0.remove(node).is_some()
+        let member = self.all.remove(node);
+        self.bridges -= usize::from(member.is_some_and(|member| member.bridge));
+        member.is_some()
     }
 
-    /// Takes out the nodes that were silent for longer than `timeout`.
-    pub(super) fn expire(&mut self, now: Time, timeout: Duration) -> Vec<NodeId> {
-        let silent: Vec<NodeId> = self
-            .0
-            .iter()
-            .filter(|(_, member)| now.since(member.last_seen) > timeout)
-            .map(|(node, _)| node.clone())
-            .collect();
-        for node in &silent {
-            self.0.remove(node);
+    /// Takes out the nodes that were silent for longer than `timeout`; and when the next will have been, if it stays silent.
+    pub(super) fn expire(&mut self, now: Time, timeout: Duration) -> (Vec<NodeId>, Option<Time>) {
+        let is_silent = |last_seen: Time| now.since(last_seen) > timeout;
+        let mut silent = Vec::new();
+        while let Some(last_seen) = self.oldest_in_queue()
+            && is_silent(last_seen)
+            && let Some((_, node)) = self.queue.pop_front()
+        {
+            self.remove(&node);
+            silent.push(node);
         }
-        silent
+        if self.queue.is_empty() {
+            let rest = self.all.iter().filter(|(_, member)| is_silent(member.last_seen));
+            let found: Vec<NodeId> = rest.map(|(node, _)| node.clone()).collect();
+            for node in &found {
+                self.remove(node);
+            }
+            if !found.is_empty() {
+                self.queue = self.all.iter().map(|(node, member)| (member.last_seen, node.clone())).collect();
+                self.queue.make_contiguous().sort_unstable();
+            }
+            silent.extend(found);
+        }
+        silent.sort_unstable();
+        let first = self.queue.front().map(|(last_seen, _)| *last_seen);
+        let oldest = first.or_else(|| self.all.values().map(|member| member.last_seen).min());
+        (silent, oldest.map(|last_seen| last_seen + timeout + Duration::from_micros(1)))
     }
 
-    /// When the next node will have been silent for too long, if it stays silent.
-    pub(super) fn next_expiry(&self, timeout: Duration) -> Option<Time> {
-        let first = self.0.values().map(|member| member.last_seen).min()?;
-        Some(first + timeout + Duration::from_micros(1))
+    /// When the one was seen last that has been silent for the longest, if the queue has it.
+    fn oldest_in_queue(&mut self) -> Option<Time> {
+        while let Some((last_seen, node)) = self.queue.front() {
+            if self.all.get(node).is_some_and(|member| member.last_seen == *last_seen) {
+                return Some(*last_seen);
+            }
+            self.queue.pop_front();
+        }
+        self.queue = VecDeque::new();
+        None
     }
 
     pub(super) fn contains(&self, node: &NodeId) -> bool {
-        self.0.contains_key(node)
+        self.all.contains_key(node)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &NodeId> {
-        self.0.keys()
+        self.all.keys()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.all.len()
     }
 
     pub(super) fn bridges(&self) -> usize {
-        self.0.values().filter(|member| member.bridge).count()
+        self.bridges
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(10);
+
+    fn at(second: u64) -> Time {
+        Time::from_micros(second * 1_000_000)
+    }
+
+    /// As it is said: whoever was silent for too long.
+    fn silent(all: &mut BTreeMap<NodeId, Time>, now: Time) -> Vec<NodeId> {
+        let is_silent = |last_seen: &Time| now.since(*last_seen) > TIMEOUT;
+        let found = all.iter().filter(|(_, last_seen)| is_silent(last_seen));
+        let found: Vec<NodeId> = found.map(|(node, _)| node.clone()).collect();
+        all.retain(|_, last_seen| !is_silent(last_seen));
+        found
+    }
+
+    #[test]
+    fn nobody_falls_silent_too_early_too_late_or_unheard() {
+        for seed in 0..200 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let (mut members, mut plain) = (Members::default(), BTreeMap::new());
+            for second in 0..200 {
+                let now = at(second);
+                for _ in 0..rng.usize(..4) {
+                    let node = NodeId::new(format!("{}", rng.u8(..20)));
+                    match rng.u8(..20) {
+                        0 => assert_eq!(members.remove(&node), plain.remove(&node).is_some()),
+                        1 => {
+                            members.refresh_all(now);
+                            plain.values_mut().for_each(|last_seen| *last_seen = now);
+                        }
+                        _ => {
+                            let new = plain.insert(node.clone(), now).is_none();
+                            assert_eq!(members.seen(&node, rng.bool(), now, 100), new);
+                        }
+                    }
+                }
+                let (expired, next) = members.expire(now, TIMEOUT);
+                assert_eq!(expired, silent(&mut plain, now), "seed {seed}, second {second}");
+                let oldest = plain.values().min();
+                assert_eq!(next, oldest.map(|oldest| *oldest + TIMEOUT + Duration::from_micros(1)));
+                assert!(members.names().eq(plain.keys()));
+                assert_eq!(members.bridges(), members.all.values().filter(|member| member.bridge).count());
+            }
+        }
     }
 }

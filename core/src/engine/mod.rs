@@ -3,6 +3,7 @@
 mod answering;
 mod asking;
 mod books;
+mod by_namespace;
 mod calls;
 mod channels;
 mod content;
@@ -22,7 +23,7 @@ mod timers;
 mod window;
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -79,12 +80,16 @@ pub struct Engine {
     namespaces: HashMap<ByteString, Namespace, Keyed>,
     /// The namespace of each channel that is subscribed, and what comes through it. A pattern stands here without its star.
     channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
+    /// Those of the namespaces whose names have a '#' in them.
+    hashed: BTreeSet<ByteString>,
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
     readers: BTreeMap<ByteString, Reader>,
     /// The streams of which entries have come and have not been looked at, in the order in which they came.
     unread: VecDeque<ByteString>,
     publishers: BTreeMap<Line, Publisher>,
+    /// The lines that have something to ask or to say, and perhaps some that had.
+    eager: BTreeSet<Line>,
     /// The last number that an entry of this node's was given, on any stream.
     last_seq: u64,
     requests: Requests,
@@ -107,7 +112,7 @@ pub struct Engine {
 #[derive(Debug)]
 enum Pending {
     /// A message of this node's has its place in the stream, if it has one, and now does here what it does elsewhere.
-    Effect(Box<Effect>, Option<EntryId>),
+    Effect(Box<Due>, Option<EntryId>),
     /// A Pub/Sub message.
     Message(Box<Message>),
     /// A request in the classic form.
@@ -119,7 +124,7 @@ enum Pending {
 impl Pending {
     fn is_for(&self, nsp: &str) -> bool {
         match self {
-            Pending::Effect(effect, _) => effect.nsp == *nsp,
+            Pending::Effect(due, _) => due.effect.nsp == *nsp,
             Pending::Message(message) => message.nsp == *nsp,
             Pending::Request(of, ..) => of == nsp,
             // Nobody waits for it once the namespace's requests are over.
@@ -189,6 +194,14 @@ impl Purpose {
 struct Effect {
     nsp: ByteString,
     kind: EffectKind,
+}
+
+/// What is done when it has its place, if the namespace is not closed until then: another of the same name is not meant.
+#[derive(Debug)]
+struct Due {
+    effect: Effect,
+    /// The number of the namespace.
+    opened: u64,
 }
 
 #[derive(Debug)]
@@ -287,13 +300,15 @@ impl Engine {
             count: 0,
             namespaces: HashMap::with_hasher(hash),
             channels: HashMap::with_hasher(hash),
+            hashed: BTreeSet::new(),
             closing: BTreeMap::new(),
             readers: BTreeMap::new(),
             unread: VecDeque::new(),
             publishers: BTreeMap::new(),
+            eager: BTreeSet::new(),
             last_seq: 0,
             requests: Requests::new(hash),
-            recoveries: Recoveries::default(),
+            recoveries: Recoveries::new(hash),
             lanes: Lanes::default(),
             refused: None,
             in_flight: HashMap::with_hasher(Numbered),
@@ -348,7 +363,10 @@ impl Engine {
                 return Some(event);
             }
             let event = match self.pending.pop_front()? {
-                Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
+                Pending::Effect(due, entry) => {
+                    let Due { effect, opened } = *due;
+                    self.apply_in(Some(opened), effect, entry, self.uid.clone())
+                }
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {

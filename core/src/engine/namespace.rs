@@ -33,6 +33,8 @@ enum Subscription {
 /// A namespace that is open on this node.
 #[derive(Debug)]
 pub(super) struct Namespace {
+    /// Tells it from others of the same name, that were open before.
+    pub(super) number: u64,
     /// Where it is published, if the dialect has streams.
     pub(super) stream: Option<ByteString>,
     /// Where Node peers publish it to nobody, if they do.
@@ -87,6 +89,7 @@ impl Engine {
         let name = ByteString::from(nsp);
         let streams = self.config.dialect.has_streams();
         let namespace = Namespace {
+            number: self.number(),
             stream: streams.then(|| self.config.stream_of(nsp)),
             lost_stream: self.config.lost_stream_of(nsp).filter(|_| streams),
             channel: self.config.request_channel(nsp),
@@ -99,6 +102,9 @@ impl Engine {
         };
         let streams: Vec<ByteString> = namespace.streams().cloned().collect();
         self.namespaces.insert(name.clone(), namespace);
+        if self.config.dialect == Dialect::Classic && name.contains('#') {
+            self.hashed.insert(name.clone());
+        }
         if self.config.dialect.subscribes() {
             for (channel, carries) in self.config.channels(nsp, self.uid.as_str()) {
                 self.channels.insert(channel, (name.clone(), carries));
@@ -134,9 +140,9 @@ impl Engine {
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
             self.timers.cancel(&timer(name.clone()));
         }
+        self.hashed.remove(&name);
         // What is left of it does nothing here, whoever opens a namespace of this name again.
         self.pending.retain(|pending| !pending.is_for(&name));
-        self.publishers.values_mut().for_each(|publisher| publisher.forget_effects(&name));
         let mut farewells = 0;
         // Who was never announced need not say goodbye.
         if namespace.ready
@@ -148,7 +154,7 @@ impl Engine {
             farewells += 1;
         }
         for stream in namespace.streams() {
-            self.unread_stream(stream);
+            self.unread_stream(stream, &name);
         }
         if self.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
             let mut channels = self.all_channels(&name, &namespace);
@@ -289,14 +295,8 @@ impl Engine {
 
     /// The stream's end is known, for the first time or after a break.
     pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
-        let mut names: Vec<ByteString> = self
-            .namespaces
-            .iter()
-            .filter(|(_, namespace)| namespace.streams().any(|other| other == stream))
-            .map(|(nsp, _)| nsp.clone())
-            .collect();
-        names.sort();
-        for nsp in names {
+        let Some(reader) = self.readers.get(stream) else { return };
+        for nsp in Vec::from_iter(reader.users.iter().cloned()) {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
                 // During the break nobody could be heard.
                 namespace.members.refresh_all(self.now);
@@ -397,8 +397,8 @@ impl Engine {
             self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
             return;
         }
-        let silent = namespace.members.expire(self.now, timeout);
-        if let Some(next) = namespace.members.next_expiry(timeout).filter(|_| !mutant!(ExpiryNotRearmed)) {
+        let (silent, next) = namespace.members.expire(self.now, timeout);
+        if let Some(next) = next.filter(|_| !mutant!(ExpiryNotRearmed)) {
             self.timers.arm(Timer::Expiry(nsp.clone()), next);
         }
         for node in silent {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::{Content, Effect, Engine, Pending, Purpose, RETRY, Timer};
+use super::{Content, Due, Engine, Pending, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
 use crate::event::{Event, Ticket};
 use crate::id::EntryId;
@@ -31,7 +31,7 @@ pub(super) enum Line {
 pub(super) struct Outgoing {
     pub(super) content: Content,
     pub(super) what: What,
-    pub(super) effect: Option<Box<Effect>>,
+    pub(super) effect: Option<Box<Due>>,
     /// What it counts against the limits.
     pub(super) size: usize,
 }
@@ -109,6 +109,8 @@ pub(super) struct Publisher {
     /// A timer is armed that looks after what has waited for too long. It is left alone when nothing waits any more: it would have to be armed
     /// again for the next message.
     watched: bool,
+    /// It stands among those that are looked at for what goes out next.
+    eager: bool,
 }
 
 impl Publisher {
@@ -126,6 +128,11 @@ impl Publisher {
         self.unknown && !self.searching && self.sent == 0
     }
 
+    /// Whether it has something to ask or to say.
+    fn is_eager(&self) -> bool {
+        self.is_open() || self.may_search()
+    }
+
     fn find(&self, seq: u64) -> Option<usize> {
         // Nearly always it is the first.
         if self.items.front().is_some_and(|item| item.seq == Some(seq)) {
@@ -140,13 +147,6 @@ impl Publisher {
         self.open -= usize::from(item.state.is_open());
         self.sent -= usize::from(item.state.is_sent());
         Some(item)
-    }
-
-    /// What the namespace's messages would have done on this node is not done.
-    pub(super) fn forget_effects(&mut self, nsp: &str) {
-        for item in &mut self.items {
-            item.message.effect.take_if(|effect| effect.nsp == *nsp);
-        }
     }
 
     /// What is known of a message has changed.
@@ -174,6 +174,17 @@ impl Engine {
         } else {
             publisher.settled = last;
             self.last_seq = self.last_seq.max((last.ms << 20).wrapping_add(last.seq));
+        }
+        self.note_eager(&Line::Stream(stream.clone()));
+    }
+
+    /// The line may have something to ask or to say now. There may be many lines, most of which have not: they are not gone through each time.
+    fn note_eager(&mut self, line: &Line) {
+        if let Some(publisher) = self.publishers.get_mut(line)
+            && publisher.is_eager()
+            && !core::mem::replace(&mut publisher.eager, true)
+        {
+            self.eager.insert(line.clone());
         }
     }
 
@@ -204,6 +215,9 @@ impl Engine {
             doubtful: false,
             state: State::Waiting(None),
         });
+        if publisher.is_eager() && !core::mem::replace(&mut publisher.eager, true) {
+            self.eager.insert(line.clone());
+        }
         if !core::mem::replace(&mut publisher.watched, true) {
             self.timers.arm(Timer::GiveUp(line), self.now + self.config.limits.in_flight_for);
         }
@@ -215,11 +229,18 @@ impl Engine {
             return None;
         }
         loop {
-            let (line, publisher) = self
-                .publishers
-                .iter_mut()
-                .find(|(_, publisher)| publisher.is_open() || publisher.may_search())?;
-            let line = line.clone();
+            let Some(line) = self.eager.first().cloned() else {
+                debug_assert!(!self.publishers.values().any(Publisher::is_eager), "a line was not noted");
+                return None;
+            };
+            let Some(publisher) = self.publishers.get_mut(&line).filter(|publisher| publisher.is_eager())
+            else {
+                self.eager.pop_first();
+                if let Some(publisher) = self.publishers.get_mut(&line) {
+                    publisher.eager = false;
+                }
+                continue;
+            };
             if publisher.unknown {
                 publisher.unknown = false;
                 publisher.searching = true;
@@ -284,10 +305,12 @@ impl Engine {
                 if mutant!(BlindRetry) {
                     publisher.set(at, State::Waiting(None));
                     publisher.handed = publisher.handed.min(at);
+                    self.note_eager(line);
                     return self.rest(&Lane::Writer);
                 }
                 publisher.unknown = true;
                 publisher.set(at, State::Unknown(error));
+                self.note_eager(line);
                 // Give the connection a moment to be reported lost, or to come to itself.
                 self.rest(&Lane::Writer);
             }
@@ -297,6 +320,7 @@ impl Engine {
             {
                 publisher.set(at, State::Waiting(Some(error.clone())));
                 publisher.handed = publisher.handed.min(at);
+                self.note_eager(line);
                 self.rest(&Lane::Writer);
                 if matches!(error, CommandError::Server { .. }) && self.refused.as_ref() != Some(&error) {
                     self.refused = Some(error.clone());
@@ -371,17 +395,21 @@ impl Engine {
         publisher.searching = false;
         publisher.unknown = true;
         if error.is_transient() || matches!(error, CommandError::Lost(_)) {
+            self.note_eager(line);
             return self.rest(&Lane::Writer);
         }
         publisher.unknown = false;
         self.events.push_back(Event::Refused { lane: Lane::Writer, error });
-        let unknown = |item: &Item| matches!(item.state, State::Unknown(_) | State::Found(_));
-        while let Some(at) =
-            self.publishers.get(line).and_then(|publisher| publisher.items.iter().position(unknown))
-        {
-            let error = CommandError::Lost("and the stream can't be searched for the message".into());
-            self.give_up(line, at, error);
+        let mut at = 0;
+        while let Some(item) = self.publishers.get(line).and_then(|publisher| publisher.items.get(at)) {
+            if matches!(item.state, State::Unknown(_) | State::Found(_)) {
+                let error = CommandError::Lost("and the stream can't be searched for the message".into());
+                self.give_up(line, at, error);
+            } else {
+                at += 1;
+            }
         }
+        self.note_eager(line);
     }
 
     /// What was found is published. What was not is sent again, unless something behind it is in the stream.
@@ -401,6 +429,7 @@ impl Engine {
         }
         let waiting = |item: &Item| matches!(item.state, State::Waiting(_));
         publisher.handed = publisher.items.iter().position(waiting).unwrap_or(publisher.items.len());
+        self.note_eager(line);
     }
 
     /// The message has its place in the stream.
@@ -458,6 +487,8 @@ impl Engine {
         self.published_bytes -= message.size;
         if publisher.items.is_empty() {
             self.retire_if_idle(line);
+        } else if publisher.is_eager() && !core::mem::replace(&mut publisher.eager, true) {
+            self.eager.insert(line.clone());
         }
         Some(message)
     }
@@ -470,6 +501,7 @@ impl Engine {
         };
         if idle {
             self.publishers.remove(line);
+            self.eager.remove(line);
             self.timers.cancel(&Timer::GiveUp(line.clone()));
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Reader {
     /// Namespaces that were opened while entries waited to be looked at, and how many will have been when the last of these has: they came too
     /// early for these namespaces.
     newcomers: BTreeMap<ByteString, u64>,
+    /// The same in the order in which they were opened. One that was opened again stands here twice.
+    newest: VecDeque<(ByteString, u64)>,
     /// How many entries are read at once.
     count: u32,
     /// How large entries are, as far as is known: the mean of the last batch that was full.
@@ -62,8 +64,8 @@ pub(super) struct Reader {
     pub(super) name_taken: bool,
     /// The command of this stream's that is under way. Whatever else is answered was asked by an earlier reader of the stream.
     asked: Option<CommandId>,
-    /// How many namespaces live on the stream.
-    pub(super) users: usize,
+    /// The namespaces that live on the stream.
+    pub(super) users: BTreeSet<ByteString>,
     /// Whether there was nothing more to read, when the server spoke last.
     ended: bool,
     /// Namespaces that judge nobody's silence until what has come is looked at.
@@ -81,6 +83,7 @@ impl Reader {
             held: Vec::new(),
             looked: 0,
             newcomers: BTreeMap::new(),
+            newest: VecDeque::new(),
             count,
             mean: 0,
             next: None,
@@ -91,7 +94,7 @@ impl Reader {
             seen,
             name_taken: false,
             asked: None,
-            users: 0,
+            users: BTreeSet::new(),
             ended: false,
             overdue: BTreeSet::new(),
             refused: None,
@@ -151,12 +154,14 @@ impl Engine {
         let count = self.config.read_count;
         let fresh = || Reader::new(Seen::new(limit, hash), count, now);
         let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
-        reader.users += 1;
+        let first = reader.users.is_empty();
+        reader.users.insert(nsp.clone());
         let waiting = (reader.batch.len() + reader.held.len()) as u64;
-        if reader.users == 1 {
+        if first {
             self.locate(stream);
         } else if waiting > 0 {
             reader.newcomers.insert(nsp.clone(), reader.looked + waiting);
+            reader.newest.push_back((nsp.clone(), reader.looked + waiting));
         }
     }
 
@@ -165,11 +170,11 @@ impl Engine {
         self.readers.get(stream).is_some_and(|reader| reader.newcomers.contains_key(nsp))
     }
 
-    /// Stops reading a stream, once nothing lives on it.
-    pub(super) fn unread_stream(&mut self, stream: &ByteString) {
+    /// Stops reading a stream for a namespace, and altogether once nothing lives on it.
+    pub(super) fn unread_stream(&mut self, stream: &ByteString, nsp: &ByteString) {
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        reader.users -= 1;
-        if reader.users == 0 {
+        reader.users.remove(nsp);
+        if reader.users.is_empty() {
             // No reply comes on a connection that is given up.
             if let Some(asked) = reader.asked {
                 self.in_flight.remove(&asked);
@@ -407,9 +412,11 @@ impl Engine {
             let Some(entry) = reader.batch.pop_front() else { continue };
             reader.looked_at = Some(entry.id);
             reader.looked += 1;
-            if !reader.newcomers.is_empty() {
-                let looked = reader.looked;
-                reader.newcomers.retain(|_, until| looked <= *until);
+            while let Some((nsp, until)) = reader.newest.front().filter(|(_, until)| reader.looked > *until) {
+                if reader.newcomers.get(nsp) == Some(until) {
+                    reader.newcomers.remove(nsp);
+                }
+                reader.newest.pop_front();
             }
             match reader.batch.is_empty() {
                 true => self.read_on(&stream),

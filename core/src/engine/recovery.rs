@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::by_namespace::ByNamespace;
 use super::publisher::sequence;
 use super::window::{Place, Window};
 use super::{CallError, Engine, Purpose, Timer};
@@ -19,6 +20,7 @@ use crate::event::{Event, Ticket};
 use crate::id::{EntryId, NodeId};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, EVENT, Packet};
+use crate::rooms::Keyed;
 use crate::session::{Kept, NotRecovered, Restored, Session, is_pid};
 use crate::time::Time;
 use crate::wire::{entry, session};
@@ -31,10 +33,11 @@ const PAGE_BYTES: usize = 1 << 20;
 const LOOK_AGAIN: core::time::Duration = core::time::Duration::from_secs(1);
 
 /// What the engine knows of clients that are away. Nothing, if recovery is off.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Recoveries {
     streams: BTreeMap<ByteString, Stream>,
     attempts: BTreeMap<Ticket, Attempt>,
+    by_namespace: ByNamespace,
     saves: BTreeMap<Ticket, Save>,
     /// Attempts whose session is taken, and whose window is there.
     ready: VecDeque<Ticket>,
@@ -93,6 +96,17 @@ struct Attempt {
 }
 
 impl Recoveries {
+    pub(super) fn new(hash: Keyed) -> Self {
+        Recoveries {
+            streams: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            by_namespace: ByNamespace::new(hash),
+            saves: BTreeMap::new(),
+            ready: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
     /// The next attempt that only has to be told.
     pub(super) fn next_ready(&mut self) -> Option<Ticket> {
         self.ready.pop_front()
@@ -194,6 +208,7 @@ impl Engine {
                 let command = Some(self.command(command, Purpose::ReadSession(ticket)));
                 let (session, stored) = (None, Bytes::new());
                 let attempt = Attempt { nsp, stream, key, offset, command, session, stored, taken: false };
+                self.recoveries.by_namespace.insert(&attempt.nsp, ticket);
                 self.recoveries.attempts.insert(ticket, attempt);
                 self.timers.arm(Timer::Session(ticket), self.now + patience);
             }
@@ -429,6 +444,7 @@ impl Engine {
     fn end_attempt(&mut self, ticket: Ticket) -> Option<Attempt> {
         self.unpin(ticket);
         let attempt = self.recoveries.attempts.remove(&ticket)?;
+        self.recoveries.by_namespace.remove(&attempt.nsp, ticket);
         self.recoveries.bytes -= attempt.stored.len();
         self.timers.cancel(&Timer::Session(ticket));
         if let Some(stream) = self.recoveries.streams.get_mut(&attempt.stream) {
@@ -447,9 +463,7 @@ impl Engine {
 
     /// The namespace is closed: nobody is restored there.
     pub(super) fn recoveries_closed(&mut self, nsp: &str) {
-        let of = |(ticket, attempt): (&Ticket, &Attempt)| (attempt.nsp == nsp).then_some(*ticket);
-        let tickets: Vec<Ticket> = self.recoveries.attempts.iter().filter_map(of).collect();
-        for ticket in tickets {
+        for ticket in self.recoveries.by_namespace.of(nsp) {
             self.not_recovered(ticket, NotRecovered::Closed);
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use super::by_namespace::ByNamespace;
 use super::{Content, EffectKind};
 use crate::command::CommandError;
 use crate::event::{Answer, Outcome, Ticket};
@@ -26,6 +27,11 @@ struct Progress {
 impl Progress {
     fn complete(self) -> bool {
         self.answered && self.acks >= self.clients
+    }
+
+    /// Whether more is expected.
+    fn is_awaited(self) -> bool {
+        !self.complete() && !self.gone
     }
 }
 
@@ -73,6 +79,8 @@ pub(super) struct Request {
     pub(super) unsent: Option<Content>,
     pub(super) wanted: Wanted,
     nodes: BTreeMap<NodeId, Progress>,
+    /// How many of these are still expected to answer.
+    awaited: usize,
     /// How many more answers are expected from nodes without a name.
     unnamed: u64,
     /// What all answers that don't say who answers make up together, and how many they are.
@@ -97,6 +105,7 @@ impl Request {
             anonymous: Progress::default(),
             answered_unnamed: 0,
             nodes: BTreeMap::new(),
+            awaited: 0,
             unnamed: 0,
             late: Vec::new(),
             suspects: Vec::new(),
@@ -106,7 +115,10 @@ impl Request {
     }
 
     pub(super) fn expect(&mut self, node: NodeId) {
-        self.nodes.entry(node).or_default();
+        self.nodes.entry(node).or_insert_with(|| {
+            self.awaited += 1;
+            Progress::default()
+        });
     }
 
     pub(super) fn expect_unnamed(&mut self, count: u64) {
@@ -115,9 +127,7 @@ impl Request {
 
     /// Whether answers of nodes without a name are still expected.
     pub(super) fn awaits_subscribers(&self) -> bool {
-        self.unnamed > 0
-            || self.anonymous.acks < self.anonymous.clients
-            || self.nodes.values().any(|node| !node.complete() && !node.gone)
+        self.unnamed > 0 || self.anonymous.acks < self.anonymous.clients || self.awaited > 0
     }
 
     /// Takes an answer; whether it counts. A node answers once, and acknowledges once for each client.
@@ -137,18 +147,17 @@ impl Request {
                 false => self.unnamed = self.unnamed.saturating_sub(1),
             }
         }
-        let node = self.nodes.entry(from.owned()).or_default();
+        self.expect(from.owned());
+        let Some(node) = self.nodes.get_mut(from) else { return false };
+        let before = node.is_awaited();
         match answer {
-            Answer::Ack(_) if node.answered && node.acks >= node.clients => return false,
-            Answer::Ack(_) => {
-                node.acks += 1;
-                return true;
-            }
+            Answer::Ack(_) if node.complete() => return false,
+            Answer::Ack(_) => node.acks += 1,
             _ if node.answered => return false,
-            Answer::ClientCount(clients) => node.clients = *clients,
-            _ => {}
+            Answer::ClientCount(clients) => (node.clients, node.answered) = (*clients, true),
+            _ => node.answered = true,
         }
-        node.answered = true;
+        self.awaited = self.awaited + usize::from(node.is_awaited()) - usize::from(before);
         true
     }
 
@@ -191,6 +200,7 @@ impl Request {
     /// The node will not answer any more.
     pub(super) fn gone(&mut self, node: &NodeId) {
         if let Some(progress) = self.nodes.get_mut(node) {
+            self.awaited -= usize::from(progress.is_awaited());
             progress.gone = true;
         }
     }
@@ -204,7 +214,10 @@ impl Request {
         beats: impl Fn(&NodeId) -> bool,
     ) {
         for (node, progress) in &mut self.nodes {
-            progress.gone |= !progress.complete() && !listed.contains(node) && !beats(node);
+            if progress.is_awaited() && !listed.contains(node) && !beats(node) {
+                progress.gone = true;
+                self.awaited -= 1;
+            }
         }
         let (bridges, late) = self.late.drain(..).partition::<Vec<_>, _>(|node| listed.contains(node));
         self.late = late;
@@ -230,7 +243,7 @@ impl Request {
             && self.unnamed == 0
             && !matches!(self.wanted, Wanted::Owner(None))
             && self.anonymous.acks >= self.anonymous.clients
-            && self.nodes.values().all(|node| node.complete() || node.gone)
+            && self.awaited == 0
     }
 
     pub(super) fn outcome(self, timed_out: bool, error: Option<CommandError>) -> Outcome {
@@ -269,11 +282,13 @@ impl Request {
 pub(super) struct Requests {
     open: BTreeMap<Ticket, Request>,
     by_id: HashMap<RequestId, Ticket, Keyed>,
+    by_namespace: ByNamespace,
 }
 
 impl Requests {
     pub(super) fn new(hash: Keyed) -> Self {
-        Requests { open: BTreeMap::new(), by_id: HashMap::with_hasher(hash) }
+        let by_namespace = ByNamespace::new(hash);
+        Requests { open: BTreeMap::new(), by_id: HashMap::with_hasher(hash), by_namespace }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -282,6 +297,7 @@ impl Requests {
 
     pub(super) fn insert(&mut self, ticket: Ticket, request: Request) {
         self.by_id.insert(request.id.clone(), ticket);
+        self.by_namespace.insert(&request.nsp, ticket);
         self.open.insert(ticket, request);
     }
 
@@ -300,12 +316,13 @@ impl Requests {
     pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Request> {
         let request = self.open.remove(&ticket)?;
         self.by_id.remove(&request.id);
+        self.by_namespace.remove(&request.nsp, ticket);
         Some(request)
     }
 
     /// The open requests of a namespace.
     pub(super) fn of(&self, nsp: &str) -> Vec<Ticket> {
-        self.open.iter().filter(|(_, request)| request.nsp == nsp).map(|(ticket, _)| *ticket).collect()
+        self.by_namespace.of(nsp)
     }
 }
 
