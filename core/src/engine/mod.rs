@@ -333,7 +333,7 @@ impl Engine {
                 continue;
             }
             let (stream, entry) = self.next_entry()?;
-            if let Some(event) = self.receive_entry(&stream, entry) {
+            if let Some(event) = self.receive_entry(&stream, &entry) {
                 return Some(event);
             }
         }

@@ -13,8 +13,19 @@ use serde_json::value::RawValue;
 
 use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses, whole};
 use super::{WireError, usual};
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload};
+
+/// Reads what a message of this kind says.
+pub(super) fn body(kind: u8, text: &ByteString) -> Result<Body, WireError> {
+    if kind == BROADCAST
+        && let Some(body) = usual::broadcast(text)
+    {
+        return Ok(body);
+    }
+    read(kind, text)?.into_body(kind)
+}
 
 /// Reads the data of a message of this kind.
 pub(super) fn read(kind: u8, text: &ByteString) -> Result<Data, WireError> {
