@@ -99,8 +99,8 @@ fn dispatch_numbered() -> Work {
 
 /// Whoever publishes reads that too. What is to be done of it has been done.
 fn own() -> Work {
-    // What this node says bears numbers above this one's, and so has been said.
-    let mut node = Node::ready_behind(node::config(), 1_700_000_000_000);
+    // What this node says bears greater numbers than what will come, which therefore has been said.
+    let mut node = Node::ready_behind(node::config(), 1_700_000_001_000);
     let message = Message { uid: node.engine.uid().clone(), ..broadcast(node::packet("hi")) };
     let fields = encode(&message).expect("a string can be carried");
     numbering(fields, move |batch| {
@@ -111,7 +111,8 @@ fn own() -> Work {
 
 /// Batches of the same entry, with a new number each time.
 fn numbering(fields: Fields, mut each: impl FnMut(&mut dyn Iterator<Item = Fields>) + 'static) -> Work {
-    let mut number: u64 = 1_000_000;
+    // As large as they are at this time: see `Engine::publisher_located`.
+    let mut number: u64 = 1_700_000_000_000 << 20;
     Box::new(move || {
         let numbered = || {
             number += 1;

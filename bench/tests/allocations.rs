@@ -25,8 +25,8 @@ const BOUNDS: [(&str, usize); 10] = [
     ("a binary entry comes, its broadcast goes out", 3),
     ("a numbered entry comes, its broadcast goes out", 2),
     ("an entry of the node's own comes back", 1),
-    ("a message is encoded", 2),
-    ("a broadcast is published", 7),
+    ("a message is encoded", 1),
+    ("a broadcast is published", 6),
     ("frames for clients are made", 2),
     ("frames for clients are made of a binary packet", 4),
 ];

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::{Content, Effect, Engine, Pending, Purpose, RETRY, Timer};
-use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
+use crate::command::{Command, CommandError, CommandId, Entry, Lane};
 use crate::event::{Event, Ticket};
 use crate::id::EntryId;
 use crate::time::Time;
-use crate::wire::entry::SEQUENCE_FIELD;
+use crate::wire::entry::{SEQUENCE_FIELD, sequence};
 
 /// How many entries a search reads at once.
 const PAGE: u32 = 1_000;
@@ -522,9 +522,4 @@ impl Engine {
             self.timers.arm(Timer::GiveUp(line.clone()), due);
         }
     }
-}
-
-/// The sequence number of an entry of ours.
-pub(super) fn sequence(fields: &Fields) -> Option<u64> {
-    core::str::from_utf8(fields.get(SEQUENCE_FIELD)?).ok()?.parse().ok()
 }

@@ -14,14 +14,7 @@ use crate::wire::entry::Parts;
 
 impl Engine {
     /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
-    pub(super) fn receive_entry(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
-        let event = self.look_at(stream, read);
-        let event = self.or_before(event);
-        self.looked_at(stream, read.id);
-        event
-    }
-
-    fn look_at(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
+    pub(super) fn look_at(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
         let (id, parts) = (read.id, Parts::of(&read.fields));
         let skipped = |reason| {
             let source = Source::Entry { stream: stream.clone(), id };
@@ -34,20 +27,23 @@ impl Engine {
             self.keep_foreign(stream, id, &read.fields);
             return None;
         };
-        let own = parts.author() == Some(self.uid.as_str().as_bytes());
+        let author = parts.author();
+        let own = author == Some(self.uid.as_str());
         if own && !self.obeys_own() {
             // Most of what a busy node reads. What it says has been done.
             self.is_first(stream, id, &self.uid.clone(), parts.sequence());
             return None;
         }
-        let (nsp, uid) = (nsp.clone(), parts.uid());
-        let known = !self.config.dialect.subscribes() || namespace.known.contains(&uid);
+        let nsp = nsp.clone();
+        let found = author.and_then(|name| namespace.known.get(name)).cloned();
+        let is_known = found.is_some();
+        let uid = found.unwrap_or_else(|| parts.uid());
         let body = match parts.body() {
             Ok(body) => body,
             Err(reason) => return skipped(reason),
         };
         let seq = parts.sequence();
-        let first = self.is_first(stream, id, &uid, seq);
+        let first = !own && seq.is_none() || self.is_first(stream, id, &uid, seq);
         self.keep(stream, id, &nsp, &body, (&uid, seq), first);
         if !first {
             return None;
@@ -58,7 +54,7 @@ impl Engine {
         if self.config.dialect.heartbeats() {
             self.heard(&nsp, &uid, &body, parts.is_bridge());
         }
-        if !known {
+        if !is_known {
             self.note_sender(&nsp, &uid);
         }
         self.obey(Message { uid, nsp, body }, Some(id))

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::publisher::sequence;
 use super::window::{Place, Window};
 use super::{CallError, Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
@@ -533,7 +532,7 @@ impl Engine {
         }
         let Ok(Message { uid, nsp, body }) = entry::decode(fields) else { return };
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        let seq = sequence(fields);
+        let seq = entry::sequence(fields);
         let first = seq.is_none_or(|seq| reader.seen.is_new(&uid, seq));
         self.keep(stream, id, &nsp, &body, (&uid, seq), first);
     }
@@ -621,7 +620,7 @@ impl Engine {
             let shared =
                 |message: &Message| self.namespaces.get_key_value(&message.nsp).map(|(name, _)| name);
             let kept = broadcast.map(|message| {
-                let author = (&message.uid, sequence(fields));
+                let author = (&message.uid, entry::sequence(fields));
                 kept(*id, shared(&message), &message.nsp, &message.body, author)
             });
             found.window.prepend(*id, kept);

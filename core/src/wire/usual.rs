@@ -3,6 +3,9 @@
 //! That is nearly every message, and it takes a single pass. Whatever else there is, is nothing here, and left to [`json`](super::json), which
 //! knows what JavaScript makes of it. What is something here is the same there.
 
+use core::ops::Range;
+
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{BROADCAST, Data, PacketData, uses};
@@ -11,9 +14,9 @@ use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
 use crate::payload::{Encoding, Payload};
 
-/// Reads the data of a message of this kind, if it is written as usual.
-pub(super) fn read(kind: u8, text: &ByteString) -> Option<Data> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
+/// Reads the data of a message of this kind, if it is written as usual. The text is UTF-8.
+pub(super) fn read(kind: u8, text: &Bytes) -> Option<Data> {
+    let mut reader = Reader { text, bytes: text, at: 0 };
     let mut data = Data::default();
     reader.object(|key, value| {
         match key {
@@ -35,9 +38,9 @@ pub(super) fn read(kind: u8, text: &ByteString) -> Option<Data> {
 }
 
 /// Reads the data of a broadcast, if it is written as Node's adapters and this crate write it: the same keys in the same order. Most of a message
-/// then is what was expected, and only has to be compared.
-pub(super) fn broadcast(text: &ByteString) -> Option<Body> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
+/// then is what was expected, and only has to be compared. The text is UTF-8.
+pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
+    let mut reader = Reader { text, bytes: text, at: 0 };
     reader.literal(br#"{"packet":{"type":2,"data":"#)?;
     if reader.peek() != Some(b'[') {
         return None;
@@ -111,7 +114,7 @@ fn flags(reader: &mut Reader<'_>) -> Option<Flags> {
 
 /// Reads values one after the other. Nothing: what stands there is not as usual, and may be wrong.
 struct Reader<'a> {
-    text: &'a ByteString,
+    text: &'a Bytes,
     bytes: &'a [u8],
     at: usize,
 }
@@ -158,7 +161,7 @@ impl<'a> Reader<'a> {
             return Some(());
         }
         loop {
-            let key = self.plain()?;
+            let key = core::str::from_utf8(&self.bytes[self.plain()?]).ok()?;
             self.expect(b':')?;
             each(key, self)?;
             match self.next()? {
@@ -169,19 +172,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string that stands for itself.
-    fn plain(&mut self) -> Option<&'a str> {
+    /// Where a string stands that stands for itself.
+    fn plain(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
         let start = self.at;
-        match self.special()? {
-            b'"' => self.text.get(start..self.at - 1),
-            _ => None,
-        }
+        (self.special()? == b'"').then(|| start..self.at - 1)
     }
 
     fn name(&mut self) -> Option<ByteString> {
         let name = self.plain()?;
-        Some(self.text.slice_ref(name))
+        ByteString::try_from(self.text.slice(name)).ok()
     }
 
     fn names(&mut self) -> Option<Vec<ByteString>> {
@@ -224,7 +224,7 @@ impl<'a> Reader<'a> {
     fn payload(&mut self) -> Option<Payload> {
         let start = self.at;
         self.skip()?;
-        Some(Payload::from_wire(Encoding::Json, self.text.as_bytes().slice(start..self.at)))
+        Some(Payload::from_wire(Encoding::Json, self.text.slice(start..self.at)))
     }
 
     /// Consumes a value, whatever it is, if it is JSON and stands right here.
@@ -441,14 +441,14 @@ mod tests {
 
     fn agree(kind: u8, text: &str) -> bool {
         let text = ByteString::from(text);
-        let Some(usual) = read(kind, &text) else { return false };
+        let Some(usual) = read(kind, text.as_bytes()) else { return false };
         assert_eq!(usual, json::read_any(kind, &text).unwrap(), "{kind}: {text}");
         true
     }
 
     fn agree_on_broadcast(text: &str) -> bool {
         let text = ByteString::from(text);
-        let Some(body) = broadcast(&text) else { return false };
+        let Some(body) = broadcast(text.as_bytes()) else { return false };
         assert_eq!(body, json::read_any(BROADCAST, &text).unwrap().into_body(BROADCAST).unwrap(), "{text}");
         true
     }
