@@ -45,6 +45,7 @@ use publisher::{Line, Publisher};
 use reader::Reader;
 use recovery::Recoveries;
 use requests::Requests;
+use sockets::delivery;
 use timers::{Timer, Timers};
 
 /// How long a refused command waits before it is tried again.
@@ -357,7 +358,13 @@ impl Engine {
                 return Some(event);
             }
             let event = match self.pending.pop_front()? {
-                Pending::Effect(effect, entry) => self.apply(*effect, entry, self.uid.clone()),
+                Pending::Effect(effect, entry) => match *effect {
+                    // What is pending is of a namespace that is open: see `close_namespace`.
+                    Effect { nsp, kind: EffectKind::Broadcast { packet, opts } } => {
+                        Some(delivery(nsp, packet, opts, entry, self.uid.clone()))
+                    }
+                    effect => self.apply(effect, entry, self.uid.clone()),
+                },
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {

@@ -272,12 +272,16 @@ impl Engine {
         match reply {
             Ok(id) => {
                 self.refused = None;
-                if at == 0 {
-                    publisher.settled = publisher.settled.max(id.unwrap_or_default());
-                } else {
+                if at > 0 {
                     self.settle_before(line, seq, false);
+                    return self.published_as(line, seq, id);
                 }
-                self.published_as(line, seq, id);
+                publisher.settled = publisher.settled.max(id.unwrap_or_default());
+                publisher.published = publisher.published.max(seq);
+                let Some(item) = publisher.take(0) else { return };
+                let is_empty = publisher.items.is_empty();
+                self.has_left(line, &item.message, is_empty);
+                self.is_published(item.message, id);
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
             Err(error @ CommandError::Lost(_)) if *line != Line::Channels => {
@@ -408,14 +412,22 @@ impl Engine {
         let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.published = publisher.published.max(seq);
         let Some(at) = publisher.find(seq) else { return };
-        let Some(message) = self.settle(line, at) else { return };
+        if let Some(message) = self.settle(line, at) {
+            self.is_published(message, id);
+        }
+    }
+
+    /// What follows from that.
+    fn is_published(&mut self, message: Outgoing, id: Option<EntryId>) {
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
             What::Farewell(nsp) => self.left(&nsp),
             What::Order(ticket) => self.order_published(ticket),
             What::Notice | What::Request(_) => {}
         }
-        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, id)));
+        if let Some(effect) = message.effect {
+            self.pending.push_back(Pending::Effect(effect, id));
+        }
     }
 
     /// The message will not be sent, or not again.
@@ -454,12 +466,18 @@ impl Engine {
     fn settle(&mut self, line: &Line, at: usize) -> Option<Outgoing> {
         let publisher = self.publishers.get_mut(line)?;
         let message = publisher.take(at)?.message;
+        let is_empty = publisher.items.is_empty();
+        self.has_left(line, &message, is_empty);
+        Some(message)
+    }
+
+    /// A message is out of the line, which may be empty now.
+    fn has_left(&mut self, line: &Line, message: &Outgoing, is_empty: bool) {
         self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
         self.published_bytes -= message.size;
-        if publisher.items.is_empty() {
+        if is_empty {
             self.retire_if_idle(line);
         }
-        Some(message)
     }
 
     /// The line is empty: where nothing lives on it, it needs no publisher any more.
