@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use sio_streams_core::wire::entry::{decode, encode};
+use sio_streams_core::wire::entry::{SEQUENCE_FIELD, decode, encode};
 use sio_streams_core::{Body, BroadcastOptions, EntryId, Fields, Message, NodeId, Packet};
 
 use crate::node::{self, BATCH, Node};
@@ -54,11 +54,13 @@ pub type Work = Box<dyn FnMut()>;
 pub type Case = (&'static str, fn() -> Work);
 
 /// What is counted, per message.
-pub const CASES: [Case; 8] = [
+pub const CASES: [Case; 10] = [
     ("serde_json parses the envelope", parse_envelope),
     ("an entry is decoded", decode_entry),
     ("an entry comes, its broadcast goes out", dispatch),
     ("a binary entry comes, its broadcast goes out", dispatch_binary),
+    ("a numbered entry comes, its broadcast goes out", dispatch_numbered),
+    ("an entry of the node's own comes back", own),
     ("a message is encoded", encode_message),
     ("a broadcast is published", publish),
     ("frames for clients are made", frames),
@@ -82,6 +84,44 @@ fn dispatch() -> Work {
 
 fn dispatch_binary() -> Work {
     dispatching(binary(64))
+}
+
+/// An entry of another node of this project: it has a number.
+fn dispatch_numbered() -> Work {
+    let message = broadcast(node::packet("hi"));
+    let fields = encode(&message).expect("a string can be carried");
+    let mut node = Node::ready(node::config());
+    numbering(fields, move |batch| {
+        node.feed(batch);
+        assert_eq!(node.settle(), BATCH);
+    })
+}
+
+/// Whoever publishes reads that too. What is to be done of it has been done.
+fn own() -> Work {
+    // What this node says bears greater numbers than what will come, which therefore has been said.
+    let mut node = Node::ready_behind(node::config(), 1_700_000_001_000);
+    let message = Message { uid: node.engine.uid().clone(), ..broadcast(node::packet("hi")) };
+    let fields = encode(&message).expect("a string can be carried");
+    numbering(fields, move |batch| {
+        node.feed(batch);
+        assert_eq!(node.settle(), 0);
+    })
+}
+
+/// Batches of the same entry, with a new number each time.
+fn numbering(fields: Fields, mut each: impl FnMut(&mut dyn Iterator<Item = Fields>) + 'static) -> Work {
+    // As large as they are at this time: see `Engine::publisher_located`.
+    let mut number: u64 = 1_700_000_000_000 << 20;
+    Box::new(move || {
+        let numbered = || {
+            number += 1;
+            let mut fields = fields.clone();
+            fields.push(SEQUENCE_FIELD, number.to_string());
+            fields
+        };
+        each(&mut core::iter::repeat_with(numbered).take(BATCH));
+    })
 }
 
 /// An entry with a binary argument of this many bytes, as Node's adapters write it: MessagePack in base64.

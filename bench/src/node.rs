@@ -39,7 +39,17 @@ impl Node {
     ///
     /// If the configuration is refused.
     pub fn ready(config: Config) -> Self {
+        Self::ready_behind(config, 0)
+    }
+
+    /// The same, behind an entry of this time.
+    ///
+    /// # Panics
+    ///
+    /// If the configuration is refused.
+    pub fn ready_behind(config: Config, ms: u64) -> Self {
         let mut node = Self::new(config);
+        node.last = ms;
         node.open("/");
         node
     }

@@ -18,13 +18,15 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PER_BATCH: usize = 16;
 
 /// Allocations for each message, at most.
-const BOUNDS: [(&str, usize); 8] = [
+const BOUNDS: [(&str, usize); 10] = [
     ("serde_json parses the envelope", 2),
     ("an entry is decoded", 1),
     ("an entry comes, its broadcast goes out", 1),
     ("a binary entry comes, its broadcast goes out", 3),
-    ("a message is encoded", 2),
-    ("a broadcast is published", 7),
+    ("a numbered entry comes, its broadcast goes out", 2),
+    ("an entry of the node's own comes back", 1),
+    ("a message is encoded", 1),
+    ("a broadcast is published", 6),
     ("frames for clients are made", 2),
     ("frames for clients are made of a binary packet", 4),
 ];

@@ -313,6 +313,7 @@ impl Fields {
     }
 
     /// Appends a field.
+    #[inline]
     pub fn push(&mut self, name: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.0.push((name.into(), value.into()));
     }

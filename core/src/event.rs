@@ -159,7 +159,8 @@ pub enum Event {
         /// How that is known.
         reason: DownReason,
     },
-    /// Something that arrived is no message: it was passed over, and has harmed nothing but itself.
+    /// Something that arrived is no message: it was passed over, and has harmed nothing but itself. What this node itself has said is only looked
+    /// into where [`local_delivery`](crate::Config::local_delivery) is the order of the stream.
     Skipped {
         /// Where it stood.
         source: Source,

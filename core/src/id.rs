@@ -1,5 +1,6 @@
 //! The names that things have on the wire.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::str::FromStr;
 
@@ -40,6 +41,12 @@ impl NodeId {
 
     pub(crate) fn text(&self) -> &ByteString {
         &self.0
+    }
+}
+
+impl Borrow<str> for NodeId {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

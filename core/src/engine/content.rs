@@ -67,12 +67,14 @@ impl Config {
         if self.only_plaintext && entry::payloads(body).any(binary) {
             return Err(CallError::Binary);
         }
-        let mut fields = entry::write(uid, nsp, body)?;
+        let mut shared = Arc::new(Fields::new());
+        let fields = Arc::make_mut(&mut shared);
+        entry::write_into(fields, uid, nsp, body)?;
         let beat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
         if beat && self.dialect == Dialect::Bridge {
             fields.push(entry::BRIDGE_FIELD, "1");
         }
-        Ok(Content::Entry { stream: self.stream_of(nsp), fields: Arc::new(fields) })
+        Ok(Content::Entry { stream: self.stream_of(nsp), fields: shared })
     }
 
     fn push(&self, nsp: &ByteString, body: &Body, payload: Bytes) -> Content {

@@ -348,8 +348,17 @@ impl Engine {
                 continue;
             }
             let (stream, entry) = self.next_entry()?;
-            if let Some(event) = self.receive_entry(&stream, entry) {
-                return Some(event);
+            let event = self.look_at(&stream, &entry);
+            // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
+            let alone = self.events.is_empty();
+            if alone {
+                self.looked_at(&stream, entry.id);
+                if event.is_some() {
+                    return event;
+                }
+            } else {
+                self.events.extend(event);
+                self.looked_at(&stream, entry.id);
             }
         }
     }

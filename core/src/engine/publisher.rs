@@ -10,11 +10,11 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use super::{Content, Due, Engine, Pending, Purpose, RETRY, Timer};
-use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane};
+use crate::command::{Command, CommandError, CommandId, Entry, Lane};
 use crate::event::{Event, Ticket};
 use crate::id::EntryId;
 use crate::time::Time;
-use crate::wire::entry::SEQUENCE_FIELD;
+use crate::wire::entry::{SEQUENCE_FIELD, sequence};
 
 /// How many entries a search reads at once.
 const PAGE: u32 = 1_000;
@@ -113,7 +113,24 @@ pub(super) struct Publisher {
     eager: bool,
 }
 
+/// What is left of a line when a message has left it.
+enum Left {
+    Nothing,
+    /// One that may be sent, of which it was not known.
+    Eager,
+    Others,
+}
+
 impl Publisher {
+    /// A message has just been taken.
+    fn left(&mut self) -> Left {
+        match self.items.is_empty() {
+            true => Left::Nothing,
+            false if self.is_eager() && !core::mem::replace(&mut self.eager, true) => Left::Eager,
+            false => Left::Others,
+        }
+    }
+
     /// Whether the next message may go out: not before it is known what became of all that were handed out behind it.
     fn is_open(&self) -> bool {
         self.located
@@ -293,12 +310,16 @@ impl Engine {
         match reply {
             Ok(id) => {
                 self.refused = None;
-                if at == 0 {
-                    publisher.settled = publisher.settled.max(id.unwrap_or_default());
-                } else {
+                if at > 0 {
                     self.settle_before(line, seq, false);
+                    return self.published_as(line, seq, id);
                 }
-                self.published_as(line, seq, id);
+                publisher.settled = publisher.settled.max(id.unwrap_or_default());
+                publisher.published = publisher.published.max(seq);
+                let Some(item) = publisher.take(0) else { return };
+                let left = publisher.left();
+                self.has_left(line, &item.message, left);
+                self.is_published(item.message, id);
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
             Err(error @ CommandError::Lost(_)) if *line != Line::Channels => {
@@ -437,14 +458,22 @@ impl Engine {
         let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.published = publisher.published.max(seq);
         let Some(at) = publisher.find(seq) else { return };
-        let Some(message) = self.settle(line, at) else { return };
+        if let Some(message) = self.settle(line, at) {
+            self.is_published(message, id);
+        }
+    }
+
+    /// What follows from that.
+    fn is_published(&mut self, message: Outgoing, id: Option<EntryId>) {
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
             What::Farewell(nsp) => self.left(&nsp),
             What::Order(ticket) => self.order_published(ticket),
             What::Notice | What::Request(_) => {}
         }
-        self.pending.extend(message.effect.map(|effect| Pending::Effect(effect, id)));
+        if let Some(effect) = message.effect {
+            self.pending.push_back(Pending::Effect(effect, id));
+        }
     }
 
     /// The message will not be sent, or not again.
@@ -483,14 +512,22 @@ impl Engine {
     fn settle(&mut self, line: &Line, at: usize) -> Option<Outgoing> {
         let publisher = self.publishers.get_mut(line)?;
         let message = publisher.take(at)?.message;
+        let left = publisher.left();
+        self.has_left(line, &message, left);
+        Some(message)
+    }
+
+    /// A message is out of the line.
+    fn has_left(&mut self, line: &Line, message: &Outgoing, left: Left) {
         self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
         self.published_bytes -= message.size;
-        if publisher.items.is_empty() {
-            self.retire_if_idle(line);
-        } else if publisher.is_eager() && !core::mem::replace(&mut publisher.eager, true) {
-            self.eager.insert(line.clone());
+        match left {
+            Left::Nothing => self.retire_if_idle(line),
+            Left::Eager => {
+                self.eager.insert(line.clone());
+            }
+            Left::Others => {}
         }
-        Some(message)
     }
 
     /// The line is empty: where nothing lives on it, it needs no publisher any more.
@@ -554,9 +591,4 @@ impl Engine {
             self.timers.arm(Timer::GiveUp(line.clone()), due);
         }
     }
-}
-
-/// The sequence number of an entry of ours.
-pub(super) fn sequence(fields: &Fields) -> Option<u64> {
-    core::str::from_utf8(fields.get(SEQUENCE_FIELD)?).ok()?.parse().ok()
 }

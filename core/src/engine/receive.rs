@@ -2,108 +2,105 @@
 
 use bytestring::ByteString;
 
-use super::publisher::sequence;
 use super::sockets::delivery;
 use super::{Effect, EffectKind, Engine};
-use crate::command::{Entry, Fields};
+use crate::command::Entry;
 use crate::config::{Dialect, LocalDelivery};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
-use crate::wire::{WireError, entry};
+use crate::wire::WireError;
+use crate::wire::entry::Parts;
 
 impl Engine {
     /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
-    pub(super) fn receive_entry(&mut self, stream: &ByteString, read: Entry) -> Option<Event> {
-        let id = read.id;
-        let event = self.look_at(stream, read);
-        let event = self.or_before(event);
-        self.looked_at(stream, id);
-        event
-    }
-
-    fn look_at(&mut self, stream: &ByteString, read: Entry) -> Option<Event> {
-        let Entry { id, fields } = read;
-        let decoded = match entry::namespace(&fields) {
-            None => Err(WireError::MissingField("nsp")),
-            // Not for this node.
-            Some(nsp) if !self.namespaces.contains_key(nsp) || self.came_before(stream, nsp) => {
-                self.keep_foreign(stream, id, &fields);
-                return None;
-            }
-            Some(_) => entry::decode(&fields),
+    pub(super) fn look_at(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
+        let (id, parts) = (read.id, Parts::of(&read.fields));
+        let skipped = |reason| {
+            let source = Source::Entry { stream: stream.clone(), id };
+            (!mutant!(BadEntrySilent)).then_some(Event::Skipped { source, reason })
         };
-        match decoded {
-            Ok(message) => {
-                let first = self.is_first(stream, id, &message, &fields);
-                self.keep(stream, id, &message, &fields, first);
-                if !first {
-                    return None;
-                }
-                if message.uid == self.uid {
-                    return self.receive_own(message, id);
-                }
-                if self.config.dialect.heartbeats() {
-                    let bridge = fields.get(entry::BRIDGE_FIELD).is_some();
-                    self.heard(&message.nsp, &message.uid, &message.body, bridge);
-                }
-                self.obey(message, Some(id))
-            }
-            Err(_) if mutant!(BadEntrySilent) => None,
-            Err(reason) => {
-                let source = Source::Entry { stream: stream.clone(), id };
-                Some(Event::Skipped { source, reason })
-            }
+        let Some(nsp) = parts.namespace() else { return skipped(WireError::MissingField("nsp")) };
+        let here = self.namespaces.get_key_value(nsp).filter(|_| !self.came_before(stream, nsp));
+        let Some((nsp, namespace)) = here else {
+            // Not for this node.
+            self.keep_foreign(stream, id, &read.fields);
+            return None;
+        };
+        let author = parts.author();
+        let own = author == Some(self.uid.as_str());
+        if own && !self.obeys_own() {
+            // Most of what a busy node reads. What it says has been done.
+            self.is_first(stream, id, &self.uid.clone(), parts.sequence());
+            return None;
         }
+        let nsp = nsp.clone();
+        let found = author.and_then(|name| namespace.known.get(name)).cloned();
+        let is_known = found.is_some();
+        let uid = found.unwrap_or_else(|| parts.uid());
+        let body = match parts.body() {
+            Ok(body) => body,
+            Err(reason) => return skipped(reason),
+        };
+        let seq = parts.sequence();
+        let first = !own && seq.is_none() || self.is_first(stream, id, &uid, seq);
+        self.keep(stream, id, &nsp, &body, (&uid, seq), first);
+        if !first {
+            return None;
+        }
+        if own {
+            return self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid);
+        }
+        if self.config.dialect.heartbeats() {
+            self.heard(&nsp, &uid, &body, parts.is_bridge());
+        }
+        if !is_known {
+            self.note_sender(&nsp, &uid);
+        }
+        self.obey(Message { uid, nsp, body }, Some(id))
     }
 
     /// Whether the entry has not come before. Only nodes of ours number their entries.
-    fn is_first(&mut self, stream: &ByteString, id: EntryId, message: &Message, fields: &Fields) -> bool {
+    fn is_first(&mut self, stream: &ByteString, id: EntryId, author: &NodeId, seq: Option<u64>) -> bool {
         let Some(reader) = self.readers.get_mut(stream) else { return false };
-        let seq = sequence(fields);
-        if message.uid == self.uid && seq.is_none_or(|seq| seq > self.last_seq) {
+        if *author == self.uid && seq.is_none_or(|seq| seq > self.last_seq) {
             if !core::mem::replace(&mut reader.name_taken, true) {
                 self.events.push_back(Event::NameTaken { stream: stream.clone(), id });
             }
             return false;
         }
-        let first =
-            seq.is_none_or(|seq| reader.seen.is_new(&message.uid, seq) || mutant!(RepetitionDelivered));
+        let first = seq.is_none_or(|seq| reader.seen.is_new(author, seq) || mutant!(RepetitionDelivered));
         if !first {
-            let (stream, from) = (stream.clone(), message.uid.clone());
+            let (stream, from) = (stream.clone(), author.clone());
             self.events.push_back(Event::Repeated { stream, id, from });
         }
         first
     }
 
-    /// A message of this node's own has come back. It does here what it does elsewhere, unless it has been done.
-    fn receive_own(&mut self, message: Message, id: EntryId) -> Option<Event> {
+    /// Whether what this node says is done here only when it comes back.
+    fn obeys_own(&self) -> bool {
         let obeyed = self.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
-        if mutant!(OwnEntriesDropped) || !obeyed {
-            return None;
-        }
-        let Message { uid, nsp, body } = message;
-        self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
+        obeyed && !mutant!(OwnEntriesDropped)
     }
 
     /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
-        match message.uid != self.uid && self.namespaces.contains_key(&message.nsp) {
-            true => self.obey(message, None),
-            false => None,
+        if message.uid == self.uid || !self.namespaces.contains_key(&message.nsp) {
+            return None;
         }
+        self.note_sender(&message.nsp, &message.uid);
+        self.obey(message, None)
     }
 
     /// Does what a message of another node asks for, in a namespace that is open. Those in the stream have an entry.
     fn obey(&mut self, message: Message, entry: Option<EntryId>) -> Option<Event> {
         let Message { uid, nsp, body } = message;
-        self.note_sender(&nsp, &uid);
+        if let Body::Broadcast { packet, opts, request_id: None } = body {
+            return Some(delivery(nsp, packet, opts, entry, uid));
+        }
         let way = self.way_back(entry);
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
-            Body::Broadcast { packet, opts, request_id: None } => {
-                return Some(delivery(nsp, packet, opts, entry, uid));
-            }
             Body::SocketsJoin { opts, rooms } => {
                 return self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);
             }
@@ -122,8 +119,10 @@ impl Engine {
             }
             Body::InitialHeartbeat | Body::Heartbeat => {}
             Body::AdapterClose => self.node_closed(&nsp, &uid),
-            Body::Broadcast { packet, opts, request_id: Some(id) } => {
-                self.deliver_with_ack(asker(id), packet, opts);
+            Body::Broadcast { packet, opts, request_id } => {
+                if let Some(id) = request_id {
+                    self.deliver_with_ack(asker(id), packet, opts);
+                }
             }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
             Body::FetchSocketsResponse { request_id, sockets } => {

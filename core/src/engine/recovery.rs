@@ -11,7 +11,6 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::by_namespace::ByNamespace;
-use super::publisher::sequence;
 use super::window::{Place, Window};
 use super::{CallError, Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
@@ -519,23 +518,24 @@ impl Engine {
         }
     }
 
-    /// A broadcast is being looked at. `first`: whether for the first time.
+    /// A broadcast is being looked at. `first`: whether for the first time. Who says it, and its number among what that one says.
     pub(super) fn keep(
         &mut self,
         stream: &ByteString,
         id: EntryId,
-        message: &Message,
-        fields: &Fields,
+        nsp: &ByteString,
+        body: &Body,
+        author: (&NodeId, Option<u64>),
         first: bool,
     ) {
         if let Some(found) = self.recoveries.streams.get_mut(stream)
-            && let Body::Broadcast { .. } = message.body
+            && let Body::Broadcast { .. } = body
         {
             if !first {
                 return found.window.repeated(id);
             }
-            let shared = self.namespaces.get_key_value(&message.nsp).map(|(name, _)| name);
-            found.window.keep(id, kept(id, shared, message, fields));
+            let shared = self.namespaces.get_key_value(nsp).map(|(name, _)| name);
+            found.window.keep(id, kept(id, shared, nsp, body, author));
         }
     }
 
@@ -544,10 +544,11 @@ impl Engine {
         if !self.recoveries.streams.contains_key(stream) {
             return;
         }
-        let Ok(message) = entry::decode(fields) else { return };
+        let Ok(Message { uid, nsp, body }) = entry::decode(fields) else { return };
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        let first = sequence(fields).is_none_or(|seq| reader.seen.is_new(&message.uid, seq));
-        self.keep(stream, id, &message, fields, first);
+        let seq = entry::sequence(fields);
+        let first = seq.is_none_or(|seq| reader.seen.is_new(&uid, seq));
+        self.keep(stream, id, &nsp, &body, (&uid, seq), first);
     }
 
     /// An entry has been looked at.
@@ -632,7 +633,10 @@ impl Engine {
             let broadcast = message.filter(|message| matches!(message.body, Body::Broadcast { .. }));
             let shared =
                 |message: &Message| self.namespaces.get_key_value(&message.nsp).map(|(name, _)| name);
-            let kept = broadcast.map(|message| kept(*id, shared(&message), &message, fields));
+            let kept = broadcast.map(|message| {
+                let author = (&message.uid, entry::sequence(fields));
+                kept(*id, shared(&message), &message.nsp, &message.body, author)
+            });
             found.window.prepend(*id, kept);
         }
         if entries.len() < count {
@@ -676,9 +680,14 @@ fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result
 }
 
 /// What is kept of a broadcast, if a client that misses it gets it later.
-fn kept(id: EntryId, nsp: Option<&ByteString>, message: &Message, fields: &Fields) -> Option<Kept> {
-    let Body::Broadcast { packet, opts, request_id: None } = &message.body else { return None };
-    let author: Option<(&NodeId, u64)> = sequence(fields).map(|seq| (&message.uid, seq));
-    let nsp = || nsp.cloned().unwrap_or_else(|| ByteString::from(&*message.nsp));
-    is_recoverable(packet, opts).then(|| Kept::new(id, nsp(), packet, opts, author))
+fn kept(
+    id: EntryId,
+    shared: Option<&ByteString>,
+    nsp: &ByteString,
+    body: &Body,
+    (author, seq): (&NodeId, Option<u64>),
+) -> Option<Kept> {
+    let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
+    let nsp = || shared.cloned().unwrap_or_else(|| ByteString::from(&**nsp));
+    is_recoverable(packet, opts).then(|| Kept::new(id, nsp(), packet, opts, seq.map(|seq| (author, seq))))
 }

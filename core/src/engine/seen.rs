@@ -11,30 +11,54 @@ use crate::rooms::Keyed;
 /// since, at no cost per entry.
 #[derive(Debug)]
 pub(super) struct Seen {
-    young: HashMap<NodeId, u64, Keyed>,
-    old: HashMap<NodeId, u64, Keyed>,
+    young: Table,
+    old: Table,
     /// How many authors each table takes.
     limit: usize,
+    /// Where the author stands in the younger table that wrote last. Often it is the next one too.
+    latest: usize,
+}
+
+/// Authors, and where each stands.
+#[derive(Debug)]
+struct Table {
+    places: HashMap<NodeId, usize, Keyed>,
+    last: Vec<(NodeId, u64)>,
+}
+
+impl Table {
+    fn new(hash: Keyed) -> Self {
+        Table { places: HashMap::with_hasher(hash), last: Vec::new() }
+    }
 }
 
 impl Seen {
     pub(super) fn new(limit: usize, hash: Keyed) -> Self {
-        Seen { young: HashMap::with_hasher(hash), old: HashMap::with_hasher(hash), limit }
+        Seen { young: Table::new(hash), old: Table::new(hash), limit, latest: 0 }
     }
 
     /// Notes the number; whether it is a new one. An author's numbers rise: one that doesn't has been seen.
     pub(super) fn is_new(&mut self, author: &NodeId, seq: u64) -> bool {
-        if let Some(last) = self.young.get_mut(author) {
+        let is_latest = self.young.last.get(self.latest).is_some_and(|(name, _)| name == author);
+        let place = if is_latest { Some(self.latest) } else { self.young.places.get(author).copied() };
+        if let Some((place, (_, last))) =
+            place.and_then(|place| Some((place, self.young.last.get_mut(place)?)))
+        {
+            self.latest = place;
             let new = seq > *last;
             *last = seq.max(*last);
             return new;
         }
-        let before = self.old.remove(author);
-        if self.young.len() >= self.limit {
-            let hash = *self.young.hasher();
-            self.old = core::mem::replace(&mut self.young, HashMap::with_hasher(hash));
+        let place = self.old.places.remove(author);
+        let before = place.and_then(|place| self.old.last.get(place)).map(|(_, last)| *last);
+        if self.young.last.len() >= self.limit {
+            let hash = *self.young.places.hasher();
+            self.old = core::mem::replace(&mut self.young, Table::new(hash));
         }
-        self.young.insert(author.owned(), before.map_or(seq, |last| last.max(seq)));
+        self.latest = self.young.last.len();
+        let author = author.owned();
+        self.young.places.insert(author.clone(), self.latest);
+        self.young.last.push((author, before.map_or(seq, |last| last.max(seq))));
         before.is_none_or(|last| seq > last)
     }
 }
@@ -64,7 +88,7 @@ mod tests {
             assert!(seen.is_new(&node(&n.to_string()), 1));
             assert!(seen.is_new(&busy, n));
             assert!(!seen.is_new(&busy, n));
-            assert!(seen.young.len() <= 3 && seen.old.len() <= 3);
+            assert!(seen.young.last.len() <= 3 && seen.old.last.len() <= 3 && seen.young.places.len() <= 3);
         }
         assert!(seen.is_new(&node("0"), 1), "long gone");
     }

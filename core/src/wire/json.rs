@@ -13,12 +13,31 @@ use serde_json::value::RawValue;
 
 use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses, whole};
 use super::{WireError, usual};
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
+/// Reads what a message of this kind says.
+pub(super) fn body(kind: u8, bytes: &Bytes) -> Result<Body, WireError> {
+    if kind == BROADCAST
+        && (is_ascii(bytes) || core::str::from_utf8(bytes).is_ok())
+        && let Some(body) = usual::broadcast(bytes)
+    {
+        return Ok(body);
+    }
+    read(kind, &text(bytes))?.into_body(kind)
+}
+
+/// Like the method of the same name, which looks at most of a short text byte by byte.
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks();
+    let together = words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word));
+    rest.iter().fold(together, |all, byte| all | u64::from(*byte)) & 0x8080_8080_8080_8080 == 0
+}
+
 /// Reads the data of a message of this kind.
 pub(super) fn read(kind: u8, text: &ByteString) -> Result<Data, WireError> {
-    match usual::read(kind, text) {
+    match usual::read(kind, text.as_bytes()) {
         Some(data) => Ok(data),
         None => read_any(kind, text),
     }

@@ -3,15 +3,20 @@
 //! That is nearly every message, and it takes a single pass. Whatever else there is, is nothing here, and left to [`json`](super::json), which
 //! knows what JavaScript makes of it. What is something here is the same there.
 
+use core::ops::Range;
+
+use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{BROADCAST, Data, PacketData, uses};
+use crate::id::RequestId;
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
 use crate::payload::{Encoding, Payload};
 
-/// Reads the data of a message of this kind, if it is written as usual.
-pub(super) fn read(kind: u8, text: &ByteString) -> Option<Data> {
-    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
+/// Reads the data of a message of this kind, if it is written as usual. The text is UTF-8.
+pub(super) fn read(kind: u8, text: &Bytes) -> Option<Data> {
+    let mut reader = Reader { text, bytes: text, at: 0 };
     let mut data = Data::default();
     reader.object(|key, value| {
         match key {
@@ -30,6 +35,40 @@ pub(super) fn read(kind: u8, text: &ByteString) -> Option<Data> {
         Some(())
     })?;
     (reader.at == reader.bytes.len()).then_some(data)
+}
+
+/// Reads the data of a broadcast, if it is written as Node's adapters and this crate write it: the same keys in the same order. Most of a message
+/// then is what was expected, and only has to be compared. The text is UTF-8.
+pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
+    let mut reader = Reader { text, bytes: text, at: 0 };
+    reader.literal(br#"{"packet":{"type":2,"data":"#)?;
+    if reader.peek() != Some(b'[') {
+        return None;
+    }
+    let data = reader.payload()?;
+    let nsp = if reader.starts(br#","nsp":"#) { Some(reader.name()?) } else { None };
+    reader.literal(b"}")?;
+    let mut request_id = None;
+    if reader.starts(br#","requestId":"#) {
+        request_id = Some(reader.name()?);
+    }
+    reader.literal(br#","opts":{"rooms":"#)?;
+    let rooms = reader.names()?;
+    reader.literal(br#","except":"#)?;
+    let except = reader.names()?;
+    reader.literal(br#","flags":"#)?;
+    let flags = if reader.starts(b"{}") { Flags::default() } else { flags(&mut reader)? };
+    reader.literal(b"}")?;
+    if reader.starts(br#","requestId":"#) {
+        request_id = Some(reader.name()?);
+    }
+    reader.literal(b"}")?;
+    if reader.at != reader.bytes.len() {
+        return None;
+    }
+    let packet = Packet { kind: EVENT, data, nsp, id: None };
+    let opts = BroadcastOptions { rooms, except, flags };
+    Some(Body::Broadcast { packet, opts, request_id: request_id.map(RequestId::new) })
 }
 
 fn packet(reader: &mut Reader<'_>) -> Option<Packet> {
@@ -75,7 +114,7 @@ fn flags(reader: &mut Reader<'_>) -> Option<Flags> {
 
 /// Reads values one after the other. Nothing: what stands there is not as usual, and may be wrong.
 struct Reader<'a> {
-    text: &'a ByteString,
+    text: &'a Bytes,
     bytes: &'a [u8],
     at: usize,
 }
@@ -102,10 +141,17 @@ impl<'a> Reader<'a> {
         self.eat(byte).then_some(())
     }
 
+    /// Consumes this, if it comes next. Inlined, so that a constant is compared in a few steps.
+    #[inline(always)]
+    fn starts(&mut self, with: &[u8]) -> bool {
+        let there = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(with));
+        self.at += if there { with.len() } else { 0 };
+        there
+    }
+
+    #[inline(always)]
     fn literal(&mut self, rest: &[u8]) -> Option<()> {
-        let there = self.bytes[self.at..].starts_with(rest);
-        self.at += rest.len();
-        there.then_some(())
+        self.starts(rest).then_some(())
     }
 
     /// Reads an object with `each`, which gets a key and must consume its value.
@@ -115,7 +161,7 @@ impl<'a> Reader<'a> {
             return Some(());
         }
         loop {
-            let key = self.plain()?;
+            let key = core::str::from_utf8(&self.bytes[self.plain()?]).ok()?;
             self.expect(b':')?;
             each(key, self)?;
             match self.next()? {
@@ -126,27 +172,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string that stands for itself.
-    fn plain(&mut self) -> Option<&'a str> {
+    /// Where a string stands that stands for itself.
+    fn plain(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
         let start = self.at;
-        match self.special()? {
-            b'"' => self.text.get(start..self.at - 1),
-            _ => None,
-        }
+        (self.special()? == b'"').then(|| start..self.at - 1)
     }
 
     fn name(&mut self) -> Option<ByteString> {
         let name = self.plain()?;
-        Some(self.text.slice_ref(name))
+        ByteString::try_from(self.text.slice(name)).ok()
     }
 
     fn names(&mut self) -> Option<Vec<ByteString>> {
-        let mut names = Vec::new();
         self.expect(b'[')?;
         if self.eat(b']') {
-            return Some(names);
+            return Some(Vec::new());
         }
+        let mut names = Vec::with_capacity(1);
         loop {
             names.push(self.name()?);
             match self.next()? {
@@ -181,7 +224,7 @@ impl<'a> Reader<'a> {
     fn payload(&mut self) -> Option<Payload> {
         let start = self.at;
         self.skip()?;
-        Some(Payload::from_wire(Encoding::Json, self.text.as_bytes().slice(start..self.at)))
+        Some(Payload::from_wire(Encoding::Json, self.text.slice(start..self.at)))
     }
 
     /// Consumes a value, whatever it is, if it is JSON and stands right here.
@@ -329,7 +372,8 @@ mod tests {
     use proptest::sample::{Index, select};
 
     use super::*;
-    use crate::wire::json;
+    use crate::wire::sink::JsonSink;
+    use crate::wire::{data, json};
 
     /// Pieces of messages, so that what is put together often is one, or nearly.
     const PIECES: [&str; 60] = [
@@ -397,9 +441,33 @@ mod tests {
 
     fn agree(kind: u8, text: &str) -> bool {
         let text = ByteString::from(text);
-        let Some(usual) = read(kind, &text) else { return false };
+        let Some(usual) = read(kind, text.as_bytes()) else { return false };
         assert_eq!(usual, json::read_any(kind, &text).unwrap(), "{kind}: {text}");
         true
+    }
+
+    fn agree_on_broadcast(text: &str) -> bool {
+        let text = ByteString::from(text);
+        let Some(body) = broadcast(text.as_bytes()) else { return false };
+        assert_eq!(body, json::read_any(BROADCAST, &text).unwrap().into_body(BROADCAST).unwrap(), "{text}");
+        true
+    }
+
+    /// The data of a broadcast with its keys in order, of which some may be missing, and some values odd.
+    fn in_order() -> impl Strategy<Value = String> {
+        let kind = select(&["2", "2", "2", "3", "\"2\""][..]);
+        let data = select(&["[]", "[\"e\"]", "[\"e\",{\"a\":[\"\\\"é\"]}]", "[1,", "null", "{}"][..]);
+        let nsp = select(&["", "", ",\"nsp\":\"/é\"", ",\"nsp\":null", ",\"id\":1"][..]);
+        let names = || select(&["[]", "[\"a\"]", "[\"a\",\"é\",\"c\"]", "[\"\\n\"]", "[1]", "null"][..]);
+        let flags = select(&["{}", "{\"volatile\":true,\"timeout\":500}", "{\"mine\":1}", "null"][..]);
+        let id = || select(&["", "", ",\"requestId\":\"r\"", ",\"requestId\":null", " "][..]);
+        (kind, data, nsp, id(), names(), names(), flags, id()).prop_map(
+            |(kind, data, nsp, before, rooms, except, flags, behind)| {
+                let packet = format!(r#"{{"type":{kind},"data":{data}{nsp}}}"#);
+                let opts = format!(r#"{{"rooms":{rooms},"except":{except},"flags":{flags}}}"#);
+                format!(r#"{{"packet":{packet}{before},"opts":{opts}{behind}}}"#)
+            },
+        )
     }
 
     fn message() -> impl Strategy<Value = String> {
@@ -419,6 +487,21 @@ mod tests {
                 chars.splice(at..(at + cut).min(chars.len()), piece.chars());
             }
             agree(kind, &chars.iter().collect::<String>());
+        }
+
+        #[test]
+        fn a_broadcast_in_order_reads_the_same_there(
+            text in in_order(),
+            change in (any::<Index>(), select(&PIECES[..]), 0..4_usize, any::<bool>()),
+        ) {
+            agree_on_broadcast(&text);
+            let (at, piece, cut, is_made) = change;
+            let mut chars: Vec<char> = text.chars().collect();
+            let at = at.index(chars.len() + 1);
+            if is_made {
+                chars.splice(at..(at + cut).min(chars.len()), piece.chars());
+            }
+            agree_on_broadcast(&chars.iter().collect::<String>());
         }
 
         #[test]
@@ -450,6 +533,19 @@ mod tests {
         ];
         for (kind, text) in usual {
             assert!(agree(kind, text), "{text}");
+            assert_eq!(agree_on_broadcast(text), kind == BROADCAST, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_this_crate_writes_is_in_order() {
+        let opts = BroadcastOptions::to("a").and("b").except("c").volatile();
+        for request_id in [None, Some(RequestId::new("r"))] {
+            let packet = Packet::event("e", &("a \"word\"",)).unwrap();
+            let body = Body::Broadcast { packet, opts: opts.clone(), request_id };
+            let mut sink = JsonSink::default();
+            data::write(&body, &mut sink).unwrap();
+            assert!(agree_on_broadcast(&String::from_utf8(sink.out).unwrap()));
         }
     }
 
