@@ -44,7 +44,7 @@ impl Packet {
     ///
     /// Whatever Node peers or their clients could not digest: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        Packet::new(Payload::event(name, args)?)
+        Packet::named(name, Payload::event(name, args)?)
     }
 
     /// A packet of `data`, which must be `[event, …args]`.
@@ -54,8 +54,12 @@ impl Packet {
     /// [`PayloadError::NotAnEvent`]; [`PayloadError::ReservedEvent`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
         let name = data.event_name().ok_or(PayloadError::NotAnEvent)?;
-        match RESERVED.contains(&name.as_str()) {
-            true => Err(PayloadError::ReservedEvent(name)),
+        Packet::named(&name, data)
+    }
+
+    fn named(name: &str, data: Payload) -> Result<Self, PayloadError> {
+        match RESERVED.contains(&name) {
+            true => Err(PayloadError::ReservedEvent(name.into())),
             false => Ok(Packet { kind: EVENT, data, nsp: None, id: None }),
         }
     }

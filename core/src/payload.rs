@@ -22,6 +22,9 @@ pub const MAX_PAYLOAD: usize = 256 << 20;
 /// How many levels the envelope of a message adds around a payload, at most (`{data: {sockets: [{data: …`).
 const ENVELOPE_DEPTH: usize = 5;
 
+/// Most values need less than this, or not much more.
+const ROOM: usize = 64;
+
 /// How a [`Payload`] is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -107,26 +110,34 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let mut packed = Vec::new();
+        let (packed, facts) = Payload::pack(value)?;
+        if facts.binary {
+            return Ok(packed);
+        }
+        let mut text = Vec::with_capacity(2 * packed.bytes.len() + ROOM);
+        write_json(value, &mut text)?;
+        Payload::from_text(text)
+    }
+
+    /// The value in MessagePack, which shows whether Node peers could read it, and whether binary data is inside.
+    fn pack<T: Serialize + ?Sized>(value: &T) -> Result<(Self, msgpack::Facts), PayloadError> {
+        let mut packed = Vec::with_capacity(ROOM);
         // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
         let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
         value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-        let packed = Payload::from_msgpack(packed)?;
-        match packed.facts()?.binary {
-            true => Ok(packed),
-            false => {
-                let text =
-                    serde_json::to_string(value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-                // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
-                if text.len() > MAX_PAYLOAD {
-                    return Err(PayloadError::Size(text.len()));
-                }
-                if json_depth(&text) > MAX_DEPTH - ENVELOPE_DEPTH {
-                    return Err(PayloadError::Depth);
-                }
-                Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
-            }
+        Payload::check_msgpack(packed.into())
+    }
+
+    /// Takes what this crate has just written as JSON.
+    fn from_text(text: Vec<u8>) -> Result<Self, PayloadError> {
+        // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
+        if text.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(text.len()));
         }
+        if is_too_deep(&text) {
+            return Err(PayloadError::Depth);
+        }
+        Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
     }
 
     /// Takes a JSON text as it is. Blanks around it are cut off.
@@ -140,7 +151,7 @@ impl Payload {
             return Err(PayloadError::Size(bytes.len()));
         }
         let raw: &serde_json::value::RawValue = serde_json::from_slice(&bytes)?;
-        if json_depth(raw.get()) > MAX_DEPTH - ENVELOPE_DEPTH {
+        if is_too_deep(raw.get().as_bytes()) {
             return Err(PayloadError::Depth);
         }
         let bytes = bytes.slice_ref(raw.get().as_bytes());
@@ -153,7 +164,11 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
-        let payload = Payload { encoding: Encoding::MsgPack, bytes: bytes.into() };
+        Ok(Payload::check_msgpack(bytes.into())?.0)
+    }
+
+    fn check_msgpack(bytes: Bytes) -> Result<(Self, msgpack::Facts), PayloadError> {
+        let payload = Payload { encoding: Encoding::MsgPack, bytes };
         if payload.bytes.len() > MAX_PAYLOAD {
             return Err(PayloadError::Size(payload.bytes.len()));
         }
@@ -164,7 +179,7 @@ impl Payload {
         if facts.unsafe_integer {
             return Err(PayloadError::Integer);
         }
-        Ok(payload)
+        Ok((payload, facts))
     }
 
     /// `[name, …args]`: an event with its arguments, which are a tuple, an array or a `Vec` of values; `()` for none.
@@ -173,17 +188,26 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        let args = Payload::encode(args)?;
-        match args.as_json() {
-            Some("null") => Payload::encode(&[name]),
-            Some(text) => {
-                json::prepend(name, text).ok_or(PayloadError::NotAnEvent).and_then(Payload::from_json)
-            }
-            None => {
-                let event = msgpack::prepend(name, args.bytes()).ok_or(PayloadError::NotAnEvent)?;
-                Payload::from_msgpack(event)
-            }
+        let (packed, facts) = Payload::pack(args)?;
+        if facts.binary {
+            let event = msgpack::prepend(name, &packed.bytes).ok_or(PayloadError::NotAnEvent)?;
+            return Payload::from_msgpack(event);
         }
+        let mut text = Vec::with_capacity(name.len() + 2 * packed.bytes.len() + ROOM);
+        text.push(b'[');
+        write_json(name, &mut text)?;
+        // The arguments' own bracket becomes the comma behind the name.
+        let at = text.len();
+        write_json(args, &mut text)?;
+        match &text[at..] {
+            [b'[', rest @ ..] if rest.trim_ascii_start() != b"]" => text[at] = b',',
+            b"null" | [b'[', ..] => {
+                text.truncate(at);
+                text.push(b']');
+            }
+            _ => return Err(PayloadError::NotAnEvent),
+        }
+        Payload::from_text(text)
     }
 
     /// The array with one more element at its end, a client's offset: what goes to clients where connection state recovery is on. Nothing if the
@@ -345,6 +369,11 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// Appends the value to `out` in JSON.
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    serde_json::to_writer(out, value).map_err(|e| PayloadError::Serialize(e.to_string()))
+}
+
 /// Appends the JSON text to `out` in MessagePack.
 fn transcode(json: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
     let mut json = serde_json::Deserializer::from_slice(json);
@@ -378,10 +407,16 @@ fn without_half_characters(json: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Whether the text, which is well-formed, is nested too deeply for a payload. Few texts have so many brackets at all.
+fn is_too_deep(text: &[u8]) -> bool {
+    let opened: usize = text.iter().map(|byte| usize::from(matches!(byte, b'[' | b'{'))).sum();
+    opened > MAX_DEPTH - ENVELOPE_DEPTH && json_depth(text) > MAX_DEPTH - ENVELOPE_DEPTH
+}
+
 /// How deep arrays and objects are nested in `text`, which is well-formed.
-fn json_depth(text: &str) -> usize {
+fn json_depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
+    for byte in text {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -424,6 +459,26 @@ mod tests {
 
     #[test]
     fn brackets_in_strings_are_not_depth() {
-        assert_eq!(json_depth(r#"["[[[\"[",{"a":"}"}]"#), 2);
+        assert_eq!(json_depth(br#"["[[[\"[",{"a":"}"}]"#), 2);
+    }
+
+    #[test]
+    fn arguments_are_an_array_however_they_are_written() {
+        let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
+        for (args, event) in [
+            ("[]", r#"["e \"1\""]"#),
+            ("[ ]", r#"["e \"1\""]"#),
+            ("null", r#"["e \"1\""]"#),
+            ("[1]", r#"["e \"1\"",1]"#),
+            ("[ 1, [] ]", r#"["e \"1\"", 1, [] ]"#),
+        ] {
+            assert_eq!(Payload::event("e \"1\"", &raw(args)).unwrap().as_json(), Some(event));
+        }
+        for args in ["1", "\"[]\"", "{}", "true", "\"null\""] {
+            assert!(matches!(Payload::event("e", &raw(args)), Err(PayloadError::NotAnEvent)), "{args}");
+        }
+        let deep = |depth: usize| raw(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        assert!(Payload::event("e", &deep(MAX_DEPTH - ENVELOPE_DEPTH)).is_ok());
+        assert!(matches!(Payload::event("e", &deep(MAX_DEPTH)), Err(PayloadError::Depth)));
     }
 }

@@ -51,13 +51,6 @@ pub(super) fn read_any(kind: u8, text: &ByteString) -> Result<Data, WireError> {
     Source(text).data(data)
 }
 
-/// `array`, a JSON text, with `first` put before its elements; nothing if it is no array.
-pub(crate) fn prepend(first: &str, array: &str) -> Option<String> {
-    let rest = array.trim_ascii_start().strip_prefix('[')?;
-    let comma = if rest.trim_ascii_start().starts_with(']') { "" } else { "," };
-    Some(format!("[{}{comma}{rest}", serde_json::Value::from(first)))
-}
-
 /// `array`, a JSON text, with `last`, which needs no escapes, put behind its elements; nothing if it is no array.
 pub(crate) fn append(array: &str, last: &str) -> Option<String> {
     let rest = array.trim_ascii().strip_prefix('[')?.strip_suffix(']')?;
