@@ -54,13 +54,14 @@ pub type Work = Box<dyn FnMut()>;
 pub type Case = (&'static str, fn() -> Work);
 
 /// What is counted, per message.
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 11] = [
     ("serde_json parses the envelope", parse_envelope),
     ("an entry is decoded", decode_entry),
     ("an entry comes, its broadcast goes out", dispatch),
     ("a binary entry comes, its broadcast goes out", dispatch_binary),
     ("a numbered entry comes, its broadcast goes out", dispatch_numbered),
     ("an entry of the node's own comes back", own),
+    ("a packet is made", make_packet),
     ("a message is encoded", encode_message),
     ("a broadcast is published", publish),
     ("frames for clients are made", frames),
@@ -153,6 +154,11 @@ fn dispatching(fields: Fields) -> Work {
         node.feed(core::iter::repeat_n(&fields, BATCH).cloned());
         assert_eq!(node.settle(), BATCH);
     })
+}
+
+/// As an application makes one, of a number and a text.
+fn make_packet() -> Work {
+    batched(|| drop(black_box(Packet::event("hello", black_box(&(1_700_000_000_000_u64, "hi"))))))
 }
 
 fn encode_message() -> Work {

@@ -18,13 +18,14 @@ static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const PER_BATCH: usize = 16;
 
 /// Allocations for each message, at most.
-const BOUNDS: [(&str, usize); 10] = [
+const BOUNDS: [(&str, usize); 11] = [
     ("serde_json parses the envelope", 2),
     ("an entry is decoded", 1),
     ("an entry comes, its broadcast goes out", 1),
     ("a binary entry comes, its broadcast goes out", 3),
     ("a numbered entry comes, its broadcast goes out", 2),
     ("an entry of the node's own comes back", 1),
+    ("a packet is made", 4),
     ("a message is encoded", 1),
     ("a broadcast is published", 6),
     ("frames for clients are made", 2),

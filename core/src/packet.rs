@@ -44,7 +44,7 @@ impl Packet {
     ///
     /// Whatever Node peers or their clients could not digest: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        Self::named(name, Payload::event(name, args)?)
+        Packet::named(name, Payload::event(name, args)?)
     }
 
     /// A packet of `data`, which must be `[event, …args]`.
@@ -54,12 +54,12 @@ impl Packet {
     /// [`PayloadError::NotAnEvent`]; [`PayloadError::ReservedEvent`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
         let name = data.event_name().ok_or(PayloadError::NotAnEvent)?;
-        Self::named(&name, data)
+        Packet::named(&name, data)
     }
 
     fn named(name: &str, data: Payload) -> Result<Self, PayloadError> {
         match RESERVED.contains(&name) {
-            true => Err(PayloadError::ReservedEvent(name.to_owned())),
+            true => Err(PayloadError::ReservedEvent(name.into())),
             false => Ok(Packet { kind: EVENT, data, nsp: None, id: None }),
         }
     }

@@ -22,6 +22,9 @@ pub const MAX_PAYLOAD: usize = 256 << 20;
 /// How many levels the envelope of a message adds around a payload, at most (`{data: {sockets: [{data: …`).
 const ENVELOPE_DEPTH: usize = 5;
 
+/// Most values need less than this, or not much more.
+const ROOM: usize = 64;
+
 /// How a [`Payload`] is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
@@ -107,10 +110,34 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        Ok(match write(value, Vec::with_capacity(TEXT))? {
-            Written::Json(text) => Payload { encoding: Encoding::Json, bytes: text.into() },
-            Written::MsgPack(packed) => packed,
-        })
+        let (packed, facts) = Payload::pack(value)?;
+        if facts.binary {
+            return Ok(packed);
+        }
+        let mut text = Vec::with_capacity(2 * packed.bytes.len() + ROOM);
+        write_json(value, &mut text)?;
+        Payload::from_text(text)
+    }
+
+    /// The value in MessagePack, which shows whether Node peers could read it, and whether binary data is inside.
+    fn pack<T: Serialize + ?Sized>(value: &T) -> Result<(Self, msgpack::Facts), PayloadError> {
+        let mut packed = Vec::with_capacity(ROOM);
+        // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
+        let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
+        value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
+        Payload::check_msgpack(packed.into())
+    }
+
+    /// Takes what this crate has just written as JSON.
+    fn from_text(text: Vec<u8>) -> Result<Self, PayloadError> {
+        // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
+        if text.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(text.len()));
+        }
+        if is_too_deep(&text) {
+            return Err(PayloadError::Depth);
+        }
+        Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
     }
 
     /// Takes a JSON text as it is. Blanks around it are cut off.
@@ -137,9 +164,22 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
-        let payload = Payload { encoding: Encoding::MsgPack, bytes: bytes.into() };
-        payload.checked()?;
-        Ok(payload)
+        Ok(Payload::check_msgpack(bytes.into())?.0)
+    }
+
+    fn check_msgpack(bytes: Bytes) -> Result<(Self, msgpack::Facts), PayloadError> {
+        let payload = Payload { encoding: Encoding::MsgPack, bytes };
+        if payload.bytes.len() > MAX_PAYLOAD {
+            return Err(PayloadError::Size(payload.bytes.len()));
+        }
+        let facts = payload.facts()?;
+        if facts.number_key {
+            return Err(PayloadError::Key);
+        }
+        if facts.unsafe_integer {
+            return Err(PayloadError::Integer);
+        }
+        Ok((payload, facts))
     }
 
     /// `[name, …args]`: an event with its arguments, which are a tuple, an array or a `Vec` of values; `()` for none.
@@ -148,30 +188,26 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        let mut text = Vec::with_capacity(TEXT);
-        text.push(b'[');
-        serde_json::to_writer(&mut text, name)?;
-        let end_of_name = text.len();
-        let event = match write(args, text)? {
-            Written::Json(mut text) => {
-                match &text[end_of_name..] {
-                    b"null" => text.splice(end_of_name.., *b"]").for_each(drop),
-                    [b'[', rest @ ..] if rest.trim_ascii_start() == b"]" => drop(text.remove(end_of_name)),
-                    // The two arrays become one.
-                    [b'[', ..] => text[end_of_name] = b',',
-                    _ => return Err(PayloadError::NotAnEvent),
-                }
-                Payload { encoding: Encoding::Json, bytes: text.into() }
-            }
-            Written::MsgPack(args) => {
-                let event = msgpack::prepend(name, args.bytes()).ok_or(PayloadError::NotAnEvent)?;
-                Payload { encoding: Encoding::MsgPack, bytes: event.into() }
-            }
-        };
-        match event.bytes.len() {
-            size if size > MAX_PAYLOAD => Err(PayloadError::Size(size)),
-            _ => Ok(event),
+        let (packed, facts) = Payload::pack(args)?;
+        if facts.binary {
+            let event = msgpack::prepend(name, &packed.bytes).ok_or(PayloadError::NotAnEvent)?;
+            return Payload::from_msgpack(event);
         }
+        let mut text = Vec::with_capacity(name.len() + 2 * packed.bytes.len() + ROOM);
+        text.push(b'[');
+        write_json(name, &mut text)?;
+        // The arguments' own bracket becomes the comma behind the name.
+        let at = text.len();
+        write_json(args, &mut text)?;
+        match &text[at..] {
+            [b'[', rest @ ..] if rest.trim_ascii_start() != b"]" => text[at] = b',',
+            b"null" | [b'[', ..] => {
+                text.truncate(at);
+                text.push(b']');
+            }
+            _ => return Err(PayloadError::NotAnEvent),
+        }
+        Payload::from_text(text)
     }
 
     /// The array with one more element at its end, a client's offset: what goes to clients where connection state recovery is on. Nothing if the
@@ -201,18 +237,6 @@ impl Payload {
     /// A value that the wire's readers have already walked over.
     pub(crate) fn from_wire(encoding: Encoding, bytes: Bytes) -> Self {
         Payload { encoding, bytes }
-    }
-
-    /// Refuses MessagePack that a Node peer could not read or would change.
-    fn checked(&self) -> Result<msgpack::Facts, PayloadError> {
-        if self.bytes.len() > MAX_PAYLOAD {
-            return Err(PayloadError::Size(self.bytes.len()));
-        }
-        match self.facts()? {
-            facts if facts.number_key => Err(PayloadError::Key),
-            facts if facts.unsafe_integer => Err(PayloadError::Integer),
-            facts => Ok(facts),
-        }
     }
 
     fn facts(&self) -> Result<msgpack::Facts, PayloadError> {
@@ -331,39 +355,6 @@ impl Payload {
     }
 }
 
-/// Room for an event of the usual size: it is not moved as it grows.
-const TEXT: usize = 128;
-
-/// A value that was found to be fit for sending.
-enum Written {
-    /// A text that ends with the value's.
-    Json(Vec<u8>),
-    /// The value, which has binary data inside.
-    MsgPack(Payload),
-}
-
-/// Writes a value, at the end of a text if it can be JSON.
-fn write<T: Serialize + ?Sized>(value: &T, mut text: Vec<u8>) -> Result<Written, PayloadError> {
-    let mut packed = Vec::with_capacity(TEXT);
-    // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
-    let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
-    value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-    let packed = Payload { encoding: Encoding::MsgPack, bytes: packed.into() };
-    if packed.checked()?.binary {
-        return Ok(Written::MsgPack(packed));
-    }
-    let start = text.len();
-    serde_json::to_writer(&mut text, value).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-    // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
-    if text.len() > MAX_PAYLOAD {
-        return Err(PayloadError::Size(text.len()));
-    }
-    if is_too_deep(&text[start..]) {
-        return Err(PayloadError::Depth);
-    }
-    Ok(Written::Json(text))
-}
-
 /// With the text form of types that have one, as `Payload::encode` writes it and as JSON has it.
 fn from_msgpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable())
@@ -376,6 +367,11 @@ impl fmt::Debug for Payload {
             None => write!(f, "Payload(MessagePack, {:?})", self.bytes),
         }
     }
+}
+
+/// Appends the value to `out` in JSON.
+fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+    serde_json::to_writer(out, value).map_err(|e| PayloadError::Serialize(e.to_string()))
 }
 
 /// Appends the JSON text to `out` in MessagePack.
@@ -411,13 +407,14 @@ fn without_half_characters(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether arrays and objects are nested too deep in `text`, which is well-formed.
+/// Whether the text, which is well-formed, is nested too deeply for a payload. Few texts have so many brackets at all.
 fn is_too_deep(text: &[u8]) -> bool {
-    const LIMIT: usize = MAX_DEPTH - ENVELOPE_DEPTH;
-    // Hardly any text has so many of them: to count them takes a fraction of what it takes to follow them.
-    if text.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= LIMIT {
-        return false;
-    }
+    let opened: usize = text.iter().map(|byte| usize::from(matches!(byte, b'[' | b'{'))).sum();
+    opened > MAX_DEPTH - ENVELOPE_DEPTH && json_depth(text) > MAX_DEPTH - ENVELOPE_DEPTH
+}
+
+/// How deep arrays and objects are nested in `text`, which is well-formed.
+fn json_depth(text: &[u8]) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text {
         match byte {
@@ -432,7 +429,7 @@ fn is_too_deep(text: &[u8]) -> bool {
             _ => {}
         }
     }
-    deepest > LIMIT
+    deepest
 }
 
 #[cfg(test)]
@@ -461,28 +458,27 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_its_name_and_its_arguments() {
-        let json = |payload: Result<Payload, PayloadError>| payload.unwrap().as_json().unwrap().to_owned();
-        assert_eq!(json(Payload::event("a\"é", &())), r#"["a\"é"]"#);
-        assert_eq!(json(Payload::event("a", &[0_u8; 0])), r#"["a"]"#);
-        assert_eq!(json(Payload::event("a", &([0_u8; 0],))), r#"["a",[]]"#);
-        assert_eq!(json(Payload::event("", &("b", [1]))), r#"["","b",[1]]"#);
-        let raw = serde_json::value::RawValue::from_string(" [ ] ".into()).unwrap();
-        assert_eq!(json(Payload::event("a", &raw)), r#"["a" ]"#);
-        for wrong in [Payload::event("a", &1), Payload::event("a", "b"), Payload::event("a", &Some("b"))] {
-            assert!(matches!(wrong, Err(PayloadError::NotAnEvent)), "{wrong:?}");
-        }
-        let wrong = Payload::event("a", serde_bytes::Bytes::new(b"b"));
-        assert!(matches!(wrong, Err(PayloadError::NotAnEvent)), "{wrong:?}");
-        let binary = Payload::event("a", &(serde_bytes::Bytes::new(b"b"),)).unwrap();
-        assert_eq!(&binary.bytes()[..], b"\x92\xa1a\xc4\x01b");
+    fn brackets_in_strings_are_not_depth() {
+        assert_eq!(json_depth(br#"["[[[\"[",{"a":"}"}]"#), 2);
     }
 
     #[test]
-    fn brackets_in_strings_are_not_depth() {
-        let many = "[".repeat(MAX_DEPTH);
-        assert!(!is_too_deep(format!(r#"["{many}\"[",{{"a":"}}"}}]"#).as_bytes()));
-        assert!(!is_too_deep("[],".repeat(MAX_DEPTH).as_bytes()));
-        assert!(is_too_deep(format!(r#"["\\",{many}{}]"#, "]".repeat(MAX_DEPTH)).as_bytes()));
+    fn arguments_are_an_array_however_they_are_written() {
+        let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
+        for (args, event) in [
+            ("[]", r#"["e \"1\""]"#),
+            ("[ ]", r#"["e \"1\""]"#),
+            ("null", r#"["e \"1\""]"#),
+            ("[1]", r#"["e \"1\"",1]"#),
+            ("[ 1, [] ]", r#"["e \"1\"", 1, [] ]"#),
+        ] {
+            assert_eq!(Payload::event("e \"1\"", &raw(args)).unwrap().as_json(), Some(event));
+        }
+        for args in ["1", "\"[]\"", "{}", "true", "\"null\""] {
+            assert!(matches!(Payload::event("e", &raw(args)), Err(PayloadError::NotAnEvent)), "{args}");
+        }
+        let deep = |depth: usize| raw(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        assert!(Payload::event("e", &deep(MAX_DEPTH - ENVELOPE_DEPTH)).is_ok());
+        assert!(matches!(Payload::event("e", &deep(MAX_DEPTH)), Err(PayloadError::Depth)));
     }
 }
