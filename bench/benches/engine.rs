@@ -1,23 +1,28 @@
-//! How long the engine's work takes. `cargo bench -p sio-streams-bench`; a name selects.
+//! How long the engine's work takes, and how often and how much it allocates. `cargo bench -p sio-streams-bench --no-default-features`; a name
+//! selects. Each line is for what stands behind its name, a batch of 64 messages mostly; "item/s" is by the message.
 #![allow(clippy::unwrap_used, reason = "a benchmark may end in a panic")]
 
 use core::time::Duration;
 use std::hint::black_box;
 
 use divan::counter::ItemsCount;
-use divan::{Bencher, bench};
+use divan::{AllocProfiler, Bencher, bench};
 use sio_streams_bench::cases::{CASES, binary};
+use sio_streams_bench::growth::{Curve, Grows, curves};
 use sio_streams_bench::node::{self, BATCH, Node};
-use sio_streams_core::{BroadcastOptions, Config, Limits, Payload, Recovery, Rooms};
+use sio_streams_core::{BroadcastOptions, Config, Dialect, Limits, LocalDelivery, Payload, Recovery, Rooms};
+
+#[global_allocator]
+static HEAP: AllocProfiler = AllocProfiler::system();
 
 fn main() {
     divan::main();
 }
 
-/// Those whose allocations and instructions are counted too.
-#[bench(args = 0..CASES.len())]
-fn counted(bencher: Bencher<'_, '_>, case: usize) {
-    let (_, make) = CASES[case];
+/// Decoding, encoding, dispatch, publishing, frames: a batch of each, as its instructions are counted too.
+#[bench(args = CASES.map(|(name, _)| name))]
+fn batch(bencher: Bencher<'_, '_>, name: &str) {
+    let (_, make) = CASES.into_iter().find(|(other, _)| *other == name).unwrap();
     let mut work = make();
     bencher.counter(ItemsCount::new(BATCH)).bench_local(&mut work);
 }
@@ -102,22 +107,45 @@ fn dispatch_beside_requests(bencher: Bencher<'_, '_>, requests: usize) {
     });
 }
 
-/// A second of heartbeats, for each namespace.
+/// Five seconds, in which each namespace says that it is alive.
 #[bench(args = [1, 100, 10_000])]
-fn a_second_of_timers(bencher: Bencher<'_, '_>, namespaces: usize) {
-    let mut node = Node::new(node::config());
+fn timers_of_namespaces(bencher: Bencher<'_, '_>, namespaces: usize) {
+    let mut node = Node::new(Config { dialect: Dialect::Streams02, ..node::config() });
     open(&mut node, namespaces);
-    bencher.counter(ItemsCount::new(namespaces)).bench_local(|| node.pass(Duration::from_secs(1)));
+    bencher.counter(ItemsCount::new(namespaces)).bench_local(|| node.pass(Duration::from_secs(5)));
+}
+
+/// Work that is done once, for all of something: requests that are asked, are answered, or run out of time; clients that come back.
+#[bench(args = ["all are asked", "all are answered", "all run out of time", "each missed one broadcast"])]
+fn a_hundred(bencher: Bencher<'_, '_>, name: &str) {
+    const COUNT: usize = 100;
+    let once = |curve: &Curve| curve.work == name && curve.grows == Grows::Linearly;
+    let curve = curves().into_iter().find(once).unwrap();
+    bencher
+        .counter(ItemsCount::new(COUNT))
+        .with_inputs(|| (curve.make)(COUNT))
+        .bench_local_refs(|work| work());
 }
 
 /// With recovery, broadcasts are kept for clients that come back.
 #[bench(args = [100, 10_000])]
 fn dispatch_into_a_window(bencher: Bencher<'_, '_>, window_entries: usize) {
     let recovery = Some(Recovery { window_entries, ..Recovery::default() });
-    let mut node = Node::ready(Config { recovery, ..node::config() });
+    let local_delivery = LocalDelivery::StreamOrder;
+    let mut node = Node::ready(Config { recovery, local_delivery, ..node::config() });
     let fields = node::entry(node::envelope("hi"));
     bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
         node.feed(core::iter::repeat_n(&fields, BATCH).cloned());
         node.settle()
     });
+}
+
+/// A client is given what it missed: so many broadcasts.
+#[bench(args = [100, 10_000])]
+fn restore_from_a_window(bencher: Bencher<'_, '_>, missed: usize) {
+    let curve = curves().into_iter().find(|curve| curve.work == "one client missed all").unwrap();
+    bencher
+        .counter(ItemsCount::new(missed))
+        .with_inputs(|| (curve.make)(missed))
+        .bench_local_refs(|work| work());
 }

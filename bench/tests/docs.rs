@@ -4,6 +4,7 @@
 use std::fs;
 
 use sio_streams_bench::docs;
+use sio_streams_bench::growth::{Found, table};
 
 #[test]
 #[cfg(feature = "peers")]
@@ -31,6 +32,14 @@ fn the_budgets_are_those_of_the_file() {
         format!("```text\n{recorded}```"),
         "write it again: cargo xtask bench budgets --record"
     );
+}
+
+#[test]
+fn the_growth_is_that_of_the_file() {
+    let Some(found) = docs::figures::<Vec<Found>>("growth").unwrap() else { return };
+    let again = "write it again: cargo xtask bench growth --docs";
+    assert_eq!(docs::shown("growth").unwrap(), table(&found).trim(), "{again}");
+    assert!(found.iter().all(|found| !found.too_much));
 }
 
 #[test]

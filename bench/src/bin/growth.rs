@@ -8,13 +8,11 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for people at a terminal")]
 
 use std::env;
-use std::fmt::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use serde::{Deserialize, Serialize};
 use sio_streams_bench::docs::{self, Result};
-use sio_streams_bench::growth::{Curve, Grows, curves, exponent, is_too_much};
+use sio_streams_bench::growth::{Curve, Found, Grows, curves, exponent, is_too_much, table};
 use sio_streams_bench::instructions::{Program, count_these_instructions};
 use sio_streams_bench::node::BATCH;
 
@@ -45,17 +43,6 @@ fn work(curve: usize, size: usize) -> Result<()> {
         Grows::Linearly => count_these_instructions(&mut work),
     }
     Ok(())
-}
-
-/// What was found.
-#[derive(Serialize, Deserialize)]
-struct Found {
-    of: String,
-    work: String,
-    grows: bool,
-    costs: Vec<(usize, u64)>,
-    exponent: f64,
-    too_much: bool,
 }
 
 fn measure(word: &str, publish: bool) -> Result<()> {
@@ -124,30 +111,4 @@ fn find(program: &Program, at: usize, curve: Curve) -> Result<Found> {
         too_much: is_too_much(curve.grows, exponent),
         costs,
     })
-}
-
-fn table(all: &[Found]) -> String {
-    let mut out =
-        String::from("| of | work | instructions, by their number | exponent | |\n|---|---|---|---:|---|\n");
-    for found in all {
-        let costs: Vec<String> = found
-            .costs
-            .iter()
-            .map(|(size, cost)| match found.grows {
-                // For one of them.
-                true => format!("{size}: {} each", cost / *size as u64),
-                false => format!("{size}: {cost}"),
-            })
-            .collect();
-        let _ = writeln!(
-            out,
-            "| {} | {} | {} | {:.2} | {} |",
-            found.of,
-            found.work,
-            costs.join(", "),
-            found.exponent,
-            if found.too_much { "**too much**" } else { "" }
-        );
-    }
-    out
 }

@@ -1,5 +1,6 @@
 //! How work grows with what there is of it: counted in instructions by `src/bin/growth.rs`.
 
+mod found;
 mod namespaces;
 mod nodes;
 mod recovery;
@@ -14,6 +15,8 @@ use sio_streams_core::{Body, Config, Dialect, Event, Fields, Limits, Message, No
 
 use crate::cases::Work;
 use crate::node::{self, BATCH, Node};
+
+pub use found::{Found, table};
 
 /// How the work may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
