@@ -43,7 +43,9 @@ pub(super) fn read(whole: &Bytes, wrapping: Wrapping) -> Option<Vec<Entry>> {
     const LEAST: usize = b"*2\r\n$3\r\n0-1\r\n*0\r\n".len();
     let mut entries = Vec::with_capacity(count.min(whole.len() / LEAST));
     for _ in 0..count {
-        entries.push(reader.entry(whole)?);
+        entries.push(Entry { id: reader.id()?, fields: Fields::new() });
+        // Filled where it is: an entry is large.
+        reader.fields(whole, &mut entries.last_mut()?.fields)?;
     }
     (reader.at == whole.len()).then_some(entries)
 }
@@ -75,26 +77,27 @@ impl Reader<'_> {
         ends_here.then(|| core::mem::replace(&mut self.at, end + 2)..end)
     }
 
-    fn entry(&mut self, whole: &Bytes) -> Option<Entry> {
+    /// What an entry begins with.
+    fn id(&mut self) -> Option<EntryId> {
         self.exactly(b"*2\r\n")?;
         let id = self.string()?;
-        let id: EntryId = str::from_utf8(&self.bytes[id]).ok()?.parse().ok()?;
+        str::from_utf8(&self.bytes[id]).ok()?.parse().ok()
+    }
+
+    /// The rest of it.
+    fn fields(&mut self, whole: &Bytes, fields: &mut Fields) -> Option<()> {
         let count = self.number(b'*')?;
-        let mut fields = Fields::new();
         for _ in 0..count / 2 {
             let name = self.string()?;
-            let value = self.string()?;
-            fields.push(
-                known(&self.bytes[name.clone()]).unwrap_or_else(|| whole.slice(name)),
-                whole.slice(value),
-            );
+            let name = known(&self.bytes[name.clone()]).unwrap_or_else(|| whole.slice(name));
+            fields.push(name, whole.slice(self.string()?));
         }
-        (count % 2 == 0).then_some(Entry { id, fields })
+        (count % 2 == 0).then_some(())
     }
 }
 
-/// The names that almost all entries have are not counted references to each reply.
-fn known(name: &[u8]) -> Option<Bytes> {
+/// The names that almost all entries have: they need no reference to the reply, which would have to be counted.
+pub(super) fn known(name: &[u8]) -> Option<Bytes> {
     Some(Bytes::from_static(match name {
         b"uid" => b"uid",
         b"nsp" => b"nsp",

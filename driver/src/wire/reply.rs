@@ -2,6 +2,7 @@
 
 use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
 
+use super::entries::known;
 use super::request::Expected;
 
 /// A reply in a client crate's own form. It is opened level by level, so that no tree is built only to be taken apart.
@@ -167,13 +168,10 @@ fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
         Opened::Entries(entries) => return Some(entries),
         Opened::Nil => Vec::new(),
         Opened::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
-        other => {
-            let second = |stream: F| {
-                let [_, entries] = <[F; 2]>::try_from(list(stream.open())?).ok()?;
-                Some(entries)
-            };
-            list(other)?.into_iter().map(second).collect::<Option<_>>()?
-        }
+        other => list(other)?
+            .into_iter()
+            .map(|stream| two(stream).map(|(_, entries)| entries))
+            .collect::<Option<_>>()?,
     };
     match (streams.pop(), streams.is_empty()) {
         (None, _) => Some(Vec::new()),
@@ -184,32 +182,46 @@ fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
 
 /// `[entry, …]`.
 fn range<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
-    match frame {
-        Opened::Entries(entries) => Some(entries),
-        other => list(other)?.into_iter().map(entry).collect(),
+    let frames = match frame {
+        Opened::Entries(entries) => return Some(entries),
+        other => list(other)?,
+    };
+    let mut entries = Vec::with_capacity(frames.len());
+    for frame in frames {
+        let (id, content) = two(frame)?;
+        // Filled where it is: an entry is large.
+        entries.push(Entry { id: self::id(id.open())?, fields: Fields::new() });
+        fill(&mut entries.last_mut()?.fields, content)?;
     }
+    Some(entries)
 }
 
-/// `[id, [name, value, …]]`.
-fn entry<F: Frame>(frame: F) -> Option<Entry> {
-    let [entry_id, content] = <[F; 2]>::try_from(list(frame.open())?).ok()?;
-    let mut fields = Fields::new();
+/// `[id, content]`, and the like.
+fn two<F: Frame>(frame: F) -> Option<(F, F)> {
+    let mut items = list(frame.open())?.into_iter();
+    let two = (items.next()?, items.next()?);
+    items.next().is_none().then_some(two)
+}
+
+/// `[name, value, …]`.
+fn fill<F: Frame>(fields: &mut Fields, content: F) -> Option<()> {
     let mut push = |name: F, value: F| {
-        fields.push(bytes(name.open())?, bytes(value.open())?);
+        let name = bytes(name.open())?;
+        fields.push(known(&name).unwrap_or(name), bytes(value.open())?);
         Some(())
     };
     match content.open() {
         // Group reads say so of a deleted entry. XREAD has no reason to.
-        Opened::Nil => {}
-        Opened::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value))?,
+        Opened::Nil => Some(()),
+        Opened::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value)),
         other => {
             let mut items = list(other)?.into_iter();
             while let Some(name) = items.next() {
                 push(name, items.next()?)?;
             }
+            Some(())
         }
     }
-    Some(Entry { id: id(entry_id.open())?, fields })
 }
 
 /// By the names of the fields: which there are, and in which order, depends on the server's version.
