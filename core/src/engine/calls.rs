@@ -214,11 +214,11 @@ impl Engine {
     fn act(&mut self, now: Time, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.number());
-        let (name, namespace) = self.open(nsp)?;
-        let opened = namespace.number;
+        let (name, _) = self.open(nsp)?;
+        let closings = self.closings;
         let effect = |nsp, body| {
             let effect = Effect { nsp, kind: EffectKind::of(body)? };
-            Some(Box::new(Due { effect, opened }))
+            Some(Box::new(Due { effect, closings }))
         };
         let at_once = if local && !mutant!(LocalPublished) {
             self.events.push_back(Event::Published { ticket, entry: None });

@@ -82,6 +82,8 @@ pub struct Engine {
     channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
     /// Those of the namespaces whose names have a '#' in them.
     hashed: BTreeSet<ByteString>,
+    /// How many namespaces have been closed.
+    closings: u64,
     /// Namespaces that are being left, and how many commands that still takes.
     closing: BTreeMap<ByteString, usize>,
     readers: BTreeMap<ByteString, Reader>,
@@ -200,8 +202,8 @@ struct Effect {
 #[derive(Debug)]
 struct Due {
     effect: Effect,
-    /// The number of the namespace.
-    opened: u64,
+    /// How many namespaces had been closed when it was called.
+    closings: u64,
 }
 
 #[derive(Debug)]
@@ -301,6 +303,7 @@ impl Engine {
             namespaces: HashMap::with_hasher(hash),
             channels: HashMap::with_hasher(hash),
             hashed: BTreeSet::new(),
+            closings: 0,
             closing: BTreeMap::new(),
             readers: BTreeMap::new(),
             unread: VecDeque::new(),
@@ -372,10 +375,8 @@ impl Engine {
                 return Some(event);
             }
             let event = match self.pending.pop_front()? {
-                Pending::Effect(due, entry) => {
-                    let Due { effect, opened } = *due;
-                    self.apply_in(Some(opened), effect, entry, self.uid.clone())
-                }
+                Pending::Effect(due, _) if !self.is_meant(&due) => None,
+                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.uid.clone()),
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {

@@ -8,7 +8,7 @@ use bytestring::ByteString;
 use super::channels::Carries;
 use super::members::Members;
 use super::publisher::{Outgoing, What};
-use super::{CallError, Engine, Purpose, RETRY, Timer};
+use super::{CallError, Due, Engine, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, Lane};
 use crate::config::Dialect;
 use crate::event::{DownReason, Event};
@@ -33,8 +33,8 @@ enum Subscription {
 /// A namespace that is open on this node.
 #[derive(Debug)]
 pub(super) struct Namespace {
-    /// Tells it from others of the same name, that were open before.
-    pub(super) number: u64,
+    /// How many had been closed when it was opened. That tells it from others of the same name, that were open before.
+    closings: u64,
     /// Where it is published, if the dialect has streams.
     pub(super) stream: Option<ByteString>,
     /// Where Node peers publish it to nobody, if they do.
@@ -89,7 +89,7 @@ impl Engine {
         let name = ByteString::from(nsp);
         let streams = self.config.dialect.has_streams();
         let namespace = Namespace {
-            number: self.number(),
+            closings: self.closings,
             stream: streams.then(|| self.config.stream_of(nsp)),
             lost_stream: self.config.lost_stream_of(nsp).filter(|_| streams),
             channel: self.config.request_channel(nsp),
@@ -141,6 +141,7 @@ impl Engine {
             self.timers.cancel(&timer(name.clone()));
         }
         self.hashed.remove(&name);
+        self.closings += 1;
         // What is left of it does nothing here, whoever opens a namespace of this name again.
         self.pending.retain(|pending| !pending.is_for(&name));
         let mut farewells = 0;
@@ -193,6 +194,12 @@ impl Engine {
     /// Whether no namespace is open or being closed, and no session on its way to Redis.
     pub fn is_closed(&self) -> bool {
         self.namespaces.is_empty() && self.closing.is_empty() && !self.is_saving()
+    }
+
+    /// Whether the namespace is still open that was meant: nearly always nothing was closed since.
+    pub(super) fn is_meant(&self, due: &Due) -> bool {
+        let is_older = |namespace: &Namespace| namespace.closings <= due.closings;
+        due.closings == self.closings || self.namespaces.get(&due.effect.nsp).is_some_and(is_older)
     }
 
     /// One of the farewells has been said, or can't be.

@@ -75,22 +75,8 @@ impl Engine {
 
     /// Does here what a message asks for, in this node's own sockets.
     pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) -> Option<Event> {
-        self.apply_in(None, effect, entry, from)
-    }
-
-    /// The same, in the namespace of this number, or in whatever is open.
-    pub(super) fn apply_in(
-        &mut self,
-        number: Option<u64>,
-        effect: Effect,
-        entry: Option<EntryId>,
-        from: NodeId,
-    ) -> Option<Event> {
         let Effect { nsp, kind } = effect;
         let namespace = self.namespaces.get_mut(&nsp)?;
-        if number.is_some_and(|number| namespace.number != number) {
-            return None;
-        }
         Some(match kind {
             EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {

@@ -84,3 +84,15 @@ fn what_is_published_after_the_closing_is_not_done_here() {
     assert_eq!(world.heard(1), ["old"]);
     assert!(published(&mut world));
 }
+
+#[test]
+fn what_was_said_elsewhere_before_the_closing_is_done() {
+    let mut world = world(LocalDelivery::WhenPublished);
+    let now = world.now();
+    world.broadcast_to(0, "here", Default::default());
+    world.nodes[0].engine.close_namespace(now, "/other").unwrap();
+    world.settle_commands();
+    world.nodes[0].engine.open_namespace(now, "/other").unwrap();
+    world.settle();
+    assert_eq!(world.heard(0), ["here"]);
+}
