@@ -328,6 +328,8 @@ pub(crate) struct Loop<B: Backend> {
     reports: mpsc::UnboundedReceiver<Report>,
     report_sender: mpsc::UnboundedSender<Report>,
     lanes: BTreeMap<Lane, LaneHandle>,
+    /// Those for which something was gathered.
+    gathered: Vec<Lane>,
     instances: u64,
     tasks: JoinSet<()>,
 }
@@ -345,6 +347,7 @@ impl<B: Backend> Loop<B> {
             reports,
             report_sender,
             lanes: BTreeMap::new(),
+            gathered: Vec::new(),
             instances: 0,
             tasks: JoinSet::new(),
         }
@@ -435,8 +438,14 @@ impl<B: Backend> Loop<B> {
             return self.run.engine.handle_reply(now, id, Ok(Reply::Done));
         }
         let handle = match self.lanes.entry(command.lane()) {
-            Entry::Occupied(open) => open.into_mut(),
+            Entry::Occupied(open) => {
+                if open.get().batch.ids.is_empty() {
+                    self.gathered.push(open.key().clone());
+                }
+                open.into_mut()
+            }
             Entry::Vacant(new) => {
+                self.gathered.push(new.key().clone());
                 let (sender, inbox) = mpsc::unbounded_channel();
                 self.instances += 1;
                 let instance = self.instances;
@@ -464,14 +473,14 @@ impl<B: Backend> Loop<B> {
     fn hand_over(&mut self) {
         let now = self.run.now();
         let engine = &mut self.run.engine;
-        self.lanes.retain(|_, handle| {
-            let Some(unsent) = handle.hand_over() else { return true };
+        for lane in self.gathered.drain(..) {
+            let Some(unsent) = self.lanes.get_mut(&lane).and_then(LaneHandle::hand_over) else { continue };
             // The lane's task has died of a panic in the backend.
+            self.lanes.remove(&lane);
             for id in unsent.ids {
                 let gone = CommandError::Lost("the connection's task is gone".into());
                 engine.handle_reply(now, id, Err(gone));
             }
-            false
-        });
+        }
     }
 }

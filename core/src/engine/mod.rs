@@ -46,6 +46,7 @@ use publisher::{Line, Publisher};
 use reader::Reader;
 use recovery::Recoveries;
 use requests::Requests;
+use sockets::delivery;
 use timers::{Timer, Timers};
 
 /// How long a refused command waits before it is tried again.
@@ -376,7 +377,13 @@ impl Engine {
             }
             let event = match self.pending.pop_front()? {
                 Pending::Effect(due, _) if !self.is_meant(&due) => None,
-                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.uid.clone()),
+                Pending::Effect(due, entry) => match due.effect {
+                    // Its namespace is open, or it would not be meant.
+                    Effect { nsp, kind: EffectKind::Broadcast { packet, opts } } => {
+                        Some(delivery(nsp, packet, opts, entry, self.uid.clone()))
+                    }
+                    effect => self.apply(effect, entry, self.uid.clone()),
+                },
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {
