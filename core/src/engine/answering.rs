@@ -1,6 +1,6 @@
 //! Answers: to what other nodes and this one ask, and those that come.
 
-use super::publisher::What;
+use super::line::What;
 use super::requests::Taken;
 use super::{CallError, Engine};
 use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Way};

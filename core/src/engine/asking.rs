@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::channels::escape_glob;
-use super::publisher::{Outgoing, What};
+use super::line::{Outgoing, What};
 use super::requests::{Request, Wanted};
 use super::{CallError, Engine, Purpose, Timer};
 use crate::command::{Command, CommandError};

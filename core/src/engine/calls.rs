@@ -2,8 +2,8 @@
 
 use bytestring::ByteString;
 
+use super::line::{Outgoing, What};
 use super::namespace::Namespace;
-use super::publisher::{Outgoing, What};
 use super::requests::Wanted;
 use super::{CallError, Content, Due, Effect, EffectKind, Engine, Pending, Purpose};
 use crate::command::Command;

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 
 use super::channels::Carries;
+use super::line::{Outgoing, What};
 use super::members::Members;
-use super::publisher::{Outgoing, What};
 use super::{CallError, Due, Engine, Purpose, RETRY, Timer};
 use crate::command::{Command, CommandError, Lane};
 use crate::config::Dialect;

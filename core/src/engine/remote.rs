@@ -4,7 +4,7 @@
 
 use bytestring::ByteString;
 
-use super::publisher::What;
+use super::line::What;
 use super::requests::{Request, Wanted};
 use super::{CallError, Effect, EffectKind, Engine};
 use crate::config::Dialect;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::publisher::Line;
+use super::line::Line;
 use super::{Engine, InFlight, Purpose};
 use crate::command::{Command, CommandError, CommandId, Reply};
 use crate::event::{Event, Ticket};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 
-use super::publisher::Line;
+use super::line::Line;
 use crate::command::Lane;
 use crate::event::Ticket;
 use crate::time::Time;
