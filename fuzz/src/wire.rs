@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::de::IgnoredAny;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 use sio_streams_core::wire::classic::{self, Asked, Request, Response};
 use sio_streams_core::wire::{Frames, WireError, entry, pubsub, session};
@@ -77,6 +78,7 @@ fn check(decoded: Result<Message, WireError>, len: usize) {
             through_entry(&message, len);
             through_pubsub(&message, len);
             through_sharded(&message, len);
+            through_classic(&message, len);
         }
         Err(error) => drop(error.to_string()),
     }
@@ -102,13 +104,25 @@ fn sensible(message: &Message) {
     }
 }
 
-/// What clients get is JSON with as many placeholders as there are binary frames, at least, and the offset at its end.
+/// What clients get is JSON with as many placeholders as there are binary frames, at least, and the offset at its end. It is the same, however
+/// the offset gets there, and in every namespace.
 fn goes_to_clients(packet: &Packet) {
-    let Frames { text, attachments } = packet.frames("/", Some(EntryId { ms: 7, seq: 7 }));
-    let (head, array) = str::split_at(&text, text.find('[').expect("a packet's data is an array"));
+    let offset = EntryId { ms: 7, seq: 7 };
+    let frames = packet.frames("/", Some(offset));
+    let Frames { text, attachments } = &frames;
+    let (head, array) = str::split_at(text, text.find('[').expect("a packet's data is an array"));
     assert!(serde_json::from_str::<IgnoredAny>(array).is_ok() && array.ends_with("\"7-7\"]"), "{text}");
     assert_eq!(head.contains('-'), !attachments.is_empty(), "{text}");
     assert!(array.matches("\"_placeholder\":true").count() >= attachments.len(), "{text}");
+
+    let data = packet.data.with_offset(offset).expect("a packet's data is an array");
+    let with_offset = Packet { data, ..packet.clone() };
+    assert_eq!(with_offset.frames("/", None), frames);
+    let elsewhere = with_offset.frames("/nsp", None);
+    assert_eq!(
+        (elsewhere.text.replacen("/nsp,", "", 1), elsewhere.attachments),
+        (text.to_string(), frames.attachments)
+    );
 }
 
 /// A payload may be anything, but looking into it does no harm.
@@ -183,6 +197,26 @@ fn through_pubsub(message: &Message, len: usize) {
     assert_eq!(pubsub::encode(&again).ok().as_ref(), Some(&packed), "written again it is the same");
 }
 
+/// A message that the classic adapter has too is the same there.
+fn through_classic(message: &Message, len: usize) {
+    let Message { uid, nsp, body } = message;
+    let asked = match body {
+        Body::FetchSocketsResponse { .. } => Asked::Sockets,
+        Body::ServerSideEmitResponse { .. } => Asked::Emit,
+        _ => Asked::Acks,
+    };
+    let response = Response::Common(body.clone());
+    match classic::encode_response(&response) {
+        Err(PayloadError::NoRequest) => {}
+        _ => return classic_response(Ok(response), asked, len),
+    }
+    let request = Request::Common(body.clone());
+    match classic::encode_request(uid, nsp, &request) {
+        Err(PayloadError::NoRequest) => {}
+        _ => classic_request(Ok((uid.clone(), request)), len),
+    }
+}
+
 /// What was written, unless it was refused for a reason that has to do with what came.
 fn written<T>(encoded: Result<T, PayloadError>) -> Option<T> {
     match encoded {
@@ -231,22 +265,23 @@ pub fn classic(input: &[u8]) {
         1 => classic_request(memory::bounded(len, || classic::decode_request(&bytes)), len),
         other => {
             let asked = ASKED[usize::from(other) - 2];
-            let Ok(response) = memory::bounded(len, || classic::decode_response(&bytes, asked)) else {
-                return;
-            };
-            if let Response::Common(body) = &response {
-                payloads(body, look_into);
-            }
-            let Some(encoded) = written(memory::bounded(len, || classic::encode_response(&response))) else {
-                return;
-            };
-            let again = classic::decode_response(&encoded, asked)
-                .unwrap_or_else(|error| panic!("{error}: {response:?}"));
-            match (response, again) {
-                (Response::Common(body), Response::Common(again)) => alike_bodies(body, again),
-                (response, again) => assert_eq!(response, again),
-            }
+            classic_response(memory::bounded(len, || classic::decode_response(&bytes, asked)), asked, len);
         }
+    }
+}
+
+fn classic_response(decoded: Result<Response, WireError>, asked: Asked, len: usize) {
+    let Ok(response) = decoded else { return };
+    if let Response::Common(body) = &response {
+        payloads(body, look_into);
+    }
+    let encoded = memory::bounded(len, || classic::encode_response(&response));
+    let Some(encoded) = written(encoded) else { return };
+    let again =
+        classic::decode_response(&encoded, asked).unwrap_or_else(|error| panic!("{error}: {response:?}"));
+    match (response, again) {
+        (Response::Common(body), Response::Common(again)) => alike_bodies(body, again),
+        (response, again) => assert_eq!(response, again),
     }
 }
 
@@ -343,7 +378,28 @@ pub fn payload(input: &[u8]) {
             serde_json::from_str(&frame[2..]).unwrap_or_else(|error| panic!("{error}: {frame}"));
         assert_eq!(parsed, value);
     }
+    // Arguments are what stands behind an event's name.
+    let event = Payload::event("e", &value).map(|event| (event.event_name(), event.decode::<Vec<Value>>()));
+    match (&value, event) {
+        (Value::Array(args), Ok((name, Ok(all)))) => {
+            assert_eq!((name.as_deref(), &all[1..]), (Some("e"), &args[..]), "{text}");
+        }
+        (Value::Null, Ok((_, Ok(all)))) => assert_eq!(all, ["e"]),
+        (Value::Array(_), Err(PayloadError::Depth)) | (_, Err(PayloadError::NotAnEvent)) => {}
+        (_, event) => panic!("{event:?}: {text}"),
+    }
+    let event = Payload::event("e", &[Binary(input)]).expect("a binary value can be sent");
+    assert_eq!(event.decode::<(String, IgnoredAny)>().expect("it is an event").0, "e");
     // Encoded afresh, the value is the same.
     let encoded = Payload::encode(&value).unwrap_or_else(|error| panic!("{error}: {text}"));
     assert_eq!(encoded.decode::<Value>().ok(), Some(value));
+}
+
+/// Bytes that go out as such.
+struct Binary<'a>(&'a [u8]);
+
+impl Serialize for Binary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
 }

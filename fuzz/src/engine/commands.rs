@@ -6,10 +6,10 @@ use sio_streams_core::wire::classic::{self, Request};
 use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::wire::{WireError, entry, pubsub};
 use sio_streams_core::{
-    Body, ByteString, Bytes, Command, CommandId, Dialect, Limits, Message, NodeId, RequestId,
+    Body, ByteString, Bytes, Codec, Command, CommandId, Config, Dialect, Limits, Message, NodeId, RequestId,
 };
 
-use super::plan::Which;
+use super::plan::{Reversed, Which};
 
 /// What the limits have to say about a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ enum Class {
 pub(super) struct Commands {
     limits: Limits,
     dialect: Dialect,
+    /// Whether the classic messages have another form.
+    parser: bool,
     own: NodeId,
     waiting: BTreeMap<CommandId, Command>,
     answered: Vec<(CommandId, Command)>,
@@ -31,10 +33,11 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    pub(super) fn new(limits: Limits, dialect: Dialect, own: NodeId) -> Self {
+    pub(super) fn new(config: &Config, own: NodeId) -> Self {
         Commands {
-            limits,
-            dialect,
+            limits: config.limits,
+            dialect: config.dialect,
+            parser: config.parser.is_some(),
             own,
             waiting: BTreeMap::new(),
             answered: Vec::new(),
@@ -156,6 +159,11 @@ impl Commands {
         if channel.contains("-response#") {
             return Ok(Said::Other);
         }
+        let payload = &match payload.first() {
+            Some(b'{') => payload.clone(),
+            _ if self.parser => Reversed.encode(payload.clone()),
+            _ => payload.clone(),
+        };
         if !channel.contains("-request#") {
             return classic::decode_broadcast(payload).map(|message| self.said_by(message));
         }

@@ -8,18 +8,22 @@
 //! - each call that got a ticket ends, once, with the event that belongs to it, and requests end in time even if nobody answers;
 //! - a stream's entries come out in order, each at most once, and none of this node's own;
 //! - no loss is reported where nothing was lost;
+//! - a client that is back has a session that was stored for it, once, and gets what it missed, neither more nor less;
 //! - no command is handed out twice while its reply is awaited;
 //! - a timer that was handled is not due again at once;
 //! - after closing nothing is left;
 //! - the same scenario gives the same outputs.
 
+mod away;
 mod commands;
 mod plan;
 mod redis;
+mod restored;
 mod tickets;
 mod trace;
 mod world;
 
+pub use away::Away;
 pub use plan::Scenario;
 
 use trace::Trace;

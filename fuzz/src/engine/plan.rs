@@ -5,8 +5,8 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use sio_streams_core::wire::classic::{self, Request, Response};
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Bytes, Config, Dialect, Flags, Limits, LocalDelivery, Message,
-    NodeId, Packet, Payload, PayloadError, Recovery, RemoteSocket, RequestId, SubscriptionMode,
+    Body, BroadcastOptions, ByteString, Bytes, Codec, Config, Dialect, Flags, Limits, LocalDelivery, Message,
+    NodeId, Packet, Payload, PayloadCodec, PayloadError, Recovery, RemoteSocket, RequestId, SubscriptionMode,
 };
 
 /// A configuration and what happens.
@@ -30,11 +30,24 @@ pub(super) struct Setup {
     subscriptions: u8,
     specific: bool,
     recovery: bool,
+    /// Whether the classic adapter's messages have another form.
+    parser: bool,
+    /// How many other nodes the server counts.
+    others: u8,
     patience: u8,
     limits: [u8; 5],
 }
 
 impl Setup {
+    /// With recovery, and a single stream.
+    pub(super) fn with_recovery(self) -> Self {
+        Setup { recovery: true, dialect: self.dialect % 3, streams: 0, ..self }
+    }
+
+    pub(super) fn others(&self) -> u8 {
+        self.others % 4
+    }
+
     pub(super) fn config(&self) -> Config {
         use {Dialect as D, LocalDelivery as L, SubscriptionMode as M};
         let dialects = [D::Streams02, D::Streams03, D::Bridge, D::Sharded, D::Classic];
@@ -50,9 +63,11 @@ impl Setup {
             window_entries: 1 + requests,
             window_bytes: 100 * (1 + bytes),
             sessions: 1 + nodes % 4,
-            session_bytes: 200,
+            session_bytes: 60 + u32::from(self.patience),
+            sessions_bytes: 100 * (1 + nodes),
             page_entries: 1 + u32::from(self.read_count % 4),
             replay_entries: 4 + in_flight,
+            replay_bytes: 400 * (1 + bytes),
             ..Recovery::default()
         });
         let delivery = match recovery {
@@ -72,6 +87,7 @@ impl Setup {
             subscription_mode: [M::Static, M::Dynamic, M::DynamicPrivate]
                 [usize::from(self.subscriptions % 3)],
             publish_on_specific_response_channel: self.specific,
+            parser: (self.parser && dialect == D::Classic).then(|| PayloadCodec::new(Reversed)),
             read_count: 1 + u32::from(self.read_count % 4),
             limits: Limits {
                 in_flight: 1 + in_flight % 12,
@@ -82,6 +98,23 @@ impl Setup {
                 namespaces: 1 + namespaces % 3,
             },
             ..Config::default()
+        }
+    }
+}
+
+/// Another form for what the classic adapter writes in MessagePack.
+#[derive(Debug)]
+pub(super) struct Reversed;
+
+impl Codec for Reversed {
+    fn encode(&self, packed: Bytes) -> Bytes {
+        packed.iter().rev().copied().collect()
+    }
+
+    fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
+        match payload.is_empty() {
+            true => Err("nothing".into()),
+            false => Ok(self.encode(payload.clone())),
         }
     }
 }
@@ -103,6 +136,20 @@ impl Which {
 
     pub(super) fn name(self) -> ByteString {
         format!("n{}", self.0 % 6).into()
+    }
+
+    /// The private id of a session, or, rarely, something that is none.
+    pub(super) fn pid(self) -> ByteString {
+        match self.0 {
+            u8::MAX => ByteString::from_static("no pid"),
+            pid => Which(pid % 3).name(),
+        }
+    }
+
+    /// The id of a question that this node has put, the latest first, or of another one.
+    fn question(self, asked: &[RequestId]) -> RequestId {
+        let at = asked.len().checked_sub(1 + usize::from(self.0 % 8));
+        at.and_then(|at| asked.get(at)).cloned().unwrap_or_else(|| RequestId::new("other"))
     }
 
     /// Some other node, or something that is none.
@@ -140,12 +187,27 @@ pub(super) enum Step {
     Append(Which, Wire),
     /// A stream is emptied; what comes then gets lower ids, or goes on as before.
     Reset(Which, bool),
+    /// A stream loses so many of its oldest entries.
+    Trim(Which, u8),
+    /// Another node stores a session.
+    Store(Which, Stored),
+    /// From now on the server counts so many other nodes.
+    Nodes(u8),
     Push(Which, Wire),
     Link(Which, bool),
     /// Time passes, in milliseconds, and what is due is done.
     Pass(u16),
     /// Time passes until something is due.
     PassUntilDue,
+    /// The server answers all that it is asked, and what comes of it is looked at, until it has nothing more to say.
+    Serve,
+}
+
+/// What another node stored.
+#[derive(Arbitrary, Debug)]
+pub(super) enum Stored {
+    Session(Which, Vec<Which>, Value),
+    Bytes(Vec<u8>),
 }
 
 #[derive(Arbitrary, Debug)]
@@ -165,7 +227,7 @@ pub(super) enum Call {
     RemoteLeave(Which, Which),
     RemoteDisconnect(Which, bool),
     Persist(Which, Vec<Which>, Value),
-    /// Of a session, from an offset.
+    /// Of a session, from an offset. The highest is none.
     Restore(Which, u8),
 }
 
@@ -206,6 +268,10 @@ pub(super) struct To {
 }
 
 impl To {
+    pub(super) fn all() -> Self {
+        To { rooms: Vec::new(), except: Vec::new(), local: None, volatile: None, timeout: None, other: false }
+    }
+
     pub(super) fn opts(&self) -> BroadcastOptions {
         let names = |all: &[Which]| all.iter().map(|which| which.name()).collect();
         let other = self.other.then(|| ("other".into(), Payload::null()));
@@ -272,26 +338,69 @@ pub(super) enum Said {
     EmitAnswer(Which, Value),
     ClientCount(Which, u64),
     Ack(Which, Value),
+    Older(Older),
+}
+
+/// What only the classic adapter has, in its older versions.
+#[derive(Arbitrary, Debug)]
+pub(super) enum Older {
+    SocketIds(Which, Vec<Which>),
+    AllRooms(Which),
+    Join(Which, Which, Which),
+    Leave(Which, Which, Which),
+    Disconnect(Which, Which, bool),
+    TheirSockets(Which, Vec<Which>),
+    TheirRooms(Which, Vec<Which>),
+    Done(Which),
+}
+
+impl Older {
+    fn classic(&self, uid: &NodeId, nsp: &ByteString, asked: &[RequestId]) -> Result<Bytes, PayloadError> {
+        let names = |all: &[Which]| all.iter().map(|which| which.name()).collect();
+        let asks = |request| classic::encode_request(uid, nsp, &request);
+        let answers = |response| classic::encode_response(&response);
+        match self {
+            Older::SocketIds(id, rooms) => {
+                asks(Request::SocketIds { rooms: names(rooms), request_id: id.question(asked) })
+            }
+            Older::AllRooms(id) => asks(Request::AllRooms { request_id: id.question(asked) }),
+            Older::Join(id, socket, room) => asks(Request::RemoteJoin {
+                socket: socket.name(),
+                room: room.name(),
+                request_id: id.question(asked),
+            }),
+            Older::Leave(id, socket, room) => asks(Request::RemoteLeave {
+                socket: socket.name(),
+                room: room.name(),
+                request_id: id.question(asked),
+            }),
+            Older::Disconnect(id, socket, close) => asks(Request::RemoteDisconnect {
+                socket: socket.name(),
+                close: *close,
+                request_id: id.question(asked),
+            }),
+            Older::TheirSockets(id, sockets) => {
+                answers(Response::SocketIds { request_id: id.question(asked), sockets: names(sockets) })
+            }
+            Older::TheirRooms(id, rooms) => {
+                answers(Response::Rooms { request_id: id.question(asked), rooms: names(rooms) })
+            }
+            Older::Done(id) => answers(Response::Done { request_id: id.question(asked) }),
+        }
+    }
 }
 
 impl Said {
-    /// In the form of the classic adapter: what it has no message for becomes one of its older ones.
+    /// In the form of the classic adapter, if it has one.
     pub(super) fn classic(&self, message: &Message, asked: &[RequestId]) -> Result<Bytes, PayloadError> {
-        let request_id = asked.first().cloned().unwrap_or_else(|| RequestId::new("other"));
         let Message { uid, nsp, body } = message;
+        if let Said::Older(older) = self {
+            return older.classic(uid, nsp, asked);
+        }
         match body {
             Body::Broadcast { packet, opts, request_id: None } => {
                 classic::encode_broadcast(uid, nsp, packet, opts)
             }
-            Body::InitialHeartbeat => {
-                classic::encode_request(uid, nsp, &Request::SocketIds { rooms: Vec::new(), request_id })
-            }
-            Body::Heartbeat => classic::encode_request(
-                uid,
-                nsp,
-                &Request::RemoteJoin { socket: "n1".into(), room: "n2".into(), request_id },
-            ),
-            Body::AdapterClose => classic::encode_response(&Response::Done { request_id }),
             Body::FetchSocketsResponse { .. }
             | Body::ServerSideEmitResponse { .. }
             | Body::BroadcastClientCount { .. }
@@ -302,11 +411,12 @@ impl Said {
 
     /// `asked`: the ids of the questions that this node has put.
     pub(super) fn message(&self, own: &NodeId, node: Which, nsp: Which, asked: &[RequestId]) -> Message {
-        let id = |which: &Which| which.of(asked).cloned().unwrap_or_else(|| RequestId::new("other"));
+        let id = |which: &Which| which.question(asked);
         let names = |all: &[Which]| all.iter().map(|which| which.name()).collect();
         let body = match self {
             Said::InitialHeartbeat => Body::InitialHeartbeat,
-            Said::Heartbeat => Body::Heartbeat,
+            // The others have no such message.
+            Said::Heartbeat | Said::Older(_) => Body::Heartbeat,
             Said::Close => Body::AdapterClose,
             Said::Broadcast { value, to, ack, kind, id: packet_id } => Body::Broadcast {
                 packet: Packet {

@@ -53,13 +53,36 @@ impl StreamState {
 pub(super) struct Redis {
     streams: BTreeMap<ByteString, StreamState>,
     values: BTreeMap<ByteString, Bytes>,
+    /// All that was ever stored under a key.
+    stored: BTreeMap<ByteString, Vec<Bytes>>,
+    /// How many other nodes there are, as far as it knows.
+    others: u8,
     /// Whether it counts the entries, as Redis does from 7.0 on.
     counts: bool,
 }
 
 impl Redis {
-    pub(super) fn new(counts: bool) -> Self {
-        Redis { streams: BTreeMap::new(), values: BTreeMap::new(), counts }
+    pub(super) fn new(counts: bool, others: u8) -> Self {
+        Redis { streams: BTreeMap::new(), values: BTreeMap::new(), stored: BTreeMap::new(), others, counts }
+    }
+
+    pub(super) fn set_others(&mut self, others: u8) {
+        self.others = others;
+    }
+
+    /// All entries of a stream.
+    pub(super) fn entries(&self, stream: &str) -> &[Entry] {
+        self.streams.get(stream).map_or(&[], |stream| &stream.entries)
+    }
+
+    /// All that was ever stored under a key.
+    pub(super) fn stored(&self, key: &str) -> &[Bytes] {
+        self.stored.get(key).map_or(&[], |stored| stored)
+    }
+
+    pub(super) fn store(&mut self, key: ByteString, value: Bytes) {
+        self.stored.entry(key.clone()).or_default().push(value.clone());
+        self.values.insert(key, value);
     }
 
     pub(super) fn know(&mut self, stream: &ByteString) {
@@ -92,6 +115,13 @@ impl Redis {
         }
     }
 
+    /// The oldest entries of a stream are gone.
+    pub(super) fn trim(&mut self, which: Which, count: u8) {
+        if let Some(stream) = self.stream(which) {
+            stream.entries.drain(..usize::from(count).min(stream.entries.len()));
+        }
+    }
+
     /// What the server answers. Nothing to a read that finds nothing: it blocks.
     pub(super) fn right(&mut self, command: &Command) -> Option<Reply> {
         if let Some(stream) = StreamState::of(command) {
@@ -116,7 +146,7 @@ impl Redis {
                 Reply::Entries(entries.take(*count as usize).cloned().collect())
             }
             (Command::Set { key, value, .. }, _) => {
-                self.values.insert(key.clone(), value.clone());
+                self.store(key.clone(), value.clone());
                 Reply::Done
             }
             (Command::GetRange { key, end }, _) => {
@@ -124,8 +154,12 @@ impl Redis {
                 Reply::Value(value.map(|value| value.slice(..value.len().min(*end as usize + 1))))
             }
             (Command::GetDel { key }, _) => Reply::Value(self.values.remove(key)),
-            (Command::PubSubNumSub { .. }, _) => Reply::Count(1),
-            (Command::PubSubChannels { .. }, _) => Reply::Channels(Vec::new()),
+            (Command::PubSubNumSub { .. }, _) => Reply::Count(1 + u64::from(self.others)),
+            (Command::PubSubChannels { pattern, .. }, _) => {
+                let names =
+                    (3..3 + self.others).map(|node| pattern.replace('*', &format!("node{node}")).into());
+                Reply::Channels(names.collect())
+            }
             _ => Reply::Done,
         })
     }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
-    AckResponder, ByteString, Bytes, CallError, Command, CommandId, Config, Dialect, EmitResponder, Engine,
-    EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, Session, SocketsResponder, Ticket, Time,
+    AckResponder, ByteString, Bytes, CallError, Codec, Command, CommandId, Config, Dialect, EmitResponder,
+    Engine, EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
 };
 
 use super::commands::Commands;
-use super::plan::{Call, Setup, Step, To, Value, Which, Wire};
+use super::plan::{Call, Reversed, Setup, Step, To, Value, Which, Wire};
 use super::redis::{Redis, StreamState};
+use super::restored::{Clients, STREAM, key_of, session};
 use super::tickets::{Kind, Tickets};
 use super::trace::Trace;
 use crate::wire::fields;
@@ -42,6 +43,7 @@ pub(super) struct World {
     rights: Vec<Right>,
     asked: Vec<RequestId>,
     lanes: BTreeSet<Lane>,
+    clients: Clients,
     /// The last offset that came out in a namespace.
     delivered: BTreeMap<ByteString, EntryId>,
 }
@@ -54,22 +56,26 @@ impl World {
             Ok(engine) => engine,
             Err(error) => panic!("{error}: {config:?}"),
         };
-        World {
-            commands: Commands::new(config.limits, config.dialect, engine.uid().clone()),
+        let mut world = World {
+            commands: Commands::new(&config, engine.uid().clone()),
             engine,
             config,
             now,
             trace: Trace::new(),
             tickets: Tickets::default(),
-            redis: Redis::new(setup.counts),
+            redis: Redis::new(setup.counts, setup.others()),
             honest: setup.counts,
+            clients: Clients::default(),
             open: BTreeSet::new(),
             closing: BTreeMap::new(),
             rights: Vec::new(),
             asked: Vec::new(),
             lanes: BTreeSet::from([Lane::Writer, Lane::Subscriber]),
             delivered: BTreeMap::new(),
-        }
+        };
+        // Others may write before this node is there.
+        world.redis.know(&ByteString::from_static(STREAM));
+        world
     }
 
     pub(super) fn step(&mut self, step: &Step) {
@@ -121,6 +127,7 @@ impl World {
                 let (uid, bridge) =
                     (self.engine.uid().clone(), matches!(wire, Wire::Message { bridge: true, .. }));
                 let Some(fields) = wire.entry(&uid, &self.asked) else { return };
+                self.clients.saw_foreign(&fields);
                 self.redis.append(*stream, fields, bridge);
             }
             Step::Reset(stream, lower) => {
@@ -128,6 +135,17 @@ impl World {
                 self.honest = false;
                 self.delivered.clear();
             }
+            Step::Trim(stream, count) => {
+                self.redis.trim(*stream, *count);
+                self.honest = false;
+            }
+            Step::Store(pid, stored) => {
+                if let Some(value) = stored.value(&pid.pid()) {
+                    self.redis.store(key_of(&pid.pid()), value);
+                }
+            }
+            Step::Nodes(count) => self.redis.set_others(count % 4),
+            Step::Serve => self.serve(),
             Step::Push(channel, wire) => self.push(*channel, wire),
             Step::Link(lane, up) => {
                 let lanes: Vec<Lane> = self.lanes.iter().cloned().collect();
@@ -212,12 +230,18 @@ impl World {
                 (Kind::Request, engine.remote_disconnect(now, nsp, socket.name(), *close))
             }
             Call::Persist(pid, rooms, value) => {
-                let data = value.payload();
-                let session = Session { sid: pid.name(), pid: pid.name(), rooms: names(rooms), data };
-                (Kind::Save, engine.persist_session(now, nsp, &session))
+                (Kind::Save, engine.persist_session(now, nsp, &session(pid.pid(), rooms, *value)))
             }
             Call::Restore(pid, offset) => {
-                (Kind::Restore, engine.restore_session(now, nsp, &pid.name(), &format!("1-{offset}")))
+                let offset = match *offset {
+                    u8::MAX => "latest".to_owned(),
+                    offset => format!("1-{offset}"),
+                };
+                let ticket = engine.restore_session(now, nsp, &pid.pid(), &offset);
+                if let Ok(ticket) = &ticket {
+                    self.clients.asked(*ticket, &offset);
+                }
+                (Kind::Restore, ticket)
             }
         };
         self.expect_open(nsp, &ticket);
@@ -246,7 +270,7 @@ impl World {
     fn push(&mut self, channel: Which, wire: &Wire) {
         let Some(channel) = channel.of(self.commands.channels()) else { return };
         let uid = self.engine.uid().clone();
-        if let Some(payload) = wire.packed(self.config.dialect, &uid, &self.asked) {
+        if let Some(payload) = wire.packed(&self.config, &uid, &self.asked) {
             self.engine.handle_push(self.now, channel, &payload);
         }
     }
@@ -298,6 +322,12 @@ impl World {
                 assert_ne!(from, *self.engine.uid());
                 self.rights.extend(responder.map(Right::Emit));
             }
+            Event::Restored(restored) if self.honest && self.config.stream_count == 1 => {
+                // What is delivered from now on comes behind what is replayed, and what was delivered does not.
+                let before = self.delivered.insert(restored.nsp.clone(), restored.position);
+                assert!(before <= Some(restored.position), "{before:?} came before {restored:?}");
+                self.clients.restored(&restored, &self.redis);
+            }
             Event::Rewound { .. } => self.delivered.clear(),
             Event::NodeUp { node, .. } => assert!(node != *self.engine.uid() && node != NodeId::EMITTER),
             _ => {}
@@ -342,24 +372,29 @@ impl World {
             self.engine.handle_link(self.now, &lane, true);
         }
         for _ in 0..ROUNDS {
-            loop {
-                let taken = self.take_commands(usize::MAX);
-                let events = self.take_events(usize::MAX, Engine::poll_event);
-                let mut answered = 0;
-                for (id, command) in self.commands.all() {
-                    match self.redis.right(&command) {
-                        Some(reply) => {
-                            answered += 1;
-                            self.engine.handle_reply(self.now, id, Ok(reply));
-                        }
-                        None => self.commands.put_back(id, command),
+            self.serve();
+            self.pass(self.now + Duration::from_millis(250));
+        }
+    }
+
+    /// The server answers until it has nothing more to say.
+    fn serve(&mut self) {
+        loop {
+            let taken = self.take_commands(usize::MAX);
+            let events = self.take_events(usize::MAX, Engine::poll_event);
+            let mut answered = 0;
+            for (id, command) in self.commands.all() {
+                match self.redis.right(&command) {
+                    Some(reply) => {
+                        answered += 1;
+                        self.engine.handle_reply(self.now, id, Ok(reply));
                     }
-                }
-                if taken + events + answered == 0 {
-                    break;
+                    None => self.commands.put_back(id, command),
                 }
             }
-            self.pass(self.now + Duration::from_millis(250));
+            if taken + events + answered == 0 {
+                break;
+            }
         }
     }
 }
@@ -374,17 +409,26 @@ impl Wire {
         }
     }
 
-    fn packed(&self, dialect: Dialect, own: &NodeId, asked: &[RequestId]) -> Option<Bytes> {
+    fn packed(&self, config: &Config, own: &NodeId, asked: &[RequestId]) -> Option<Bytes> {
         let Wire::Message { node, nsp, body, .. } = self else {
             let Wire::Bytes(bytes) = self else { return None };
             return Some(bytes.clone().into());
         };
         let message = body.message(own, *node, *nsp, asked);
-        let encoded = match dialect {
-            Dialect::Classic => body.classic(&message, asked),
+        let encoded = match config.dialect {
+            Dialect::Classic => body.classic(&message, asked).map(|payload| parsed(config, payload)),
             Dialect::Sharded => pubsub::encode_sharded(&message),
             _ => pubsub::encode(&message),
         };
         encoded.ok()
+    }
+}
+
+/// As the application's codec has it, if there is one. JSON stays as it is.
+fn parsed(config: &Config, payload: Bytes) -> Bytes {
+    match payload.first() {
+        Some(b'{') => payload,
+        _ if config.parser.is_some() => Reversed.encode(payload),
+        _ => payload,
     }
 }
