@@ -43,6 +43,7 @@ fn read_message(kind: u8, data: &[u8]) -> (usize, Box<dyn FnOnce()>) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "a measurement of memory")]
 fn memory_in_proportion_to_the_input() {
     // Payloads and names stay where they are.
     in_proportion("a text", 1, |n| {

@@ -33,10 +33,13 @@ struct Vector {
     message: Json,
 }
 
+/// Miri takes its time, and sees a few of them.
+const STEP: usize = if cfg!(miri) { 16 } else { 1 };
+
 impl Vector {
     fn all(text: &str) -> impl Iterator<Item = Vector> {
         // The Rust type is found for each line by itself, so that a bad one is named.
-        text.lines().enumerate().map(|(at, line)| {
+        text.lines().enumerate().step_by(STEP).map(|(at, line)| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", at + 1))
         })
     }
@@ -396,6 +399,9 @@ fn kinds(seen: &BTreeMap<(String, u8), usize>, transport: &str) -> Vec<u8> {
 #[test]
 fn every_vector_of_streams_02() {
     let seen = check(STREAMS_02);
+    if cfg!(miri) {
+        return;
+    }
     assert_eq!(
         kinds(&seen, "stream"),
         (1..=13).collect::<Vec<u8>>(),
@@ -408,6 +414,9 @@ fn every_vector_of_streams_02() {
 #[test]
 fn every_vector_of_streams_03() {
     let seen = check(STREAMS_03);
+    if cfg!(miri) {
+        return;
+    }
     assert_eq!(kinds(&seen, "stream"), [3, 4, 5, 6]);
     assert_eq!(kinds(&seen, "pubsub"), [3, 7, 8, 9, 10, 11, 12]);
     assert_eq!(seen.values().sum::<usize>(), 125, "{seen:?}");
@@ -428,14 +437,15 @@ fn entries_are_written_byte_for_byte_as_the_peers_write_them() {
     // An answer of `undefined` is written as the null that Node makes of it; a room that is a number as text.
     other.retain(|label| !label.contains("undefined") && !label.contains("odd-rooms"));
     assert_eq!(other, [""; 0]);
-    assert!(same > 190, "{same}");
+    assert!(same > if cfg!(miri) { 5 } else { 190 }, "{same}");
 }
 
 /// A session is read as the peers mean it, and written as they write it.
 #[test]
 fn sessions_are_read_and_written_byte_for_byte() {
-    let all = Vector::all(STREAMS_02).chain(Vector::all(STREAMS_03));
-    let sessions: Vec<Vector> = all.filter(|vector| vector.transport == "session").collect();
+    let lines = STREAMS_02.lines().chain(STREAMS_03.lines());
+    let sessions = lines.filter(|line| line.contains(r#""transport":"session""#));
+    let sessions: Vec<Vector> = sessions.flat_map(Vector::all).collect();
     assert_eq!(sessions.len(), 2);
     for vector in sessions {
         let read = session::decode(vector.value.as_bytes()).unwrap();

@@ -101,6 +101,7 @@ fn what_arrives_late_between_the_search_and_the_second_try_counts_once() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_message_is_found_behind_thousands_of_others() {
     let config = || Config { max_len: 100_000, ..config(Dialect::Streams02) };
     let mut world = World::with_configs([config(), config()]);

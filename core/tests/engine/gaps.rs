@@ -47,6 +47,7 @@ fn first(world: &World) -> EntryId {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_trimmed_stream_is_a_gap_of_a_known_size() {
     for kept in [0, 1, 99, 100, 101, 250, 500] {
         let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
@@ -70,6 +71,7 @@ fn a_trimmed_stream_is_a_gap_of_a_known_size() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_reader_that_is_overtaken_without_a_disconnect_notices() {
     // The application takes no events while more is written than the stream keeps; batches that were read before are fine.
     for (ahead, more, kept) in
@@ -106,6 +108,7 @@ fn a_server_that_does_not_count_leaves_the_size_open() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_burst_that_fills_batches_is_no_gap() {
     let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03]);
     for burst in [1, 99, 100, 101, 350, 1_000, 5_000] {

@@ -168,6 +168,7 @@ fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn nothing_is_read_on_while_events_are_not_taken() {
     let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
     world.nodes[1].stopped = true;

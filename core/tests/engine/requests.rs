@@ -158,6 +158,7 @@ fn a_bridge_asks_and_answers_both_generations() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of entries")]
 fn many_questions_leave_nothing_behind() {
     let mut world = World::ready(&[Dialect::Bridge; 2]);
     world.nodes[1].answers = false;

@@ -15,6 +15,8 @@ use proptest::test_runner::RngSeed;
 /// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
 pub(crate) fn config(cases: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
+    // Miri takes its time.
+    let cases = if cfg!(miri) { (cases / 100).clamp(2, 8) } else { cases };
     ProptestConfig {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
         rng_seed: match given.rng_seed {
