@@ -22,6 +22,10 @@ Tasks:
         installs cargo-fuzz where it is missing.
   fuzz --coverage [target..]
         Shows which lines of core the inputs reach that are kept, and those that runs on this machine have added.
+  miri [cargo test arguments..]
+        Runs core's tests under Miri, an interpreter that sees undefined behaviour: all but the documentation's examples, or those
+        that the arguments name. Needs a nightly toolchain; installs Miri where it is missing.
+            cargo xtask miri --lib --test vectors
   soak [--minutes <n>] [--seed <n>]
         Breaks links and servers at random for n minutes (default 10), and counts what was said against what arrived. Fails at the
         first violation, with its seed.
@@ -55,6 +59,7 @@ pub(crate) enum Task {
     Setup(Interop),
     Test { interop: Interop, args: Vec<String> },
     Fuzz(FuzzOptions),
+    Miri(Vec<String>),
     Soak(Vec<String>),
     BenchRecovery,
     BenchPeers(Vec<String>),
@@ -123,6 +128,7 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, UsageErr
             Ok(Task::Test { interop, args })
         }
         "fuzz" => parse_fuzz(rest).map(Task::Fuzz),
+        "miri" => Ok(Task::Miri(rest)),
         "soak" => Ok(Task::Soak(rest)),
         "bench" => parse_bench(rest),
         "ci" => none("ci", rest).map(|()| Task::Ci),
@@ -214,6 +220,12 @@ mod tests {
         assert_eq!(task, Task::Fuzz(FuzzOptions { coverage: true, targets, ..FuzzOptions::default() }));
         assert_eq!(parse_words("fuzz --seconds"), Err(UsageError::NotANumber("--seconds")));
         assert_eq!(parse_words("fuzz --seconds -1"), Err(UsageError::NotANumber("--seconds")));
+    }
+
+    #[test]
+    fn miri_passes_everything_on() {
+        let args = ["--test", "vectors", "--", "--nocapture"].map(str::to_owned).to_vec();
+        assert_eq!(parse_words("miri --test vectors -- --nocapture"), Ok(Task::Miri(args)));
     }
 
     #[test]

@@ -84,25 +84,25 @@ pub(crate) fn cargo_fuzz(workspace: &Workspace) -> Command {
     command
 }
 
-fn ensure_tools(workspace: &Workspace) -> Result<()> {
+/// A nightly toolchain, which `what` needs.
+pub(crate) fn ensure_nightly(what: &str) -> Result<()> {
     let toolchain = "install rustup (https://rustup.rs), then: rustup toolchain install nightly";
+    let missing = |problem: &str| {
+        Error::missing(format!("{what} needs a nightly toolchain of rustup{problem}"), toolchain)
+    };
     if !process::succeeds("rustup", &["--version"]) {
-        return Err(Error::missing(
-            "fuzzing needs a nightly toolchain of rustup; rustup was not found",
-            toolchain,
-        ));
+        return Err(missing("; rustup was not found"));
     }
     if !process::succeeds("rustup", &["run", "nightly", "cargo", "--version"]) {
         let mut install = Command::new("rustup");
-        process::run(install.args(["toolchain", "install", "nightly", "--profile", "minimal"])).map_err(
-            |error| {
-                Error::missing(
-                    format!("fuzzing needs a nightly toolchain, which could not be installed: {error}"),
-                    toolchain,
-                )
-            },
-        )?;
+        process::run(install.args(["toolchain", "install", "nightly", "--profile", "minimal"]))
+            .map_err(|error| missing(&format!(", which could not be installed: {error}")))?;
     }
+    Ok(())
+}
+
+fn ensure_tools(workspace: &Workspace) -> Result<()> {
+    ensure_nightly("fuzzing")?;
     if !process::succeeds("rustup", &["run", "nightly", "cargo", "fuzz", "--version"]) {
         process::run(workspace.cargo().args(["install", "cargo-fuzz", "--locked"]))?;
     }

@@ -10,6 +10,7 @@ mod ci;
 mod coverage;
 mod error;
 mod fuzz;
+mod miri;
 mod msrv;
 mod process;
 mod setup;
@@ -56,6 +57,7 @@ fn run(task: Task) -> Result<()> {
         Task::Setup(interop) => setup::run(&workspace, interop).and_then(|_| setup::valgrind()),
         Task::Test { interop, args } => test::run(&workspace, interop, &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
+        Task::Miri(args) => miri::run(&workspace, &args),
         Task::Soak(args) => soak::run(&workspace, &args),
         Task::BenchRecovery => test::run(&workspace, args::Interop::With, &ignored("stampede")),
         Task::BenchPeers(args) => bench::peers(&workspace, &args),
