@@ -20,7 +20,7 @@ const GENEROUS: Duration = if cfg!(miri) { Duration::MAX } else { Duration::from
 
 /// How many of something there are. Miri takes its time, and sees as much with fewer.
 const fn many(count: usize) -> usize {
-    if cfg!(miri) { count / 1_000 } else { count }
+    if cfg!(miri) { count / 5_000 } else { count }
 }
 
 fn fields(kind: &'static str, data: impl Into<Bytes>) -> Fields {

@@ -16,7 +16,7 @@ use proptest::test_runner::RngSeed;
 pub(crate) fn config(cases: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
     // Miri takes its time.
-    let cases = if cfg!(miri) { (cases / 100).clamp(2, 8) } else { cases };
+    let cases = if cfg!(miri) { (cases / 100).clamp(2, 4) } else { cases };
     ProptestConfig {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
         rng_seed: match given.rng_seed {
