@@ -511,6 +511,9 @@ fn lives(dialect: Dialect, streams: u32, tight: bool, seed: u64, inputs: &[Input
     world.log
 }
 
+/// Miri takes its time.
+const MANY: usize = if cfg!(miri) { 12 } else { 120 };
+
 proptest! {
     #![proptest_config(config(300))]
 
@@ -520,7 +523,7 @@ proptest! {
         streams in 1..3_u32,
         tight in proptest::bool::weighted(0.2),
         seed in any::<u64>(),
-        inputs in vec(input(), 0..120),
+        inputs in vec(input(), 0..MANY),
     ) {
         let log = lives(dialect, streams, tight, seed, &inputs);
         prop_assert!(log.contains("command"));
