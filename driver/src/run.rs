@@ -417,6 +417,8 @@ impl<B: Backend> Loop<B> {
                 current.batch.ups += u64::from(up);
                 let changed = core::mem::replace(&mut current.up, up) != up;
                 observe::link(&lane, up, &reason, changed);
+                // What had come by then is told first.
+                self.run.take_events();
                 self.run.engine.handle_link(now, &lane, up);
                 // The engine's own event of this has no reason: it is not told one.
                 self.run.tell(Event::Link { lane, up, reason });

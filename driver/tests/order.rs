@@ -140,3 +140,56 @@ async fn nothing_overtakes_what_was_lost() {
         }
     }
 }
+
+/// A backend whose reader loses its connection whenever it has read something.
+struct Brief(MemoryBackend);
+
+struct BriefConnection {
+    inner: MemoryConnection,
+    has_read: bool,
+}
+
+impl Backend for Brief {
+    type Connection = BriefConnection;
+
+    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<BriefConnection, ConnectError> {
+        Ok(BriefConnection { inner: self.0.connect(lane, pushes).await?, has_read: false })
+    }
+}
+
+impl Connection for BriefConnection {
+    async fn execute(&mut self, commands: Vec<Command>) -> Vec<Result<Reply, CommandError>> {
+        let results = self.inner.execute(commands).await;
+        self.has_read |= results.iter().any(|it| matches!(it, Ok(Reply::Entries(some)) if !some.is_empty()));
+        results
+    }
+
+    async fn lost(&mut self) -> String {
+        match self.has_read {
+            true => "it has read something".into(),
+            false => self.inner.lost().await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_is_told_before_the_loss_of_the_link() {
+    let redis = MemoryRedis::new();
+    let timing = Timing { backoff_min: Duration::ZERO, backoff_max: Duration::ZERO, ..Timing::default() };
+    let options = Options { timing, ..Options::default() };
+    let (listener, mut heard) = sio_streams_driver::start(options, Brief(redis.backend())).unwrap();
+    listener.open("/").await.unwrap();
+    let (node, _events) = sio_streams_driver::start(Config::default(), redis.backend()).unwrap();
+    let nsp = node.open("/").await.unwrap();
+    for _ in 0..30 {
+        nsp.broadcast(Packet::event("hello", &()).unwrap(), BroadcastOptions::all()).await.unwrap();
+        let mut told = false;
+        loop {
+            match heard.next().await.unwrap() {
+                Event::Broadcast(_) => told = true,
+                Event::Link { up: false, .. } => break assert!(told, "the loss came first"),
+                _ => {}
+            }
+        }
+    }
+}

@@ -93,10 +93,21 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
             listener.reports().iter().any(reader_lost)
         })
         .await;
-        // Some may be held until the server says whether anything is missing before them.
-        let held: usize = listener.node().lags().await.unwrap().iter().map(|(_, lag)| lag.waiting).sum();
+        // Some may be held until the server says whether anything is missing before them; others are on their way to the application.
+        let held = async || -> usize {
+            listener.node().lags().await.unwrap().iter().map(|(_, lag)| lag.waiting).sum()
+        };
+        let mut settled = (0, heard(), held().await);
+        until("what had come is heard, or held", async || {
+            let now = (heard(), held().await);
+            let same = (settled.1, settled.2) == now;
+            settled = (if same { settled.0 + 1 } else { 0 }, now.0, now.1);
+            settled.0 >= 20
+        })
+        .await;
+        let (_, heard, held) = settled;
         let repeated = listener.reports().iter().filter(|it| matches!(it, Report::Repeated { .. })).count();
-        let read = read_before + heard() + (held + repeated) as u64;
+        let read = read_before + heard + (held + repeated) as u64;
         let crashed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
         let now: &RedisServer = match (&replica, crash) {
             (Some(replica), _) => replica.promote(),
