@@ -82,18 +82,17 @@ impl FredBackend {
         lane: &Lane,
         on_push: OnPush,
     ) -> Result<FredConnection, ConnectError> {
-        let first = match self.protocols {
-            Protocols::Resp2 => RespVersion::RESP2,
+        let (first, or_resp2) = match self.protocols {
+            Protocols::Best if *lane == Lane::Subscriber => (RespVersion::RESP3, true),
             // fred takes half as long again to read RESP3, which has nothing to offer where nothing is pushed.
-            Protocols::Best if *lane != Lane::Subscriber => RespVersion::RESP2,
-            Protocols::Best | Protocols::Resp3 => RespVersion::RESP3,
+            Protocols::Best | Protocols::Resp2 => (RespVersion::RESP2, false),
+            Protocols::Resp3 => (RespVersion::RESP3, false),
         };
-        let fixed = self.protocols != Protocols::Best || first == RespVersion::RESP2;
         let refusal = match self.open_speaking(first, address, lane, &on_push).await {
             Ok(connection) => return Ok(connection),
             Err(refusal) => refusal,
         };
-        if fixed || !may_be_about_hello(&refusal) {
+        if !or_resp2 || !may_be_about_hello(&refusal) {
             return Err(ConnectError(words(&refusal)));
         }
         self.open_speaking(RespVersion::RESP2, address, lane, &on_push).await.map_err(|error| {

@@ -328,6 +328,11 @@ impl Fields {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
+    /// How many bytes the names and the values have, all together.
+    pub fn size(&self) -> usize {
+        self.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+
     /// How many fields there are.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -61,7 +61,7 @@ impl Stream {
         if id <= self.last_id {
             return Err("The ID specified in XADD is equal or smaller than the target stream top item");
         }
-        let payload: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let payload = fields.size();
         if payload > MAX_ENTRY_BYTES {
             return Err("Elements are too large to be stored");
         }

@@ -28,9 +28,7 @@ impl Content {
     /// How many bytes it takes.
     pub(crate) fn size(&self) -> usize {
         match self {
-            Content::Entry { fields, .. } => {
-                fields.iter().map(|(name, value): (&Bytes, &Bytes)| name.len() + value.len()).sum()
-            }
+            Content::Entry { fields, .. } => fields.size(),
             Content::Push { channel, payload } => channel.len() + payload.len(),
         }
     }

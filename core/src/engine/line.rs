@@ -117,7 +117,7 @@ impl Publisher {
     pub(super) fn left(&mut self) -> Left {
         match self.items.is_empty() {
             true => Left::Nothing,
-            false if self.is_eager() && !core::mem::replace(&mut self.eager, true) => Left::Eager,
+            false if self.becomes_eager() => Left::Eager,
             false => Left::Others,
         }
     }
@@ -139,6 +139,11 @@ impl Publisher {
     /// Whether it has something to ask or to say.
     pub(super) fn is_eager(&self) -> bool {
         self.is_open() || self.may_search()
+    }
+
+    /// Whether it has, and does not stand yet among those that have. It does from now on.
+    pub(super) fn becomes_eager(&mut self) -> bool {
+        self.is_eager() && !core::mem::replace(&mut self.eager, true)
     }
 
     pub(super) fn find(&self, seq: u64) -> Option<usize> {

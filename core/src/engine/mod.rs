@@ -47,7 +47,6 @@ use namespace::Namespace;
 use reader::Reader;
 use recovery::Recoveries;
 use requests::Requests;
-use sockets::delivery;
 use timers::{Timer, Timers};
 
 /// How long a refused command waits before it is tried again.
@@ -355,8 +354,7 @@ impl Engine {
             let (stream, entry) = self.next_entry()?;
             let event = self.look_at(&stream, &entry);
             // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
-            let alone = self.events.is_empty();
-            if alone {
+            if self.events.is_empty() {
                 self.looked_at(&stream, entry.id);
                 if event.is_some() {
                     return event;
@@ -378,13 +376,7 @@ impl Engine {
             }
             let event = match self.pending.pop_front()? {
                 Pending::Effect(due, _) if !self.is_meant(&due) => None,
-                Pending::Effect(due, entry) => match due.effect {
-                    // Its namespace is open, or it would not be meant.
-                    Effect { nsp, kind: EffectKind::Broadcast { packet, opts } } => {
-                        Some(delivery(nsp, packet, opts, entry, self.uid.clone()))
-                    }
-                    effect => self.apply(effect, entry, self.uid.clone()),
-                },
+                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.uid.clone()),
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {

@@ -38,8 +38,7 @@ impl Engine {
     /// The line may have something to ask or to say now. There may be many lines, most of which have not: they are not gone through each time.
     fn note_eager(&mut self, line: &Line) {
         if let Some(publisher) = self.publishers.get_mut(line)
-            && publisher.is_eager()
-            && !core::mem::replace(&mut publisher.eager, true)
+            && publisher.becomes_eager()
         {
             self.eager.insert(line.clone());
         }
@@ -72,7 +71,7 @@ impl Engine {
             doubtful: false,
             state: State::Waiting(None),
         });
-        if publisher.is_eager() && !core::mem::replace(&mut publisher.eager, true) {
+        if publisher.becomes_eager() {
             self.eager.insert(line.clone());
         }
         if !core::mem::replace(&mut publisher.watched, true) {

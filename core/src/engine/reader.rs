@@ -21,11 +21,19 @@ use crate::time::Time;
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// While there is more and more to read, so many times as much is read at once as usual, at most: what a read costs besides its entries is
-/// little by then.
+/// little by then. But not more than [is held at once](entries_at_once).
 const GROWTH: u32 = 8;
 
-/// But not more than about so many bytes at once, however large entries are: all of a batch is held in memory.
-const BATCH_BYTES: usize = 1 << 20;
+/// How many entries of this size are asked for at once, at most: about a mebibyte, however large they are, since all of a reply is held in memory.
+pub(super) fn entries_at_once(size: usize) -> u32 {
+    const BYTES: usize = 1 << 20;
+    u32::try_from(BYTES / size.max(1)).unwrap_or(u32::MAX).max(1)
+}
+
+/// How many bytes these entries have, each, if there are any.
+pub(super) fn mean_size(entries: &[Entry]) -> Option<usize> {
+    entries.iter().map(|entry| entry.fields.size()).sum::<usize>().checked_div(entries.len())
+}
 
 /// One stream.
 #[derive(Debug)]
@@ -114,18 +122,15 @@ impl Reader {
     /// Reads more at once while there is more to read than comes, and less when there is not. `usual` is what is read when there is little.
     fn adapt(&mut self, batch: &[Entry], full: bool, usual: u32) {
         if full {
-            let size = |entry: &Entry| -> usize {
-                entry.fields.iter().map(|(name, value)| name.len() + value.len()).sum()
-            };
-            self.mean = batch.iter().map(size).sum::<usize>() / batch.len().max(1);
+            self.mean = mean_size(batch).unwrap_or(self.mean);
         }
         let wanted = match batch.len() as u64 * 4 {
             _ if full => self.count.saturating_mul(2),
             little if little < self.count.into() => self.count / 2,
             _ => self.count,
         };
-        let fits = u32::try_from(BATCH_BYTES / self.mean.max(1)).unwrap_or(u32::MAX);
-        self.count = wanted.clamp(usual, usual.saturating_mul(GROWTH)).min(fits.max(1));
+        let fits = entries_at_once(self.mean);
+        self.count = wanted.clamp(usual, usual.saturating_mul(GROWTH)).min(fits);
     }
 
     /// Enters these entries, and lets them be looked at. They stay where they are: an entry is large.

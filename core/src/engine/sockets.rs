@@ -73,13 +73,14 @@ impl Engine {
         self.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
     }
 
-    /// Does here what a message asks for, in this node's own sockets.
+    /// Does here what a message asks for, in this node's own sockets. Its namespace is open.
     pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) -> Option<Event> {
         let Effect { nsp, kind } = effect;
-        let namespace = self.namespaces.get_mut(&nsp)?;
         Some(match kind {
+            // Most are of this kind, which needs nothing of the namespace.
             EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {
+                let namespace = self.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
                 let each =
                     sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
@@ -88,6 +89,7 @@ impl Engine {
                 Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Leave { opts, rooms } => {
+                let namespace = self.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
                 let each = sockets
                     .iter()
@@ -98,6 +100,7 @@ impl Engine {
                 Event::SocketsLeave(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Disconnect { opts, close } => {
+                let namespace = self.namespaces.get(&nsp)?;
                 Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
             }
         })

@@ -48,8 +48,7 @@ impl Words {
         match &self.0 {
             Form::Listed(words) => words.iter().map(Bytes::len).sum(),
             Form::Add { stream, fields, .. } => {
-                let fields: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-                ADD.concat().len() + <u64 as itoa::Integer>::MAX_STR_LEN + stream.len() + fields
+                ADD.concat().len() + <u64 as itoa::Integer>::MAX_STR_LEN + stream.len() + fields.size()
             }
         }
     }

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::{Page, Stream, is_recoverable};
 use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
+use crate::engine::reader::{entries_at_once, mean_size};
 use crate::engine::window::Window;
 use crate::engine::{Engine, Purpose};
 use crate::event::Ticket;
@@ -14,9 +15,8 @@ use crate::message::{Body, Message};
 use crate::session::{Kept, NotRecovered};
 use crate::wire::entry;
 
-/// How many entries the first page has, at most, and about how many bytes each should have.
+/// How many entries the first page has, at most: how large they are is not known yet.
 const FIRST_PAGE: u32 = 100;
-const PAGE_BYTES: usize = 1 << 20;
 
 impl Engine {
     /// The stream is not read any more.
@@ -130,8 +130,7 @@ impl Engine {
         }
         found.window.dig(self.now, self.hash);
         let Some(options) = &self.config.recovery else { return };
-        let fitting = |bytes: usize| u32::try_from(PAGE_BYTES / bytes.max(1)).unwrap_or(u32::MAX);
-        let count = found.entry_bytes.map_or(FIRST_PAGE, fitting).clamp(1, options.page_entries);
+        let count = found.entry_bytes.map_or(FIRST_PAGE, entries_at_once).min(options.page_entries);
         let (before, stream) = (found.window.from(), stream.clone());
         let command = Command::XRevRange { stream: stream.clone(), before, count };
         let id = self.command(command, Purpose::Page(stream.clone()));
@@ -175,11 +174,7 @@ impl Engine {
     fn page_has_come(&mut self, stream: &ByteString, entries: &[Entry], count: usize) {
         let Some(options) = self.config.recovery.clone() else { return };
         let Some(found) = self.recoveries.streams.get_mut(stream) else { return };
-        let fields = entries.iter().flat_map(|entry| entry.fields.iter());
-        let bytes: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
-        if let Some(average) = bytes.checked_div(entries.len()) {
-            found.entry_bytes = Some(average);
-        }
+        found.entry_bytes = mean_size(entries).or(found.entry_bytes);
         for Entry { id, fields } in entries {
             let message = entry::decode(fields).ok();
             let broadcast = message.filter(|message| matches!(message.body, Body::Broadcast { .. }));
