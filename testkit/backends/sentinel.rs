@@ -57,9 +57,7 @@ async fn nodes_follow_the_master() {
         one.send(number).await;
     }
     let master = redis.master();
-    let mut client = redis.servers()[master].connect().unwrap();
-    let copies = block_in_place(|| client.command(&["WAIT", "1", "60000"])).unwrap();
-    assert_eq!(copies.as_int(), Some(1));
+    block_in_place(|| redis.servers()[master].replicated(STREAM)).unwrap();
     redis.servers()[master].kill();
     let sending = async {
         for number in 20..40 {
@@ -83,6 +81,7 @@ async fn nodes_leave_a_master_that_is_demoted() {
     two.sees(2).await;
     one.send(0).await;
     let master = redis.master();
+    block_in_place(|| redis.servers()[master].replicated(STREAM)).unwrap();
     block_in_place(|| redis.hand_over()).unwrap();
     for number in 1..20 {
         one.send(number).await;

@@ -13,6 +13,12 @@ const BOUND: Duration = Duration::from_secs(120);
 /// The name under which the sentinels know the master.
 const MASTER: &str = "mymaster";
 
+/// After how many milliseconds a silent master counts as dead. On a busy machine it may get no turn for a second or two.
+const PATIENT: &str = "30000";
+
+/// The same when it has died on purpose.
+const IMPATIENT: &str = "1000";
+
 /// A master with a replica, and three sentinels. Dropping it kills them all.
 #[derive(Debug)]
 pub struct RedisSentinel {
@@ -32,7 +38,7 @@ impl RedisSentinel {
                 RedisServer::builder()
                     .sentinel()
                     .config(format!("sentinel monitor {MASTER} 127.0.0.1 {} 2", servers[0].port()))
-                    .config(format!("sentinel down-after-milliseconds {MASTER} 1000"))
+                    .config(format!("sentinel down-after-milliseconds {MASTER} {PATIENT}"))
                     .config(format!("sentinel failover-timeout {MASTER} 5000"))
                     .start()?,
             );
@@ -73,14 +79,30 @@ impl RedisSentinel {
     pub fn fail_over(&self) -> io::Result<()> {
         let other = 1 - self.master();
         self.servers[1 - other].kill();
-        self.until_master(other)
+        self.set_patience(IMPATIENT)?;
+        self.until_master(other)?;
+        self.set_patience(PATIENT)
+    }
+
+    fn set_patience(&self, milliseconds: &str) -> io::Result<()> {
+        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.is_running()) {
+            let set = ["SENTINEL", "SET", MASTER, "down-after-milliseconds", milliseconds];
+            if let Reply::Error(why) = sentinel.try_command(&set)? {
+                return Err(io::Error::other(why));
+            }
+        }
+        Ok(())
     }
 
     /// Has the replica become the master, and waits until the old master is its replica. Writes that the old one takes in between are lost: that
     /// is how Sentinel works.
     pub fn hand_over(&self) -> io::Result<()> {
         let old = self.master();
-        self.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER])?;
+        // Refused until the sentinel knows a replica that is connected.
+        self.until(|all| {
+            let begun = all.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER]);
+            begun.is_ok_and(|reply| reply.as_str() == Some("OK"))
+        })?;
         self.until_master(1 - old)?;
         self.until(|all| {
             let role = all.servers[old].try_command(&["ROLE"]);

@@ -19,6 +19,9 @@ const BINARY: &str = "SIO_STREAMS_REDIS_SERVER";
 /// How long a server may take to answer its first PING. Generous: a loaded machine is no failure.
 const START_BOUND: Duration = Duration::from_secs(60);
 
+/// How many milliseconds a replica may take to have what was written.
+const REPLICATION_BOUND: &str = "60000";
+
 /// How often another port is tried when somebody else was quicker.
 const PORT_TRIES: usize = 10;
 
@@ -157,6 +160,17 @@ impl RedisServer {
     /// Runs one command on a fresh connection.
     pub fn try_command<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
         self.connect()?.command(args)
+    }
+
+    /// Waits until a replica has all that was written so far. In a cluster, `key` is one of this server's.
+    pub fn replicated(&self, key: &str) -> io::Result<()> {
+        let mut client = self.connect()?;
+        // WAIT is about the writes of its own connection: without one it says at once how many replicas there are.
+        client.command(&["SET", &format!("{{{key}}}:replicated"), "yes"])?;
+        match client.command(&["WAIT", "1", REPLICATION_BOUND])?.as_int() {
+            Some(1..) => Ok(()),
+            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "no replica has what was written")),
+        }
     }
 
     /// Kills the server with SIGKILL and waits until it is gone. Does nothing when it is dead already.

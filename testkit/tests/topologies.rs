@@ -19,8 +19,10 @@ fn a_cluster_moves_slots_and_fails_over() {
     assert!(matches!(&moved, Reply::Error(e) if e.starts_with("MOVED ")), "{moved:?}");
     assert_eq!(cluster.command("stream", &["XLEN", "stream"]).as_int(), Some(1));
 
+    cluster.nodes()[to].replicated("stream").unwrap();
     cluster.hand_over(to).unwrap();
     assert_eq!(cluster.owner("stream"), cluster.partner(to));
+    cluster.nodes()[cluster.partner(to)].replicated("stream").unwrap();
     cluster.fail_over(cluster.partner(to)).unwrap();
     assert_eq!(cluster.owner("stream"), to);
     assert_eq!(cluster.command("stream", &["XLEN", "stream"]).as_int(), Some(1));
@@ -34,4 +36,28 @@ fn sentinels_fail_over() {
     assert_eq!(redis.master(), 1 - master);
     let added = redis.servers()[1 - master].command(&["XADD", "stream", "*", "a", "b"]);
     assert!(added.as_str().is_some(), "{added:?}");
+}
+
+/// While the replica stands still, nothing is replicated, however many replicas there are.
+#[test]
+fn what_is_replicated_is_at_the_replica() {
+    let redis = RedisSentinel::start().unwrap();
+    let [master, replica] = redis.servers();
+    master.replicated("stream").unwrap();
+    replica.pause().unwrap();
+    master.command(&["XADD", "stream", "*", "a", "b"]);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| master.replicated("stream"));
+        let blocked = || {
+            let clients = master.command(&["CLIENT", "LIST"]);
+            clients.as_str().is_some_and(|list| list.lines().any(|line| line.contains("cmd=wait")))
+        };
+        while !blocked() && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(!waiting.is_finished());
+        replica.resume().unwrap();
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(replica.command(&["XLEN", "stream"]).as_int(), Some(1));
 }
