@@ -419,10 +419,10 @@ impl Engine {
     /// Does what is due. Calling it too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        while let Some(timer) = self.timers.pop(self.now) {
+        while let Some((due, timer)) = self.timers.pop(self.now) {
             match timer {
                 Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
-                Timer::Expiry(nsp) => self.expiry_due(&nsp),
+                Timer::Expiry(nsp) => self.expiry_due(&nsp, due),
                 Timer::RequestTimeout(ticket) => self.finish_request(ticket, true, None),
                 Timer::Recheck(ticket) => self.recheck(ticket),
                 Timer::GiveUp(line) => self.give_up_due(&line),

@@ -22,6 +22,9 @@ const SUBSCRIBE_AT_ONCE: usize = 100;
 /// While a stream's news is late, nobody's silence counts; after this long it is looked again.
 const EXPIRY_GRACE: Duration = Duration::from_secs(1);
 
+/// A timer that runs out later than this says more about this node than about the others.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Where a namespace stands with its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subscription {
@@ -384,7 +387,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
+    pub(super) fn expiry_due(&mut self, nsp: &ByteString, due: crate::Time) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let timeout = match self.config.heartbeat_timeout {
             timeout if mutant!(ExpiryLate) => timeout + self.config.heartbeat_interval,
@@ -395,7 +398,9 @@ impl Engine {
             self.readers.get(stream).is_some_and(super::Reader::caught_up)
                 && !self.lanes.is_down(&Lane::Reader(stream.clone()))
         });
-        if !heard {
+        // Who comes so late may have stood still, and what came meanwhile is still on its way here: it must not take the others for dead.
+        let late = self.now.since(due) > LATE;
+        if late || !heard {
             // Not by the clock alone: it may beat in time with what keeps the reader busy.
             let stream = namespace.streams().next();
             if let Some(reader) = stream.and_then(|stream| self.readers.get_mut(stream)) {

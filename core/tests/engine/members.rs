@@ -98,6 +98,32 @@ fn a_slow_application_does_not_declare_others_silent() {
     assert_eq!(world.count(0), 2);
 }
 
+/// A process that was suspended looks at the clock before it looks at what came meanwhile.
+#[test]
+fn a_node_that_stood_still_does_not_declare_others_silent() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    world.nodes[0].stopped = true;
+    world.pass(60_000);
+    world.nodes[0].stopped = false;
+    let now = world.now();
+    world.nodes[0].engine.handle_timeout(now);
+    world.settle();
+    assert_eq!(down(&mut world, 0), None);
+    world.pass(2_000);
+    assert_eq!(down(&mut world, 0), None);
+    assert_eq!(world.count(0), 2);
+    // Who really died meanwhile is missed all the same, and soon.
+    world.nodes[0].stopped = true;
+    let dead = world.uid(1);
+    world.kill(1);
+    world.pass(60_000);
+    world.nodes[0].stopped = false;
+    let now = world.now();
+    world.nodes[0].engine.handle_timeout(now);
+    world.pass(2_000);
+    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+}
+
 /// A stream whose batches are always full is asked about after each of them: if that is just the case whenever the silence is judged, it still is
 /// judged in the end.
 #[test]
