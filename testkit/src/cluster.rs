@@ -20,6 +20,12 @@ const PATIENT: &str = "30000";
 /// The same while the servers find each other, and where one has died on purpose: what waits for this time shall not last.
 const IMPATIENT: &str = "1000";
 
+/// How long servers that meet wait for each other: [`IMPATIENT`], at least this.
+const HANDSHAKE: Duration = Duration::from_secs(1);
+
+/// What was asked of a server once, and that it forgets after five seconds if the others are too slow, is asked again after this time.
+const AGAIN: Duration = Duration::from_secs(6);
+
 /// A running Redis Cluster. Dropping it kills its servers.
 #[derive(Debug)]
 pub struct RedisCluster {
@@ -46,6 +52,8 @@ impl RedisCluster {
                 .config("cluster-enabled yes")
                 .config("cluster-config-file nodes.conf")
                 .config(format!("cluster-node-timeout {IMPATIENT}"))
+                // Only where a test says so.
+                .config("cluster-replica-no-failover yes")
                 // A replica that has just synchronized may be promoted at once.
                 .config("cluster-replica-validity-factor 0")
                 .config("repl-diskless-sync-delay 0")
@@ -63,7 +71,7 @@ impl RedisCluster {
             // Each needs an epoch of its own; given here, it need not be negotiated.
             ok(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
             if index > 0 {
-                ok(node, &["CLUSTER", "MEET", "127.0.0.1", &first.port().to_string()])?;
+                meet(node, first)?;
             }
         }
         for index in 0..self.masters {
@@ -71,9 +79,20 @@ impl RedisCluster {
             let (from, to) = (share(index).to_string(), (share(index + 1) - 1).to_string());
             ok(&self.nodes[index], &["CLUSTER", "ADDSLOTSRANGE", &from, &to])?;
         }
-        let everyone = self.nodes.len();
+        let everyone = Some(self.nodes.len().to_string());
+        let mut asked = Instant::now();
         self.until(|cluster| {
-            cluster.nodes.iter().all(|node| info(node, "cluster_known_nodes") == Some(everyone.to_string()))
+            let alone = |node: &&RedisServer| info(node, "cluster_known_nodes") != everyone;
+            let strangers: Vec<&RedisServer> = cluster.nodes.iter().filter(alone).collect();
+            // Who doesn't answer within a second is forgotten.
+            if asked.elapsed() > 2 * HANDSHAKE {
+                asked = Instant::now();
+                strangers
+                    .iter()
+                    .filter(|node| node.port() != first.port())
+                    .for_each(|node| drop(meet(node, first)));
+            }
+            strangers.is_empty()
         })?;
         for (index, replica) in self.nodes[self.masters..].iter().enumerate() {
             ok(replica, &["CLUSTER", "REPLICATE", &self.id(index)?])?;
@@ -83,41 +102,58 @@ impl RedisCluster {
 
     /// Waits until every server that runs finds the cluster in order, and every replica that runs follows its master.
     pub fn settle(&self) -> io::Result<()> {
-        self.until(|cluster| {
-            let mut views = Vec::new();
-            for node in cluster.alive() {
-                let Ok(slots) = node.try_command(&["CLUSTER", "SLOTS"]) else { return false };
-                views.push(owners(&slots));
-                let linked = match node.try_command(&["ROLE"]) {
-                    Ok(role) => match role.items().first().and_then(Reply::as_str) {
-                        Some("slave") => role.items().get(3).and_then(Reply::as_str) == Some("connected"),
-                        role => role.is_some(),
-                    },
-                    Err(_) => false,
-                };
-                if !linked || info(node, "cluster_state").as_deref() != Some("ok") {
-                    return false;
-                }
+        loop {
+            self.until(Self::in_order)?;
+            self.set_timeout(PATIENT)?;
+            // Who was found silent just before would stay so for a minute now.
+            if self.in_order() {
+                return Ok(());
             }
-            views.iter().all(|view| *view == views[0])
-        })?;
-        self.set_timeout(PATIENT)
+            self.set_timeout(IMPATIENT)?;
+        }
     }
 
-    fn until(&self, mut condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
-        let deadline = Instant::now() + BOUND;
-        while !condition(self) {
-            if Instant::now() > deadline {
+    fn in_order(&self) -> bool {
+        let mut views = Vec::new();
+        for node in self.alive() {
+            let Ok(slots) = node.try_command(&["CLUSTER", "SLOTS"]) else { return false };
+            views.push(owners(&slots));
+            let linked = match node.try_command(&["ROLE"]) {
+                Ok(role) => match role.items().first().and_then(Reply::as_str) {
+                    Some("slave") => role.items().get(3).and_then(Reply::as_str) == Some("connected"),
+                    role => role.is_some(),
+                },
+                Err(_) => false,
+            };
+            if !linked || info(node, "cluster_state").as_deref() != Some("ok") {
+                return false;
+            }
+        }
+        views.iter().all(|view| *view == views[0])
+    }
+
+    fn until(&self, condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
+        match self.within(BOUND, condition) {
+            true => Ok(()),
+            false => {
                 let view = self.nodes.iter().find_map(|node| node.try_command(&["CLUSTER", "NODES"]).ok());
                 let view = view.as_ref().and_then(Reply::as_str).unwrap_or_default().to_owned();
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("the cluster is not in order:\n{view}"),
-                ));
+                let why = format!("the cluster is not in order:\n{view}");
+                Err(io::Error::new(io::ErrorKind::TimedOut, why))
+            }
+        }
+    }
+
+    /// Whether the condition is met within the time.
+    fn within(&self, time: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
+        let deadline = Instant::now() + time;
+        while !condition(self) {
+            if Instant::now() > deadline {
+                return false;
             }
             thread::sleep(Duration::from_millis(10));
         }
-        Ok(())
+        true
     }
 
     /// All servers, dead ones too: the first masters first, then their replicas, in the same order.
@@ -179,14 +215,15 @@ impl RedisCluster {
 
     /// Kills a master, and waits until its replica has taken its place.
     pub fn fail_over(&self, master: usize) -> io::Result<()> {
-        let replica = &self.nodes[self.partner(master)];
+        let replica = self.partner(master);
         self.nodes[master].kill();
+        let may_not = |yes_or_no| {
+            ok(&self.nodes[replica], &["CONFIG", "SET", "cluster-replica-no-failover", yes_or_no])
+        };
+        may_not("no")?;
         self.set_timeout(IMPATIENT)?;
-        self.until(|_| {
-            replica
-                .try_command(&["ROLE"])
-                .is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("master"))
-        })?;
+        self.until(|cluster| cluster.is(replica, "master"))?;
+        may_not("yes")?;
         self.settle()
     }
 
@@ -210,13 +247,23 @@ impl RedisCluster {
 
     /// Has a replica take over from its master, which lives on as its replica.
     pub fn hand_over(&self, master: usize) -> io::Result<()> {
-        let replica = self.partner(master);
-        ok(&self.nodes[replica], &["CLUSTER", "FAILOVER"])?;
-        self.until(|cluster| {
-            let role = cluster.nodes[master].try_command(&["ROLE"]);
-            role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("slave"))
-        })?;
-        self.settle()
+        let replica = &self.nodes[self.partner(master)];
+        let deadline = Instant::now() + BOUND;
+        loop {
+            // Refused while the two are just connecting.
+            let asked = ok(replica, &["CLUSTER", "FAILOVER"]);
+            if self.within(AGAIN, |cluster| cluster.is(master, "slave")) {
+                return self.settle();
+            }
+            if Instant::now() > deadline {
+                return asked.and(Err(io::Error::new(io::ErrorKind::TimedOut, "no replica has taken over")));
+            }
+        }
+    }
+
+    fn is(&self, place: usize, role: &str) -> bool {
+        let found = self.nodes[place].try_command(&["ROLE"]);
+        found.is_ok_and(|found| found.items().first().and_then(Reply::as_str) == Some(role))
     }
 
     fn slot(&self, key: &str) -> i64 {
@@ -281,6 +328,10 @@ fn start_one(builder: crate::RedisServerBuilder) -> io::Result<RedisServer> {
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+fn meet(node: &RedisServer, other: &RedisServer) -> io::Result<()> {
+    ok(node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()])
 }
 
 /// `[(first, last, port of the master), …]`, sorted.

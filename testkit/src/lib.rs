@@ -22,6 +22,7 @@
 mod builder;
 mod cluster;
 mod fault;
+mod ports;
 mod proxy;
 mod resp;
 mod sentinel;

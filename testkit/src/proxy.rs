@@ -1,12 +1,13 @@
 //! A link that can be broken: a TCP proxy in front of a server.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::fault::{Direction, Fault, Faults, Trouble};
+use crate::ports;
 
 /// How often a thread that waits for ever looks around.
 const LONG: Duration = Duration::from_secs(60);
@@ -53,7 +54,7 @@ struct Connection {
 impl Proxy {
     /// Listens on a free loopback port and forwards to `target`.
     pub fn start(target: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = ports::listen()?;
         let addr = listener.local_addr()?;
         let link = Arc::new(Link { state: Mutex::new(State::new(target)), changed: Condvar::new() });
         let acceptor = accept_on(listener, Arc::clone(&link));

@@ -1,7 +1,7 @@
 //! A real Redis server of its own for every test.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
 use crate::builder::RedisServerBuilder;
+use crate::ports;
 use crate::resp::{Client, Reply};
 use crate::temp::TempDir;
 use crate::tls::TlsFiles;
@@ -78,9 +79,9 @@ impl RedisServer {
         };
         let mut taken = String::new();
         for _ in 0..PORT_TRIES {
-            server.port = free_port()?;
+            server.port = ports::free()?;
             server.tls = match &files {
-                Some(files) => Some((free_port()?, files.clone())),
+                Some(files) => Some((ports::free()?, files.clone())),
                 None => None,
             };
             let tls = server.tls.as_ref().map(|(port, files)| (*port, files));
@@ -286,10 +287,6 @@ impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 fn explain(binary: &OsString, e: io::Error) -> io::Error {
