@@ -15,7 +15,7 @@ use crate::{coverage, process, say};
 pub(crate) const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
 
 /// An input that takes longer than this, in seconds, or more memory, in megabytes, is a finding.
-const LIMITS: [&str; 2] = ["-timeout=10", "-rss_limit_mb=1024"];
+const LIMITS: [&str; 2] = ["-timeout=60", "-rss_limit_mb=1024"];
 
 /// libFuzzer comes as C++ source.
 const CXX: Package = Package {

@@ -33,7 +33,15 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     say(format_args!("installing the npm packages of {DIRECTORY}"));
-    process::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&peers.directory))?;
+    // npm repeats single downloads; what else goes wrong on the way is gone the next time, or stays.
+    let install = || {
+        let args = ["ci", "--no-audit", "--no-fund", "--fetch-retries=5"];
+        process::run(Command::new("npm").args(args).current_dir(&peers.directory))
+    };
+    install().or_else(|error| {
+        say(format_args!("once more, since {error}"));
+        install()
+    })?;
     fs::write(&peers.stamp, stamp(&lock)).map_err(|e| Error::file(&peers.stamp, e))
 }
 
