@@ -55,15 +55,11 @@ async function send({ count, payload: what }) {
   return {};
 }
 
-// Timers count in milliseconds: the last of them are waited for by looking at the clock, while everything else goes on.
+// Timers count in milliseconds. What has become due meanwhile goes at once.
 async function due(time) {
-  const coarse = Math.floor((time - now()) / 1000) - 2;
-  if (coarse > 0) {
-    await sleep(coarse);
+  while (now() < time) {
+    await sleep(Math.ceil((time - now()) / 1000));
   }
-  do {
-    await turn();
-  } while (now() < time);
 }
 
 // Each message bears the time just before it goes.

@@ -49,11 +49,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For figures: a round takes under three minutes.
+    /// For figures: a round takes some four minutes.
     pub const WHOLE: Plan = Plan {
         full: Duration::from_millis(700),
         idle: Duration::from_millis(800),
-        half: Duration::from_millis(600),
+        half: Duration::from_millis(1_500),
     };
 
     /// To see that all works.

@@ -97,17 +97,10 @@ pub async fn pace<F: Future<Output = Result<()>>>(
     Ok(Line::default())
 }
 
-/// The runtime's timer counts in milliseconds: the last of them are waited for by looking at the clock, while everything else goes on.
+/// Sleeps, a millisecond at least: that is how fine the runtime's timer is, and Node's too. What has become due meanwhile goes at once.
 async fn due(time: Instant) {
-    const COARSE: Duration = Duration::from_millis(2);
-    if let Some(wait) = time.checked_duration_since(Instant::now() + COARSE) {
-        tokio::time::sleep(wait).await;
-    }
-    loop {
-        tokio::task::yield_now().await;
-        if Instant::now() >= time {
-            return;
-        }
+    if Instant::now() < time {
+        tokio::time::sleep_until(time.into()).await;
     }
 }
 
