@@ -68,13 +68,17 @@ struct DemoArgs {
     /// the servers, and broadcasts to everyone.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stream: Option<String>,
+
+    /// How many times longer than usual anything may take, on a machine that is slow or busy
+    #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    patience: u32,
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Demo(args) => {
-            let plan = demo::Plan { dialect: args.dialect, redis: args.redis, stream: args.stream };
-            demo::run(plan)
+            let DemoArgs { redis, dialect, stream, patience } = args;
+            demo::run(demo::Plan { dialect, redis, stream, patience })
         }
         Command::Emit(args) => emit::run(args),
     }

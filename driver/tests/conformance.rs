@@ -1,8 +1,13 @@
 //! The in-memory backend, by the suite for all backends.
 
+use core::time::Duration;
+
 use sio_streams_core::Lane;
 use sio_streams_driver::conformance::{Faults, Suite};
 use sio_streams_driver::memory::{MemoryBackend, MemoryRedis};
+
+/// A busy machine takes its time for a case.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Broken(MemoryBackend);
 
@@ -25,7 +30,8 @@ async fn in_memory() {
     let redis = MemoryRedis::new();
     let fragile = redis.backend();
     let faults = Broken(fragile.clone());
-    let report = Suite::new(move || redis.backend()).faults(move || fragile.clone(), faults).run().await;
+    let suite = Suite::new(move || redis.backend()).faults(move || fragile.clone(), faults);
+    let report = suite.patience(PATIENCE).run().await;
     report.assert_passed();
     assert!(report.skipped.is_empty(), "{report}");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sio_streams_driver::cluster::Cluster;
 use sio_streams_driver::conformance::{Faults, Suite};
@@ -13,6 +14,9 @@ use sio_streams_testkit::{Proxy, RedisCluster, RedisServer};
 mod example;
 
 use example::OwnBackend;
+
+/// A busy machine takes its time for a case.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Link(Arc<Proxy>);
 
@@ -38,6 +42,7 @@ async fn it_passes_on_one_server() {
     let (direct, fragile) = (redis.addr().to_string(), link.addr().to_string());
     let report = Suite::new(move || OwnBackend::new(&direct).unwrap())
         .faults(move || OwnBackend::new(&fragile).unwrap(), Link(link))
+        .patience(PATIENCE)
         .run()
         .await;
     report.assert_passed();
@@ -47,6 +52,7 @@ async fn it_passes_on_one_server() {
 async fn it_passes_in_a_cluster() {
     let cluster = tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3)).unwrap();
     let address = cluster.addrs()[0].to_string();
-    let report = Suite::new(move || Cluster::new(OwnBackend::new(&address).unwrap())).run().await;
+    let suite = Suite::new(move || Cluster::new(OwnBackend::new(&address).unwrap()));
+    let report = suite.patience(PATIENCE).run().await;
     report.assert_passed();
 }

@@ -11,9 +11,15 @@ use sio_streams_core::{
 };
 use sio_streams_driver::memory::{MemoryBackend, MemoryRedis};
 use sio_streams_driver::{Error, Event, Events, Namespace};
+use tokio::sync::watch;
 
 fn config(recovery: Recovery) -> Config {
     Config { recovery: Some(recovery), local_delivery: LocalDelivery::StreamOrder, ..Config::default() }
+}
+
+/// Nobody is given up because the machine is slow.
+fn patient() -> Recovery {
+    Recovery { timeout: Duration::from_secs(60), ..Recovery::default() }
 }
 
 async fn start(backend: MemoryBackend, recovery: Recovery) -> (Namespace, Events) {
@@ -45,10 +51,12 @@ struct Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_replay_and_what_comes_behind_it_are_one() {
     const LAST: usize = 2_000;
+    /// After so many packets the client has been away once more: if it got no turn, they wait for it.
+    const SHARE: usize = 400;
     let redis = MemoryRedis::new();
-    let window = Recovery { window_entries: 50, ..Recovery::default() };
+    let window = Recovery { window_entries: 50, ..patient() };
     let (one, mut heard) = start(redis.backend(), window).await;
-    let (two, _events) = start(redis.backend(), Recovery::default()).await;
+    let (two, _events) = start(redis.backend(), patient()).await;
     let client = Arc::new(Mutex::new(Client { connected: true, ..Client::default() }));
     let listener = client.clone();
     let listening = tokio::spawn(async move {
@@ -61,20 +69,26 @@ async fn the_replay_and_what_comes_behind_it_are_one() {
         }
     });
     one.add_socket("sid").await.unwrap();
+    let recoveries = watch::Sender::new(0);
     let publishers = [one.clone(), two].map(|nsp| {
+        let mut recoveries = recoveries.subscribe();
         tokio::spawn(async move {
             for number in 0..LAST {
+                recoveries.wait_for(|recovered| *recovered >= number / SHARE).await.unwrap();
                 nsp.broadcast(packet(number), BroadcastOptions::to("sid")).await.unwrap();
             }
         })
     });
-    let mut recovered = 0;
     while publishers.iter().any(|publisher| !publisher.is_finished()) {
-        let offset = {
+        let leave = || {
             let mut client = client.lock().unwrap();
-            let Some((_, offset)) = client.got.last().copied() else { continue };
+            let (_, offset) = client.got.last().copied()?;
             client.connected = false;
-            offset
+            Some(offset)
+        };
+        let Some(offset) = leave() else {
+            tokio::task::yield_now().await;
+            continue;
         };
         one.remove_socket("sid").await.unwrap();
         one.persist_session(session()).await.unwrap();
@@ -86,7 +100,7 @@ async fn the_replay_and_what_comes_behind_it_are_one() {
             client.connected = true;
         };
         one.restore_session("pid", &offset.to_string(), accept).await.unwrap();
-        recovered += 1;
+        recoveries.send_modify(|recovered| *recovered += 1);
     }
     for publisher in publishers {
         publisher.await.unwrap();
@@ -106,6 +120,7 @@ async fn the_replay_and_what_comes_behind_it_are_one() {
         broadcasts.filter(|id| *id >= got[0]).collect()
     });
     assert_eq!(got, all, "each once, and in order");
+    let recovered = *recoveries.borrow();
     assert!(recovered > 3, "{recovered}");
 }
 
@@ -117,12 +132,13 @@ fn is_broadcast(entry: &&Entry) -> bool {
 async fn why_a_client_begins_anew_is_told() {
     let redis = MemoryRedis::new();
     let backend = redis.backend();
-    let recovery = Recovery { timeout: Duration::from_millis(200), ..Recovery::default() };
-    let (nsp, _events) = start(backend.clone(), recovery).await;
+    let (nsp, _events) = start(redis.backend(), patient()).await;
     let restored = nsp.restore_session("pid", "not an offset", drop).await;
     assert!(matches!(restored, Err(Error::NotRecovered(NotRecovered::InvalidOffset))), "{restored:?}");
     let restored = nsp.restore_session("pid", "1-1", drop).await;
     assert!(matches!(restored, Err(Error::NotRecovered(NotRecovered::NoSession))), "{restored:?}");
+    let short = Recovery { timeout: Duration::from_millis(200), ..Recovery::default() };
+    let (nsp, _events) = start(backend.clone(), short).await;
     backend.cut_lane(&Lane::Recovery);
     let restored = nsp.restore_session("pid", "1-1", drop).await;
     assert!(matches!(restored, Err(Error::NotRecovered(_))), "{restored:?}");

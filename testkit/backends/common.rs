@@ -3,8 +3,9 @@
 use core::fmt::Debug;
 use core::time::Duration;
 
-use sio_streams_core::{ByteString, Bytes, Command, CommandError, EntryId, Fields, Lane, Reply};
-use sio_streams_driver::backend::Connection as _;
+use sio_streams_core::{ByteString, Bytes, Command, CommandError, Config, EntryId, Fields, Lane, Reply};
+use sio_streams_driver::Options;
+use sio_streams_driver::backend::{Connection as _, Timing};
 use sio_streams_testkit::RedisServer;
 use tokio::sync::mpsc;
 
@@ -16,6 +17,21 @@ pub(crate) type Messages = mpsc::UnboundedReceiver<(ByteString, Bytes)>;
 pub(crate) const STREAM: &str = "socket.io";
 
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
+
+/// How long a case of the suite may take, which may have many steps.
+pub(crate) const CASE: Duration = Duration::from_secs(300);
+
+/// A backend for nodes that does not take silence for the end of a link: on a busy machine anybody may be silent for seconds.
+pub(crate) fn steady(url: &str) -> Backend {
+    Backend::builder(url).heartbeat(Duration::from_secs(5), BOUND).build().unwrap()
+}
+
+/// The options of such a node. It gives no message up, either, before the test does.
+pub(crate) fn options(mut config: Config) -> Options {
+    config.limits.in_flight_for = 5 * BOUND;
+    let timing = Timing { response: BOUND, connect: BOUND, ..Timing::default() };
+    Options { timing, ..Options::from(config) }
+}
 
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(BOUND, future).await.expect("within two minutes")

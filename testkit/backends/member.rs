@@ -7,6 +7,7 @@ use sio_streams_core::{BroadcastOptions, Config, Lane, Packet, Payload};
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::{Event, Events, Namespace, Node};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// A node in one namespace, with one socket.
 pub(crate) struct Member {
@@ -22,7 +23,7 @@ impl Member {
     }
 
     pub(crate) async fn start_in<B: Backend>(config: Config, backend: B, nsp: &str) -> Self {
-        let (node, events) = sio_streams_driver::start(config, backend).unwrap();
+        let (node, events) = sio_streams_driver::start(options(config), backend).unwrap();
         let (sender, heard) = mpsc::unbounded_channel();
         let told = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(listen(events, sender, Arc::clone(&told)));
@@ -41,9 +42,23 @@ impl Member {
     }
 
     pub(crate) async fn send(&self, number: u64) {
-        let packet = Packet::event("n", &(number,)).unwrap();
-        let sent = within(self.namespace.broadcast(packet, BroadcastOptions::all())).await;
-        sent.unwrap_or_else(|error| panic!("{number}: {error}"));
+        within(send(&self.namespace, number)).await;
+    }
+
+    /// Sends these one after the other, whatever the caller does meanwhile, who must wait for it in the end. How many they were comes of it.
+    pub(crate) fn sends<I>(&self, numbers: I) -> JoinHandle<u64>
+    where
+        I: Iterator<Item = u64> + Send + 'static,
+    {
+        let namespace = self.namespace.clone();
+        tokio::spawn(async move {
+            let mut count = 0;
+            for number in numbers {
+                send(&namespace, number).await;
+                count += 1;
+            }
+            count
+        })
     }
 
     /// Hears these, once each and in order, and nothing else before them.
@@ -93,6 +108,12 @@ impl Member {
         };
         told.iter().rev().find_map(state).unwrap_or(true)
     }
+}
+
+async fn send(namespace: &Namespace, number: u64) {
+    let packet = Packet::event("n", &(number,)).unwrap();
+    let sent = namespace.broadcast(packet, BroadcastOptions::all()).await;
+    sent.unwrap_or_else(|error| panic!("{number}: {error}"));
 }
 
 async fn listen(mut events: Events, heard: mpsc::UnboundedSender<u64>, told: Arc<Mutex<Vec<Event>>>) {

@@ -16,9 +16,9 @@ fn backend(redis: &RedisSentinel) -> Sentinel<Backend> {
 
 fn backend_with(redis: &RedisSentinel, query: &str) -> Sentinel<Backend> {
     let [first, rest @ ..] = redis.sentinels() else { panic!("there are no sentinels") };
-    let sentinels = Backend::new(&format!("{}/{query}", first.url()));
-    let servers = Backend::new(&format!("redis://not.used/{query}"));
-    let backend = Sentinel::new(redis.master_name(), sentinels.unwrap(), servers.unwrap());
+    let sentinels = steady(&format!("{}/{query}", first.url()));
+    let servers = steady(&format!("redis://not.used/{query}"));
+    let backend = Sentinel::new(redis.master_name(), sentinels, servers);
     rest.iter().fold(backend, |backend, sentinel| backend.also(&sentinel.addr().to_string()).unwrap())
 }
 
@@ -44,7 +44,7 @@ async fn conformance(query: &'static str, sharded: bool) {
         let redis = std::sync::Arc::new(redis);
         move || backend_with(&redis, query)
     });
-    suite.sharded(sharded).run().await.assert_passed();
+    suite.sharded(sharded).patience(CASE).run().await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,16 +59,12 @@ async fn nodes_follow_the_master() {
     let master = redis.master();
     block_in_place(|| redis.servers()[master].replicated(STREAM)).unwrap();
     redis.servers()[master].kill();
-    let sending = async {
-        for number in 20..40 {
-            one.send(number).await;
-        }
-    };
-    let failing = async { block_in_place(|| redis.fail_over()).unwrap() };
-    tokio::join!(sending, failing);
+    let sending = one.sends(20..40);
+    block_in_place(|| redis.fail_over()).unwrap();
+    within(sending).await.unwrap();
     two.hears(0..40).await;
     assert_eq!(redis.servers()[1 - master].command(&["XLEN", STREAM]).as_int(), Some(40));
-    assert!(!one.losses(&Lane::Writer).is_empty() && one.is_up(&Lane::Writer));
+    until(|| !one.losses(&Lane::Writer).is_empty() && one.is_up(&Lane::Writer)).await;
     two.is_answered_by(1).await;
 }
 

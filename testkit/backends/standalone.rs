@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
+use super::common::CASE;
 use crate::Backend;
 use sio_streams_driver::conformance::{Faults, Suite};
 use sio_streams_testkit::{Proxy, RedisServer};
@@ -37,7 +38,7 @@ async fn standalone(query: &str, sharded: bool) {
         move || Backend::builder(&url).heartbeat(SHORT, LONG).build().unwrap()
     };
     let suite = Suite::new(make(redis.url())).faults(make(link.url()), Link(link)).sharded(sharded);
-    suite.run().await.assert_passed();
+    suite.patience(CASE).run().await.assert_passed();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,6 @@
 
 use super::common::*;
 use super::member::Member;
-use crate::Backend;
 use sio_streams_core::{Config, Lane};
 use sio_streams_testkit::{Client, RedisServer};
 
@@ -14,7 +13,7 @@ fn config() -> Config {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_full_is_reported_and_waited_for() {
     let redis = RedisServer::start().unwrap();
-    let one = Member::start(config(), Backend::new(&redis.url()).unwrap()).await;
+    let one = Member::start(config(), steady(&redis.url())).await;
     // All three connections are open then.
     one.sees(1).await;
     redis.command(&["CONFIG", "SET", "maxclients", "10"]);
@@ -41,8 +40,8 @@ async fn a_server_that_is_full_is_reported_and_waited_for() {
         until(|| !one.is_up(&lane)).await;
     }
     let late = {
-        let backend = Backend::new(&redis.url()).unwrap();
-        let (node, mut events) = sio_streams_driver::start(config(), backend).unwrap();
+        let backend = steady(&redis.url());
+        let (node, mut events) = sio_streams_driver::start(options(config()), backend).unwrap();
         let opening = tokio::spawn(async move { node.open("/").await.map(|namespace| (node, namespace)) });
         let why = within(async {
             loop {
@@ -74,7 +73,7 @@ fn redis_config(client: &mut Client, name: &str, value: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_read_only_is_left_and_tried_again() {
     let redis = RedisServer::start().unwrap();
-    let mut one = Member::start(config(), Backend::new(&redis.url()).unwrap()).await;
+    let mut one = Member::start(config(), steady(&redis.url())).await;
     redis.command(&["REPLICAOF", "127.0.0.1", "1"]);
     let sending = one.namespace.broadcast(
         sio_streams_core::Packet::event("n", &(1,)).unwrap(),
@@ -94,20 +93,27 @@ async fn a_server_that_is_read_only_is_left_and_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_loading_is_waited_for() {
     let redis = RedisServer::builder().persistent().config("enable-debug-command yes").start().unwrap();
-    let mut one = Member::start(config(), Backend::new(&redis.url()).unwrap()).await;
-    // Many keys, slowly: while it loads, a server looks at its clients after every thousand. It must do so after the message was sent, too.
-    redis.command(&["EVAL", "for i = 1, 20000 do redis.call('SET', 'key' .. i, 'value') end", "0"]);
-    redis.command(&["CONFIG", "SET", "key-load-delay", "100"]);
+    let mut one = Member::start(config(), steady(&redis.url())).await;
+    // Many keys, slowly: it must still be at it when the message is sent, also on a busy machine.
     let mut client = redis.connect().unwrap();
+    for thousand in 0..100 {
+        let script = "for i = 1, 1000 do redis.call('SET', ARGV[1] .. i, 'value') end";
+        client.command(&["EVAL", script, "0", &format!("key {thousand} ")]).unwrap();
+    }
+    redis.command(&["CONFIG", "SET", "key-load-delay", "100"]);
     let loading = std::thread::spawn(move || client.command(&["DEBUG", "LOADAOF"]));
     let is_loading = || {
         let info = redis.command(&["INFO", "persistence"]);
         info.as_str().is_some_and(|text| text.contains("\nloading:1\r"))
     };
     until(is_loading).await;
-    one.send(1).await;
+    let sending = one.sends(1..2);
+    let is_refused = |event: &String| event.contains("LOADING") && event.contains("Writer");
+    until(|| one.told().iter().any(is_refused)).await;
+    // While it loads, a server looks at its clients after every thousand keys.
+    redis.command(&["CONFIG", "SET", "key-load-delay", "0"]);
+    within(sending).await.unwrap();
     loading.join().unwrap().unwrap();
     one.hears([1]).await;
-    assert!(one.told().iter().any(|event| event.contains("LOADING")), "{:?}", one.told());
     assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(1));
 }

@@ -11,8 +11,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Error;
 use super::server::{self, Seen, Server};
+use super::{Error, USUAL};
 use crate::link::Link;
 use crate::timeline::{Actor, Timeline};
 
@@ -75,12 +75,14 @@ pub(super) struct Cluster {
     seen: Arc<watch::Sender<Seen>>,
     timeline: Arc<Timeline>,
     marks: u64,
+    patience: Duration,
 }
 
 impl Cluster {
-    /// Starts the servers. They have not joined yet.
+    /// Starts the servers. They have not joined yet. `patience` is how many times longer than usual anything may take.
     pub(super) fn start<B: Backend>(
         config: &Config,
+        patience: u32,
         timeline: &Arc<Timeline>,
         backend: impl Fn() -> B,
     ) -> Result<Self, Error> {
@@ -92,7 +94,12 @@ impl Cluster {
                 .enable_all()
                 .build()?;
             let link = Link::new();
-            let timing = Timing { backoff_max: Duration::from_secs(1), ..Timing::default() };
+            let timing = Timing {
+                response: USUAL * patience,
+                connect: USUAL * patience,
+                backoff_max: Duration::from_secs(1),
+                ..Timing::default()
+            };
             let options = Options { timing, ..Options::from(config.clone()) };
             let entered = runtime.enter();
             let (node, events) = sio_streams_driver::start(options, link.around(backend()))?;
@@ -106,7 +113,8 @@ impl Cluster {
             });
         }
         let names = members.iter().map(|member| member.node.uid().clone()).collect();
-        Ok(Cluster { members, names, seen: Arc::default(), timeline: timeline.clone(), marks: 0 })
+        let (seen, timeline) = (Arc::default(), timeline.clone());
+        Ok(Cluster { members, names, seen, timeline, marks: 0, patience: PATIENCE * patience })
     }
 
     /// A server joins the cluster, and its clients connect to it.
@@ -133,7 +141,7 @@ impl Cluster {
             opened = member.node.open("/") => opened?,
             reason = member.link.refused() => return Err(Error::Unreachable(reason)),
             reason = refused => return Err(Error::Unreachable(format!("it refuses: {reason}"))),
-            () = sleep(PATIENCE) => return Err(Error::Unreachable("it does not answer".into())),
+            () = sleep(self.patience) => return Err(Error::Unreachable("it does not answer".into())),
         };
         for client in CLIENTS.iter().filter(|client| client.server == place) {
             namespace.add_socket(client.id).await?;
@@ -141,6 +149,11 @@ impl Cluster {
         }
         member.namespace = Some(namespace);
         Ok(())
+    }
+
+    /// How long anything may take that should come soon.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// What is asked of a server.
@@ -182,7 +195,8 @@ impl Cluster {
         let member = &mut self.members[place];
         if let Some(runtime) = member.runtime.take() {
             // Waits for its thread; in a thread of its own, since that is forbidden among asynchronous code.
-            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(PATIENCE)).await;
+            let patience = self.patience;
+            let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(patience)).await;
             // It can't be worse than ended.
             drop(ended);
         }
@@ -202,7 +216,7 @@ impl Cluster {
     /// Waits until what has been seen is as expected; whether it was, in time.
     pub(super) async fn until(&self, mut expected: impl FnMut(&Seen) -> bool) -> bool {
         let mut seen = self.seen.subscribe();
-        timeout(PATIENCE, seen.wait_for(|seen| expected(seen))).await.is_ok_and(|seen| seen.is_ok())
+        timeout(self.patience, seen.wait_for(|seen| expected(seen))).await.is_ok_and(|seen| seen.is_ok())
     }
 
     /// What has been seen until now.
@@ -219,7 +233,7 @@ impl Cluster {
 
     /// Waits until every server that is there counts `expected` servers. What each counted at last is returned.
     pub(super) async fn counts(&self, expected: u64) -> Result<Vec<(usize, u64)>, Error> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let mut counts = Vec::new();
             for place in self.living() {

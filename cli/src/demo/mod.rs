@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use redis::AsyncConnectionConfig;
 use sio_streams_driver::StartError;
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::memory::MemoryRedis;
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) redis: Option<String>,
     /// The stream's name, if it is not for the demo to choose.
     pub(crate) stream: Option<String>,
+    /// How many times longer than usual anything may take.
+    pub(crate) patience: u32,
 }
 
 /// Why the demo can't go on.
@@ -49,8 +52,8 @@ enum Error {
     Runtime(#[from] std::io::Error),
     #[error("no randomness for the stream's name: {0}; give one with --stream")]
     Randomness(getrandom::Error),
-    #[error("it is not over after {} s; is Redis gone?", LIMIT.as_secs())]
-    TooLong,
+    #[error("it is not over after {} s; is Redis gone?", .0.as_secs())]
+    TooLong(Duration),
     #[error("interrupted")]
     Interrupted,
 }
@@ -93,6 +96,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How long tidying up may take.
 const TIDY: Duration = Duration::from_secs(3);
 
+/// How long a connection is idle before it is tried, and how long it, or a reply, or an answer may take: what is usual.
+const USUAL: Duration = Duration::from_secs(5);
+
 /// Plays the demo.
 pub(crate) fn run(plan: Plan) -> ExitCode {
     let target = plan.redis.as_deref().map(|url| Target { url, shown: without_password(url) });
@@ -119,29 +125,30 @@ async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
     let config = config(plan)?;
     let Some(target) = target else {
         let redis = MemoryRedis::new();
-        return show(plan.dialect, &config, "a Redis that is simulated in memory", || redis.backend()).await;
+        return show(plan, &config, "a Redis that is simulated in memory", || redis.backend()).await;
     };
-    let backend = RedisBackend::new(target.url)?;
+    let backend = RedisBackend::builder(target.url).heartbeat(USUAL, USUAL * plan.patience).build()?;
+    let limit = LIMIT * plan.patience;
     let result = tokio::select! {
-        result = show(plan.dialect, &config, &target.shown, || backend.clone()) => result,
-        () = tokio::time::sleep(LIMIT) => Err(Error::TooLong),
+        result = show(plan, &config, &target.shown, || backend.clone()) => result,
+        () = tokio::time::sleep(limit) => Err(Error::TooLong(limit)),
         _ = tokio::signal::ctrl_c() => Err(Error::Interrupted),
     };
     if plan.stream.is_none() && !matches!(result, Err(Error::Unreachable(_))) {
-        delete(target, &config.stream_name).await;
+        delete(target, &config.stream_name, TIDY * plan.patience).await;
     }
     result
 }
 
 async fn show<B: Backend>(
-    dialect: Dialect,
+    plan: &Plan,
     config: &Config,
     place: &str,
     backend: impl Fn() -> B,
 ) -> Result<bool, Error> {
     let timeline = Arc::new(Timeline::new());
-    let cluster = Cluster::start(config, &timeline, backend)?;
-    Script::new(cluster, timeline.clone(), dialect).play(config, place).await?;
+    let cluster = Cluster::start(config, plan.patience, &timeline, backend)?;
+    Script::new(cluster, timeline.clone(), plan.dialect).play(config, place).await?;
     Ok(timeline.summary())
 }
 
@@ -161,15 +168,19 @@ fn config(plan: &Plan) -> Result<Config, Error> {
         channel_prefix: name.into(),
         // A tenth of what is usual: nobody wants to wait for a demo.
         heartbeat_interval: Duration::from_millis(500),
-        heartbeat_timeout: Duration::from_millis(1_500),
+        heartbeat_timeout: Duration::from_millis(1_500) * plan.patience,
+        request_timeout: USUAL * plan.patience,
         ..Config::default()
     })
 }
 
 /// Deletes the demo's own stream. If that fails it stays behind: a few hundred entries, under a name that nobody uses.
-async fn delete(target: &Target<'_>, stream: &str) {
-    let deleted = tokio::time::timeout(TIDY, async {
-        let mut connection = redis::Client::open(target.url)?.get_multiplexed_async_connection().await?;
+async fn delete(target: &Target<'_>, stream: &str, limit: Duration) {
+    let deleted = tokio::time::timeout(limit, async {
+        // Without limits of the crate's own, which are short.
+        let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let client = redis::Client::open(target.url)?;
+        let mut connection = client.get_multiplexed_async_connection_with_config(&unlimited).await?;
         redis::cmd("DEL").arg(stream).query_async::<()>(&mut connection).await
     });
     let reason = match deleted.await {

@@ -96,7 +96,11 @@ impl Server {
             }
             Event::NodeUp { node, .. } => {
                 self.note(&format!("hears {} for the first time", name_of(&self.names, &node)));
-                self.seen.send_modify(|seen| _ = seen.heard[self.place].insert(node));
+                self.seen.send_modify(|seen| {
+                    // One that was only slow is not gone.
+                    seen.gone.retain(|(by, gone)| *by != self.place || *gone != node);
+                    seen.heard[self.place].insert(node);
+                });
             }
             Event::NodeDown { node, reason, .. } => {
                 let how = match reason {

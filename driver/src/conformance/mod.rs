@@ -93,7 +93,7 @@ impl<B: Backend> Suite<B> {
         self
     }
 
-    /// After how long a case counts as stuck. One minute by default.
+    /// After how long a case counts as stuck. One minute by default. Nodes wait half as long for Redis, and for answers.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -10,8 +10,8 @@ use tokio::sync::mpsc;
 
 use super::tools::{ensure, same};
 use super::{Outcome, Restore, Suite};
-use crate::backend::Backend;
-use crate::{Event, Events, Namespace, Node};
+use crate::backend::{Backend, Timing};
+use crate::{Event, Events, Namespace, Node, Options};
 
 /// A node, and what it was told to tell its clients.
 struct Peer {
@@ -20,8 +20,8 @@ struct Peer {
 }
 
 impl Peer {
-    fn start<B: Backend>(config: &Config, backend: B) -> Result<Self, String> {
-        let (node, events) = crate::start(config.clone(), backend).map_err(words)?;
+    fn start<B: Backend>(options: &Options, backend: B) -> Result<Self, String> {
+        let (node, events) = crate::start(options.clone(), backend).map_err(words)?;
         let (sender, heard) = mpsc::unbounded_channel();
         tokio::spawn(listen(events, sender));
         Ok(Peer { node, heard })
@@ -88,9 +88,12 @@ fn texts<'a>(values: impl IntoIterator<Item = &'a Payload>) -> Vec<String> {
 }
 
 impl<B: Backend> Suite<B> {
-    /// A configuration whose names are new.
-    fn config(&self, dialect: Dialect) -> Config {
-        Config {
+    /// A node's options, with names that are new.
+    fn options(&self, dialect: Dialect) -> Options {
+        // A busy machine may get no turn for seconds, which must not count as silence. What is waited for in vain ends before the case counts as
+        // stuck, and says what it was.
+        let long = self.patience / 2;
+        let config = Config {
             dialect,
             stream_name: self.name("stream"),
             channel_prefix: self.name("channel"),
@@ -98,8 +101,11 @@ impl<B: Backend> Suite<B> {
             block_time: Duration::from_millis(500),
             heartbeat_interval: Duration::from_millis(200),
             heartbeat_timeout: Duration::from_secs(20),
+            request_timeout: long,
             ..Config::default()
-        }
+        };
+        let timing = Timing { response: long, connect: long, ..Timing::default() };
+        Options { timing, ..Options::from(config) }
     }
 }
 
@@ -151,9 +157,9 @@ pub(super) async fn the_sharded_dialect_works<B: Backend>(suite: &Suite<B>) -> O
 }
 
 async fn one_dialect<B: Backend>(suite: &Suite<B>, dialect: Dialect) -> Outcome {
-    let config = suite.config(dialect);
-    let mut here = Peer::start(&config, suite.backend())?;
-    let mut there = Peer::start(&config, suite.backend())?;
+    let options = suite.options(dialect);
+    let mut here = Peer::start(&options, suite.backend())?;
+    let mut there = Peer::start(&options, suite.backend())?;
     work_together(&mut here, &mut there, "/chat").await.map_err(|why| format!("{dialect:?}: {why}"))?;
     here.node.close().await;
     there.node.close().await;
@@ -171,9 +177,11 @@ pub(super) async fn sharded_channels<B: Backend>(suite: &Suite<B>) -> Outcome {
 
 async fn many_streams<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
     for dialect in [Dialect::Streams03, Dialect::Bridge] {
-        let config = Config { stream_count: 4, use_sharded_pub_sub: sharded, ..suite.config(dialect) };
-        let mut here = Peer::start(&config, suite.backend())?;
-        let mut there = Peer::start(&config, suite.backend())?;
+        let mut options = suite.options(dialect);
+        options.config.stream_count = 4;
+        options.config.use_sharded_pub_sub = sharded;
+        let mut here = Peer::start(&options, suite.backend())?;
+        let mut there = Peer::start(&options, suite.backend())?;
         for nsp in ["/", "/chat", "/notifications", "/dashboard"] {
             work_together(&mut here, &mut there, nsp)
                 .await
@@ -186,10 +194,10 @@ async fn many_streams<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
 /// What was published while its links were cut reaches a node afterwards, once and in order.
 pub(super) async fn a_node_comes_back<B: Backend>(suite: &Suite<B>) -> Outcome {
     let (backend, faults) = suite.fragile()?;
-    let config = suite.config(Dialect::Streams03);
-    let here = Peer::start(&config, suite.backend())?;
+    let options = suite.options(Dialect::Streams03);
+    let here = Peer::start(&options, suite.backend())?;
     let ann = here.open("/", "ann").await?;
-    let (node, mut events) = crate::start(config, backend).map_err(words)?;
+    let (node, mut events) = crate::start(options, backend).map_err(words)?;
     let ben = node.open("/").await.map_err(words)?;
     ben.add_socket("ben").await.map_err(words)?;
     let send =
