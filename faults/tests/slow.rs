@@ -6,7 +6,7 @@
 use std::fs;
 
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
-use sio_streams_driver::{Event, Options};
+use sio_streams_driver::{Error, Event, Options};
 use sio_streams_faults::cluster::{stream_end, until};
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, RedisRs};
@@ -50,7 +50,14 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     let text = "x".repeat(LENGTH);
     for _ in 0..MESSAGES {
         let packet = Packet::event("long", &(&text,)).unwrap();
-        a.nsp().broadcast(packet, BroadcastOptions::all()).await.unwrap();
+        until("it is sent", async || {
+            match a.nsp().broadcast(packet.clone(), BroadcastOptions::all()).await {
+                // This application takes its events; its turn may only come late.
+                Err(Error::EventsNotTaken(_)) => false,
+                sent => sent.unwrap().is_some(),
+            }
+        })
+        .await;
     }
     // The others are not slowed down by it.
     counting.await.unwrap();
