@@ -64,6 +64,9 @@ impl Report {
     }
 }
 
+/// How long answers are waited for. Whoever can't wait asks once more meanwhile.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Options for nodes that notice things soon.
 pub fn quick(dialect: Dialect) -> Options {
     let config = Config {
@@ -71,7 +74,7 @@ pub fn quick(dialect: Dialect) -> Options {
         block_time: Duration::from_millis(500),
         heartbeat_interval: Duration::from_millis(200),
         heartbeat_timeout: Duration::from_secs(10),
-        request_timeout: Duration::from_secs(1),
+        request_timeout: REQUEST_TIMEOUT,
         ..Config::default()
     };
     let timing = Timing {

@@ -47,7 +47,7 @@ async fn refused<C: Client>(cluster: &Cluster<C>, code: &str, begin: impl FnOnce
         end().await;
     };
     tokio::join!(a.say(200), over);
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.judge(|_, _| false).await.unwrap();
     // If it ends in the middle of a batch, what was refused before something that came through can't follow any more.
@@ -163,7 +163,7 @@ async fn rights_that_are_taken_away<C: Client>() {
     rights("-xadd");
     a.say(50).await;
     rights("+xadd");
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     let books = cluster.judge(|_, _| false).await.unwrap();
     assert_eq!(books.failed, 50, "{books:?}");
@@ -183,7 +183,7 @@ async fn a_password_that_is_asked_for<C: Client>() {
     until("it is reported", async || a.reports().iter().any(|report| says(report, "NOAUTH"))).await;
     let given_back = async { command(&["CONFIG", "SET", "requirepass", ""]) };
     tokio::join!(a.say(100), given_back);
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.nothing_is_lost().await;
 }
@@ -193,7 +193,7 @@ async fn asleep<C: Client>() {
     let [a, b] = &cluster.servers[..] else { unreachable!() };
     let sleep = async { drop(block_in_place(|| redis.command(&["DEBUG", "SLEEP", "2.5"]))) };
     tokio::join!(sleep, a.say(300), b.say(300));
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.nothing_is_lost().await;
 }
