@@ -124,7 +124,7 @@ impl Server {
     /// Starts a node behind fresh links to a server, and opens the namespace.
     pub async fn start<C: Client>(name: &str, redis: &RedisServer, options: Options) -> Self {
         let links = Links::start(redis.addr()).unwrap();
-        let backend = links.backend::<C>(|port| redis.url_via(port));
+        let backend = links.backend::<C>(|port| redis.url_via(port), options.timing.response);
         Self::start_on(name, links, backend, options).await
     }
 

@@ -33,7 +33,8 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     let [a, slow] = &cluster.servers[..] else { unreachable!() };
     // Receives all of it, and keeps nothing.
     let (quick_one, mut events) =
-        sio_streams_driver::start(options.clone(), RedisRs::backend(&redis.url())).unwrap();
+        sio_streams_driver::start(options.clone(), RedisRs::backend(&redis.url(), options.timing.response))
+            .unwrap();
     let quick_nsp = quick_one.open("/").await.unwrap();
     quick_nsp.add_socket("quick").await.unwrap();
     let counting = tokio::spawn(async move {
