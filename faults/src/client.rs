@@ -11,8 +11,8 @@ pub trait Client: Send + Sync + 'static {
     /// The backend.
     type Backend: Backend;
 
-    /// A backend for the server behind this URL, that notices a silent link soon.
-    fn backend(url: &str) -> Self::Backend;
+    /// A backend for the server behind this URL. A link that is silent for longer than this is noticed.
+    fn backend(url: &str, silence: Duration) -> Self::Backend;
 }
 
 /// The `redis` crate.
@@ -22,9 +22,8 @@ pub struct RedisRs;
 impl Client for RedisRs {
     type Backend = RedisBackend;
 
-    fn backend(url: &str) -> RedisBackend {
-        let second = Duration::from_secs(1);
-        RedisBackend::builder(url).heartbeat(second, second).build().unwrap()
+    fn backend(url: &str, silence: Duration) -> RedisBackend {
+        RedisBackend::builder(url).heartbeat(silence, silence).build().unwrap()
     }
 }
 
@@ -35,8 +34,7 @@ pub struct Fred;
 impl Client for Fred {
     type Backend = FredBackend;
 
-    fn backend(url: &str) -> FredBackend {
-        let second = Duration::from_secs(1);
-        FredBackend::builder(url).heartbeat(second, second).build().unwrap()
+    fn backend(url: &str, silence: Duration) -> FredBackend {
+        FredBackend::builder(url).heartbeat(silence, silence).build().unwrap()
     }
 }

@@ -1,22 +1,28 @@
 //! A cluster, and what must be true of it.
 
+use core::fmt::Display;
 use core::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use serde_json::json;
 use sio_streams_driver::Options;
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, EntryId, Packet, Payload};
-use sio_streams_interop::{Acks, Responses, Select};
+use sio_streams_interop::{Acks, Peer, Responses, Select};
 use sio_streams_testkit::{RedisServer, Reply};
+use tokio::time::{sleep, timeout};
 
 use crate::node::NODE;
-use crate::server::NSP;
+use crate::server::{NSP, REQUEST_TIMEOUT};
 use crate::verdict::{Count, judge, without_repeats};
 use crate::{Client, Fate, NodeServer, Report, Server};
 
 /// How long anything may take that is only waited for. Generous: a loaded machine is no failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// After so long without an answer the same is asked once more.
+const ONCE_MORE: Duration = Duration::from_secs(1);
 
 /// The key of the stream.
 pub const STREAM: &str = "socket.io";
@@ -56,7 +62,7 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition().await {
         assert!(Instant::now() < deadline, "timed out: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -72,7 +78,7 @@ impl<C: Client> Cluster<C> {
             servers.push(Server::start::<C>(&char::from(letter).to_string(), redis, options.clone()).await);
         }
         let cluster = Cluster { servers, node, rooms: AtomicU32::new(0), client: PhantomData };
-        cluster.alive_within(PATIENCE).await;
+        cluster.alive().await;
         cluster
     }
 
@@ -112,7 +118,7 @@ impl<C: Client> Cluster<C> {
                     if self.servers.iter().all(|server| server.has_come_to(NODE, number)) {
                         return true;
                     }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    sleep(Duration::from_millis(5)).await;
                 }
                 false
             })
@@ -157,12 +163,12 @@ impl<C: Client> Cluster<C> {
                 let late = |server: &Server| count_repeats(server, uid.as_str());
                 let repeated: usize = repeats.values().map(|times| times - 1).sum();
                 // Node may have missed what ours did not, but it can't have seen more; it may only have seen it sooner.
-                let soon = Instant::now() + Duration::from_secs(10);
+                let deadline = Instant::now() + PATIENCE;
                 while self.servers.iter().map(late).max().unwrap_or_default() < repeated {
-                    if Instant::now() > soon {
+                    if Instant::now() > deadline {
                         return Err(format!("Node got {repeats:?} again, which ours did not pass over"));
                     }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    sleep(Duration::from_millis(5)).await;
                 }
                 let count = judge(&fates, &heard, |_| true).map_err(|why| format!("to Node: {why}"))?;
                 books.node_heard += count.heard;
@@ -202,95 +208,99 @@ impl<C: Client> Cluster<C> {
         books
     }
 
-    /// Waits until everybody answers everything, and says how long that took.
-    pub async fn alive_within(&self, limit: Duration) -> Duration {
+    /// Asks everybody everything, by each server, until everyone has answered. Says how long that took.
+    pub async fn alive(&self) -> Duration {
         let started = Instant::now();
-        loop {
-            match self.answers_everything().await {
-                Ok(()) => return started.elapsed(),
-                Err(why) if started.elapsed() > limit => panic!("not alive after {limit:?}: {why}"),
-                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        }
-    }
-
-    /// Asks everybody everything, by each server.
-    ///
-    /// # Errors
-    ///
-    /// Says what was not answered by everyone.
-    async fn answers_everything(&self) -> Result<(), String> {
-        let all = BroadcastOptions::all;
-        let size = self.size();
-        let expect = |what: &str, count: usize, wanted: usize| match count == wanted {
-            true => Ok(()),
-            false => Err(format!("{what}: {count} instead of {wanted}")),
-        };
         for server in &self.servers {
-            let nsp = server.nsp();
-            let says = |why: sio_streams_driver::Error| format!("{}: {why}", server.name());
-            expect("servers", nsp.server_count().await.map_err(says)? as usize, size)?;
-            let found = nsp.fetch_sockets(all()).await.map_err(says)?;
-            expect("sockets", found.sockets.len(), size)?;
-            let ping = Payload::encode(&("ping",)).unwrap();
-            let pongs = nsp.server_side_emit_with_ack(ping).await.map_err(says)?;
-            expect("servers that answered", pongs.responses.len(), size - 1)?;
-            let packet = Packet::event("ask", &("?",)).unwrap();
-            let (acks, _) =
-                nsp.broadcast_with_ack(packet, all()).await.map_err(says)?.all().await.map_err(says)?;
-            expect("acknowledgements", acks.len(), size)?;
-
-            let room = format!("room {}", self.rooms.fetch_add(1, Ordering::Relaxed));
-            let members = || BroadcastOptions::to(room.clone());
-            nsp.sockets_join(all(), vec![room.clone().into()]).await.map_err(says)?;
-            self.comes_to(server, &members(), size).await?;
-            nsp.sockets_leave(members(), vec![room.clone().into()]).await.map_err(says)?;
-            self.comes_to(server, &members(), 0).await?;
-            for other in &self.servers {
-                other.nsp().add_socket(room.clone()).await.map_err(says)?;
-            }
-            let disconnected = nsp.disconnect_sockets(members(), true).await;
-            for other in &self.servers {
-                if disconnected.is_ok() {
-                    until("sockets are disconnected", async || other.was_disconnected(&room)).await;
-                }
-                other.nsp().remove_socket(room.clone()).await.map_err(says)?;
-            }
-            disconnected.map_err(says)?;
+            self.answers(server).await;
         }
         if let Some(node) = &self.node {
-            let (peer, all) = (node.peer(), Select::all(NSP).timeout(1_000));
-            let words = |why: sio_streams_interop::Error| format!("Node: {why}");
-            expect("sockets", peer.fetch_sockets(&all).await.map_err(words)?.len(), size)?;
-            match peer.server_side_emit_with_ack(NSP, "ping", &[]).await.map_err(words)? {
-                Responses::Complete { responses } => expect("responses", responses.len(), size - 1)?,
-                other => return Err(format!("Node: {other:?}")),
-            }
-            match peer.emit_with_ack(&all, "ask", &[json!("?")]).await.map_err(words)? {
-                Acks::Complete { acks } => expect("acks", acks.len(), size)?,
-                other => return Err(format!("Node: {other:?}")),
-            }
+            self.answers_node(node.peer()).await;
         }
-        Ok(())
+        started.elapsed()
     }
 
-    /// Waits for a moment until so many sockets are found.
-    async fn comes_to(
-        &self,
-        server: &Server,
-        members: &BroadcastOptions,
-        wanted: usize,
-    ) -> Result<(), String> {
-        let mut count = 0;
-        for _ in 0..100 {
-            let found = server.nsp().fetch_sockets(members.clone()).await.map_err(|why| why.to_string())?;
-            count = found.sockets.len();
-            if count == wanted {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    /// Asks everybody everything, by this server.
+    async fn answers(&self, server: &Server) {
+        let all = BroadcastOptions::all;
+        let (who, nsp, size) = (server.name(), server.nsp(), self.size());
+        answered(who, "servers", size, async || nsp.server_count().await.map(|count| count as usize)).await;
+        let sockets = async |of: &BroadcastOptions| {
+            let found = nsp.fetch_sockets(of.clone()).await?;
+            Ok::<_, sio_streams_driver::Error>(found.sockets.len())
+        };
+        answered(who, "sockets", size, async || sockets(&all()).await).await;
+        answered(who, "servers that answered", size - 1, async || {
+            let pongs = nsp.server_side_emit_with_ack(Payload::encode(&("ping",)).unwrap()).await?;
+            Ok::<_, sio_streams_driver::Error>(pongs.responses.len())
+        })
+        .await;
+        answered(who, "acknowledgements", size, async || {
+            let packet = Packet::event("ask", &("?",)).unwrap();
+            let (acks, _) = nsp.broadcast_with_ack(packet, all()).await?.all().await?;
+            Ok::<_, sio_streams_driver::Error>(acks.len())
+        })
+        .await;
+
+        let room = format!("room {}", self.rooms.fetch_add(1, Ordering::Relaxed));
+        let rooms = || vec![room.clone().into()];
+        let members = BroadcastOptions::to(room.clone());
+        until("all are to join", async || nsp.sockets_join(all(), rooms()).await.is_ok()).await;
+        answered(who, "sockets in a room", size, async || sockets(&members).await).await;
+        until("all are to leave", async || nsp.sockets_leave(members.clone(), rooms()).await.is_ok()).await;
+        answered(who, "sockets in a room", 0, async || sockets(&members).await).await;
+        for other in &self.servers {
+            other.nsp().add_socket(room.clone()).await.unwrap();
         }
-        Err(format!("{count} instead of {wanted} sockets in a room"))
+        until("all are to go", async || nsp.disconnect_sockets(members.clone(), true).await.is_ok()).await;
+        for other in &self.servers {
+            until("sockets are disconnected", async || other.was_disconnected(&room)).await;
+            other.nsp().remove_socket(room.clone()).await.unwrap();
+        }
+    }
+
+    /// The same, by the Node server.
+    async fn answers_node(&self, peer: &Peer) {
+        let (size, all) = (self.size(), Select::all(NSP).timeout(REQUEST_TIMEOUT.as_millis() as u64));
+        answered(NODE, "sockets", size, async || peer.fetch_sockets(&all).await.map(|found| found.len()))
+            .await;
+        answered(NODE, "servers that answered", size - 1, async || {
+            match peer.server_side_emit_with_ack(NSP, "ping", &[]).await {
+                Ok(Responses::Complete { responses }) => Ok(responses.len()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        answered(NODE, "acknowledgements", size, async || {
+            match peer.emit_with_ack(&all, "ask", &[json!("?")]).await {
+                Ok(Acks::Complete { acks }) => Ok(acks.len()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+/// Asks until as many as wanted are counted. A question that went astray is soon asked again; an answer that is slow is waited for all the same.
+async fn answered<E: Display>(
+    who: &str,
+    what: &str,
+    wanted: usize,
+    question: impl AsyncFn() -> Result<usize, E>,
+) {
+    let deadline = Instant::now() + PATIENCE;
+    let mut why = "no answer".to_owned();
+    let mut asked = FuturesUnordered::new();
+    loop {
+        assert!(Instant::now() < deadline, "{who} asks for {what}: {why}");
+        asked.push(question());
+        match timeout(ONCE_MORE, asked.next()).await {
+            Ok(Some(Ok(count))) if count == wanted => return,
+            Ok(Some(Ok(count))) => why = format!("{count} instead of {wanted}"),
+            Ok(Some(Err(error))) => why = error.to_string(),
+            Ok(None) | Err(_) => continue,
+        }
+        sleep(Duration::from_millis(10)).await;
     }
 }
 

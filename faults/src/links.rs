@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
 use sio_streams_driver::sio_streams_core::Lane;
@@ -51,9 +52,9 @@ impl Links {
         self.each().into_iter().for_each(|link| link.retarget(target));
     }
 
-    /// The backend of a node that is to use these links. `url` makes a URL of a port.
-    pub fn backend<C: Client>(&self, url: impl Fn(u16) -> String) -> Routed<C::Backend> {
-        let [writer, reader, subscriber] = self.each().map(|link| C::backend(&url(link.port())));
+    /// The backend of a node that is to use these links. `url` makes a URL of a port. Silence counts from this time on.
+    pub fn backend<C: Client>(&self, url: impl Fn(u16) -> String, silence: Duration) -> Routed<C::Backend> {
+        let [writer, reader, subscriber] = self.each().map(|link| C::backend(&url(link.port()), silence));
         Routed { writer, reader, subscriber }
     }
 }

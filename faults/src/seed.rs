@@ -9,7 +9,7 @@ use sio_streams_testkit::{Direction, Fault, Proxy, Trouble};
 /// Names the seed to use instead of a random one.
 pub const SEED: &str = "SIO_STREAMS_FAULTS_SEED";
 
-/// Set to anything: the long form of the tests that have a short one.
+/// Set to anything: the long form of the tests that have a short one, and bounds that only a busy machine may miss.
 pub const FULL: &str = "SIO_STREAMS_FAULTS_FULL";
 
 /// A source of chance. Its seed is printed.
@@ -22,9 +22,14 @@ pub fn rng() -> Rng {
     Rng::with_seed(seed)
 }
 
+/// Whether the long form is asked for.
+pub fn is_full() -> bool {
+    env::var_os(FULL).is_some()
+}
+
 /// How often to repeat something: `short`, or `full` if the long form is asked for.
 pub fn rounds(short: usize, full: usize) -> usize {
-    if env::var_os(FULL).is_some() { full } else { short }
+    if is_full() { full } else { short }
 }
 
 /// Has something happen at one of the next so many bytes of requests, or at one of the replies to them, which are about an eighth.

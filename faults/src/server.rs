@@ -14,6 +14,7 @@ use sio_streams_driver::{Broadcast, Error, Event, Events, Namespace, Node, Optio
 use sio_streams_testkit::RedisServer;
 use tokio::sync::watch;
 
+use crate::cluster::until;
 use crate::{Client, Links};
 
 /// The namespace in which everything happens.
@@ -21,6 +22,9 @@ pub const NSP: &str = "/";
 
 /// The event that carries numbers: `["n", author, number]`.
 pub const NUMBER: &str = "n";
+
+/// The name under which a server talks to itself.
+const SELF: &str = "self";
 
 /// What became of a message.
 #[derive(Clone, Debug)]
@@ -60,6 +64,9 @@ impl Report {
     }
 }
 
+/// How long answers are waited for. Whoever can't wait asks once more meanwhile.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Options for nodes that notice things soon.
 pub fn quick(dialect: Dialect) -> Options {
     let config = Config {
@@ -67,7 +74,7 @@ pub fn quick(dialect: Dialect) -> Options {
         block_time: Duration::from_millis(500),
         heartbeat_interval: Duration::from_millis(200),
         heartbeat_timeout: Duration::from_secs(10),
-        request_timeout: Duration::from_secs(1),
+        request_timeout: REQUEST_TIMEOUT,
         ..Config::default()
     };
     let timing = Timing {
@@ -117,7 +124,7 @@ impl Server {
     /// Starts a node behind fresh links to a server, and opens the namespace.
     pub async fn start<C: Client>(name: &str, redis: &RedisServer, options: Options) -> Self {
         let links = Links::start(redis.addr()).unwrap();
-        let backend = links.backend::<C>(|port| redis.url_via(port));
+        let backend = links.backend::<C>(|port| redis.url_via(port), options.timing.response);
         Self::start_on(name, links, backend, options).await
     }
 
@@ -154,7 +161,8 @@ impl Server {
         self.nsp.node()
     }
 
-    /// Says so many numbers in one go; done when the fate of each is known.
+    /// Says so many numbers in one go; done when the fate of each is known, and its own application has taken what came of them: it would refuse
+    /// more if too much were left.
     pub async fn say(&self, count: u32) {
         let first = {
             let mut fates = lock(&self.fates);
@@ -173,6 +181,7 @@ impl Server {
             lock(&self.fates)[number as usize] = fate;
         });
         join_all(each).await;
+        self.takes_all().await;
     }
 
     /// The fates of all that it said.
@@ -222,6 +231,17 @@ impl Server {
     /// Whether a socket was to be disconnected.
     pub fn was_disconnected(&self, socket: &str) -> bool {
         lock(&self.state.books).disconnected.iter().any(|other| other == socket)
+    }
+
+    /// Waits until the application has taken everything that it has been told so far.
+    pub async fn takes_all(&self) {
+        let number = u32::try_from(self.count_heard(SELF)).unwrap();
+        until("it may talk to itself", async || {
+            let local = BroadcastOptions::all().local();
+            self.nsp.broadcast(numbered(SELF, number), local).await.is_ok()
+        })
+        .await;
+        until("it has heard itself", async || self.has_come_to(SELF, number)).await;
     }
 
     /// From now on the application takes no events; or it does again.

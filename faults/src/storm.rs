@@ -8,7 +8,7 @@ use sio_streams_testkit::{Direction, Fault, RedisServer, Trouble};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
-use crate::cluster::{Books, PATIENCE};
+use crate::cluster::Books;
 use crate::server::quick;
 use crate::{Client, Cluster};
 
@@ -91,7 +91,7 @@ pub async fn storm<C: Client>(gusts: usize, rng: &mut Rng) -> Result<Weather, St
         }
         weather.faults += injected;
     }
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     weather.books = cluster.judge(|_, _| false).await?;
     Ok(weather)

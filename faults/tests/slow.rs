@@ -6,7 +6,7 @@
 use std::fs;
 
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
-use sio_streams_driver::{Event, Options};
+use sio_streams_driver::{Error, Event, Options};
 use sio_streams_faults::cluster::{stream_end, until};
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, RedisRs};
@@ -33,7 +33,8 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     let [a, slow] = &cluster.servers[..] else { unreachable!() };
     // Receives all of it, and keeps nothing.
     let (quick_one, mut events) =
-        sio_streams_driver::start(options.clone(), RedisRs::backend(&redis.url())).unwrap();
+        sio_streams_driver::start(options.clone(), RedisRs::backend(&redis.url(), options.timing.response))
+            .unwrap();
     let quick_nsp = quick_one.open("/").await.unwrap();
     quick_nsp.add_socket("quick").await.unwrap();
     let counting = tokio::spawn(async move {
@@ -50,7 +51,14 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     let text = "x".repeat(LENGTH);
     for _ in 0..MESSAGES {
         let packet = Packet::event("long", &(&text,)).unwrap();
-        a.nsp().broadcast(packet, BroadcastOptions::all()).await.unwrap();
+        until("it is sent", async || {
+            match a.nsp().broadcast(packet.clone(), BroadcastOptions::all()).await {
+                // This application takes its events; its turn may only come late.
+                Err(Error::EventsNotTaken(_)) => false,
+                sent => sent.unwrap().is_some(),
+            }
+        })
+        .await;
     }
     // The others are not slowed down by it.
     counting.await.unwrap();

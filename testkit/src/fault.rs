@@ -27,10 +27,14 @@ pub struct Fault {
 pub enum Trouble {
     /// It is closed. What came before has arrived, in the middle of a command or a reply perhaps.
     Cut,
+    /// The same, and no other takes its place: all connections are closed and new ones too, until [`restore`](crate::Proxy::restore).
+    Sever,
     /// It stays open, but nothing more comes through in this direction, ever.
     Truncate,
     /// What follows waits for so long, and then comes through, even if whoever sent it has gone meanwhile.
     Stall(Duration),
+    /// The same, until [`release`](crate::Proxy::release).
+    Hold,
     /// From now on every piece comes later by so much, on all connections, until [`calm`](crate::Proxy::calm).
     Delay(Duration),
 }

@@ -49,6 +49,8 @@ struct Connection {
     id: u64,
     client: TcpStream,
     server: TcpStream,
+    /// One of its directions waits for its release.
+    held: bool,
 }
 
 impl Proxy {
@@ -86,7 +88,7 @@ impl Proxy {
         self.link.lock().cut = true;
         self.link.changed.notify_all();
         self.stop_accepting();
-        self.close_connections();
+        self.link.close_connections();
     }
 
     /// Accepts connections again, on the same port.
@@ -110,7 +112,7 @@ impl Proxy {
 
     /// Closes the connections that are open now; new ones are accepted.
     pub fn drop_connections(&self) {
-        self.close_connections();
+        self.link.close_connections();
     }
 
     /// Holds back everything, in both directions, until [`unstall`](Self::unstall).
@@ -143,6 +145,12 @@ impl Proxy {
         self.link.lock().faults.len()
     }
 
+    /// Lets through what a [`Hold`](Trouble::Hold) has held back.
+    pub fn release(&self) {
+        self.link.lock().connections.iter_mut().for_each(|connection| connection.held = false);
+        self.link.changed.notify_all();
+    }
+
     /// Nothing more happens by itself: forgets the faults that have not struck, and the delays. Connections that are broken stay so.
     pub fn calm(&self) {
         let mut state = self.link.lock();
@@ -162,14 +170,6 @@ impl Proxy {
         state.requests_stalled = requests;
         state.replies_stalled = replies;
         drop(state);
-        self.link.changed.notify_all();
-    }
-
-    fn close_connections(&self) {
-        for connection in self.link.lock().connections.drain(..) {
-            let _ = connection.client.shutdown(Shutdown::Both);
-            let _ = connection.server.shutdown(Shutdown::Both);
-        }
         self.link.changed.notify_all();
     }
 
@@ -212,6 +212,21 @@ impl State {
         self.connections.iter().any(|connection| connection.id == id)
     }
 
+    fn connection(&mut self, id: u64) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|connection| connection.id == id)
+    }
+
+    /// How many of these bytes come through before something happens, and what. What somebody else may end begins here: he may be quicker.
+    fn pass(&mut self, id: u64, direction: Direction, length: usize) -> (usize, Option<Trouble>) {
+        let (through, trouble) = self.faults.pass(direction, length);
+        match (trouble, self.connection(id)) {
+            (Some(Trouble::Sever), _) => self.cut = true,
+            (Some(Trouble::Hold), Some(connection)) => connection.held = true,
+            _ => {}
+        }
+        (through, trouble)
+    }
+
     fn delay(&mut self, direction: Direction) -> &mut Duration {
         match direction {
             Direction::Requests => &mut self.request_delay,
@@ -233,18 +248,30 @@ impl Link {
         server.set_nodelay(true)?;
         let id = {
             let mut state = self.lock();
+            if state.cut {
+                return Err(io::ErrorKind::ConnectionRefused.into());
+            }
             let id = state.next_id;
             state.next_id += 1;
             state.connections.push(Connection {
                 id,
                 client: client.try_clone()?,
                 server: server.try_clone()?,
+                held: false,
             });
             id
         };
         self.pump(id, Direction::Requests, client.try_clone()?, server.try_clone()?);
         self.pump(id, Direction::Replies, server, client);
         Ok(())
+    }
+
+    fn close_connections(&self) {
+        for connection in self.lock().connections.drain(..) {
+            let _ = connection.client.shutdown(Shutdown::Both);
+            let _ = connection.server.shutdown(Shutdown::Both);
+        }
+        self.changed.notify_all();
     }
 
     /// Copies one direction of a connection, in a thread of its own, until either side closes.
@@ -254,8 +281,8 @@ impl Link {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 match from.read(&mut buffer) {
-                    // A client that has gone: what it sent still arrives, and the server closes when it has read it.
-                    Ok(0) if direction == Direction::Requests => {
+                    // A client that has gone, whichever way: what it sent still arrives, and the server closes when it has read it.
+                    Ok(0) | Err(_) if direction == Direction::Requests => {
                         let _ = to.shutdown(Shutdown::Write);
                         return;
                     }
@@ -277,18 +304,25 @@ impl Link {
             if !self.hold(id, delay) || !self.wait_open(id, direction) {
                 return false;
             }
-            let (through, trouble) = self.lock().faults.pass(direction, piece.len());
+            let (through, trouble) = self.lock().pass(id, direction, piece.len());
             let (now, later) = piece.split_at(through);
             if to.write_all(now).is_err() {
-                return false;
+                // Replies that nobody wants don't end what is still on its way to the server.
+                return direction == Direction::Replies;
             }
             piece = later;
             match trouble {
                 None => {}
                 Some(Trouble::Cut) => return false,
+                Some(Trouble::Sever) => {
+                    self.close_connections();
+                    return false;
+                }
                 Some(Trouble::Truncate) => return self.hold(id, Duration::MAX),
                 Some(Trouble::Stall(time)) if self.hold(id, time) => {}
                 Some(Trouble::Stall(_)) => return false,
+                Some(Trouble::Hold) if self.await_release(id) => {}
+                Some(Trouble::Hold) => return false,
                 Some(Trouble::Delay(time)) => *self.lock().delay(direction) = time,
             }
         }
@@ -310,6 +344,15 @@ impl Link {
             let waited = self.changed.wait_timeout(state, left.unwrap_or(LONG));
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
+    }
+
+    /// Waits for the connection's release. False when it has been closed meanwhile.
+    fn await_release(&self, id: u64) -> bool {
+        let mut state = self.lock();
+        while state.connection(id).is_some_and(|connection| connection.held) {
+            state = self.changed.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        state.is_open(id)
     }
 
     /// Waits while this direction is stalled. False when the connection has been closed meanwhile.
@@ -343,4 +386,72 @@ fn accept_on(listener: TcpListener, link: Arc<Link>) -> JoinHandle<()> {
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A link to a server that is nothing but a socket, a client of it, and the server's end of that.
+    fn pair() -> (TcpListener, Proxy, TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
+        let client = TcpStream::connect(proxy.addr()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        (listener, proxy, client, server)
+    }
+
+    fn requests(after: u64, what: Trouble) -> Fault {
+        Fault { direction: Direction::Requests, after, what }
+    }
+
+    #[test]
+    fn what_is_held_waits_for_its_release_though_its_sender_has_gone() {
+        let (_listener, proxy, mut client, mut server) = pair();
+        proxy.inject(requests(2, Trouble::Hold));
+        client.write_all(b"held").unwrap();
+        let mut now = [0; 2];
+        server.read_exact(&mut now).unwrap();
+        // A client that leaves replies unread is reset, and whatever else the server says can't be delivered.
+        server.write_all(b"one").unwrap();
+        client.peek(&mut [0]).unwrap();
+        drop(client);
+        for _ in 0..100 {
+            server.write_all(b"more").unwrap();
+        }
+        server.set_nonblocking(true).unwrap();
+        assert_eq!(server.read(&mut now).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(proxy.connections(), 1);
+        server.set_nonblocking(false).unwrap();
+        while !proxy.link.lock().connections[0].held {
+            thread::yield_now();
+        }
+        proxy.release();
+        let mut late = Vec::new();
+        server.read_to_end(&mut late).unwrap();
+        assert_eq!((&now, &*late), (b"he", &b"ld"[..]));
+    }
+
+    #[test]
+    fn a_severed_link_stays_so_until_it_is_restored() {
+        let (listener, proxy, mut client, mut server) = pair();
+        proxy.inject(requests(2, Trouble::Sever));
+        client.write_all(b"lost").unwrap();
+        let mut came = Vec::new();
+        server.read_to_end(&mut came).unwrap();
+        assert_eq!(came, b"lo");
+        // A reset is an end as well.
+        let ended = |mut client: TcpStream| !matches!(client.read(&mut [0]), Ok(1..));
+        assert!(ended(client));
+        for _ in 0..3 {
+            assert!(TcpStream::connect(proxy.addr()).is_err() || proxy.connections() == 0);
+        }
+        proxy.restore().unwrap();
+        let mut client = TcpStream::connect(proxy.addr()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"there").unwrap();
+        let mut came = [0; 5];
+        server.read_exact(&mut came).unwrap();
+        assert_eq!(&came, b"there");
+    }
 }

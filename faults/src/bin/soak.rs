@@ -69,6 +69,7 @@ async fn round<C: Client>(rng: &mut Rng, figures: &mut Figures) -> Result<(), St
         kind @ 1..4 => {
             let crash = [Crash::AppendEverySecond, Crash::NoPersistence, Crash::LaggingReplica];
             let cost = loss::crash::<C>(crash[usize::from(kind) - 1], rng).await?;
+            cost.in_time()?;
             figures.crashes += 1;
             figures.lost_published += cost.published;
             figures.lost_read += cost.read;

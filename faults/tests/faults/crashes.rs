@@ -1,7 +1,7 @@
 //! The server dies, and comes back with all it had, with less, or with nothing; or trims what was not read. And all of it at once.
 
 use sio_streams_faults::loss::{self, Crash};
-use sio_streams_faults::seed::{rng, rounds};
+use sio_streams_faults::seed::{is_full, rng, rounds};
 use sio_streams_faults::{Client, storm};
 
 scenarios!(
@@ -18,6 +18,9 @@ async fn crash<C: Client>(crash: Crash) {
     for _ in 0..rounds(1, 10) {
         let cost = loss::crash::<C>(crash, &mut rng).await.unwrap();
         eprintln!("{crash:?}: {cost:?}");
+        if is_full() {
+            cost.in_time().unwrap();
+        }
     }
 }
 

@@ -26,7 +26,7 @@ async fn cut_at_random_bytes_in_bursts_of_1000<C: Client>() {
     let mut rng = rng();
     let redis = RedisServer::start().unwrap();
     let cluster = Cluster::<C>::start(&redis, &quick(Dialect::Streams03), 2, Some(&redis.url())).await;
-    let [a, b] = &cluster.servers[..] else { unreachable!() };
+    let ([a, b], Some(node)) = (&cluster.servers[..], &cluster.node) else { unreachable!() };
     let writer = &a.links().writer;
     let bursts = rounds(20, 200);
     let mut cuts = 0;
@@ -35,12 +35,16 @@ async fn cut_at_random_bytes_in_bursts_of_1000<C: Client>() {
         for _ in 0..wanted {
             strike(&mut rng, writer, bytes(1_000), Trouble::Cut);
         }
-        tokio::join!(a.say(1_000), b.say(50), cluster.node.as_ref().unwrap().say(5));
+        tokio::join!(a.say(1_000), b.say(50), node.say(5));
         cuts += wanted - writer.faults();
         writer.calm();
         // The stream keeps ten bursts: nobody may fall behind by so many.
         let last = a.said() - 1;
-        until("all has come", async || a.has_come_to("b", b.said() - 1) && b.has_come_to("a", last)).await;
+        until("all has come", async || {
+            let ours = a.has_come_to("b", b.said() - 1) && b.has_come_to("a", last);
+            ours && node.heard("a").await.contains(&last)
+        })
+        .await;
     }
     cluster.settle().await;
     let books = cluster.nothing_is_lost().await;
@@ -79,17 +83,24 @@ async fn a_first_try_that_is_executed_late<C: Client>() {
     let redis = RedisServer::start().unwrap();
     let cluster = Cluster::<C>::start(&redis, &quick(Dialect::Streams03), 2, Some(&redis.url())).await;
     let [a, b] = &cluster.servers[..] else { unreachable!() };
+    let writer = &a.links().writer;
+    let repeats = || b.reports().iter().filter(|report| matches!(report, Report::Repeated { .. })).count();
     for _ in 0..rounds(1, 5) {
-        let what = Trouble::Stall(Duration::from_secs(3));
-        a.links().writer.inject(Fault { direction: Direction::Requests, after: rng.u64(..bytes(200)), what });
-        let before = b.count_heard(a.name());
-        a.say(300).await;
-        until("all of them", async || b.count_heard(a.name()) >= before + 300).await;
+        let before = repeats();
+        // What is held may be no message, if the node had given up on the connection even before.
+        until("a first try is executed late", async || {
+            let what = Trouble::Hold;
+            writer.inject(Fault { direction: Direction::Requests, after: rng.u64(..bytes(200)), what });
+            a.say(300).await;
+            until("all of them", async || b.has_come_to("a", a.said() - 1)).await;
+            writer.release();
+            until("what was held has come through", async || writer.connections() == 1).await;
+            a.say(1).await;
+            until("what follows it", async || b.has_come_to("a", a.said() - 1)).await;
+            repeats() > before
+        })
+        .await;
     }
-    until("the first try is executed late", async || {
-        b.reports().iter().any(|report| matches!(report, Report::Repeated { .. }))
-    })
-    .await;
     cluster.settle().await;
     let books = cluster.nothing_is_lost().await;
     // It has no way of knowing.
@@ -107,12 +118,10 @@ async fn what_is_given_up_is_reported<C: Client>() {
     let a = &cluster.servers[0];
     for _ in 0..rounds(3, 20) {
         let writer = &a.links().writer;
-        strike(&mut rng, writer, bytes(400), Trouble::Cut);
-        let gone = async {
-            until("the cut", async || writer.faults() == 0).await;
-            writer.cut();
-        };
-        tokio::join!(a.say(500), gone);
+        strike(&mut rng, writer, bytes(300), Trouble::Sever);
+        a.say(500).await;
+        // On a machine that is slow enough, all may have been given up even before.
+        writer.calm();
         writer.restore().unwrap();
         a.say(10).await;
     }

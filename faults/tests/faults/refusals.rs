@@ -1,6 +1,8 @@
 //! The server refuses, in every way in which it can: each is seen as a state, and over when its cause is.
 
+use std::cell::Cell;
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sio_streams_driver::sio_streams_core::{CommandError, Dialect, Lane};
@@ -8,7 +10,7 @@ use sio_streams_faults::cluster::{PATIENCE, until};
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, Fate, Report, Server};
 use sio_streams_testkit::{Client as Connection, RedisServer, RedisServerBuilder};
-use tokio::task::block_in_place;
+use tokio::task::{block_in_place, spawn_blocking};
 
 scenarios!(
     out_of_memory,
@@ -31,9 +33,12 @@ fn says(report: &Report, wanted: &str) -> bool {
     }
 }
 
+/// Replies are waited for: a message whose reply is late is in doubt, and what becomes of it is no refusal.
 async fn start<C: Client>(options: RedisServerBuilder) -> (RedisServer, Cluster<C>) {
-    let redis = options.config("enable-debug-command local").start().unwrap();
-    let cluster = Cluster::<C>::start(&redis, &quick(Dialect::Bridge), 2, None).await;
+    let redis = options.start().unwrap();
+    let mut options = quick(Dialect::Bridge);
+    options.timing.response = Duration::from_secs(30);
+    let cluster = Cluster::<C>::start(&redis, &options, 2, None).await;
     (redis, cluster)
 }
 
@@ -47,7 +52,7 @@ async fn refused<C: Client>(cluster: &Cluster<C>, code: &str, begin: impl FnOnce
         end().await;
     };
     tokio::join!(a.say(200), over);
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.judge(|_, _| false).await.unwrap();
     // If it ends in the middle of a batch, what was refused before something that came through can't follow any more.
@@ -120,14 +125,26 @@ async fn a_script_that_runs<C: Client>() {
 async fn loading<C: Client>() {
     let options = RedisServer::builder().persistent().config("aof-use-rdb-preamble no");
     let (redis, cluster) = start::<C>(options).await;
-    let script = "for i = 1, 30000 do redis.call('SET', 'k' .. i, i) end";
+    // Enough for 20 seconds and more, unless the delay is taken away.
+    let script = "for i = 1, 200000 do redis.call('SET', 'k' .. i, i) end";
     redis.command(&["EVAL", script, "0"]);
     let slow = "key-load-delay 100";
     let config = redis.dir().join("redis.conf");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, format!("{text}\n{slow}\n")).unwrap();
-    // Returns when all is loaded.
-    refused(&cluster, "LOADING", || block_in_place(|| redis.restart()).unwrap(), async || {}).await;
+    let redis = Arc::new(redis);
+    let restarting = Cell::new(None);
+    let restart = || {
+        redis.kill();
+        let redis = Arc::clone(&redis);
+        // Returns when all is loaded.
+        restarting.set(Some(spawn_blocking(move || redis.restart())));
+    };
+    let load = async || {
+        set(&redis, "key-load-delay", "0");
+        restarting.take().unwrap().await.unwrap().unwrap();
+    };
+    refused(&cluster, "LOADING", restart, load).await;
 }
 
 async fn demoted<C: Client>() {
@@ -163,7 +180,7 @@ async fn rights_that_are_taken_away<C: Client>() {
     rights("-xadd");
     a.say(50).await;
     rights("+xadd");
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     let books = cluster.judge(|_, _| false).await.unwrap();
     assert_eq!(books.failed, 50, "{books:?}");
@@ -183,17 +200,19 @@ async fn a_password_that_is_asked_for<C: Client>() {
     until("it is reported", async || a.reports().iter().any(|report| says(report, "NOAUTH"))).await;
     let given_back = async { command(&["CONFIG", "SET", "requirepass", ""]) };
     tokio::join!(a.say(100), given_back);
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.nothing_is_lost().await;
 }
 
 async fn asleep<C: Client>() {
-    let (redis, cluster) = start::<C>(RedisServer::builder()).await;
+    let redis = RedisServer::builder().config("enable-debug-command local").start().unwrap();
+    // Longer than the node waits for a reply.
+    let cluster = Cluster::<C>::start(&redis, &quick(Dialect::Bridge), 2, None).await;
     let [a, b] = &cluster.servers[..] else { unreachable!() };
     let sleep = async { drop(block_in_place(|| redis.command(&["DEBUG", "SLEEP", "2.5"]))) };
     tokio::join!(sleep, a.say(300), b.say(300));
-    cluster.alive_within(PATIENCE).await;
+    cluster.alive().await;
     cluster.settle().await;
     cluster.nothing_is_lost().await;
 }
