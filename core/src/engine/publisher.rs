@@ -23,11 +23,13 @@ impl Engine {
     ///
     /// The first number is above every number that an earlier node of the same name can have used: each of its entries moved the stream's last
     /// id by as much as its number, or more.
-    pub(super) fn publisher_located(&mut self, stream: &ByteString, last: EntryId) {
+    pub(super) fn publisher_located(&mut self, stream: &ByteString, last: EntryId, rewound: bool) {
         let publisher = self.publishers.entry(Line::Stream(stream.clone())).or_default();
         if core::mem::replace(&mut publisher.located, true) {
-            // What was taken to be settled may be gone.
-            publisher.settled = publisher.settled.min(last);
+            if rewound {
+                // What was taken to be settled may be gone. Otherwise it is only newer than what the server has said.
+                publisher.settled = publisher.settled.min(last);
+            }
         } else {
             publisher.settled = last;
             self.last_seq = self.last_seq.max((last.ms << 20).wrapping_add(last.seq));

@@ -271,6 +271,7 @@ impl Engine {
         reader.checked = self.now;
         reader.suspect = false;
         reader.next = None;
+        let mut rewound = last < reader.known;
         match reader.cursor {
             Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
             None => {
@@ -294,9 +295,10 @@ impl Engine {
                 }
                 // What others have written since may hide it, but not always: the books may show less than this node's own entries do.
                 let told = findings.iter().any(|finding| matches!(finding, Finding::Rewound { .. }));
-                if last < reader.known && !told {
+                if rewound && !told {
                     findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
                 }
+                rewound |= told;
                 let cursor = reader.cursor.unwrap_or(last);
                 reader.ended = cursor >= last;
                 if cursor < last {
@@ -311,7 +313,7 @@ impl Engine {
                 }
             }
         }
-        self.publisher_located(stream, last);
+        self.publisher_located(stream, last, rewound);
         self.window_told(stream, last, &info);
         self.read_on(stream);
     }

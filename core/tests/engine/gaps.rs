@@ -2,7 +2,8 @@
 
 use sio_streams_core::wire::entry;
 use sio_streams_core::{
-    Body, BroadcastOptions, Config, Dialect, EntryId, Event, Lane, Lost, Message, NodeId,
+    Body, BroadcastOptions, Command, CommandError, Config, Dialect, Engine, EntryId, Event, Lane, Lost,
+    Message, NodeId, Reply, StreamInfo, Time,
 };
 
 use crate::world::{World, config, packet};
@@ -198,6 +199,61 @@ fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
     world.broadcast(1, "after");
     let heard = world.heard(0);
     assert_eq!(heard.last().map(String::as_str), Some("after"));
+}
+
+/// Found by the crashes of real servers: replies on the writer's connection overtook the reader's, and a server's word on where the stream had
+/// ended before made the node forget them.
+#[test]
+fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
+    let now = Time::from_millis(1);
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
+    engine.open_namespace(now, "/").unwrap();
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(now, id, Ok(Reply::Stream(None)));
+    engine.broadcast(now, "/", packet("a"), BroadcastOptions::all()).unwrap();
+    let stream = |seq| StreamInfo {
+        length: seq,
+        last_generated_id: EntryId { ms: 1, seq },
+        entries_added: Some(seq),
+        max_deleted_entry_id: Some(EntryId::ZERO),
+        first_entry_id: Some(EntryId { ms: 1, seq: 1 }),
+    };
+    // The reader's link breaks and comes back; what is answered then is for the test to say.
+    let ask = |engine: &mut Engine| {
+        let (mut sent, mut asked) = (Vec::new(), None);
+        let mut take = |engine: &mut Engine| {
+            let mut reading = None;
+            while let Some((id, command)) = engine.poll_command() {
+                match command {
+                    Command::XRead { .. } => reading = Some(id),
+                    Command::XInfoStream { .. } => asked = Some(id),
+                    _ => sent.push(id),
+                }
+            }
+            reading
+        };
+        let reading = take(engine).expect("it reads");
+        engine.handle_link(now, &reader(), false);
+        engine.handle_reply(now, reading, Err(CommandError::Lost("cut".into())));
+        engine.handle_link(now, &reader(), true);
+        take(engine);
+        (sent, asked.expect("where does it end?"))
+    };
+    let (sent, asked) = ask(&mut engine);
+    // The heartbeat, and the broadcast.
+    assert_eq!(sent.len(), 2);
+    for (seq, id) in (1..).zip(sent) {
+        engine.handle_reply(now, id, Ok(Reply::Added(EntryId { ms: 1, seq })));
+    }
+    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream(1)))));
+    // Now the server is one that has not got the broadcast.
+    let (_, asked) = ask(&mut engine);
+    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream(1)))));
+    let told = std::iter::from_fn(|| engine.poll_event()).find_map(|event| match event {
+        Event::Rewound { cursor, last, lost, .. } => Some((cursor, last, lost)),
+        _ => None,
+    });
+    assert_eq!(told, Some((EntryId { ms: 1, seq: 2 }, EntryId { ms: 1, seq: 1 }, Lost::Unknown)));
 }
 
 #[test]
