@@ -33,7 +33,7 @@ pub use config::{Generation, PeerConfig, RedisClient};
 pub use error::{Error, Result};
 pub use eventually::{Condition, eventually};
 pub use member::Member;
-pub use ours::{OurServer, quick, recovering};
+pub use ours::{OurServer, PATIENCE, backend, impatient, quick, recovering, timing};
 pub use peer::Peer;
 pub use types::{
     Acks, ClientState, ConnectOptions, Disconnection, Flags, Received, Responses, Select, ServerSideReply,
