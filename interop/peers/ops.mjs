@@ -7,7 +7,7 @@ import { disconnect } from "./redis-clients.mjs";
 import { until } from "./ready.mjs";
 
 const DEFAULT_TIMEOUT_MS = 5_000;
-const WAIT_MS = 30_000;
+const WAIT_MS = 100_000;
 
 export function operations(server, config) {
   const { io } = server;

@@ -62,11 +62,23 @@ impl PeerConfig {
         }
     }
 
-    /// Short heartbeats, where the adapter has any, for tests that must not wait for the usual ones: those of [`quick`](crate::quick).
+    /// Short heartbeats, where the adapter has any, for tests that must not wait for the usual ones; and time for everyone to answer, where the
+    /// adapter lets one say how much: those of [`quick`](crate::quick).
     #[must_use]
     pub fn quick(self) -> Self {
         match self.generation {
-            Generation::V02 => self.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 2_000),
+            Generation::V02 => self.adapter("heartbeatInterval", 200).adapter("heartbeatTimeout", 30_000),
+            Generation::Classic => self.adapter("requestsTimeout", 60_000),
+            _ => self,
+        }
+    }
+
+    /// Takes a server for dead after two seconds of silence, where the adapter goes by that: only for tests that wait for it, as a server may be
+    /// silent for so long on a busy machine.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        match self.generation {
+            Generation::V02 => self.adapter("heartbeatTimeout", 2_000),
             _ => self,
         }
     }

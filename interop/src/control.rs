@@ -16,7 +16,10 @@ use tokio::time::timeout;
 use crate::{Error, Result};
 
 /// How long a peer may take to get ready. Its own bound is shorter and says more.
-const START_BOUND: Duration = Duration::from_secs(90);
+const START_BOUND: Duration = Duration::from_secs(180);
+
+/// How long a peer may take for anything else. What it waits for by itself has a shorter bound.
+const BOUND: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(crate) struct Control {
@@ -94,7 +97,7 @@ impl Control {
         }
     }
 
-    /// Sends a request and waits for its reply.
+    /// Sends a request and waits for its reply, for at most two minutes.
     pub(crate) async fn request(&self, op: &str, params: Map<String, Value>) -> Result<Value> {
         let (sender, receiver) = oneshot::channel();
         let id = {
@@ -113,14 +116,18 @@ impl Control {
         request.insert("op".to_owned(), op.into());
         let mut line = serde_json::to_vec(&request)?;
         line.push(b'\n');
-        // A peer that dies just now is noticed by its reader, which knows more than a broken pipe.
-        let _ = self.stdin.lock().await.write_all(&line).await;
-        match receiver.await {
-            Ok(Reply { ok: true, result, .. }) => Ok(result.unwrap_or_default()),
-            Ok(Reply { error, .. }) => {
+        let answered = async {
+            // A peer that dies just now is noticed by its reader, which knows more than a broken pipe.
+            let _ = self.stdin.lock().await.write_all(&line).await;
+            receiver.await
+        };
+        match timeout(BOUND, answered).await {
+            Ok(Ok(Reply { ok: true, result, .. })) => Ok(result.unwrap_or_default()),
+            Ok(Ok(Reply { error, .. })) => {
                 Err(Error::Operation { op: op.to_owned(), message: error.unwrap_or_default() })
             }
-            Err(_) => Err(self.gone()),
+            Ok(Err(_)) => Err(self.gone()),
+            Err(_) => Err(Error::TimedOut(format!("the peer's answer to {op}"))),
         }
     }
 
@@ -137,12 +144,15 @@ impl Control {
     /// Kills the process and waits until its streams have ended.
     pub(crate) async fn kill(&self) {
         let _ = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).start_kill();
-        self.ended().await;
+        let _ = self.ended().await;
     }
 
-    /// Waits until the process has closed its streams.
-    pub(crate) async fn ended(&self) {
-        let _ = self.gone.clone().wait_for(|gone| *gone).await;
+    /// Waits until the process has closed its streams, for at most two minutes.
+    pub(crate) async fn ended(&self) -> Result<()> {
+        match timeout(BOUND, self.gone.clone().wait_for(|gone| *gone)).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::TimedOut("the peer's end".to_owned())),
+        }
     }
 
     fn gone(&self) -> Error {

@@ -34,6 +34,9 @@ pub enum Error {
     /// A condition was not met in time.
     #[error("timed out: {0}")]
     TimedOut(String),
+    /// Something came that must not come.
+    #[error("unexpected: {0}")]
+    Unexpected(String),
     /// The peer said something that this crate does not understand.
     #[error("control protocol: {0}")]
     Protocol(#[from] serde_json::Error),

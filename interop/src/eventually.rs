@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::{Error, Result};
 
 /// How long a condition may take. Generous: a loaded machine is no failure.
-const BOUND: Duration = Duration::from_secs(30);
+const BOUND: Duration = Duration::from_secs(120);
 
 /// How often it is looked at.
 const PACE: Duration = Duration::from_millis(10);
@@ -38,7 +38,7 @@ impl<T> Condition for Option<T> {
     }
 }
 
-/// Looks at a condition again and again until it is met, for at most 30 seconds.
+/// Looks at a condition again and again until it is met, for at most two minutes.
 pub async fn eventually<F, Fut>(what: &str, mut condition: F) -> Result<<Fut::Output as Condition>::Value>
 where
     F: FnMut() -> Fut,

@@ -4,6 +4,7 @@
 //! client whose connection ends without a word leaves a session behind.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -11,10 +12,14 @@ use sio_streams_driver::sio_streams_core::{EntryId, Packet, Restored, Session};
 use sio_streams_driver::{Namespace, Node};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, interval_at};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::ours::{Socket, State, lock};
 use crate::value::{from_payload, to_payload};
+
+/// How often a client is pinged. One that hears nothing for much longer gives its connection up.
+const PING_INTERVAL: Duration = Duration::from_secs(25);
 
 /// What goes to a client, frame by frame.
 pub(crate) type Line = mpsc::UnboundedSender<Message>;
@@ -53,11 +58,17 @@ async fn client(stream: TcpStream, node: Node, state: Arc<Mutex<State>>) {
     let Ok(socket) = tokio_tungstenite::accept_async(stream).await else { return };
     let (mut to_client, mut from_client) = socket.split();
     let (line, mut frames) = mpsc::unbounded_channel::<Message>();
-    let hello = json!({ "sid": random_id(), "upgrades": [], "pingInterval": 25_000, "pingTimeout": 20_000,
-        "maxPayload": 1_000_000 });
+    let hello = json!({ "sid": random_id(), "upgrades": [], "pingInterval": PING_INTERVAL.as_millis() as u64,
+        "pingTimeout": 20_000, "maxPayload": 1_000_000 });
     let _ = line.send(Message::text(format!("0{hello}")));
     let writing = tokio::spawn(async move {
-        while let Some(frame) = frames.recv().await {
+        let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        loop {
+            let frame = tokio::select! {
+                frame = frames.recv() => frame,
+                _ = pings.tick() => Some(Message::text("2")),
+            };
+            let Some(frame) = frame else { return };
             if to_client.send(frame).await.is_err() {
                 return;
             }

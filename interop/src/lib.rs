@@ -18,6 +18,7 @@
 //!
 //! Values cross the control channel as JSON; what JSON has no word for is wrapped: see [`bin`] and `peers/codec.mjs`.
 
+mod again;
 mod config;
 mod control;
 mod error;
@@ -29,11 +30,12 @@ mod peer;
 mod types;
 mod value;
 
+pub use again::{all_responses, partial_acks, partial_responses};
 pub use config::{Generation, PeerConfig, RedisClient};
 pub use error::{Error, Result};
 pub use eventually::{Condition, eventually};
 pub use member::Member;
-pub use ours::{OurServer, quick, recovering};
+pub use ours::{OurServer, PATIENCE, backend, impatient, quick, recovering, timing};
 pub use peer::Peer;
 pub use types::{
     Acks, ClientState, ConnectOptions, Disconnection, Flags, Received, Responses, Select, ServerSideReply,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use sio_streams_driver::backend::Backend;
+use sio_streams_driver::backend::{Backend, Timing};
 use sio_streams_driver::sio_streams_core::{
     BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalDelivery, LocalSocket, Packet,
     Payload, Recovery, RemoteSocket,
@@ -62,35 +62,50 @@ impl Socket {
     }
 }
 
-/// The default options with short heartbeats, for tests that must not wait for the usual ones.
+/// How long Redis may take for anything: on a busy machine it may stand still for seconds.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The default options with short heartbeats, for tests that must not wait for the usual ones. Everyone has time to answer: a server that stands
+/// still for seconds, on a busy machine, is not gone.
 pub fn quick(dialect: Dialect) -> Config {
     Config {
         dialect,
         heartbeat_interval: Duration::from_millis(200),
-        heartbeat_timeout: Duration::from_secs(5),
+        heartbeat_timeout: Duration::from_secs(30),
+        request_timeout: Duration::from_secs(20),
         ..Config::default()
     }
+}
+
+/// The same options, but a server that is silent for three seconds counts as dead: only for tests that wait for that.
+pub fn impatient(config: Config) -> Config {
+    Config { heartbeat_timeout: Duration::from_secs(3), ..config }
+}
+
+/// How long a server of ours waits for Redis.
+pub fn timing() -> Timing {
+    Timing { response: PATIENCE, connect: PATIENCE, ..Timing::default() }
+}
+
+/// The backend of a server of ours.
+pub fn backend(url: &str) -> Result<RedisBackend> {
+    RedisBackend::builder(url).heartbeat(Duration::from_secs(5), PATIENCE).build().map_err(Error::ours)
 }
 
 pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same with connection state recovery.
+/// The quick options with connection state recovery.
 pub fn recovering(dialect: Dialect) -> Config {
-    let recovery = Some(Recovery::default());
-    Config {
-        recovery,
-        local_delivery: LocalDelivery::StreamOrder, // A Node server that stands still for a moment, on a busy machine, is not gone.
-        heartbeat_timeout: Duration::from_secs(30),
-        ..quick(dialect)
-    }
+    let recovery = Some(Recovery { timeout: PATIENCE, ..Recovery::default() });
+    Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..quick(dialect) }
 }
 
 impl OurServer {
     /// Starts a node on a Redis server, and opens namespaces on it.
     pub async fn start(config: Config, url: &str, namespaces: &[&str]) -> Result<Self> {
-        Self::start_on(config, RedisBackend::new(url).map_err(Error::ours)?, namespaces).await
+        Self::start_on(config, backend(url)?, namespaces).await
     }
 
     /// Starts a node on any backend, and opens namespaces on it.
@@ -99,8 +114,8 @@ impl OurServer {
         let state = Arc::new(Mutex::new(State::default()));
         let (node, task) = {
             let _inside = runtime.enter();
-            let (node, events) =
-                sio_streams_driver::start(Options::from(config), backend).map_err(Error::ours)?;
+            let options = Options { timing: timing(), ..Options::from(config) };
+            let (node, events) = sio_streams_driver::start(options, backend).map_err(Error::ours)?;
             let task = tokio::spawn(listen(node.clone(), events, state.clone())).abort_handle();
             (node, task)
         };

@@ -271,9 +271,8 @@ impl Peer {
 
     /// Closes the server in order and waits until the process has ended.
     pub async fn close(self) -> Result<()> {
-        let closed = self.call("close", json!({})).await;
-        self.control.ended().await;
-        closed
+        self.call::<()>("close", json!({})).await?;
+        self.control.ended().await
     }
 
     /// Kills the process, as a crash would, and waits until it is gone.

@@ -8,9 +8,9 @@ mod common;
 use std::sync::Arc;
 
 use common::cell::{Pair, RoomChannels, cells};
-use common::{Kind, NAMESPACES, Shared, Variant, run};
+use common::{Kind, NAMESPACES, Shared, Variant, entries, run};
 use libtest_mimic::Trial;
-use sio_streams_interop::{Generation, Member, OurServer, Peer, RedisClient, Result, eventually};
+use sio_streams_interop::{Generation, Member, OurServer, Peer, RedisClient, Result, eventually, impatient};
 use sio_streams_testkit::RedisServer;
 use tokio::runtime::Runtime;
 
@@ -56,10 +56,15 @@ impl Pair for Cluster {
 }
 
 impl Cluster {
-    async fn start(kind: Kind) -> Result<Self> {
+    /// `hasty`: who is silent for two or three seconds is dead to them.
+    async fn start(kind: Kind, hasty: bool) -> Result<Self> {
         let redis = RedisServer::start()?;
-        let node = Member::from(Peer::start(kind.peer(&redis.url())).await?);
-        let ours = Member::from(OurServer::start(kind.ours(), &redis.url(), &NAMESPACES).await?);
+        let (node, ours) = match (kind.peer(&redis.url()), kind.ours()) {
+            (node, ours) if hasty => (node.impatient(), impatient(ours)),
+            patient => patient,
+        };
+        let node = Member::from(Peer::start(node).await?);
+        let ours = Member::from(OurServer::start(ours, &redis.url(), &NAMESPACES).await?);
         for nsp in NAMESPACES {
             node.wait_server_count(nsp, 2).await?;
             ours.wait_server_count(nsp, 2).await?;
@@ -75,6 +80,10 @@ async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: boo
         true => (Member::from(Peer::start(kind.peer(&url)).await?), &cluster.ours),
         false => (Member::from(OurServer::start(kind.ours(), &url, &NAMESPACES).await?), &cluster.node),
     };
+    let name = match &leaver {
+        Member::Node(peer) => peer.uid("/chat").to_owned(),
+        Member::Ours(ours) => ours.uid().to_owned(),
+    };
     stays.wait_server_count("/chat", 3).await?;
     match orderly {
         true => leaver.close().await?,
@@ -84,30 +93,29 @@ async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: boo
     if let (Generation::V02, Member::Ours(ours)) = (kind.generation, stays) {
         let reason = if orderly { "Closed" } else { "Silent" };
         eventually("the event", || async {
-            ours.log().iter().any(|line| line.starts_with("NodeDown") && line.contains(reason))
+            // The others may seem dead for a moment, to who is hasty.
+            let says = |line: &String| [&*name, reason].iter().all(|word| line.contains(word));
+            ours.log().iter().any(|line| line.starts_with("NodeDown") && says(line))
         })
         .await?;
     }
     Ok(())
 }
 
-/// While nobody says anything, heartbeats keep everyone counted; and without them nobody would be.
+/// While nobody says anything, heartbeats keep everyone counted; and without them nobody would be: they are heard for longer than anyone hasty
+/// waits.
 async fn heartbeat(cluster: &Cluster) -> Result<()> {
     let beats = || {
-        let entries = cluster.redis.command(&["XRANGE", "socket.io", "-", "+"]);
         let mut by_uid = std::collections::BTreeMap::<String, usize>::new();
-        for entry in entries.items() {
-            let field = |name| {
-                entry.items()[1].field(name).and_then(|reply| reply.as_str()).unwrap_or_default().to_owned()
-            };
-            if field("type") == "2" && field("nsp") == "/chat" && field("uid") != "emitter" {
-                *by_uid.entry(field("uid")).or_default() += 1;
+        for entry in entries(&cluster.redis, "socket.io") {
+            if entry["type"] == "2" && entry["nsp"] == "/chat" && entry["uid"] != "emitter" {
+                *by_uid.entry(entry["uid"].clone()).or_default() += 1;
             }
         }
         by_uid
     };
-    eventually("ten heartbeats of both", || async {
-        beats().values().filter(|&&count| count >= 10).count() >= 2
+    eventually("twenty heartbeats of both", || async {
+        beats().values().filter(|&&count| count >= 20).count() >= 2
     })
     .await?;
     cluster.node.wait_server_count("/chat", 2).await?;
@@ -117,7 +125,7 @@ async fn heartbeat(cluster: &Cluster) -> Result<()> {
 fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in KINDS {
-        let shared = Shared::new(runtime, move || Cluster::start(kind));
+        let shared = Shared::new(runtime, move || Cluster::start(kind, false));
         // The classic adapter puts these into JSON, and Buffers with them.
         let text_only: &[&str] = match kind.generation {
             Generation::Classic => &["fetch_sockets", "server_side_emit"],
@@ -125,8 +133,9 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
         };
         trials.append(&mut cells(kind.name, &NAMESPACES, text_only, &shared));
         if kind.generation == Generation::V02 {
+            let own = Shared::new(runtime, move || Cluster::start(kind, true));
             let name = format!("{} heartbeat", kind.name);
-            trials.push(shared.trial(name, Box::new(|cluster, _| Box::pin(heartbeat(cluster)))));
+            trials.push(own.trial(name, Box::new(|cluster, _| Box::pin(heartbeat(cluster)))));
         }
         // These change who is in the cluster: each has one of its own.
         for (node_goes, orderly, what) in [
@@ -135,7 +144,8 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
             (true, false, "expiry: node dies, ours sees it"),
             (false, false, "expiry: ours dies, node sees it"),
         ] {
-            let own = Shared::new(runtime, move || Cluster::start(kind));
+            // A death shows by silence: whoever is to see it soon must be hasty. A good-bye must not be taken for one.
+            let own = Shared::new(runtime, move || Cluster::start(kind, !orderly));
             let name = format!("{} {what}", kind.name);
             trials.push(own.trial(
                 name,

@@ -4,7 +4,10 @@
 
 mod common;
 
-use common::{NAMESPACES, Ours};
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::{NAMESPACES, Ours, calls, entries};
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{Config, Dialect, Recovery};
 use sio_streams_interop::{
@@ -21,6 +24,8 @@ struct Cluster {
     ports: Vec<u16>,
     /// Publishes.
     voice: OurServer,
+    /// A client of each Node server, which is always there.
+    witnesses: Vec<String>,
 }
 
 /// What the servers share.
@@ -88,7 +93,17 @@ impl Cluster {
         for server in &ours {
             ports.push(server.listen().await?);
         }
-        Ok(Cluster { redis, nodes, ours, ports, voice })
+        // Who asks for sockets must know whom to ask.
+        let servers = (nodes.len() + ours.len() + 1) as u64;
+        for nsp in NAMESPACES {
+            eventually("all servers", || async { voice.server_count(nsp).await.is_ok_and(|n| n == servers) })
+                .await?;
+        }
+        let mut witnesses = Vec::new();
+        for node in &nodes {
+            witnesses.push(node.connect("/").await?.sid);
+        }
+        Ok(Cluster { redis, nodes, ours, ports, voice, witnesses })
     }
 
     fn all(&self) -> impl Iterator<Item = At> {
@@ -139,15 +154,25 @@ impl Cluster {
         self.redis.command("EXISTS", &format!("sio:session:{pid}"), &[]) == Reply::Int(1)
     }
 
-    async fn say(&self, to: Select, text: &str) -> Result<()> {
-        self.voice.emit(&to, "event", &[json!(text)]).await
+    async fn say(&self, to: Select, event: &str, text: &str) -> Result<()> {
+        self.voice.emit(&to, event, &[json!(text)]).await
     }
 
-    /// What the client has got, without the offsets, once the last of it is there.
-    async fn heard(&self, at: At, sid: &str, last: &str) -> Result<Vec<String>> {
+    /// Waits until a Node server has read all that was said so far. A client that is recovered there before gets twice what is still to be
+    /// read: from the stream's past, and as it comes.
+    async fn reads_all(&self, at: At, word: &str) -> Result<()> {
+        let At::Node(index) = at else { return Ok(()) };
+        let witness = &*self.witnesses[index];
+        self.say(Select::room("/", witness), word, "all is read").await?;
+        self.heard(at, witness, word, "all is read").await.map(drop)
+    }
+
+    /// What the client has got of an event, without the offsets, once the last of it is there.
+    async fn heard(&self, at: At, sid: &str, event: &str, last: &str) -> Result<Vec<String>> {
         let home = self.home(at);
         let heard = || async {
-            let received = home.client_received(sid).await.unwrap();
+            let mut received = home.client_received(sid).await.unwrap();
+            received.retain(|received| received.event == event);
             received.iter().map(|event| event.args[0].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         };
         eventually(last, || async { heard().await.iter().any(|text| text == last) }).await?;
@@ -188,44 +213,47 @@ async fn moves_everywhere(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A client is cut off at one server, comes back at another, and once more at the first.
+/// A client is cut off at one server, comes back at another, and once more at the first. The event bears the name of the move: a server may
+/// still have to read what was said to all in the one before.
 async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
     let label = format!("from {from:?} to {to:?}");
     let client = cluster.connect(from, None).await?;
     let sid = &*client.sid;
     cluster.join(from, sid, &["room", "ü"]).await?;
     cluster.set_data(from, sid, json!({ "user": 7, "name": label })).await?;
-    cluster.say(all(), "seen").await?;
-    assert_eq!(cluster.heard(from, sid, "seen").await?, ["seen"], "{label}");
+    cluster.say(all(), &label, "seen").await?;
+    assert_eq!(cluster.heard(from, sid, &label, "seen").await?, ["seen"], "{label}");
     let session = cluster.cut(from, sid).await?;
 
-    cluster.say(room("room"), "1").await?;
-    cluster.say(room("elsewhere"), "not in that room").await?;
-    cluster.say(all().except("ü"), "left out").await?;
-    cluster.say(Select::all("/chat"), "another namespace").await?;
-    cluster.say(Select::room("/", sid), "2").await?;
-    cluster.say(room("elsewhere").to("ü"), "3").await?;
+    cluster.say(room("room"), &label, "1").await?;
+    cluster.say(room("elsewhere"), &label, "not in that room").await?;
+    cluster.say(all().except("ü"), &label, "left out").await?;
+    cluster.say(Select::all("/chat"), &label, "another namespace").await?;
+    cluster.say(Select::room("/", sid), &label, "2").await?;
+    cluster.say(room("elsewhere").to("ü"), &label, "3").await?;
 
+    cluster.reads_all(to, &format!("{label}, there")).await?;
     let again = cluster.connect(to, Some(session.clone())).await?;
     assert!(again.recovered, "{label}");
     assert_eq!((&again.sid, &again.pid), (&client.sid, &client.pid), "{label}");
-    assert_eq!(cluster.heard(to, sid, "3").await?, ["1", "2", "3"], "{label}");
+    assert_eq!(cluster.heard(to, sid, &label, "3").await?, ["1", "2", "3"], "{label}");
     assert!(!cluster.is_stored(&session.pid), "{label}");
     // It is in its rooms, with its data, and what comes now comes to it.
     let found = cluster.voice.fetch_sockets(&room("ü")).await?;
     assert_eq!(found.iter().map(|socket| &*socket.id).collect::<Vec<_>>(), [sid], "{label}");
     assert_eq!(found[0].data, json!({ "user": 7, "name": label }));
-    cluster.say(room("room"), "4").await?;
-    assert_eq!(cluster.heard(to, sid, "4").await?, ["1", "2", "3", "4"], "{label}");
+    cluster.say(room("room"), &label, "4").await?;
+    assert_eq!(cluster.heard(to, sid, &label, "4").await?, ["1", "2", "3", "4"], "{label}");
     let state = cluster.home(to).client_state(sid).await?;
     assert!(state.offset > Some(session.offset), "{label}");
 
     // Again at once, with nothing new: nothing comes twice.
     let session = cluster.cut(to, sid).await?;
+    cluster.reads_all(from, &format!("{label}, and back")).await?;
     let third = cluster.connect(from, Some(session)).await?;
     assert!(third.recovered, "{label}");
-    cluster.say(all(), "5").await?;
-    assert_eq!(cluster.heard(from, sid, "5").await?, ["5"], "{label}");
+    cluster.say(all(), &label, "5").await?;
+    assert_eq!(cluster.heard(from, sid, &label, "5").await?, ["5"], "{label}");
     let session = cluster.cut(from, sid).await?;
     cluster.redis.command("DEL", &format!("sio:session:{}", session.pid), &[]);
     Ok(())
@@ -235,17 +263,24 @@ async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_waits_for_is_not_sent_later() -> Result<()> {
     let cluster = Cluster::start(|config| config).await?;
+    let Redis::One(redis) = &cluster.redis else { unreachable!() };
     for from in cluster.all() {
         let client = cluster.connect(from, None).await?;
-        cluster.say(all(), "seen").await?;
-        cluster.heard(from, &client.sid, "seen").await?;
+        cluster.say(all(), "event", "seen").await?;
+        cluster.heard(from, &client.sid, "event", "seen").await?;
         let session = cluster.cut(from, &client.sid).await?;
-        cluster.say(all().volatile(), "volatile").await?;
-        cluster.nodes[0].emit_with_ack(&all().timeout(100), "event", &[json!("acknowledged")]).await?;
-        cluster.say(all(), "last").await?;
+        cluster.say(all().volatile(), "event", "volatile").await?;
+        let text = format!("acknowledged {from:?}");
+        cluster.nodes[0].emit_with_ack(&all().timeout(100), "event", &[json!(text)]).await?;
+        // After a time so short it may still be on its way.
+        let says =
+            |entry: &HashMap<String, String>| entry.get("data").is_some_and(|data| data.contains(&text));
+        let written = || async { entries(redis, "socket.io").iter().any(says) };
+        eventually("it to be written", written).await?;
+        cluster.say(all(), "event", "last").await?;
         let again = cluster.connect(At::Ours(0), Some(session)).await?;
         assert!(again.recovered, "{from:?}");
-        assert_eq!(cluster.heard(At::Ours(0), &again.sid, "last").await?, ["last"], "{from:?}");
+        assert_eq!(cluster.heard(At::Ours(0), &again.sid, "event", "last").await?, ["last"], "{from:?}");
         cluster.cut(At::Ours(0), &again.sid).await?;
     }
     Ok(())
@@ -264,8 +299,8 @@ async fn who_can_not_be_recovered_begins_anew_in_a_redis_cluster() -> Result<()>
 async fn begins_anew(cluster: Cluster) -> Result<()> {
     let at = At::Ours(1);
     let client = cluster.connect(at, None).await?;
-    cluster.say(all(), "seen").await?;
-    cluster.heard(at, &client.sid, "seen").await?;
+    cluster.say(all(), "event", "seen").await?;
+    cluster.heard(at, &client.sid, "event", "seen").await?;
     let session = cluster.cut(at, &client.sid).await?;
     let claims = |pid: &str, offset: &str| Some(Session { pid: pid.to_owned(), offset: offset.to_owned() });
     for claim in [
@@ -288,25 +323,33 @@ async fn begins_anew(cluster: Cluster) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trimmed_and_expired() -> Result<()> {
-    let short =
-        Recovery { max_disconnection_duration: std::time::Duration::from_millis(300), ..Recovery::default() };
-    let cluster = Cluster::start(|config| Config { recovery: Some(short.clone()), ..config }).await?;
+    let short = |recovery| Recovery { max_disconnection_duration: Duration::from_millis(300), ..recovery };
+    let cluster =
+        Cluster::start(|config| Config { recovery: config.recovery.clone().map(short), ..config }).await?;
+    let Redis::One(redis) = &cluster.redis else { unreachable!() };
     let at = At::Ours(0);
     let client = cluster.connect(at, None).await?;
-    cluster.say(all(), "seen").await?;
-    cluster.heard(at, &client.sid, "seen").await?;
-    let session = cluster.cut(at, &client.sid).await?;
+    cluster.say(all(), "event", "seen").await?;
+    cluster.heard(at, &client.sid, "event", "seen").await?;
+    // It is stored for so short a time that it may never be seen there.
+    let stored = calls(redis, "set");
+    let session = cluster.home(at).cut_client(&client.sid).await?.session().expect("it has seen something");
+    eventually("the session", || async { calls(redis, "set") > stored }).await?;
     eventually("its end", || async { !cluster.is_stored(&session.pid) }).await?;
     assert!(!cluster.connect(at, Some(session)).await?.recovered);
 
     // Node keeps it for longer.
     let client = cluster.connect(At::Node(0), None).await?;
-    cluster.say(all(), "seen too").await?;
-    cluster.heard(At::Node(0), &client.sid, "seen too").await?;
+    cluster.say(all(), "event", "seen too").await?;
+    cluster.heard(At::Node(0), &client.sid, "event", "seen too").await?;
     let session = cluster.cut(At::Node(0), &client.sid).await?;
-    cluster.say(all(), "missed").await?;
-    // A server that has just started does not know what was before; and the stream does not either.
-    cluster.redis.command("XTRIM", "socket.io", &["MAXLEN", "0"]);
+    let witness = cluster.connect(at, None).await?;
+    cluster.say(all(), "event", "missed").await?;
+    cluster.heard(at, &witness.sid, "event", "missed").await?;
+    let missed = cluster.home(at).client_state(&witness.sid).await?.offset.expect("it has seen something");
+    // A server that has just started does not know what was before; and the stream does not either. What nobody may have read yet stays: it
+    // would be missing to the one that was there.
+    redis.command(&["XTRIM", "socket.io", "MINID", &missed]);
     let late = OurServer::start(recovering(Dialect::Bridge), &cluster.redis.url(), &["/"]).await?;
     let port = Some(late.listen().await?);
     let recover = Some(session.clone());
@@ -316,6 +359,6 @@ async fn trimmed_and_expired() -> Result<()> {
     // One that was there all the time does.
     let again = cluster.connect(at, Some(session)).await?;
     assert!(again.recovered);
-    assert_eq!(cluster.heard(at, &again.sid, "missed").await?, ["missed"]);
+    assert_eq!(cluster.heard(at, &again.sid, "event", "missed").await?, ["missed"]);
     Ok(())
 }

@@ -6,22 +6,25 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
+use sio_streams_driver::backend::Timing;
 use sio_streams_driver::sio_streams_core::{
     Config, Dialect, EntryId, LocalDelivery, Payload, Recovery, Session, wire,
 };
-use sio_streams_driver::{Events, Namespace};
-use sio_streams_interop::eventually;
-use sio_streams_redis_rs::RedisBackend;
+use sio_streams_driver::{Events, Namespace, Options};
+use sio_streams_interop::{backend, eventually, timing};
 use sio_streams_testkit::RedisServer;
 
 const SESSIONS: usize = 10_000;
 /// What is in the stream, and how far back offsets lie at most.
 const ENTRIES: usize = 5_000;
 const AWAY_FOR: usize = 400;
+
+/// How long all of it may take.
+const LONG: Duration = Duration::from_secs(120);
 
 struct Stampede {
     redis: RedisServer,
@@ -49,12 +52,13 @@ impl Stampede {
     async fn node(&self) -> (Namespace, Events) {
         let config = Config {
             dialect: Dialect::Streams03,
-            recovery: Some(Recovery::default()),
+            // All begin at once, so the last of them waits for all the others.
+            recovery: Some(Recovery { timeout: LONG, ..Recovery::default() }),
             local_delivery: LocalDelivery::StreamOrder,
             ..Config::default()
         };
-        let backend = RedisBackend::new(&self.redis.url()).unwrap();
-        let (node, events) = sio_streams_driver::start(config, backend).unwrap();
+        let options = Options { timing: Timing { response: LONG, ..timing() }, ..Options::from(config) };
+        let (node, events) = sio_streams_driver::start(options, backend(&self.redis.url()).unwrap()).unwrap();
         (node.open("/").await.unwrap(), events)
     }
 

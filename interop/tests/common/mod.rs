@@ -3,17 +3,20 @@
 
 pub(crate) mod cell;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cell::RoomChannels;
 use libtest_mimic::{Failed, Trial};
 use sio_streams_driver::cluster::Cluster;
 use sio_streams_driver::sio_streams_core::{Config, Dialect, SubscriptionMode};
 use sio_streams_fred::FredBackend;
-use sio_streams_interop::{Error, Generation, OurServer, PeerConfig, RedisClient, Result, quick};
-use sio_streams_redis_rs::RedisBackend;
-use sio_streams_testkit::RedisServer;
+use sio_streams_interop::{
+    Error, Generation, OurServer, PATIENCE, PeerConfig, RedisClient, Result, backend, quick,
+};
+use sio_streams_testkit::{RedisServer, Reply};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -115,16 +118,33 @@ impl Ours {
         namespaces: &[&str],
     ) -> Result<OurServer> {
         match self {
-            Ours::RedisRs => {
-                let backend = RedisBackend::new(url).map_err(Error::ours)?;
-                OurServer::start_on(config, Cluster::new(backend), namespaces).await
-            }
+            Ours::RedisRs => OurServer::start_on(config, Cluster::new(backend(url)?), namespaces).await,
             Ours::Fred => {
-                let backend = FredBackend::new(url).map_err(Error::ours)?;
+                let backend = FredBackend::builder(url).heartbeat(Duration::from_secs(5), PATIENCE);
+                let backend = backend.build().map_err(Error::ours)?;
                 OurServer::start_on(config, Cluster::new(backend), namespaces).await
             }
         }
     }
+}
+
+/// How often a server has executed a command.
+pub(crate) fn calls(redis: &RedisServer, command: &str) -> u64 {
+    let info = redis.command(&["INFO", "commandstats"]);
+    let line = info.as_str().unwrap_or_default().lines().find_map(|line| {
+        line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls=")?.split(',').next()
+    });
+    line.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+/// The fields of the entries that a stream holds.
+pub(crate) fn entries(redis: &RedisServer, stream: &str) -> Vec<HashMap<String, String>> {
+    let text = |reply: &Reply| reply.as_str().unwrap_or_default().to_owned();
+    let fields = |entry: &Reply| {
+        let fields = entry.items()[1].items().chunks_exact(2);
+        fields.map(|pair| (text(&pair[0]), text(&pair[1]))).collect()
+    };
+    redis.command(&["XRANGE", stream, "-", "+"]).items().iter().map(fields).collect()
 }
 
 pub(crate) type Test<C> = Box<dyn for<'a> FnOnce(&'a C, String) -> Outcome<'a> + Send>;

@@ -1,0 +1,90 @@
+//! Questions that are asked again: who is slow to answer can't be told from who doesn't.
+
+use serde_json::Value;
+
+use crate::types::{Acks, Responses};
+use crate::{Error, Result};
+
+/// How often servers are asked. The peers wait for their answers for five seconds each time, whatever one would like.
+const TRIES: usize = 4;
+
+/// Asks clients, of whom some never answer, until exactly the `expected` acknowledgements have come: with ever more time, in milliseconds. That
+/// everyone has answered, or somebody else, is an error at once.
+pub async fn partial_acks(
+    expected: &[Value],
+    timeouts: &[u64],
+    mut ask: impl AsyncFnMut(u64) -> Result<Acks>,
+) -> Result<()> {
+    for &timeout in timeouts {
+        match ask(timeout).await? {
+            Acks::Complete { acks } => return Err(complete(&acks)),
+            Acks::Failed { partial, .. } if are_all(&partial, expected)? => return Ok(()),
+            Acks::Failed { .. } => {}
+        }
+    }
+    Err(missing(expected))
+}
+
+/// Asks servers, of which some never answer, until exactly the `expected` responses have come. That all have answered, or another one, is an
+/// error at once.
+pub async fn partial_responses(
+    expected: &[Value],
+    mut ask: impl AsyncFnMut() -> Result<Responses>,
+) -> Result<()> {
+    for _ in 0..TRIES {
+        match ask().await? {
+            Responses::Complete { responses } => return Err(complete(&responses)),
+            Responses::Failed { partial, .. } if are_all(&partial, expected)? => return Ok(()),
+            Responses::Failed { .. } => {}
+        }
+    }
+    Err(missing(expected))
+}
+
+/// Asks servers until all of them have answered in time: their responses.
+pub async fn all_responses(mut ask: impl AsyncFnMut() -> Result<Responses>) -> Result<Vec<Value>> {
+    let mut last = String::new();
+    for _ in 0..TRIES {
+        match ask().await? {
+            Responses::Complete { responses } => return Ok(responses),
+            Responses::Failed { error, partial } => last = format!("{error}, with {partial:?}"),
+        }
+    }
+    Err(Error::TimedOut(format!("the servers' responses: {last}")))
+}
+
+/// Whether nothing is missing, in whatever order; an error if something else came.
+fn are_all(partial: &[Value], expected: &[Value]) -> Result<bool> {
+    let mut missing: Vec<&Value> = expected.iter().collect();
+    for value in partial {
+        let Some(at) = missing.iter().position(|expected| *expected == value) else {
+            return Err(Error::Unexpected(format!("{partial:?} instead of {expected:?}")));
+        };
+        missing.swap_remove(at);
+    }
+    Ok(missing.is_empty())
+}
+
+fn complete(values: &[Value]) -> Error {
+    Error::Unexpected(format!("all have answered: {values:?}"))
+}
+
+fn missing(expected: &[Value]) -> Error {
+    Error::TimedOut(format!("answers {expected:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_compared_whatever_their_order() {
+        let expected = [json!(1), json!(3), json!(3)];
+        assert!(are_all(&[json!(3), json!(1), json!(3)], &expected).unwrap());
+        assert!(!are_all(&[json!(3), json!(1)], &expected).unwrap());
+        are_all(&[json!(1), json!(1)], &expected).unwrap_err();
+        are_all(&[json!(2)], &expected).unwrap_err();
+    }
+}
