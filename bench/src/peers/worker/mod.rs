@@ -31,8 +31,8 @@ pub use self::kind::{Kind, run};
 use super::Result;
 use super::job::{Job, Line};
 
-/// Messages of one sender that wait for Redis.
-pub const IN_FLIGHT: usize = 1_000;
+/// Messages of one sender that wait for Redis, of as many bytes as a node takes: as many as Node's sender has under way (interop/peers/bench.mjs).
+pub const IN_FLIGHT: usize = 2_000;
 
 /// As many that no reader falls behind the stream's beginning.
 pub const MAX_LEN: u64 = 50_000_000;
