@@ -231,17 +231,17 @@ impl Three {
         Ok(*ours)
     }
 
-    /// Ours has just heard from the doomed one, so it knows its name, and that it is there.
-    async fn heard(&self, ours: &OurServer) -> Result<()> {
+    /// Ours has just heard from a Node server, so it knows its name, that it is there, and what it has said before.
+    async fn heard(&self, ours: &OurServer, node: &Peer) -> Result<()> {
         let sid = ours.connect(NSP).await?;
-        self.doomed.emit(&Select::room(NSP, &sid), "hello", &[]).await?;
-        eventually("the doomed one's word", || async { !ours.client_received(&sid).is_empty() }).await
+        node.emit(&Select::room(NSP, &sid), "hello", &[]).await?;
+        eventually("a server's word", || async { !ours.client_received(&sid).is_empty() }).await
     }
 
     /// The connections of who hangs are there, but nobody answers.
     async fn one_hangs(&self, config: Config) -> Result<()> {
         let ours = self.start(config).await?;
-        self.heard(&ours).await?;
+        self.heard(&ours, &self.doomed).await?;
         self.doomed.pause().await?;
         let (mut sockets, mut missing) = (Vec::<String>::new(), Vec::<String>::new());
         // In a short time, the other one may not have answered, and names may not have been found out.
@@ -270,13 +270,13 @@ impl Three {
         let asking = loop {
             attempt += 1;
             assert!(attempt <= 10, "the question is never out in time");
-            self.heard(&ours).await?;
+            self.heard(&ours, &self.doomed).await?;
             let mut listener = self.redis.connect()?;
             listener.command(&["PSUBSCRIBE", &format!("socket.io#{NSP}#*")])?;
             self.doomed.pause().await?;
             let mut asking = Box::pin(ours.fetch_sockets_outcome(&to));
             let expected = async {
-                self.is_asked(ours.uid(), attempt, listener).await?;
+                self.is_asked(&ours, attempt, listener).await?;
                 ours.server_count(NSP).await
             };
             // Where silence is death, both may have been silent for too long by now, if all this was slow.
@@ -300,10 +300,11 @@ impl Three {
         Ok(())
     }
 
-    /// Waits until a node's question is out, its `count`-th one; and, where silence is death, until the one that is alive has answered it.
-    async fn is_asked(&self, uid: &str, count: usize, listener: Client) -> Result<()> {
+    /// Waits until the question is out, the `count`-th one of ours; and, where silence is death, until ours has read what the one that is alive
+    /// answers.
+    async fn is_asked(&self, ours: &OurServer, count: usize, listener: Client) -> Result<()> {
         if self.generation == Generation::V03 {
-            let uid = uid.to_owned();
+            let uid = ours.uid().to_owned();
             let heard = tokio::task::spawn_blocking(move || question_of(&uid, listener));
             return Ok(heard.await.map_err(std::io::Error::from)??);
         }
@@ -316,10 +317,11 @@ impl Three {
                 let data = of_this_kind.filter_map(|entry| serde_json::from_str(&entry["data"]).ok());
                 data.map(|data: serde_json::Value| data["requestId"].clone()).collect()
             };
-            let (questions, answers) = (requests(uid, "7"), requests(alive, "8"));
+            let (questions, answers) = (requests(ours.uid(), "7"), requests(alive, "8"));
             questions.get(count - 1).is_some_and(|question| answers.contains(question))
         })
-        .await
+        .await?;
+        self.heard(ours, &self.alive).await
     }
 }
 
