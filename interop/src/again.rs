@@ -6,7 +6,7 @@ use crate::types::{Acks, Responses};
 use crate::{Error, Result};
 
 /// How often servers are asked. The peers wait for their answers for five seconds each time, whatever one would like.
-const TRIES: usize = 4;
+const TRIES: usize = 6;
 
 /// Asks clients, of whom some never answer, until exactly the `expected` acknowledgements have come: with ever more time, in milliseconds. That
 /// everyone has answered, or somebody else, is an error at once.
