@@ -9,12 +9,16 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
     chmod 755 "$policy"
 fi
-# One source of packages that can't be reached need not be the one that matters: the installation decides.
-for pause in 5 20 60 0; do
-    if apt-get -o Acquire::Retries=5 update; then
-        break
+attempt() {
+    # One source of packages that can't be reached need not be the one that matters: the installation decides.
+    apt-get -o Acquire::Retries=5 update || echo "apt-get update failed; trying with the package lists that are there" >&2
+    apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
+}
+for pause in 5 20 60; do
+    if attempt "$@"; then
+        exit 0
     fi
-    echo "apt-get update failed; in the end the package lists that are there must do" >&2
+    echo "once more in $pause seconds" >&2
     sleep "$pause"
 done
-apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=120 install -y --no-install-recommends "$@"
+attempt "$@"
