@@ -62,6 +62,12 @@ async fn what_is_beyond_the_limits_is_refused_before_the_node_comes_to_its_turn(
     say().await.unwrap();
 }
 
+/// Options of a node that connects again without a pause.
+fn back_at_once() -> Options {
+    let timing = Timing { backoff_min: Duration::ZERO, backoff_max: Duration::ZERO, ..Timing::default() };
+    Options { timing, ..Options::default() }
+}
+
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A call that is to be made at the moment at which something is lost.
@@ -111,10 +117,8 @@ impl Connection for FlakyConnection {
 async fn nothing_overtakes_what_was_lost() {
     let redis = MemoryRedis::new();
     let next = Next::default();
-    let timing = Timing { backoff_min: Duration::ZERO, backoff_max: Duration::ZERO, ..Timing::default() };
-    let options = Options { timing, ..Options::default() };
     let backend = Flaky { inner: redis.backend(), next: next.clone() };
-    let (node, _events) = sio_streams_driver::start(options, backend).unwrap();
+    let (node, _events) = sio_streams_driver::start(back_at_once(), backend).unwrap();
     let (listener, mut heard) = sio_streams_driver::start(Config::default(), redis.backend()).unwrap();
     let nsp = node.open("/").await.unwrap();
     listener.open("/").await.unwrap();
@@ -175,9 +179,7 @@ impl Connection for BriefConnection {
 #[tokio::test]
 async fn what_was_read_is_told_before_the_loss_of_the_link() {
     let redis = MemoryRedis::new();
-    let timing = Timing { backoff_min: Duration::ZERO, backoff_max: Duration::ZERO, ..Timing::default() };
-    let options = Options { timing, ..Options::default() };
-    let (listener, mut heard) = sio_streams_driver::start(options, Brief(redis.backend())).unwrap();
+    let (listener, mut heard) = sio_streams_driver::start(back_at_once(), Brief(redis.backend())).unwrap();
     listener.open("/").await.unwrap();
     let (node, _events) = sio_streams_driver::start(Config::default(), redis.backend()).unwrap();
     let nsp = node.open("/").await.unwrap();

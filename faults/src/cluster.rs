@@ -160,7 +160,7 @@ impl<C: Client> Cluster<C> {
             if let Some(node) = &self.node {
                 let (heard, repeats) = without_repeats(&node.heard(author.name()).await);
                 let uid = author.node().uid();
-                let late = |server: &Server| count_repeats(server, uid.as_str());
+                let late = |server: &Server| server.count_repeats_of(uid.as_str());
                 let repeated: usize = repeats.values().map(|times| times - 1).sum();
                 // Node may have missed what ours did not, but it can't have seen more; it may only have seen it sooner.
                 let deadline = Instant::now() + PATIENCE;
@@ -176,7 +176,7 @@ impl<C: Client> Cluster<C> {
             }
         }
         for server in &self.servers {
-            books.repeated += count_repeats(server, "");
+            books.repeated += server.count_repeats();
             let heard = server.heard(NODE);
             if heard.windows(2).any(|pair| pair[0] >= pair[1]) {
                 return Err(format!("Node to {}: out of order, or twice: {heard:?}", server.name()));
@@ -311,12 +311,6 @@ fn own(fates: &[Fate]) -> Vec<Fate> {
         other => other.clone(),
     };
     fates.iter().map(own).collect()
-}
-
-/// How many entries of an author's a server has passed over; of any, if the name is empty.
-fn count_repeats(server: &Server, uid: &str) -> usize {
-    let repeated = |report: &Report| matches!(report, Report::Repeated { from, .. } if uid.is_empty() || from.as_str() == uid);
-    server.reports().iter().filter(|report| repeated(report)).count()
 }
 
 /// The stream's last id and the number of entries that were ever added, as the server has them.

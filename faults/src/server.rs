@@ -218,6 +218,19 @@ impl Server {
         lock(&self.state.books).heard.get(author).map_or(0, Vec::len)
     }
 
+    /// How many entries it has passed over because they repeat another.
+    pub fn count_repeats(&self) -> usize {
+        let repeated = |report: &&Report| matches!(report, Report::Repeated { .. });
+        lock(&self.state.books).reports.iter().filter(repeated).count()
+    }
+
+    /// The same, of one author.
+    pub fn count_repeats_of(&self, author: &str) -> usize {
+        let repeated =
+            |report: &&Report| matches!(report, Report::Repeated { from, .. } if from.as_str() == author);
+        lock(&self.state.books).reports.iter().filter(repeated).count()
+    }
+
     /// What its application was told beside messages.
     pub fn reports(&self) -> Vec<Report> {
         lock(&self.state.books).reports.clone()

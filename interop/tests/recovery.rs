@@ -7,7 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::time::Duration;
 
-use common::{NAMESPACES, Ours, calls, entries};
+use common::{NAMESPACES, Ours, entries};
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{Config, Dialect, Recovery};
 use sio_streams_interop::{
@@ -332,9 +332,9 @@ async fn trimmed_and_expired() -> Result<()> {
     cluster.say(all(), "event", "seen").await?;
     cluster.heard(at, &client.sid, "event", "seen").await?;
     // It is stored for so short a time that it may never be seen there.
-    let stored = calls(redis, "set");
+    let stored = redis.calls("set");
     let session = cluster.home(at).cut_client(&client.sid).await?.session().expect("it has seen something");
-    eventually("the session", || async { calls(redis, "set") > stored }).await?;
+    eventually("the session", || async { redis.calls("set") > stored }).await?;
     eventually("its end", || async { !cluster.is_stored(&session.pid) }).await?;
     assert!(!cluster.connect(at, Some(session)).await?.recovered);
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{calls, entries};
+use common::entries;
 use serde_json::json;
 use sio_streams_driver::sio_streams_core::{Config, Dialect};
 use sio_streams_interop::{
@@ -123,10 +123,7 @@ async fn nothing_of_ours_poisons_a_node_server() -> Result<()> {
         // A server that chokes reads thousands of times a second, whether there is anything new or not; this one only reads what comes.
         let reads_and_entries = || {
             let entries = redis.command(&["XLEN", "socket.io"]).as_int();
-            (
-                calls(&redis, "xread"),
-                entries.and_then(|entries| u64::try_from(entries).ok()).expect("a number"),
-            )
+            (redis.calls("xread"), entries.and_then(|entries| u64::try_from(entries).ok()).expect("a number"))
         };
         let before = reads_and_entries();
         for number in 0..100 {

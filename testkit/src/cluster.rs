@@ -2,14 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::resp::Reply;
 use crate::server::RedisServer;
-
-/// How long the cluster may take to agree on something. Generous: a loaded machine is no failure.
-const BOUND: Duration = Duration::from_secs(120);
+use crate::wait::{BOUND, within};
 
 const SLOTS: u16 = 16_384;
 
@@ -69,7 +66,7 @@ impl RedisCluster {
         let first = &self.nodes[0];
         for (index, node) in self.nodes.iter().enumerate() {
             // Each needs an epoch of its own; given here, it need not be negotiated.
-            ok(node, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
+            node.order(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
             if index > 0 {
                 meet(node, first)?;
             }
@@ -77,7 +74,7 @@ impl RedisCluster {
         for index in 0..self.masters {
             let share = |index: usize| index * usize::from(SLOTS) / self.masters;
             let (from, to) = (share(index).to_string(), (share(index + 1) - 1).to_string());
-            ok(&self.nodes[index], &["CLUSTER", "ADDSLOTSRANGE", &from, &to])?;
+            self.nodes[index].order(&["CLUSTER", "ADDSLOTSRANGE", &from, &to])?;
         }
         let everyone = Some(self.nodes.len().to_string());
         let mut asked = Instant::now();
@@ -95,7 +92,7 @@ impl RedisCluster {
             strangers.is_empty()
         })?;
         for (index, replica) in self.nodes[self.masters..].iter().enumerate() {
-            ok(replica, &["CLUSTER", "REPLICATE", &self.id(index)?])?;
+            replica.order(&["CLUSTER", "REPLICATE", &self.id(index)?])?;
         }
         self.settle()
     }
@@ -132,8 +129,8 @@ impl RedisCluster {
         views.iter().all(|view| *view == views[0])
     }
 
-    fn until(&self, condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
-        match self.within(BOUND, condition) {
+    fn until(&self, mut condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
+        match within(BOUND, || condition(self)) {
             true => Ok(()),
             false => {
                 let view = self.nodes.iter().find_map(|node| node.try_command(&["CLUSTER", "NODES"]).ok());
@@ -142,18 +139,6 @@ impl RedisCluster {
                 Err(io::Error::new(io::ErrorKind::TimedOut, why))
             }
         }
-    }
-
-    /// Whether the condition is met within the time.
-    fn within(&self, time: Duration, mut condition: impl FnMut(&Self) -> bool) -> bool {
-        let deadline = Instant::now() + time;
-        while !condition(self) {
-            if Instant::now() > deadline {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        true
     }
 
     /// All servers, dead ones too: the first masters first, then their replicas, in the same order.
@@ -201,8 +186,8 @@ impl RedisCluster {
     pub fn begin_move(&self, key: &str, to: usize) -> io::Result<Move<'_>> {
         let from = self.owner(key);
         let slot = self.slot(key).to_string();
-        ok(&self.nodes[to], &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)?])?;
-        ok(&self.nodes[from], &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)?])?;
+        self.nodes[to].order(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)?])?;
+        self.nodes[from].order(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)?])?;
         Ok(Move { cluster: self, slot, from, to })
     }
 
@@ -215,14 +200,12 @@ impl RedisCluster {
 
     /// Kills a master, and waits until its replica has taken its place.
     pub fn fail_over(&self, master: usize) -> io::Result<()> {
-        let replica = self.partner(master);
+        let replica = &self.nodes[self.partner(master)];
         self.nodes[master].kill();
-        let may_not = |yes_or_no| {
-            ok(&self.nodes[replica], &["CONFIG", "SET", "cluster-replica-no-failover", yes_or_no])
-        };
+        let may_not = |yes_or_no| replica.order(&["CONFIG", "SET", "cluster-replica-no-failover", yes_or_no]);
         may_not("no")?;
         self.set_timeout(IMPATIENT)?;
-        self.until(|cluster| cluster.is(replica, "master"))?;
+        self.until(|_| replica.is("master"))?;
         may_not("yes")?;
         self.settle()
     }
@@ -238,7 +221,7 @@ impl RedisCluster {
     }
 
     fn set_timeout(&self, milliseconds: &str) -> io::Result<()> {
-        self.alive().try_for_each(|node| ok(node, &["CONFIG", "SET", "cluster-node-timeout", milliseconds]))
+        self.alive().try_for_each(|node| node.order(&["CONFIG", "SET", "cluster-node-timeout", milliseconds]))
     }
 
     fn alive(&self) -> impl Iterator<Item = &RedisServer> {
@@ -251,19 +234,14 @@ impl RedisCluster {
         let deadline = Instant::now() + BOUND;
         loop {
             // Refused while the two are just connecting.
-            let asked = ok(replica, &["CLUSTER", "FAILOVER"]);
-            if self.within(AGAIN, |cluster| cluster.is(master, "slave")) {
+            let asked = replica.order(&["CLUSTER", "FAILOVER"]);
+            if within(AGAIN, || self.nodes[master].is("slave")) {
                 return self.settle();
             }
             if Instant::now() > deadline {
                 return asked.and(Err(io::Error::new(io::ErrorKind::TimedOut, "no replica has taken over")));
             }
         }
-    }
-
-    fn is(&self, place: usize, role: &str) -> bool {
-        let found = self.nodes[place].try_command(&["ROLE"]);
-        found.is_ok_and(|found| found.items().first().and_then(Reply::as_str) == Some(role))
     }
 
     fn slot(&self, key: &str) -> i64 {
@@ -302,7 +280,7 @@ impl Move<'_> {
                 return Ok(());
             }
             for key in keys.items().iter().filter_map(Reply::as_str) {
-                ok(from, &["MIGRATE", "127.0.0.1", &to.port().to_string(), key, "0", "60000"])?;
+                from.order(&["MIGRATE", "127.0.0.1", &to.port().to_string(), key, "0", "60000"])?;
             }
         }
     }
@@ -312,7 +290,7 @@ impl Move<'_> {
         let id = self.cluster.id(self.to)?;
         // The new owner first, so that the slot is never nobody's.
         for place in [self.to, self.from] {
-            ok(&self.cluster.nodes[place], &["CLUSTER", "SETSLOT", &self.slot, "NODE", &id])?;
+            self.cluster.nodes[place].order(&["CLUSTER", "SETSLOT", &self.slot, "NODE", &id])?;
         }
         self.cluster.settle()
     }
@@ -331,7 +309,7 @@ fn start_one(builder: crate::RedisServerBuilder) -> io::Result<RedisServer> {
 }
 
 fn meet(node: &RedisServer, other: &RedisServer) -> io::Result<()> {
-    ok(node, &["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()])
+    node.order(&["CLUSTER", "MEET", "127.0.0.1", &other.port().to_string()])
 }
 
 /// `[(first, last, port of the master), …]`, sorted.
@@ -349,11 +327,4 @@ fn info(node: &RedisServer, field: &str) -> Option<String> {
     let info = node.try_command(&["CLUSTER", "INFO"]).ok()?;
     let line = info.as_str()?.lines().find(|line| line.starts_with(field))?;
     line.split_once(':').map(|(_, value)| value.to_owned())
-}
-
-fn ok(node: &RedisServer, args: &[&str]) -> io::Result<()> {
-    match node.try_command(args)? {
-        Reply::Error(e) => Err(io::Error::other(format!("{}: {e}", args.join(" ")))),
-        _ => Ok(()),
-    }
 }

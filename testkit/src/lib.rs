@@ -29,6 +29,7 @@ mod sentinel;
 mod server;
 mod temp;
 mod tls;
+mod wait;
 
 pub use builder::RedisServerBuilder;
 pub use cluster::{Move, RedisCluster};

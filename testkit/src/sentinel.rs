@@ -1,14 +1,10 @@
 //! A master, a replica, and sentinels that watch over them.
 
 use std::io;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::resp::Reply;
 use crate::server::RedisServer;
-
-/// How long a failover may take. Generous: a loaded machine is no failure.
-const BOUND: Duration = Duration::from_secs(120);
+use crate::wait::{BOUND, within};
 
 /// The name under which the sentinels know the master.
 const MASTER: &str = "mymaster";
@@ -89,13 +85,9 @@ impl RedisSentinel {
     }
 
     fn set_patience(&self, milliseconds: &str) -> io::Result<()> {
-        for sentinel in self.sentinels.iter().filter(|sentinel| sentinel.is_running()) {
-            let set = ["SENTINEL", "SET", MASTER, "down-after-milliseconds", milliseconds];
-            if let Reply::Error(why) = sentinel.try_command(&set)? {
-                return Err(io::Error::other(why));
-            }
-        }
-        Ok(())
+        let set = ["SENTINEL", "SET", MASTER, "down-after-milliseconds", milliseconds];
+        let mut alive = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+        alive.try_for_each(|sentinel| sentinel.order(&set))
     }
 
     /// Has the replica become the master, and waits until the old master is its replica. Writes that the old one takes in between are lost: that
@@ -109,29 +101,20 @@ impl RedisSentinel {
             false => Ok(()),
         };
         self.until(|all| asked(all).is_ok() && all.is_master(1 - old))?;
-        self.until(|all| {
-            let role = all.servers[old].try_command(&["ROLE"]);
-            role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("slave"))
-        })
+        self.until(|all| all.servers[old].is("slave"))
     }
 
     /// Whether this server is the master and all sentinels say so.
     fn is_master(&self, place: usize) -> bool {
         let port = Some(i64::from(self.servers[place].port()));
-        let role = self.servers[place].try_command(&["ROLE"]);
-        role.is_ok_and(|role| role.items().first().and_then(Reply::as_str) == Some("master"))
-            && self.sentinels.iter().all(|sentinel| named(sentinel) == port)
+        self.servers[place].is("master") && self.sentinels.iter().all(|sentinel| named(sentinel) == port)
     }
 
     fn until(&self, mut condition: impl FnMut(&Self) -> bool) -> io::Result<()> {
-        let deadline = Instant::now() + BOUND;
-        while !condition(self) {
-            if Instant::now() > deadline {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the sentinels don't agree"));
-            }
-            thread::sleep(Duration::from_millis(10));
+        match within(BOUND, || condition(self)) {
+            true => Ok(()),
+            false => Err(io::Error::new(io::ErrorKind::TimedOut, "the sentinels don't agree")),
         }
-        Ok(())
     }
 }
 

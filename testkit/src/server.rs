@@ -163,6 +163,36 @@ impl RedisServer {
         self.connect()?.command(args)
     }
 
+    /// Runs one command on a fresh connection, which must not be refused.
+    pub(crate) fn order(&self, args: &[&str]) -> io::Result<()> {
+        match self.try_command(args)? {
+            Reply::Error(e) => Err(io::Error::other(format!("{}: {e}", args.join(" ")))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it can be asked, and says that this is its role.
+    pub(crate) fn is(&self, role: &str) -> bool {
+        let found = self.try_command(&["ROLE"]);
+        found.is_ok_and(|found| found.items().first().and_then(Reply::as_str) == Some(role))
+    }
+
+    /// How often it has executed a command.
+    ///
+    /// # Panics
+    /// If it can't be asked, or its answer is no number.
+    pub fn calls(&self, command: &str) -> u64 {
+        let info = self.command(&["INFO", "commandstats"]);
+        let line = info.as_str().unwrap_or_default().lines().find_map(|line| {
+            line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls=")?.split(',').next()
+        });
+        match line.map(str::parse) {
+            None => 0,
+            Some(Ok(calls)) => calls,
+            Some(Err(e)) => panic!("calls of {command}: {e}"),
+        }
+    }
+
     /// Waits until a replica has all that was written so far. In a cluster, `key` is one of this server's.
     pub fn replicated(&self, key: &str) -> io::Result<()> {
         let mut client = self.connect()?;

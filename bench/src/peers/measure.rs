@@ -49,7 +49,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// For figures: a round takes some four minutes.
+    /// For figures: a round takes under three minutes.
     pub const WHOLE: Plan = Plan {
         full: Duration::from_millis(700),
         idle: Duration::from_millis(800),

@@ -7,7 +7,7 @@ use sio_streams_core::{
     LocalDelivery, Reply, Ticket, Time,
 };
 
-use crate::world::{LostReply, World, config, packet};
+use crate::world::{LostReply, World, config, located, packet};
 
 fn texts(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
@@ -319,10 +319,7 @@ fn a_namespace_that_was_never_ready_closes_without_redis() {
 #[test]
 fn the_search_waits_for_replies_that_may_yet_come() {
     let now = Time::from_millis(1);
-    let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
-    engine.open_namespace(now, "/").unwrap();
-    let (id, _) = engine.poll_command().unwrap();
-    engine.handle_reply(now, id, Ok(Reply::Stream(None)));
+    let mut engine = located(now);
     let tickets =
         ["a", "b"].map(|text| engine.broadcast(now, "/", packet(text), BroadcastOptions::all()).unwrap());
     // The first heartbeat and both messages are under way.
@@ -357,10 +354,7 @@ fn the_search_waits_for_replies_that_may_yet_come() {
 /// A driver may have a command under way on the next connection before the engine has heard that the one before was lost.
 #[test]
 fn what_was_overtaken_is_given_up_and_not_sent_behind_what_overtook_it() {
-    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
-    engine.open_namespace(Time::ZERO, "/").unwrap();
-    let (locate, _) = engine.poll_command().unwrap();
-    engine.handle_reply(Time::ZERO, locate, Ok(Reply::Stream(None)));
+    let mut engine = located(Time::ZERO);
     let mut broadcast = |text: &str| {
         let ticket = engine.broadcast(Time::ZERO, "/", packet(text), BroadcastOptions::all()).unwrap();
         let mut added = None;

@@ -3,10 +3,10 @@
 use sio_streams_core::wire::entry;
 use sio_streams_core::{
     Body, BroadcastOptions, Command, CommandError, Config, Dialect, Engine, EntryId, Event, Lane, Lost,
-    Message, NodeId, Reply, StreamInfo, Time,
+    Message, NodeId, Reply, Time,
 };
 
-use crate::world::{World, config, packet};
+use crate::world::{World, config, located, packet, stream_up_to};
 
 const STREAM: &str = "socket.io";
 
@@ -206,18 +206,8 @@ fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
 #[test]
 fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
     let now = Time::from_millis(1);
-    let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
-    engine.open_namespace(now, "/").unwrap();
-    let (id, _) = engine.poll_command().unwrap();
-    engine.handle_reply(now, id, Ok(Reply::Stream(None)));
+    let mut engine = located(now);
     engine.broadcast(now, "/", packet("a"), BroadcastOptions::all()).unwrap();
-    let stream = |seq| StreamInfo {
-        length: seq,
-        last_generated_id: EntryId { ms: 1, seq },
-        entries_added: Some(seq),
-        max_deleted_entry_id: Some(EntryId::ZERO),
-        first_entry_id: Some(EntryId { ms: 1, seq: 1 }),
-    };
     // The reader's link breaks and comes back; what is answered then is for the test to say.
     let ask = |engine: &mut Engine| {
         let (mut sent, mut asked) = (Vec::new(), None);
@@ -245,10 +235,10 @@ fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
     for (seq, id) in (1..).zip(sent) {
         engine.handle_reply(now, id, Ok(Reply::Added(EntryId { ms: 1, seq })));
     }
-    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream(1)))));
+    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream_up_to(1)))));
     // Now the server is one that has not got the broadcast.
     let (_, asked) = ask(&mut engine);
-    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream(1)))));
+    engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream_up_to(1)))));
     let told = std::iter::from_fn(|| engine.poll_event()).find_map(|event| match event {
         Event::Rewound { cursor, last, lost, .. } => Some((cursor, last, lost)),
         _ => None,

@@ -3,10 +3,10 @@
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
     Body, Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, Message, NodeId, Reply,
-    StreamInfo, Time,
+    Time,
 };
 
-use crate::world::{World, config};
+use crate::world::{World, config, stream_up_to};
 
 fn down(world: &mut World, index: usize) -> Option<(NodeId, DownReason)> {
     match world.take(index, |event| matches!(event, Event::NodeDown { .. })) {
@@ -102,24 +102,23 @@ fn a_slow_application_does_not_declare_others_silent() {
 #[test]
 fn a_node_that_stood_still_does_not_declare_others_silent() {
     let mut world = World::ready(&[Dialect::Streams02; 2]);
-    world.nodes[0].stopped = true;
-    world.pass(60_000);
-    world.nodes[0].stopped = false;
-    let now = world.now();
-    world.nodes[0].engine.handle_timeout(now);
+    let stand_still = |world: &mut World| {
+        world.nodes[0].stopped = true;
+        world.pass(60_000);
+        world.nodes[0].stopped = false;
+        let now = world.now();
+        world.nodes[0].engine.handle_timeout(now);
+    };
+    stand_still(&mut world);
     world.settle();
     assert_eq!(down(&mut world, 0), None);
     world.pass(2_000);
     assert_eq!(down(&mut world, 0), None);
     assert_eq!(world.count(0), 2);
     // Who really died meanwhile is missed all the same, and soon.
-    world.nodes[0].stopped = true;
     let dead = world.uid(1);
     world.kill(1);
-    world.pass(60_000);
-    world.nodes[0].stopped = false;
-    let now = world.now();
-    world.nodes[0].engine.handle_timeout(now);
+    stand_still(&mut world);
     world.pass(2_000);
     assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
 }
@@ -132,13 +131,6 @@ fn a_dead_node_expires_on_a_busy_stream() {
     let mut engine = Engine::new(busy, 1, Time::ZERO).unwrap();
     engine.open_namespace(Time::ZERO, "/").unwrap();
     let mut seq = 0;
-    let info = |seq| StreamInfo {
-        length: seq,
-        last_generated_id: EntryId { ms: 1, seq },
-        entries_added: Some(seq),
-        max_deleted_entry_id: Some(EntryId::ZERO),
-        first_entry_id: Some(EntryId { ms: 1, seq: 1 }),
-    };
     let (mut read, mut asked) = (None, Vec::new());
     let mut down = false;
     for tick in 0..300 {
@@ -166,7 +158,7 @@ fn a_dead_node_expires_on_a_busy_stream() {
             match command {
                 Command::XRead { .. } => read = Some(id),
                 Command::XInfoStream { .. } if answers => {
-                    engine.handle_reply(now, id, Ok(Reply::Stream(Some(info(seq)))));
+                    engine.handle_reply(now, id, Ok(Reply::Stream(Some(stream_up_to(seq)))));
                 }
                 Command::XInfoStream { .. } => asked.push(id),
                 _ => {}
@@ -174,7 +166,7 @@ fn a_dead_node_expires_on_a_busy_stream() {
         }
         if answers {
             for id in asked.drain(..) {
-                engine.handle_reply(now, id, Ok(Reply::Stream(Some(info(seq)))));
+                engine.handle_reply(now, id, Ok(Reply::Stream(Some(stream_up_to(seq)))));
             }
         }
     }

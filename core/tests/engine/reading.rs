@@ -5,7 +5,7 @@ use sio_streams_core::{
     StreamInfo, Time,
 };
 
-use crate::world::{World, config};
+use crate::world::{World, config, located};
 
 fn stream() -> Lane {
     Lane::Reader("socket.io".into())
@@ -241,10 +241,7 @@ fn delivered(engine: &mut Engine) -> usize {
 
 #[test]
 fn a_reply_to_an_earlier_reader_of_the_stream_is_nobodys() {
-    let mut engine = Engine::new(config(Dialect::Streams02), 1, Time::ZERO).unwrap();
-    engine.open_namespace(Time::ZERO, "/").unwrap();
-    let (id, _) = engine.poll_command().unwrap();
-    engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(None)));
+    let mut engine = located(Time::ZERO);
     let (old_read, _) = commands(&mut engine)
         .into_iter()
         .find(|(_, command)| matches!(command, Command::XRead { .. }))

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
-    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, Event, Lane,
-    LocalSocket, Outcome, Packet, Payload, Reply, Ticket, Time,
+    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, EntryId, Event,
+    Lane, LocalSocket, Outcome, Packet, Payload, Reply, StreamInfo, Ticket, Time,
 };
 use sio_streams_store::{ClientId, Executed, Store};
 
@@ -54,6 +54,26 @@ pub(crate) fn config(dialect: Dialect) -> Config {
 
 pub(crate) fn packet(text: &str) -> Packet {
     Packet::event("event", &(text,)).unwrap()
+}
+
+/// A node that has been told that its stream isn't there yet. Everything else is for the test to say.
+pub(crate) fn located(now: Time) -> Engine {
+    let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
+    engine.open_namespace(now, "/").unwrap();
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(now, id, Ok(Reply::Stream(None)));
+    engine
+}
+
+/// What a server says of a stream with the entries from 1-1 to this one.
+pub(crate) fn stream_up_to(seq: u64) -> StreamInfo {
+    StreamInfo {
+        length: seq,
+        last_generated_id: EntryId { ms: 1, seq },
+        entries_added: Some(seq),
+        max_deleted_entry_id: Some(EntryId::ZERO),
+        first_entry_id: Some(EntryId { ms: 1, seq: 1 }),
+    }
 }
 
 impl World {

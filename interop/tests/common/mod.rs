@@ -128,15 +128,6 @@ impl Ours {
     }
 }
 
-/// How often a server has executed a command.
-pub(crate) fn calls(redis: &RedisServer, command: &str) -> u64 {
-    let info = redis.command(&["INFO", "commandstats"]);
-    let line = info.as_str().unwrap_or_default().lines().find_map(|line| {
-        line.strip_prefix("cmdstat_")?.strip_prefix(command)?.strip_prefix(":calls=")?.split(',').next()
-    });
-    line.map_or(0, |calls| calls.parse().expect("a number"))
-}
-
 /// The fields of the entries that a stream holds.
 pub(crate) fn entries(redis: &RedisServer, stream: &str) -> Vec<HashMap<String, String>> {
     let text = |reply: &Reply| reply.as_str().unwrap_or_default().to_owned();
