@@ -53,8 +53,8 @@ impl Engine {
                 let reply = match (&line, reply) {
                     (Line::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
                     (Line::Channels, Ok(Reply::Done)) => Ok(None),
-                    (_, Ok(other)) => Err(unusable(&other)),
-                    (_, Err(error)) => Err(error),
+                    (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
+                    (_, Err(error)) => Err(error.of_what_may_be_executed()),
                 };
                 self.publish_replied(&line, seq, reply);
             }

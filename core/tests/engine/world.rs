@@ -46,6 +46,10 @@ pub(crate) enum LostReply {
     Before,
     /// The command is on its way, and arrives when [`World::arrive_late`] is called.
     Late,
+    /// The command was executed, and its reply can't be understood.
+    Unusable,
+    /// The command was executed, and a proxy answers in words of its own.
+    Foreign,
 }
 
 pub(crate) fn config(dialect: Dialect) -> Config {
@@ -262,7 +266,7 @@ impl World {
         }
         let client = *node.clients.entry(lane).or_insert_with(|| self.store.connect());
         let lost = match command {
-            Command::XAdd { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
+            Command::XAdd { .. } | Command::Publish { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
             _ => LostReply::No,
         };
         if lost != LostReply::No {
@@ -270,6 +274,16 @@ impl World {
                 LostReply::After => drop(self.store.execute(wall, client, command)),
                 LostReply::Late => self.late.push(command.clone()),
                 LostReply::Before | LostReply::No => {}
+                LostReply::Unusable | LostReply::Foreign => {
+                    drop(self.store.execute(wall, client, command));
+                    let foreign =
+                        || CommandError::Server { code: "upstream".into(), message: "failure".into() };
+                    let reply = match lost {
+                        LostReply::Foreign => Err(foreign()),
+                        _ => Ok(Reply::Count(1)),
+                    };
+                    return node.engine.handle_reply(now, id, reply);
+                }
             }
             return node.unanswered.push(id);
         }
