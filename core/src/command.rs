@@ -148,10 +148,10 @@ pub enum Command {
         /// The patterns.
         patterns: Vec<ByteString>,
     },
-    /// `PUBSUB NUMSUB channel`, or `SHARDNUMSUB`, summed over all masters → [`Reply::Count`].
+    /// `PUBSUB NUMSUB channels…`, or `SHARDNUMSUB`, each summed over all servers → [`Reply::Counts`].
     PubSubNumSub {
-        /// The channel.
-        channel: ByteString,
+        /// The channels. They must be counted by one command: only then do the numbers belong together.
+        channels: Vec<ByteString>,
         /// Sharded Pub/Sub.
         sharded: bool,
     },
@@ -203,8 +203,8 @@ pub enum Reply {
     Entries(Vec<Entry>),
     /// What is known of a stream; `None` if there is none.
     Stream(Option<StreamInfo>),
-    /// A number.
-    Count(u64),
+    /// How many subscribers each channel has, in the order that was asked for.
+    Counts(Vec<u64>),
     /// Names of channels.
     Channels(Vec<ByteString>),
     /// What stood under a key.

@@ -30,7 +30,17 @@ const LATE: Duration = Duration::from_millis(100);
 enum Subscription {
     No,
     Asked,
-    Yes,
+    /// In force; the number tells it from others before.
+    Yes(u64),
+}
+
+/// A namespace that is being left.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// How many had been closed before. That tells it from others of the same name.
+    number: u64,
+    /// How many commands it still takes.
+    farewells: usize,
 }
 
 /// A namespace that is open on this node.
@@ -49,6 +59,10 @@ pub(super) struct Namespace {
     /// The nodes that have been heard, or listed as subscribers. Only for giving names to those that are missing.
     pub(super) known: BTreeSet<NodeId>,
     subscription: Subscription,
+    /// How many subscriptions have come into force.
+    subscriptions: u64,
+    /// It is being looked after those who owe answers, or will be.
+    pub(super) rechecking: bool,
     ready: bool,
     /// When this node published last.
     last_published: crate::Time,
@@ -57,6 +71,14 @@ pub(super) struct Namespace {
 impl Namespace {
     fn streams(&self) -> impl Iterator<Item = &ByteString> {
         self.stream.iter().chain(&self.lost_stream)
+    }
+
+    /// Whether it is subscribed, and by which subscription.
+    pub(super) fn subscribed_since(&self) -> Option<u64> {
+        match self.subscription {
+            Subscription::Yes(number) => Some(number),
+            Subscription::No | Subscription::Asked => None,
+        }
     }
 
     /// Where Node peers publish it to nobody, if they do.
@@ -83,6 +105,13 @@ impl Engine {
         if let Some(other) = self.overlapping(nsp) {
             return Err(CallError::Overlap(nsp.into(), other.to_string()));
         }
+        let channels = match self.config.dialect.subscribes() {
+            true => self.config.channels(nsp, self.uid.as_str()),
+            false => Vec::new(),
+        };
+        if let Some((other, _)) = channels.iter().find_map(|(channel, _)| self.channels.get(channel)) {
+            return Err(CallError::Overlap(nsp.into(), other.to_string()));
+        }
         let limit = self.config.limits.namespaces;
         if self.namespaces.len() >= limit {
             return Err(CallError::Full { what: "namespaces", limit });
@@ -100,16 +129,18 @@ impl Engine {
             members: Members::default(),
             known: BTreeSet::new(),
             subscription: Subscription::No,
+            subscriptions: 0,
+            rechecking: false,
             ready: false,
             last_published: self.now,
         };
         let streams: Vec<ByteString> = namespace.streams().cloned().collect();
         self.namespaces.insert(name.clone(), namespace);
-        if self.config.dialect == Dialect::Classic && name.contains('#') {
+        if name.contains('#') {
             self.hashed.insert(name.clone());
         }
         if self.config.dialect.subscribes() {
-            for (channel, carries) in self.config.channels(nsp, self.uid.as_str()) {
+            for (channel, carries) in channels {
                 self.channels.insert(channel, (name.clone(), carries));
             }
             if let Some(prefix) = self.config.broadcast_prefix(nsp) {
@@ -140,10 +171,11 @@ impl Engine {
         }
         self.recoveries_closed(nsp);
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
-        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
+        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe, Timer::Recheck] {
             self.timers.cancel(&timer(name.clone()));
         }
         self.hashed.remove(&name);
+        let number = self.closings;
         self.closings += 1;
         // What is left of it does nothing here, whoever opens a namespace of this name again.
         self.pending.retain(|pending| !pending.is_for(&name));
@@ -154,7 +186,8 @@ impl Engine {
             && !mutant!(FarewellUnsaid)
             && let Ok(content) = self.config.content(&self.uid, &name, &Body::AdapterClose)
         {
-            self.enqueue(Outgoing { content, what: What::Farewell(name.clone()), effect: None, size: 0 });
+            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), number));
+            self.enqueue(Outgoing { nsp, content, what, effect: None, size: 0 });
             farewells += 1;
         }
         for stream in namespace.streams() {
@@ -164,14 +197,17 @@ impl Engine {
             let mut channels = self.all_channels(&name, &namespace);
             channels.retain(|channel| self.channels.remove(channel).is_some());
             let sharded = self.config.sharded();
-            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Leave(name.clone()));
-            farewells += 1;
+            let mut goodbyes = vec![Command::Unsubscribe { channels, sharded }];
             if let Some((prefix, pattern)) =
                 self.config.broadcast_prefix(&name).zip(self.config.pattern(&name))
             {
                 self.channels.remove(&prefix);
-                let patterns = vec![pattern];
-                self.command(Command::PUnsubscribe { patterns }, Purpose::Leave(name.clone()));
+                goodbyes.push(Command::PUnsubscribe { patterns: vec![pattern] });
+            }
+            // Without a connection there is no subscription to end.
+            goodbyes.retain(|_| !self.lanes.is_down(&Lane::Subscriber));
+            for goodbye in goodbyes {
+                self.command(goodbye, Purpose::Leave(name.clone(), number));
                 farewells += 1;
             }
         }
@@ -179,7 +215,8 @@ impl Engine {
         if farewells == 0 {
             self.events.push_back(Event::Closed { nsp: name });
         } else {
-            self.closing.insert(name, farewells);
+            self.timers.arm(Timer::Leave(name.clone()), self.now + self.config.limits.in_flight_for);
+            self.closing.insert(name, Closing { number, farewells });
         }
         Ok(())
     }
@@ -206,13 +243,20 @@ impl Engine {
     }
 
     /// One of the farewells has been said, or can't be.
-    pub(super) fn left(&mut self, nsp: &ByteString) {
-        if let Some(farewells) = self.closing.get_mut(nsp) {
-            *farewells -= 1;
-            if *farewells == 0 {
-                self.closing.remove(nsp);
-                self.events.push_back(Event::Closed { nsp: nsp.clone() });
+    pub(super) fn left(&mut self, nsp: &ByteString, number: u64) {
+        if let Some(closing) = self.closing.get_mut(nsp).filter(|closing| closing.number == number) {
+            closing.farewells -= 1;
+            if closing.farewells == 0 {
+                self.leave_due(nsp);
             }
+        }
+    }
+
+    /// All farewells have been said; or Redis could not be told in time, and nothing waits for it any longer.
+    pub(super) fn leave_due(&mut self, nsp: &ByteString) {
+        self.timers.cancel(&Timer::Leave(nsp.clone()));
+        if self.closing.remove(nsp).is_some() {
+            self.events.push_back(Event::Closed { nsp: nsp.clone() });
         }
     }
 
@@ -256,7 +300,8 @@ impl Engine {
     pub(super) fn subscribed(&mut self, names: &[ByteString]) {
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
-                namespace.subscription = Subscription::Yes;
+                namespace.subscriptions += 1;
+                namespace.subscription = Subscription::Yes(namespace.subscriptions);
                 self.maybe_ready(nsp);
             }
         }
@@ -288,6 +333,7 @@ impl Engine {
                     _ => Subscription::No,
                 };
             }
+            self.goodbyes_are_said();
             return;
         }
         let mut silent: Vec<ByteString> = self
@@ -300,6 +346,20 @@ impl Engine {
         silent.truncate(if mutant!(SubscriptionNotRenewed) { 0 } else { usize::MAX });
         for some in silent.chunks(SUBSCRIBE_AT_ONCE) {
             self.subscribe(some.to_vec());
+        }
+    }
+
+    /// The subscriber's connection is lost, and with it all that was to be ended on it.
+    fn goodbyes_are_said(&mut self) {
+        for (id, command) in self.lanes.take_waiting(&Lane::Subscriber) {
+            let goodbye = matches!(command, Command::Unsubscribe { .. } | Command::PUnsubscribe { .. });
+            if !goodbye {
+                self.lanes.push(id, command);
+            } else if let Some(super::InFlight { purpose: Purpose::Leave(nsp, number), .. }) =
+                self.in_flight.remove(&id)
+            {
+                self.left(&nsp, number);
+            }
         }
     }
 
@@ -319,7 +379,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let located =
             namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
-        let subscribed = !self.config.dialect.subscribes() || namespace.subscription == Subscription::Yes;
+        let subscribed = !self.config.dialect.subscribes() || namespace.subscribed_since().is_some();
         if namespace.ready || !located || !subscribed {
             return;
         }
@@ -338,7 +398,7 @@ impl Engine {
             // As long as so much waits to be published, each of it will be a sign of life.
             return;
         }
-        self.enqueue(Outgoing { content, what: What::Notice, effect: None, size: 0 });
+        self.enqueue(Outgoing { nsp: nsp.clone(), content, what: What::Notice, effect: None, size: 0 });
         self.published_in(nsp);
     }
 
@@ -427,10 +487,7 @@ impl Engine {
     }
 
     fn node_is_down(&mut self, nsp: &ByteString, node: NodeId, reason: DownReason) {
-        for ticket in self.requests.of(nsp) {
-            if let Some(request) = self.requests.get_mut(ticket) {
-                request.gone(&node);
-            }
+        for ticket in self.requests.gone(nsp, &node) {
             self.finish_if_over(ticket);
         }
         self.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });

@@ -70,6 +70,7 @@ impl Engine {
             message,
             since: self.now,
             seq: None,
+            counted: false,
             doubtful: false,
             state: State::Waiting(None),
         });
@@ -109,9 +110,24 @@ impl Engine {
             }
             let at = publisher.handed;
             let item = &mut publisher.items[at];
-            if matches!(item.message.what, What::Request(ticket) if !self.requests.contains(ticket)) {
-                self.settle(&line, at);
-                continue;
+            if let What::Request { ticket, acts } = item.message.what {
+                match self.requests.contains(ticket) {
+                    true if self.config.dialect.subscribes()
+                        && !core::mem::replace(&mut item.counted, true) =>
+                    {
+                        // By the command just before: who is there now will hear it.
+                        match self.count_for(ticket) {
+                            Some(count) => return Some(count),
+                            None => continue,
+                        }
+                    }
+                    false if !acts => {
+                        self.settle(&line, at);
+                        continue;
+                    }
+                    _ => {}
+                }
+                item.counted = false;
             }
             let seq = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
                 Some(seq) => seq,
@@ -308,9 +324,10 @@ impl Engine {
     fn is_published(&mut self, message: Outgoing, id: Option<EntryId>) {
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
-            What::Farewell(nsp) => self.left(&nsp),
-            What::Order(ticket) => self.order_published(ticket),
-            What::Notice | What::Request(_) => {}
+            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Order(ticket) => self.order_published(ticket, id),
+            What::Request { ticket, acts } => self.request_published(ticket, acts, id),
+            What::Notice => {}
         }
         if let Some(effect) = message.effect {
             self.pending.push_back(Pending::Effect(effect, id));
@@ -333,13 +350,12 @@ impl Engine {
         };
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
-            What::Request(ticket) => match error {
-                // It may have been heard: answers may come until the time is up.
-                CommandError::Lost(_) => {}
-                error => self.finish_request(ticket, false, Some(error)),
-            },
-            What::Order(ticket) => self.finish_request(ticket, false, Some(error)),
-            What::Farewell(nsp) => self.left(&nsp),
+            What::Request { ticket, acts } => self.request_failed(ticket, acts, error),
+            What::Order(ticket) if self.requests.contains(ticket) => {
+                self.finish_request(ticket, false, Some(error));
+            }
+            What::Order(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
+            What::Farewell(nsp, number) => self.left(&nsp, number),
             What::Notice => {
                 let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = message.content;
                 self.events.push_back(Event::NoticeFailed { stream, error });

@@ -98,7 +98,7 @@ impl Engine {
         if let Body::Broadcast { packet, opts, request_id: None } = body {
             return Some(delivery(nsp, packet, opts, entry, uid));
         }
-        let way = self.way_back(entry);
+        let (way, by_stream) = (self.way_back(entry), entry.is_some());
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
             Body::SocketsJoin { opts, rooms } => {
@@ -126,16 +126,16 @@ impl Engine {
             }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
             Body::FetchSocketsResponse { request_id, sockets } => {
-                self.answered(&request_id, &uid, Answer::Sockets(sockets));
+                self.answered(&request_id, &uid, Answer::Sockets(sockets), by_stream);
             }
             Body::ServerSideEmitResponse { request_id, packet } => {
-                self.answered(&request_id, &uid, Answer::Emit(packet));
+                self.answered(&request_id, &uid, Answer::Emit(packet), by_stream);
             }
             Body::BroadcastClientCount { request_id, client_count } => {
-                self.answered(&request_id, &uid, Answer::ClientCount(client_count));
+                self.answered(&request_id, &uid, Answer::ClientCount(client_count), by_stream);
             }
             Body::BroadcastAck { request_id, packet } => {
-                self.answered(&request_id, &uid, Answer::Ack(packet))
+                self.answered(&request_id, &uid, Answer::Ack(packet), by_stream)
             }
         }
         None

@@ -18,8 +18,8 @@ pub(super) enum Timer {
     Expiry(ByteString),
     /// The request has waited for long enough.
     RequestTimeout(Ticket),
-    /// Are the nodes that the request waits for still there?
-    Recheck(Ticket),
+    /// Are the nodes that requests of the namespace wait for still there?
+    Recheck(ByteString),
     /// Messages have waited in the line for long.
     GiveUp(Line),
     /// The lane may be tried again.
@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Resubscribe(ByteString),
     /// A session has been on its way for long.
     Session(Ticket),
+    /// The namespace has been closing for long.
+    Leave(ByteString),
 }
 
 /// Each timer is armed at most once; arming it again moves it.

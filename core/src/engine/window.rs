@@ -45,7 +45,7 @@ pub(super) enum Place {
     Trimmed,
     /// Behind the last entry that was looked at.
     Ahead,
-    /// In the window's range, but no broadcast has it.
+    /// In the window's range, but no broadcast of the namespace has it.
     Nowhere,
 }
 
@@ -172,15 +172,17 @@ impl Window {
         self.first = self.first.max(first);
     }
 
-    pub(super) fn place(&self, offset: EntryId) -> Place {
+    /// Where an offset lies that a client of the namespace brings along.
+    pub(super) fn place(&self, nsp: &str, offset: EntryId) -> Place {
         if offset > self.end {
             Place::Ahead
         } else if offset < self.from {
             if offset < self.first { Place::Trimmed } else { Place::Before }
         } else {
             match self.slots.binary_search_by_key(&offset, |slot| slot.id) {
-                Ok(_) => Place::Inside,
-                Err(_) => Place::Nowhere,
+                Ok(at) if self.slots[at].kept.as_ref().is_none_or(|kept| kept.nsp == nsp) => Place::Inside,
+                // It is another namespace's, or no broadcast's.
+                Ok(_) | Err(_) => Place::Nowhere,
             }
         }
     }

@@ -3,6 +3,7 @@
 // A test that panics has failed, which is what these are for.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod fates;
 mod gaps;
 mod members;

@@ -29,6 +29,8 @@ pub(crate) struct Node {
     /// What happens to the replies to the next commands that write, in order.
     pub(crate) lost: VecDeque<LostReply>,
     unanswered: Vec<CommandId>,
+    /// The commands that it has asked for, if they are noted.
+    pub(crate) noted: Option<Vec<Command>>,
     /// A node that hangs or is dead does nothing, but its connections may live on.
     pub(crate) stopped: bool,
     /// Whether its application answers what it is asked.
@@ -115,6 +117,7 @@ impl World {
             down: BTreeSet::new(),
             lost: VecDeque::new(),
             unanswered: Vec::new(),
+            noted: None,
             stopped: false,
             answers: true,
         });
@@ -255,6 +258,9 @@ impl World {
         let (now, wall) = (self.now(), self.wall());
         let node = &mut self.nodes[index];
         let lane = command.lane();
+        if let Some(noted) = &mut node.noted {
+            noted.push(command.clone());
+        }
         if let Command::Release { lane } = command {
             if let Some(client) = node.clients.remove(lane) {
                 self.store.disconnect(client);
@@ -280,7 +286,7 @@ impl World {
                         || CommandError::Server { code: "upstream".into(), message: "failure".into() };
                     let reply = match lost {
                         LostReply::Foreign => Err(foreign()),
-                        _ => Ok(Reply::Count(1)),
+                        _ => Ok(Reply::Counts(vec![1])),
                     };
                     return node.engine.handle_reply(now, id, reply);
                 }
@@ -338,6 +344,13 @@ impl World {
             }
         }
         self.settle();
+    }
+
+    /// The server loses a connection, and the node does not know yet.
+    pub(crate) fn sever(&mut self, index: usize, lane: &Lane) {
+        if let Some(client) = self.nodes[index].clients.remove(lane) {
+            self.store.disconnect(client);
+        }
     }
 
     pub(crate) fn mend(&mut self, index: usize, lane: &Lane) {
