@@ -248,10 +248,6 @@ impl Engine {
     ) -> Result<(), CallError> {
         let size = content.size();
         self.admit(size)?;
-        // A sign of life is only what those hear who wait for one.
-        if matches!(content, Content::Entry { .. }) {
-            self.published_in(nsp);
-        }
         self.enqueue(Outgoing { nsp: nsp.into(), content, what, effect, size });
         Ok(())
     }

@@ -31,8 +31,10 @@ pub(super) struct Outgoing {
 /// What a message is, as far as its fate is somebody's business.
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    /// Nobody waits for it: a heartbeat, a response.
+    /// Nobody waits for it: a response.
     Notice,
+    /// A heartbeat.
+    Beat,
     /// Somebody wants to know.
     Message(Ticket),
     /// A question. Unless it does something, too, it is not worth sending once it is over.

@@ -1,10 +1,13 @@
 //! Which nodes a namespace has, as far as they send heartbeats.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::NodeId;
 use crate::time::Time;
+
+/// How many nodes are remembered that fell silent.
+const FORMER: usize = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
@@ -20,6 +23,8 @@ pub(super) struct Members {
     /// When one has fallen silent more may follow: the others as they were seen last then, the longest silent first. Who was seen since is
     /// passed over. So not all are looked at for each that falls silent; and where none does, nothing is kept.
     queue: VecDeque<(Time, NodeId)>,
+    /// Nodes that fell silent, and have not said that they leave. Some may live.
+    former: BTreeSet<NodeId>,
 }
 
 impl Members {
@@ -32,9 +37,15 @@ impl Members {
         }
         let room = self.all.len() < limit;
         if room {
+            self.former.remove(node);
             self.all.insert(node.owned(), Member { last_seen: now, bridge });
         }
         room
+    }
+
+    /// Whether it was a member, and fell silent.
+    pub(super) fn was(&self, node: &NodeId) -> bool {
+        self.former.contains(node)
     }
 
     /// A sign of life that makes nobody a member.
@@ -50,6 +61,7 @@ impl Members {
     }
 
     pub(super) fn remove(&mut self, node: &NodeId) -> bool {
+        self.former.remove(node);
         self.all.remove(node).is_some()
     }
 
@@ -77,6 +89,12 @@ impl Members {
             silent.extend(found);
         }
         silent.sort_unstable();
+        for node in &silent {
+            if self.former.len() >= FORMER {
+                self.former.pop_first();
+            }
+            self.former.insert(node.clone());
+        }
         let first = self.queue.front().map(|(last_seen, _)| *last_seen);
         let oldest = first.or_else(|| self.all.values().map(|member| member.last_seen).min());
         (silent, oldest.map(|last_seen| last_seen + timeout + Duration::from_micros(1)))

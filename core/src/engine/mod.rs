@@ -7,6 +7,7 @@ mod by_namespace;
 mod calls;
 mod channels;
 mod content;
+mod hearing;
 mod lanes;
 mod line;
 mod members;
@@ -360,8 +361,11 @@ impl Engine {
                 self.restore(ticket);
                 continue;
             }
-            let (stream, entry) = self.next_entry()?;
+            let (stream, entry, last) = self.next_entry()?;
             let event = self.look_at(&stream, &entry);
+            if last {
+                self.is_heard(&stream);
+            }
             // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
             if self.events.is_empty() {
                 self.looked_at(&stream, entry.id);
@@ -428,10 +432,10 @@ impl Engine {
     /// Does what is due. Calling it too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        while let Some((due, timer)) = self.timers.pop(self.now) {
+        while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
-                Timer::Expiry(nsp) => self.expiry_due(&nsp, due),
+                Timer::Expiry(nsp) => self.expiry_due(&nsp),
                 Timer::RequestTimeout(ticket) => self.request_due(ticket),
                 Timer::Recheck(nsp) => self.recheck(&nsp),
                 Timer::GiveUp(line) => self.give_up_due(&line),
@@ -453,6 +457,9 @@ impl Engine {
             return;
         }
         self.events.push_back(Event::Link { lane: lane.clone(), up });
+        if (lane, up) == (&Lane::Writer, true) {
+            self.beat_again();
+        }
         if let (Lane::Reader(stream), false) = (lane, up) {
             self.reader_lost(stream);
         }
@@ -465,7 +472,7 @@ impl Engine {
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
         let Some((nsp, carries)) = self.carried(channel) else { return };
-        match self.read_push(&nsp, carries, payload) {
+        match self.read_push(&nsp, carries, payload).and_then(believable) {
             Ok(Some(pending)) => self.pending.push_back(pending),
             Ok(None) => {}
             Err(reason) => {
@@ -543,5 +550,23 @@ impl Engine {
                 self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
             }
         }
+    }
+}
+
+/// The same, unless it would be kept under a name that no node bears.
+fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
+    match &pending {
+        Some(Pending::Message(message)) => check_name(message.uid.as_str())?,
+        Some(Pending::Request(_, from, _)) => check_name(from.as_str())?,
+        _ => {}
+    }
+    Ok(pending)
+}
+
+/// Whether a node may bear this name. Names of others are kept, so they are no longer than need be.
+fn check_name(uid: &str) -> Result<(), WireError> {
+    match uid.len() {
+        size if size > MAX_NAME => Err(WireError::NameTooLong { size, limit: MAX_NAME }),
+        _ => Ok(()),
     }
 }

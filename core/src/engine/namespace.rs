@@ -19,11 +19,8 @@ use crate::rooms::Rooms;
 /// How many namespaces are subscribed again by one command.
 const SUBSCRIBE_AT_ONCE: usize = 100;
 
-/// While a stream's news is late, nobody's silence counts; after this long it is looked again.
+/// While it can't be told whether a node is silent or only not heard, it is looked again after this long.
 const EXPIRY_GRACE: Duration = Duration::from_secs(1);
-
-/// A timer that runs out later than this says more about this node than about the others.
-const LATE: Duration = Duration::from_millis(100);
 
 /// Where a namespace stands with its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +61,12 @@ pub(super) struct Namespace {
     /// It is being looked after those who owe answers, or will be.
     pub(super) rechecking: bool,
     ready: bool,
-    /// When this node published last.
-    last_published: crate::Time,
+    /// When an entry of this node's was published last.
+    last_spoken: crate::Time,
+    /// A heartbeat waits to be published.
+    beating: bool,
+    /// A heartbeat was due while there was no link.
+    beat_owed: bool,
 }
 
 impl Namespace {
@@ -132,7 +133,9 @@ impl Engine {
             subscriptions: 0,
             rechecking: false,
             ready: false,
-            last_published: self.now,
+            last_spoken: self.now,
+            beating: false,
+            beat_owed: false,
         };
         let streams: Vec<ByteString> = namespace.streams().cloned().collect();
         self.namespaces.insert(name.clone(), namespace);
@@ -373,6 +376,10 @@ impl Engine {
             }
             self.maybe_ready(&nsp);
         }
+        let now = self.now;
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.hearing = super::hearing::Hearing::since(now);
+        }
     }
 
     fn maybe_ready(&mut self, nsp: &ByteString) {
@@ -391,53 +398,73 @@ impl Engine {
         self.events.push_back(Event::Ready { nsp: nsp.clone() });
     }
 
-    /// Publishes a heartbeat.
+    /// Publishes a heartbeat. One that waits already stands for all: in line it is never far from the others.
+    ///
+    /// It does not count against the limits, so that a busy namespace silences none of its neighbours.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
         let Ok(content) = self.config.content(&self.uid, nsp, &body) else { return };
-        if self.published >= self.config.limits.in_flight {
-            // As long as so much waits to be published, each of it will be a sign of life.
-            return;
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        namespace.beat_owed = false;
+        if !core::mem::replace(&mut namespace.beating, true) {
+            let what = What::Beat;
+            self.enqueue(Outgoing { nsp: nsp.clone(), content, what, effect: None, size: 0 });
         }
-        self.enqueue(Outgoing { nsp: nsp.clone(), content, what: What::Notice, effect: None, size: 0 });
-        self.published_in(nsp);
+    }
+
+    /// A heartbeat has been published, or given up.
+    pub(super) fn beat_is_out(&mut self, nsp: &str) {
+        if let Some(namespace) = self.namespaces.get_mut(nsp) {
+            namespace.beating = false;
+        }
     }
 
     /// Something was published in the namespace: no heartbeat is needed for a while.
-    pub(super) fn published_in(&mut self, nsp: &str) {
+    pub(super) fn spoke_in(&mut self, nsp: &str) {
         if !self.config.dialect.heartbeats() {
             return;
         }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
-            namespace.last_published = self.now;
+            namespace.last_spoken = self.now;
         }
     }
 
     pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
-        let Some(namespace) = self.namespaces.get(nsp) else { return };
-        let due = namespace.last_published + self.config.heartbeat_interval;
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let due = namespace.last_spoken + self.config.heartbeat_interval;
         if due > self.now {
             if !mutant!(HeartbeatNotRearmed) {
                 self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
             }
             return;
         }
-        // While the link is down heartbeats would only pile up: nobody can hear them, and late ones tell nothing.
-        if !self.lanes.is_down(&Lane::Writer) {
-            self.announce(nsp, Body::Heartbeat);
+        // While the link is down nobody can hear it. It is made up for as soon as the link is back.
+        match self.lanes.is_down(&Lane::Writer) {
+            true => namespace.beat_owed = true,
+            false => self.announce(nsp, Body::Heartbeat),
         }
         self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+    }
+
+    /// The writer's link is back: the others may have heard nothing for long.
+    pub(super) fn beat_again(&mut self) {
+        let owed = self.namespaces.iter().filter(|(_, namespace)| namespace.beat_owed);
+        let mut owed: Vec<ByteString> = owed.map(|(nsp, _)| nsp.clone()).collect();
+        owed.sort();
+        for nsp in owed {
+            self.announce(&nsp, Body::Heartbeat);
+        }
     }
 
     /// An entry of that node has come, in a dialect in which that is a sign of life.
     pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
         let dialect = self.config.dialect;
-        if node.is_emitter() || node.as_str().is_empty() || *body == Body::AdapterClose {
+        if !node.is_a_node() || *body == Body::AdapterClose {
             return;
         }
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         // Beside nodes of 0.2, whose every message is a sign of life, there are those of 0.3, which are counted by their subscriptions.
         let heartbeat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
-        if dialect == Dialect::Bridge && !heartbeat {
+        if dialect == Dialect::Bridge && !heartbeat && !namespace.members.was(node) {
             namespace.members.refresh(node, self.now);
         } else if namespace.members.seen(node, bridge, self.now, self.config.limits.nodes) {
             if namespace.members.len() == 1 {
@@ -447,31 +474,35 @@ impl Engine {
         }
     }
 
-    pub(super) fn expiry_due(&mut self, nsp: &ByteString, due: crate::Time) {
+    pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let timeout = match self.config.heartbeat_timeout {
             timeout if mutant!(ExpiryLate) => timeout + self.config.heartbeat_interval,
             timeout if mutant!(ExpiryEarly) => timeout / 2,
             timeout => timeout,
         };
-        let heard = namespace.streams().take(1).all(|stream| {
-            self.readers.get(stream).is_some_and(super::Reader::caught_up)
-                && !self.lanes.is_down(&Lane::Reader(stream.clone()))
-        });
-        // Who comes so late may have stood still, and what came meanwhile is still on its way here: it must not take the others for dead.
-        let late = self.now.since(due) > LATE;
-        if late || !heard {
-            // Not by the clock alone: it may beat in time with what keeps the reader busy.
-            let stream = namespace.streams().next();
-            if let Some(reader) = stream.and_then(|stream| self.readers.get_mut(stream)) {
-                reader.overdue.insert(nsp.clone());
+        let Some(stream) = namespace.streams().next().cloned() else { return };
+        let Some(reader) = self.readers.get_mut(&stream) else { return };
+        let (silent, next) = namespace.members.expire(reader.hearing.proven(), timeout);
+        match next {
+            Some(next) if next > self.now => {
+                if !mutant!(ExpiryNotRearmed) {
+                    self.timers.arm(Timer::Expiry(nsp.clone()), next);
+                }
             }
-            self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
-            return;
-        }
-        let (silent, next) = namespace.members.expire(self.now, timeout);
-        if let Some(next) = next.filter(|_| !mutant!(ExpiryNotRearmed)) {
-            self.timers.arm(Timer::Expiry(nsp.clone()), next);
+            // By the clock it was silent for too long. Whether it was is known when something of this node's own has made
+            // its way to the server and back.
+            Some(_) => {
+                reader.overdue.insert(nsp.clone());
+                let asks = !reader.hearing.is_probing() && !self.lanes.is_down(&Lane::Writer);
+                if !mutant!(ExpiryNotRearmed) {
+                    self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
+                }
+                if asks {
+                    self.announce(nsp, Body::Heartbeat);
+                }
+            }
+            None => {}
         }
         for node in silent {
             self.node_is_down(nsp, node, DownReason::Silent);

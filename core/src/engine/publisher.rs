@@ -147,6 +147,12 @@ impl Engine {
                 let read = self.readers.get(stream).and_then(|reader| reader.cursor);
                 publisher.settled = publisher.settled.max(read.unwrap_or_default());
             }
+            if matches!(publisher.items[at].message.what, What::Beat)
+                && let Line::Stream(stream) = &line
+                && let Some(reader) = self.readers.get_mut(stream)
+            {
+                reader.hearing.probes(seq, self.now);
+            }
             publisher.handed += 1;
             publisher.set(at, State::Sent);
             let id = CommandId(self.number());
@@ -322,12 +328,15 @@ impl Engine {
 
     /// What follows from that.
     fn is_published(&mut self, message: Outgoing, id: Option<EntryId>) {
+        if matches!(message.content, Content::Entry { .. }) {
+            self.spoke_in(&message.nsp);
+        }
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
             What::Farewell(nsp, number) => self.left(&nsp, number),
             What::Order(ticket) => self.order_published(ticket, id),
             What::Request { ticket, acts } => self.request_published(ticket, acts, id),
-            What::Notice => {}
+            What::Notice | What::Beat => {}
         }
         if let Some(effect) = message.effect {
             self.pending.push_back(Pending::Effect(effect, id));
@@ -356,7 +365,7 @@ impl Engine {
             }
             What::Order(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
             What::Farewell(nsp, number) => self.left(&nsp, number),
-            What::Notice => {
+            What::Notice | What::Beat => {
                 let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = message.content;
                 self.events.push_back(Event::NoticeFailed { stream, error });
             }
@@ -376,8 +385,11 @@ impl Engine {
 
     /// A message is out of the line.
     fn has_left(&mut self, line: &Line, message: &Outgoing, left: Left) {
-        self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
+        self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Beat)));
         self.published_bytes -= message.size;
+        if matches!(message.what, What::Beat) {
+            self.beat_is_out(&message.nsp);
+        }
         match left {
             Left::Nothing => self.retire_if_idle(line),
             Left::Eager => {

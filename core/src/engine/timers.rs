@@ -57,14 +57,14 @@ impl Timers {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first timer that is due, and since when it has been.
-    pub(super) fn pop(&mut self, now: Time) -> Option<(Time, Timer)> {
+    /// Takes the first timer that is due.
+    pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
         // What is armed for the end of time is never due: it would only be armed again for the same moment.
         if self.next().is_none_or(|at| at > now || at == Time::END) {
             return None;
         }
-        let (at, timer) = self.due.pop_first()?;
+        let (_, timer) = self.due.pop_first()?;
         self.armed.remove(&timer);
-        Some((at, timer))
+        Some(timer)
     }
 }

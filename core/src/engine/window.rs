@@ -10,6 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use super::seen::NEAR;
 use crate::config::Recovery;
 use crate::id::{EntryId, NodeId};
 use crate::packet::{BroadcastOptions, Packet};
@@ -275,8 +276,13 @@ impl Window {
         if let (Some((author, number)), Some(lowest)) =
             (kept.as_ref().and_then(|kept| kept.author.as_ref()), &mut self.lowest)
         {
-            let newer = lowest.insert(author.clone(), *number);
-            if newer.is_some_and(|newer| newer <= *number) {
+            let near = |newer: &u64| number.abs_diff(*newer) <= NEAR;
+            let newer = lowest.get(author).copied();
+            // A number that is far above is a claim that proves nothing.
+            if newer.is_none_or(|newer| *number < newer || near(&newer)) {
+                lowest.insert(author.clone(), *number);
+            }
+            if newer.is_some_and(|newer| newer <= *number && near(&newer)) {
                 self.forget_repeated(&author.clone(), *number);
             }
         }
@@ -289,7 +295,9 @@ impl Window {
     fn forget_repeated(&mut self, author: &NodeId, number: u64) {
         for slot in &mut self.slots {
             slot.kept.take_if(|kept| {
-                kept.author.as_ref().is_some_and(|(other, later)| other == author && *later <= number)
+                kept.author.as_ref().is_some_and(|(other, later)| {
+                    other == author && *later <= number && number - *later <= NEAR
+                })
             });
         }
     }
@@ -357,7 +365,7 @@ impl Kept {
         let named = packet.nsp.as_ref().map(|name| ByteString::from(&**name));
         let packet = Packet { kind: packet.kind, data, nsp: named, id: packet.id };
         let handles = (rooms.len() + except.len()) * size_of::<ByteString>();
-        let size = size_of::<Kept>() + length + handles;
+        let size = size_of::<Kept>() + length + handles + nsp.len();
         Kept { id, nsp, packet, rooms, except, author, size }
     }
 }

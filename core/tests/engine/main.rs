@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod answers;
+mod claims;
 mod fates;
 mod gaps;
 mod members;

@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     /// Commands on their way, of connections that are lost.
     late: Vec<Command>,
+    /// The server hangs: what is asked of it waits in its sockets.
+    hung: Option<Vec<(usize, CommandId, Command)>>,
 }
 
 pub(crate) struct Node {
@@ -88,7 +90,8 @@ impl World {
     }
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut world = World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new() };
+        let mut world =
+            World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
         for config in configs {
             world.add(config);
         }
@@ -161,7 +164,9 @@ impl World {
             let engines = engines.map(|time| time.as_micros().div_ceil(1_000));
             let next = engines.chain(self.store.poll_timeout().map(|wall| wall - WALL)).min().unwrap_or(end);
             self.millis = next.clamp(self.millis + 1, end);
-            self.store.handle_timeout(self.wall());
+            if self.hung.is_none() {
+                self.store.handle_timeout(self.wall());
+            }
             let now = self.now();
             for node in self.nodes.iter_mut().filter(|node| !node.stopped) {
                 node.engine.handle_timeout(now);
@@ -175,6 +180,13 @@ impl World {
             return false;
         }
         let mut any = false;
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        // What is due now because of what has just happened.
+        if node.engine.poll_timeout().is_some_and(|due| due <= now) {
+            any = true;
+            node.engine.handle_timeout(now);
+        }
         while let Some(event) = self.nodes[index].engine.poll_event() {
             any = true;
             self.react(index, event);
@@ -270,6 +282,9 @@ impl World {
         if node.down.contains(&lane) {
             return node.engine.handle_reply(now, id, Err(CommandError::NotSent("down".into())));
         }
+        if let Some(waiting) = &mut self.hung {
+            return waiting.push((index, id, command.clone()));
+        }
         let client = *node.clients.entry(lane).or_insert_with(|| self.store.connect());
         let lost = match command {
             Command::XAdd { .. } | Command::Publish { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
@@ -297,6 +312,24 @@ impl World {
             Executed::Reply(reply) => node.engine.handle_reply(now, id, reply),
             Executed::Blocked => drop(node.blocked.insert(client, id)),
         }
+    }
+
+    /// The server hangs from now on.
+    pub(crate) fn hang(&mut self) {
+        self.hung = Some(Vec::new());
+    }
+
+    /// The server goes on, and looks at its connections in this order.
+    pub(crate) fn go_on(&mut self, nodes: &[usize]) {
+        let waiting = self.hung.take().unwrap_or_default();
+        self.store.handle_timeout(self.wall());
+        // All that lies in its sockets, before anything that follows from what it answers.
+        for &node in nodes {
+            for (index, id, command) in waiting.iter().filter(|(index, ..)| *index == node) {
+                self.execute(*index, *id, command);
+            }
+        }
+        self.settle();
     }
 
     /// The commands that were on their way arrive.
