@@ -63,10 +63,10 @@ impl Asks {
         }
     }
 
-    pub(super) fn count_replied(&mut self, id: CommandId, count: u64) {
+    pub(super) fn count_replied(&mut self, id: CommandId, counts: &[u64]) {
         let asked = self.counting.get(&id).and_then(|ticket| self.asked.get_mut(ticket));
         if let Some(asked) = asked {
-            asked.count = Some(count);
+            asked.count = counts.first().copied();
         }
     }
 
