@@ -87,6 +87,9 @@ async fn outages_kill_nobody<C: Client>() {
                 silent += usize::from(seen.silence > PATIENCE);
             }
         }
-        println!("{outage} ms: {dead} of {} declared dead, {silent} silent for longer than that", trials.len());
+        println!(
+            "{outage} ms: {dead} of {} declared dead, {silent} silent for longer than that",
+            trials.len()
+        );
     }
 }
