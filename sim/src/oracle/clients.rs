@@ -322,7 +322,9 @@ impl Oracle {
         };
         self.check_duration(host, client);
         let losses = self.losses(host);
-        let too_deep = matches!(reason, NotRecovered::TooMuch { .. }) && self.is_out_of_sight(host, client);
+        // What is out of sight may also be trimmed by then.
+        let too_deep = matches!(reason, NotRecovered::TooMuch { .. } | NotRecovered::Trimmed)
+            && self.is_out_of_sight(host, client);
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };

@@ -174,8 +174,17 @@ impl Oracle {
         let view = &mut self.hosts[host];
         let reader = view.readers.get_mut(stream)?;
         let nsp = written.nsp().map(ByteString::from);
-        let Some(message) = &written.message else { return Some(Expected::Skipped { id, nsp }) };
-        if !view.open.contains_key(&message.nsp) {
+        let early = reader.early.remove(&id);
+        let Some(message) = &written.message else {
+            return (!early).then_some(Expected::Skipped { id, nsp });
+        };
+        if early || !view.open.contains_key(&message.nsp) {
+            // It is not told, but where clients recover it is kept: what comes again later, in whatever namespace, is known then.
+            if view.config.recovery.is_some()
+                && let Some(seq) = written.seq
+            {
+                reader.seen.entry(message.uid.clone()).or_default().entry(seq).or_insert(id);
+            }
             return None;
         }
         if let Some(seq) = written.seq {
@@ -344,7 +353,8 @@ impl Oracle {
         *openings.entry(nsp.clone()).or_default() += 1;
         for reader in readers.values_mut() {
             reader.next.take_if(|next| next.nsp() == Some(nsp));
-            reader.queue.retain(|(_, written, _)| written.nsp() != Some(nsp));
+            let early = reader.queue.iter().filter(|(_, written, _)| written.nsp() == Some(nsp));
+            reader.early.extend(early.map(|(id, ..)| *id));
         }
         open.entry(nsp.clone()).or_default()
     }

@@ -18,6 +18,8 @@ pub(super) struct ReaderView {
     cursor: Option<EntryId>,
     /// What has come and was not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
+    /// Of those, the ones that came before their namespace was opened: they are not for it.
+    pub(super) early: BTreeSet<EntryId>,
     /// What must be told of the first thing that was looked at.
     pub(super) next: Option<Expected>,
     /// What was delivered of each author that numbers its entries.

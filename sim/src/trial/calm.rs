@@ -127,16 +127,14 @@ impl Trial<'_> {
                     continue;
                 }
                 for call in &deeds {
-                    let done = self.publish(host, &nsp, call);
-                    self.accepted(host, call, done)?;
+                    self.accepted(host, &nsp, call, Self::publish)?;
                     self.run_until_holds(ms(5_000), "a call without an end", |trial| {
                         trial.world.watch().oracle.deeds.iter().all(|deed| deed.fate != Fate::Open)
                     })?;
                     self.comes_to_all(host)?;
                 }
                 for call in &asks {
-                    let asked = self.ask(host, &nsp, call);
-                    let ticket = self.accepted(host, call, asked)?;
+                    let ticket = self.accepted(host, &nsp, call, Self::ask)?;
                     self.answered_by_all(host, &nsp, call, ticket)?;
                 }
             }
@@ -156,18 +154,25 @@ impl Trial<'_> {
         })
     }
 
+    /// A call is taken: at once, or as soon as what is in flight has its fate, where hardly anything may be in flight. Answers to others are, too.
     pub(super) fn accepted(
         &mut self,
         host: usize,
+        nsp: &ByteString,
         call: &Call,
-        result: Option<Result<Ticket, CallError>>,
+        tries: fn(&mut Self, usize, &ByteString, &Call) -> Option<Result<Ticket, CallError>>,
     ) -> Result<Ticket, Broken> {
-        match result {
-            Some(Ok(ticket)) => Ok(ticket),
-            other => {
-                self.oracle()
-                    .fail("a call is refused in the calm", format!("host {host}, {call}: {other:?}"));
-                Err(Broken)
+        let end = self.world.now() + ms(5_000);
+        loop {
+            let result = tries(self, host, nsp, call);
+            match result {
+                Some(Ok(ticket)) => return Ok(ticket),
+                Some(Err(CallError::Full { .. })) if self.world.step(end) => self.verdict()?,
+                other => {
+                    let details = format!("host {host}, {call}: {other:?}");
+                    self.oracle().fail("a call is refused in the calm", details);
+                    return Err(Broken);
+                }
             }
         }
     }

@@ -151,8 +151,7 @@ impl Trial<'_> {
     }
 
     fn said(&mut self, host: usize, nsp: &ByteString, call: &Call) -> Go {
-        let done = self.publish(host, nsp, call);
-        self.accepted(host, call, done)?;
+        self.accepted(host, nsp, call, Self::publish)?;
         self.run_until_holds(ms(5_000), "a call without an end", |trial| {
             trial.world.watch().oracle.deeds.iter().all(|deed| deed.fate != crate::oracle::Fate::Open)
         })

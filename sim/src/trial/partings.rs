@@ -25,8 +25,7 @@ impl Trial<'_> {
         let asker = ours[0];
         for nsp in self.plan.namespaces.clone() {
             for call in [Call::FetchSockets { to: Target::default() }, Call::ServerCount] {
-                let asked = self.ask(asker, &nsp, &call);
-                let ticket = self.accepted(asker, &call, asked)?;
+                let ticket = self.accepted(asker, &nsp, &call, Self::ask)?;
                 self.answered_by_all(asker, &nsp, &call, ticket)?;
             }
         }
