@@ -252,6 +252,8 @@ impl Oracle {
     pub(super) fn spoken(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
         let Some(view) = self.hosts.get(host).filter(|host| host.ours) else { return };
         if !is_channels_only(view.config.dialect) {
+            let asked = pubsub::decode(payload).ok().and_then(|message| call_of(&message.body));
+            self.questions_executed.extend(asked.filter(|call| *call > super::FIRST_QUESTION));
             if let Err(reason) = digest::message(payload) {
                 self.fail("an undigestible message", reason);
             }
@@ -277,6 +279,7 @@ impl Oracle {
             return self.fail("an undigestible message", format!("{channel}: {reason}"));
         }
         let Some(number) = body.as_ref().and_then(call_of) else { return };
+        self.questions_executed.extend(Some(number).filter(|call| *call > super::FIRST_QUESTION));
         let again = self.deeds.get(number as usize).is_some_and(|deed| !deed.written.is_empty());
         if again {
             return self.fail("published twice", format!("call {number} on {channel}"));

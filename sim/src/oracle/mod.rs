@@ -41,6 +41,9 @@ use reading::ReaderView;
 pub(crate) use requests::Ask;
 pub(crate) use rooms::RoomModel;
 
+/// Questions are numbered from here on, beyond all calls that publish.
+const FIRST_QUESTION: u64 = 1_000_000_000;
+
 /// Something that must not happen has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -103,6 +106,8 @@ pub(crate) struct Oracle {
     histories: BTreeMap<ByteString, History>,
     pub(crate) deeds: Vec<Deed>,
     questions: u64,
+    /// Those that Redis has executed.
+    questions_executed: BTreeSet<u64>,
     /// The sequence numbers that were seen, and their entries.
     numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
     counting: bool,
@@ -127,6 +132,7 @@ impl Oracle {
             histories: BTreeMap::new(),
             deeds: Vec::new(),
             questions: 0,
+            questions_executed: BTreeSet::new(),
             numbers: BTreeMap::new(),
             counting,
             trimmed: BTreeSet::new(),
@@ -191,8 +197,7 @@ impl Oracle {
     /// The number of the next question.
     pub(crate) fn next_question(&mut self) -> u64 {
         self.questions += 1;
-        // Beyond all calls that publish.
-        1_000_000_000 + self.questions
+        FIRST_QUESTION + self.questions
     }
 
     /// The host whose name this is.
@@ -263,6 +268,7 @@ impl Oracle {
         }
         self.unreachable_for_some(stream, id);
         if let Some(call) = written.call {
+            self.questions_executed.extend(Some(call).filter(|call| *call > FIRST_QUESTION));
             self.deed_executed(call, stream, id);
         }
         self.histories.entry(stream.clone()).or_default().add(id, written);

@@ -253,5 +253,21 @@ impl Oracle {
         if let Some(open) = open {
             self.fail("a request never ended", open);
         }
+        // What the application says is published, whoever may answer.
+        let unsaid = self.hosts.iter().enumerate().find_map(|(host, view)| {
+            let complete = |asked: &&Asked| asked.outcome.as_ref().is_some_and(Outcome::is_complete);
+            let mut unsaid = view.asks.asked.values().filter(complete).filter(|asked| match asked.ask {
+                // Where nobody is subscribed but the asker, nobody would hear it.
+                Ask::Emit { .. } if asked.count == Some(1) => false,
+                Ask::Broadcast { call: number } | Ask::Emit { value: number } => {
+                    !self.questions_executed.contains(&number)
+                }
+                Ask::Sockets | Ask::Count => false,
+            });
+            unsaid.next().map(|asked| format!("host {host}, {}: {:?}, asked at {}", asked.nsp, asked.ask, asked.at))
+        });
+        if let Some(unsaid) = unsaid {
+            self.fail("complete, and never published", unsaid);
+        }
     }
 }
