@@ -85,6 +85,10 @@ pub(crate) struct HostView {
     /// The process stood still, or its clock jumped, at that time last.
     disturbed: Option<Time>,
     pub(crate) asks: requests::Asks,
+    /// The channels that it hears, as the server sees it, and since when.
+    hears: BTreeMap<ByteString, Time>,
+    /// When it has lately asked for lists of channels.
+    lists: BTreeMap<ByteString, VecDeque<Time>>,
 }
 
 /// What bears a number.
@@ -110,6 +114,10 @@ pub(crate) struct Oracle {
     questions_executed: BTreeSet<u64>,
     /// The sequence numbers that were seen, and their entries.
     numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
+    /// All names that were ever somebody's.
+    names: BTreeSet<NodeId>,
+    /// When somebody was last heard of less than before, by the server.
+    heard_less: Time,
     counting: bool,
     /// Streams that somebody has trimmed by hand.
     trimmed: BTreeSet<ByteString>,
@@ -134,6 +142,8 @@ impl Oracle {
             questions: 0,
             questions_executed: BTreeSet::new(),
             numbers: BTreeMap::new(),
+            names: BTreeSet::new(),
+            heard_less: Time::ZERO,
             counting,
             trimmed: BTreeSet::new(),
             emptied: BTreeSet::new(),
@@ -169,6 +179,8 @@ impl Oracle {
             searched: BTreeMap::new(),
             disturbed: None,
             asks: requests::Asks::default(),
+            hears: BTreeMap::new(),
+            lists: BTreeMap::new(),
         });
     }
 
@@ -208,6 +220,7 @@ impl Oracle {
     fn started(&mut self, host: usize, uid: &str) {
         let view = &mut self.hosts[host];
         view.uid = NodeId::new(uid.to_owned());
+        self.names.insert(view.uid.clone());
         view.alive = true;
         view.life += 1;
         view.disturbed = Some(self.now);
@@ -231,6 +244,7 @@ impl Oracle {
         view.unsettled = 0;
         view.searched.clear();
         view.asks = requests::Asks::default();
+        view.lists.clear();
         for deed in self.deeds.iter_mut().filter(|deed| deed.host == host && deed.fate == Fate::Open) {
             deed.fate = Fate::Orphaned;
         }
@@ -265,6 +279,11 @@ impl Oracle {
                 self.fail("an undigestible entry", format!("{id}: {reason}"));
             }
             self.numbered(stream, id, &written);
+        }
+        if host == usize::MAX
+            && let Some(message) = &written.message
+        {
+            self.names.insert(message.uid.clone());
         }
         self.unreachable_for_some(stream, id);
         if let Some(call) = written.call {
@@ -351,6 +370,7 @@ impl Oracle {
             Command::Release { lane: Lane::Reader(stream) } => {
                 self.hosts[host].readers.remove(stream);
             }
+            Command::PubSubChannels { pattern, .. } => self.asks_for_list(host, pattern),
             Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
             Command::GetDel { .. } => self.session_asked(host, id, command),
             _ => self.asks_to_hear(host, id, command),
@@ -412,6 +432,7 @@ impl Watch for Oracle {
             Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
             Happening::Peer { host, note } => self.noted(*host, note),
             Happening::Link { host, lane, up } => self.subscriber_link(*host, lane, *up),
+            Happening::Hears { host, channels, less } => self.hears(*host, channels, *less),
             Happening::Healed { .. } => {}
         }
     }

@@ -3,12 +3,19 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytestring::ByteString;
 use sio_streams_core::{
     Answer, Body, CommandError, CommandId, Dialect, Message, NodeId, Outcome, Ticket, Time,
 };
 use std::rc::Rc;
 
-use super::Oracle;
+use super::{HostView, Oracle};
+
+/// In this time
+const LIST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// so many lists of channels may be asked for, of each namespace: one, and some that were late.
+const LISTS: usize = 4;
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,6 +178,10 @@ impl Oracle {
     pub(super) fn request_done(&mut self, host: usize, ticket: Ticket, outcome: &Outcome) {
         let now = self.now;
         let uid = self.name_of(host);
+        let truth = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
+            let there = self.there_since(host, &asked.nsp, asked.at);
+            self.contradicts(host, asked, outcome, &there)
+        });
         let view = &mut self.hosts[host];
         let dialect = view.config.dialect;
         let Some(asked) = view.asks.asked.get_mut(&ticket) else {
@@ -184,7 +195,7 @@ impl Oracle {
         let took = now.since(asked.at);
         let broadcast = matches!(asked.ask, Ask::Broadcast { .. });
         let itself = !matches!(asked.ask, Ask::Emit { .. });
-        let mut problem = None;
+        let mut problem = truth;
         if steady && took > asked.timeout.mul_f64(1.03) + Duration::from_millis(5) {
             problem = Some(("a request took too long", format!("{took:?}")));
         }
@@ -235,7 +246,93 @@ impl Oracle {
         }
     }
 
+    /// The other nodes of a namespace that are known by their subscriptions, and have been subscribed without a break since then.
+    fn there_since(&self, host: usize, nsp: &str, since: Time) -> Vec<&HostView> {
+        let config = &self.hosts[host].config;
+        let kind = if config.dialect == Dialect::Classic { "-request" } else { "" };
+        let channel = format!("{}{kind}#{nsp}#", config.channel_prefix);
+        let is_there = |view: &HostView| {
+            view.alive
+                && (!view.ours || view.open.contains_key(nsp))
+                && view.hears.get(channel.as_str()).is_some_and(|heard| *heard <= since)
+        };
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        others.map(|(_, view)| view).filter(|view| is_there(view)).collect()
+    }
+
+    /// What an outcome says of who is there, and is not so.
+    fn contradicts(
+        &self,
+        host: usize,
+        asked: &Asked,
+        outcome: &Outcome,
+        there: &[&HostView],
+    ) -> Option<(&'static str, String)> {
+        let view = &self.hosts[host];
+        if !view.open.contains_key(asked.nsp.as_str()) {
+            return None;
+        }
+        let unanswered: Vec<&NodeId> =
+            there.iter().map(|other| &other.uid).filter(|uid| !outcome.answered.contains(uid)).collect();
+        let unnamed = if view.config.dialect == Dialect::Classic { outcome.answered_unnamed } else { 0 };
+        if outcome.is_complete() && unanswered.len() as u64 > unnamed {
+            return Some(("complete without somebody who is there", format!("{unanswered:?}")));
+        }
+        let named = outcome.answered.iter().chain(&outcome.missing).chain([&view.uid]);
+        if let Some(stranger) = named.into_iter().find(|name| !self.names.contains(*name)) {
+            return Some(("an outcome names nobody", format!("{stranger:?} in {outcome:?}")));
+        }
+        // Those that send heartbeats are looked after elsewhere.
+        let by_number = !matches!(view.config.dialect, Dialect::Streams02 | Dialect::Bridge);
+        let gone = !outcome.missing.is_empty() || outcome.missing_unnamed > 0;
+        if by_number && gone && !outcome.timed_out && outcome.error.is_none() {
+            let living = outcome.missing.iter().find(|name| there.iter().any(|other| other.uid == **name));
+            if let Some(living) = living {
+                return Some(("somebody is said to be gone who is there", format!("{living:?}")));
+            }
+            if self.heard_less < asked.at {
+                return Some(("somebody is said to be gone, and nobody is", format!("{outcome:?}")));
+            }
+        }
+        None
+    }
+
+    /// A host asks which channels there are. It needs no more than a list in each interval, however many requests are open.
+    pub(super) fn asks_for_list(&mut self, host: usize, pattern: &ByteString) {
+        let now = self.now;
+        let view = &mut self.hosts[host];
+        let lists = view.lists.entry(pattern.clone()).or_default();
+        lists.retain(|at| now.since(*at) < LIST_INTERVAL);
+        lists.push_back(now);
+        let steady = view.disturbed.is_none_or(|disturbed| now.since(disturbed) > LIST_INTERVAL * 2);
+        if lists.len() > LISTS && steady {
+            let details = format!("host {host}: {pattern}, {} times in {LIST_INTERVAL:?}", lists.len());
+            self.fail("channels are listed again and again", details);
+        }
+    }
+
+    /// What a host is subscribed to.
+    pub(super) fn hears(&mut self, host: usize, channels: &BTreeSet<ByteString>, less: bool) {
+        let now = self.now;
+        if less {
+            self.heard_less = now;
+        }
+        let hears = &mut self.hosts[host].hears;
+        hears.retain(|channel, _| channels.contains(channel));
+        for channel in channels {
+            hears.entry(channel.clone()).or_insert(now);
+        }
+    }
+
     pub(super) fn counted(&mut self, host: usize, ticket: Ticket, count: &Result<u64, CommandError>) {
+        let missed = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
+            let there = self.there_since(host, &asked.nsp, asked.at).len() as u64 + 1;
+            let said = count.as_ref().ok().filter(|said| **said < there)?;
+            Some(format!("host {host}, {}: {said} of at least {there}", asked.nsp))
+        });
+        if let Some(missed) = missed {
+            self.fail("servers are counted that are fewer", missed);
+        }
         let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
             return self.fail("a number for nothing", format!("host {host}, {ticket}"));
         };
@@ -264,7 +361,9 @@ impl Oracle {
                 }
                 Ask::Sockets | Ask::Count => false,
             });
-            unsaid.next().map(|asked| format!("host {host}, {}: {:?}, asked at {}", asked.nsp, asked.ask, asked.at))
+            unsaid
+                .next()
+                .map(|asked| format!("host {host}, {}: {:?}, asked at {}", asked.nsp, asked.ask, asked.at))
         });
         if let Some(unsaid) = unsaid {
             self.fail("complete, and never published", unsaid);

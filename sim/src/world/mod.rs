@@ -438,6 +438,16 @@ impl<A: App, W: Watch> World<A, W> {
             .collect()
     }
 
+    /// Tells what a host hears now.
+    fn tell_hearing(&mut self, host: usize, less: bool) {
+        let channels = self.subscriptions(host).into_iter().filter_map(|heard| match heard {
+            Heard::Channel(channel) => Some(channel),
+            Heard::Pattern(_) => None,
+        });
+        let channels: BTreeSet<ByteString> = channels.collect();
+        self.watch.saw(self.now, &Happening::Hears { host, channels: &channels, less });
+    }
+
     /// The names of all streams.
     pub fn streams(&self) -> Vec<ByteString> {
         self.server.store.streams().cloned().collect()

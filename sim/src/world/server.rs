@@ -130,6 +130,11 @@ impl<A: App, W: Watch> World<A, W> {
             match executed {
                 Executed::Reply(reply) => {
                     self.watch.saw(now, &Happening::Executed { host, command: &command, reply: &reply });
+                    match command {
+                        Command::Subscribe { .. } => self.tell_hearing(host, false),
+                        Command::Unsubscribe { .. } => self.tell_hearing(host, true),
+                        _ => {}
+                    }
                     self.put_down(id, Down::Reply(tag, reply));
                 }
                 Executed::Blocked => conn.blocked = Some(tag),
@@ -179,6 +184,7 @@ impl<A: App, W: Watch> World<A, W> {
         if let Some(conn) = self.conns.remove(&id) {
             self.by_client.remove(&conn.client);
             self.server.store.disconnect(conn.client);
+            self.tell_hearing(conn.host, true);
         }
     }
 
@@ -194,6 +200,9 @@ impl<A: App, W: Watch> World<A, W> {
                 true => self.put_down(id, Down::Closed),
                 false => drop(self.conns.remove(&id)),
             }
+        }
+        for host in 0..self.hosts.len() {
+            self.tell_hearing(host, true);
         }
     }
 
