@@ -77,8 +77,8 @@ pub enum Happening<'a> {
         host: usize,
         /// All channels, of connections that the host still holds.
         channels: &'a BTreeSet<ByteString>,
-        /// Whether it hears less than before, or the server has noticed that it does.
-        less: bool,
+        /// If it hears less than before: when the server will have noticed that.
+        less: Option<Time>,
     },
     /// A host has started, or come back under a new name.
     Started {

@@ -8,6 +8,7 @@
 //! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
 //! | [`clients`] | who drops and comes back has got just what it should have |
 //! | [`requests`] | each request ends, in time; who is said to have answered has |
+//! | [`silence`] | nobody is declared dead who could speak, or could not be heard |
 //! | [`members`] | who is there is known, and nobody is declared dead who isn't |
 //!
 //! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
@@ -21,6 +22,7 @@ mod members;
 mod reading;
 mod requests;
 mod rooms;
+mod silence;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,6 +36,7 @@ use sio_streams_core::{
 use crate::digest;
 use crate::fault::Fault;
 use crate::watch::{Happening, PeerNote, Watch};
+use crate::world::Network;
 use delivery::Expected;
 pub(crate) use fates::{Deed, Fate};
 use log::{History, Written};
@@ -77,7 +80,8 @@ pub(crate) struct HostView {
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
     /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
     heard: BTreeMap<(ByteString, NodeId), (Time, bool)>,
-    pub(crate) ready: BTreeSet<ByteString>,
+    /// The namespaces that it has told to be ready, and when.
+    pub(crate) ready: BTreeMap<ByteString, Time>,
     tickets: BTreeMap<Ticket, u64>,
     unsettled: usize,
     /// When it last searched a stream for what it had published.
@@ -116,7 +120,7 @@ pub(crate) struct Oracle {
     numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
     /// All names that were ever somebody's.
     names: BTreeSet<NodeId>,
-    /// When somebody was last heard of less than before, by the server.
+    /// Until then there are subscriptions that nobody holds any more, and the server may count them.
     heard_less: Time,
     counting: bool,
     /// Streams that somebody has trimmed by hand.
@@ -129,11 +133,14 @@ pub(crate) struct Oracle {
     pub(crate) clients: clients::Clients,
     /// How long a host waits for a reply.
     response: Duration,
+    /// How long a message takes at most, if nothing is wrong.
+    latency: Duration,
+    silences: silence::Silences,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Oracle {
-    pub(crate) fn new(counting: bool, response: Duration) -> Self {
+    pub(crate) fn new(counting: bool, network: &Network) -> Self {
         Oracle {
             now: Time::ZERO,
             hosts: Vec::new(),
@@ -150,7 +157,9 @@ impl Oracle {
             gaps: 0,
             peer_answers: BTreeMap::new(),
             clients: clients::Clients::default(),
-            response,
+            response: network.response,
+            latency: network.latency.1,
+            silences: silence::Silences::default(),
             violation: None,
         }
     }
@@ -173,7 +182,7 @@ impl Oracle {
             own: VecDeque::new(),
             members: BTreeMap::new(),
             heard: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             tickets: BTreeMap::new(),
             unsettled: 0,
             searched: BTreeMap::new(),
@@ -228,6 +237,7 @@ impl Oracle {
 
     fn died(&mut self, host: usize) {
         self.clients_cut_off(host, None);
+        self.silence_begins_anew(host);
         let view = &mut self.hosts[host];
         view.alive = false;
         view.open.clear();
@@ -279,6 +289,9 @@ impl Oracle {
                 self.fail("an undigestible entry", format!("{id}: {reason}"));
             }
             self.numbered(stream, id, &written);
+            if let Some(message) = &written.message {
+                self.spoke(&message.nsp, &message.uid);
+            }
         }
         if host == usize::MAX
             && let Some(message) = &written.message
@@ -331,7 +344,7 @@ impl Oracle {
     fn event(&mut self, host: usize, event: &Event) {
         match event {
             Event::Ready { nsp } => {
-                self.hosts[host].ready.insert(nsp.clone());
+                self.hosts[host].ready.insert(nsp.clone(), self.now);
             }
             Event::Closed { nsp } => self.left(host, nsp),
             Event::Restored(restored) => self.restored(host, restored),
@@ -400,6 +413,7 @@ impl Oracle {
     }
 
     fn faulted(&mut self, fault: &Fault) {
+        self.silenced_by(fault);
         match fault {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
@@ -431,7 +445,10 @@ impl Watch for Oracle {
             Happening::Fault(fault) => self.faulted(fault),
             Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
             Happening::Peer { host, note } => self.noted(*host, note),
-            Happening::Link { host, lane, up } => self.subscriber_link(*host, lane, *up),
+            Happening::Link { host, lane, up } => {
+                self.silenced_by_link(*host, lane, *up);
+                self.subscriber_link(*host, lane, *up);
+            }
             Happening::Hears { host, channels, less } => self.hears(*host, channels, *less),
             Happening::Healed { .. } => {}
         }

@@ -312,11 +312,9 @@ impl Oracle {
     }
 
     /// What a host is subscribed to.
-    pub(super) fn hears(&mut self, host: usize, channels: &BTreeSet<ByteString>, less: bool) {
+    pub(super) fn hears(&mut self, host: usize, channels: &BTreeSet<ByteString>, less: Option<Time>) {
         let now = self.now;
-        if less {
-            self.heard_less = now;
-        }
+        self.heard_less = self.heard_less.max(less.unwrap_or_default());
         let hears = &mut self.hosts[host].hears;
         hears.retain(|channel, _| channels.contains(channel));
         for channel in channels {

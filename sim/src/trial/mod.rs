@@ -87,7 +87,7 @@ struct Trial<'a> {
 
 /// Runs a plan to its end, or to the first violation.
 pub(crate) fn run(plan: &Plan, tracer: Tracer) -> Report {
-    let eyes = Eyes { oracle: Oracle::new(plan.counting, plan.network.response), tracer };
+    let eyes = Eyes { oracle: Oracle::new(plan.counting, &plan.network), tracer };
     let world = World::watched(plan.seed, plan.network.clone(), eyes);
     let mut trial = Trial { plan, world, questions: 0, gone: BTreeSet::new() };
     if let Err(error) = trial.begin() {
@@ -228,7 +228,7 @@ impl Trial<'_> {
             .hosts
             .iter()
             .filter(|host| host.ours && host.alive)
-            .all(|host| self.plan.namespaces.iter().all(|nsp| host.ready.contains(nsp)))
+            .all(|host| self.plan.namespaces.iter().all(|nsp| host.ready.contains_key(nsp)))
     }
 
     fn inflict(&mut self, fault: &Fault) {

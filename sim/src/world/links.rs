@@ -318,7 +318,7 @@ impl<A: App, W: Watch> World<A, W> {
             }
         }
         self.schedule(noticed, Due::Notice(id));
-        self.tell_hearing(host, true);
+        self.tell_hearing(host, Some(noticed));
     }
 
     /// The lane is not needed any more.

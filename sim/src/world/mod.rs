@@ -439,7 +439,7 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     /// Tells what a host hears now.
-    fn tell_hearing(&mut self, host: usize, less: bool) {
+    fn tell_hearing(&mut self, host: usize, less: Option<Time>) {
         let channels = self.subscriptions(host).into_iter().filter_map(|heard| match heard {
             Heard::Channel(channel) => Some(channel),
             Heard::Pattern(_) => None,

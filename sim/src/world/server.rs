@@ -131,8 +131,8 @@ impl<A: App, W: Watch> World<A, W> {
                 Executed::Reply(reply) => {
                     self.watch.saw(now, &Happening::Executed { host, command: &command, reply: &reply });
                     match command {
-                        Command::Subscribe { .. } => self.tell_hearing(host, false),
-                        Command::Unsubscribe { .. } => self.tell_hearing(host, true),
+                        Command::Subscribe { .. } => self.tell_hearing(host, None),
+                        Command::Unsubscribe { .. } => self.tell_hearing(host, Some(now)),
                         _ => {}
                     }
                     self.put_down(id, Down::Reply(tag, reply));
@@ -184,7 +184,7 @@ impl<A: App, W: Watch> World<A, W> {
         if let Some(conn) = self.conns.remove(&id) {
             self.by_client.remove(&conn.client);
             self.server.store.disconnect(conn.client);
-            self.tell_hearing(conn.host, true);
+            self.tell_hearing(conn.host, Some(self.now));
         }
     }
 
@@ -202,7 +202,7 @@ impl<A: App, W: Watch> World<A, W> {
             }
         }
         for host in 0..self.hosts.len() {
-            self.tell_hearing(host, true);
+            self.tell_hearing(host, Some(self.now));
         }
     }
 
