@@ -155,8 +155,10 @@ impl Oracle {
                 }
                 let Some((id, written, came)) = reader.queue.pop_front() else { break };
                 let next = self.look_at(host, &stream, id, &written, came);
-                if let Some(reader) = self.hosts[host].readers.get_mut(&stream) {
-                    reader.next = next;
+                let Some(reader) = self.hosts[host].readers.get_mut(&stream) else { break };
+                match next {
+                    Some(next) if written.dubious => reader.perhaps.push(next),
+                    next => reader.next = next,
                 }
             }
         }
@@ -186,6 +188,11 @@ impl Oracle {
                 reader.seen.entry(message.uid.clone()).or_default().entry(seq).or_insert(id);
             }
             return None;
+        }
+        if written.dubious {
+            let (message, entry) = (message.clone(), Some(id));
+            view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false)).0 = came;
+            return Some(Expected::Message { message, entry });
         }
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
@@ -284,6 +291,9 @@ impl Oracle {
             }
             heads.extend(reader.next.as_ref().map(ToString::to_string));
         }
+        if found.is_none() {
+            found = self.found_perhaps(host, event);
+        }
         if let Some(expected) = found {
             if let Event::Broadcast(told) = event {
                 self.clients_get(host, told);
@@ -297,6 +307,25 @@ impl Oracle {
             _ => "an event that was not due",
         };
         self.fail(rule, format!("host {host}: {event:?}; due were {heads:#?}"));
+    }
+
+    /// What need not have been told, if it is that; a repetition and a bad entry have no effect.
+    fn found_perhaps(&mut self, host: usize, event: &Event) -> Option<Expected> {
+        let HostView { open, readers, .. } = &mut self.hosts[host];
+        readers.values_mut().find_map(|reader| {
+            let at = reader.perhaps.iter().position(|expected| match event {
+                Event::Repeated { id, .. } | Event::Skipped { source: Source::Entry { id, .. }, .. } => {
+                    expected.entry() == Some(*id)
+                }
+                event => expected.is(event, open),
+            })?;
+            let found = reader.perhaps.remove(at);
+            match event {
+                Event::Repeated { id, .. } => Some(Expected::Repeated { id: *id, nsp: found.nsp()?.into() }),
+                Event::Skipped { .. } => Some(Expected::Skipped { id: found.entry()?, nsp: None }),
+                _ => Some(found),
+            }
+        })
     }
 
     /// The sockets here do what the message says.
@@ -349,8 +378,9 @@ impl Oracle {
 
     /// The node has entered a namespace. What had been read before is not for it.
     pub(crate) fn namespace_opened(&mut self, host: usize, nsp: &ByteString) -> &mut RoomModel {
-        let HostView { open, openings, readers, .. } = &mut self.hosts[host];
+        let HostView { open, openings, readers, refused, .. } = &mut self.hosts[host];
         *openings.entry(nsp.clone()).or_default() += 1;
+        refused.remove(nsp);
         for reader in readers.values_mut() {
             reader.next.take_if(|next| next.nsp() == Some(nsp));
             let early = reader.queue.iter().filter(|(_, written, _)| written.nsp() == Some(nsp));

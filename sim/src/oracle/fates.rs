@@ -41,6 +41,13 @@ pub(crate) struct Deed {
     refused: bool,
 }
 
+impl Deed {
+    /// Whether a host, in this life, doesn't know its fate.
+    pub(crate) fn is_open_at(&self, host: usize, life: u64) -> bool {
+        self.host == host && self.life == life && self.fate == Fate::Open
+    }
+}
+
 impl Oracle {
     /// The number of the next call that publishes something.
     pub(crate) fn next_deed(&self) -> u64 {

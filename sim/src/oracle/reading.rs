@@ -22,6 +22,8 @@ pub(super) struct ReaderView {
     pub(super) early: BTreeSet<EntryId>,
     /// What must be told of the first thing that was looked at.
     pub(super) next: Option<Expected>,
+    /// What may be told, or passed over, or neither.
+    pub(super) perhaps: Vec<Expected>,
     /// What was delivered of each author that numbers its entries.
     pub(super) seen: BTreeMap<NodeId, BTreeMap<u64, EntryId>>,
     /// The calls that were delivered.

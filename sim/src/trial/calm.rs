@@ -18,6 +18,10 @@ impl Trial<'_> {
     /// Nothing goes wrong any more: everything heals, and everything works.
     pub(super) fn calm(&mut self) -> Go {
         let longest = self.longest_wait();
+        self.world.understand_all();
+        if let Some(lanes) = self.plan.calm.day_without {
+            self.a_day_without(lanes)?;
+        }
         self.run_for(longest)?;
         self.run_until_holds(Duration::from_secs(120), "never at rest", Self::at_rest)?;
         for host in 0..self.plan.hosts.len() {
@@ -28,8 +32,14 @@ impl Trial<'_> {
             self.open_all(host);
         }
         self.run_until_holds(Duration::from_secs(20), "never ready again", Self::all_ready)?;
-        self.run_for(longest)?;
+        match self.plan.calm.chatter {
+            true => self.chatter(longest)?,
+            false => self.run_for(longest)?,
+        }
         self.final_checks()?;
+        if self.is_parted() {
+            return Ok(());
+        }
         self.everything_works()?;
         self.clients_recover()?;
         if self.plan.calm.death {
@@ -43,7 +53,7 @@ impl Trial<'_> {
     }
 
     /// After so long without faults everything is known that can be known.
-    fn longest_wait(&self) -> Duration {
+    pub(super) fn longest_wait(&self) -> Duration {
         let config = &self.plan.hosts[0].config;
         config.heartbeat_timeout * 2
             + self.plan.network.backoff_max * 2

@@ -7,6 +7,7 @@ mod lane;
 mod links;
 mod net;
 mod server;
+mod strangers;
 
 use core::cmp::Reverse;
 use core::time::Duration;
