@@ -185,7 +185,11 @@ impl Node {
                 self.said = Some(payload.clone());
                 Reply::Done
             }
-            Command::PubSubNumSub { .. } => Reply::Count(self.servers),
+            Command::PubSubNumSub { channels, .. } => {
+                let mut counts = vec![1; channels.len()];
+                counts[0] = self.servers;
+                Reply::Counts(counts)
+            }
             Command::PubSubChannels { .. } => Reply::Channels(self.channels.clone()),
             Command::GetRange { .. } | Command::GetDel { .. } => Reply::Value(self.stored.clone()),
             _ => Reply::Done,

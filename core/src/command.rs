@@ -148,10 +148,10 @@ pub enum Command {
         /// The patterns.
         patterns: Vec<ByteString>,
     },
-    /// `PUBSUB NUMSUB channel`, or `SHARDNUMSUB`, summed over all masters → [`Reply::Count`].
+    /// `PUBSUB NUMSUB channels…`, or `SHARDNUMSUB`, each summed over all servers → [`Reply::Counts`].
     PubSubNumSub {
-        /// The channel.
-        channel: ByteString,
+        /// The channels. They must be counted by one command: only then do the numbers belong together.
+        channels: Vec<ByteString>,
         /// Sharded Pub/Sub.
         sharded: bool,
     },
@@ -203,8 +203,8 @@ pub enum Reply {
     Entries(Vec<Entry>),
     /// What is known of a stream; `None` if there is none.
     Stream(Option<StreamInfo>),
-    /// A number.
-    Count(u64),
+    /// How many subscribers each channel has, in the order that was asked for.
+    Counts(Vec<u64>),
     /// Names of channels.
     Channels(Vec<ByteString>),
     /// What stood under a key.
@@ -251,8 +251,9 @@ pub enum CommandError {
     /// The command was not sent: it certainly had no effect.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// The link was lost between the command and its reply: it may have had its effect, or may yet have it.
-    #[error("the link was lost before the reply came: {0}")]
+    /// Nobody knows what became of the command: the link was lost before its reply, or the reply can't be understood. It
+    /// may have had its effect, or may yet have it.
+    #[error("its fate is unknown: {0}")]
     Lost(String),
     /// The server refused.
     #[error("Redis answered {code}: {message}")]
@@ -267,7 +268,26 @@ pub enum CommandError {
     Unusable(String),
 }
 
+/// The first words of errors by which a server says that it has not executed a command.
+const REFUSALS: [&str; 8] =
+    ["ERR", "WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "CROSSSLOT", "EXECABORT", "DENIED"];
+
 impl CommandError {
+    /// The same error, or [`Lost`](CommandError::Lost) where it does not tell whether the command was executed: the reply
+    /// can't be understood, or it is not a word by which Redis refuses. Proxies answer in words of their own when they have
+    /// lost the server behind them.
+    pub(crate) fn of_what_may_be_executed(self) -> Self {
+        match &self {
+            CommandError::Unusable(_) => CommandError::Lost(self.to_string()),
+            CommandError::Server { code, .. }
+                if !self.is_transient() && !REFUSALS.contains(&code.as_str()) =>
+            {
+                CommandError::Lost(self.to_string())
+            }
+            _ => self,
+        }
+    }
+
     /// Whether the command had no effect, and may have one later: it was not sent, or the server is in a state that passes.
     pub fn is_transient(&self) -> bool {
         match self {

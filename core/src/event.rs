@@ -287,11 +287,14 @@ pub struct Outcome {
     pub missing_unnamed: u64,
     /// Whether the time was up.
     pub timed_out: bool,
+    /// Whether the message that asks, or an order that follows from an answer, still waits to be published when the request
+    /// ends. It will be: its fate is told by [`Event::Published`] or [`Event::PublishFailed`], with the request's ticket.
+    pub pending: bool,
     /// For `broadcast_with_ack`: how many clients have been asked, as far as known.
     pub clients: u64,
     /// For `broadcast_with_ack`: how many of them have acknowledged.
     pub acks: u64,
-    /// Why the request could not be published, if that is so.
+    /// Why the request could not be published, or why it can't be known who should have answered, if that is so.
     pub error: Option<CommandError>,
 }
 
@@ -301,6 +304,7 @@ impl Outcome {
         self.missing.is_empty()
             && self.missing_unnamed == 0
             && !self.timed_out
+            && !self.pending
             && self.error.is_none()
             && self.acks >= self.clients
     }

@@ -34,6 +34,11 @@ impl NodeId {
         *self == Self::EMITTER
     }
 
+    /// Whether this can be the name of a node: emitters, and whoever gives no name, are none.
+    pub(crate) fn is_a_node(&self) -> bool {
+        !self.is_emitter() && *self != Self::UNNAMED
+    }
+
     /// The same name in bytes of its own: what is kept must not keep the whole message that it came with.
     pub(crate) fn owned(&self) -> Self {
         NodeId(self.as_str().into())

@@ -117,11 +117,14 @@ pub enum NotRecovered {
     /// What is stored is no session.
     #[error("what is stored is no session: {0}")]
     Malformed(String),
+    /// The session was stored in another namespace.
+    #[error("the session is of the namespace {0:?}")]
+    OtherNamespace(String),
     /// The stream does not go back to the offset any more.
     #[error("the stream begins behind the offset")]
     Trimmed,
-    /// No broadcast of the stream has this offset.
-    #[error("no broadcast has this offset")]
+    /// No broadcast of the namespace has this offset.
+    #[error("no broadcast of the namespace has this offset")]
     UnknownOffset,
     /// The client was away for so much that it can't all be sent.
     #[error("the client missed too much: the limit of {limit} {what} is reached")]

@@ -471,7 +471,7 @@ impl Deaf {
                 }
                 Command::XRead { .. } if entries.is_empty() => continue,
                 Command::XRead { .. } => Reply::Entries(std::mem::take(entries)),
-                Command::PubSubNumSub { .. } => Reply::Count(1),
+                Command::PubSubNumSub { channels, .. } => Reply::Counts(vec![1; channels.len()]),
                 Command::Subscribe { .. } => Reply::Done,
                 _ => {
                     self.written.push(command);

@@ -83,8 +83,10 @@ impl Store {
                 patterns.iter().for_each(|pattern| self.patterns.unsubscribe(client, pattern));
                 Ok(Reply::Done)
             }
-            Command::PubSubNumSub { channel, sharded } => {
-                Ok(Reply::Count(self.channels(*sharded).subscribers(channel).len() as u64))
+            Command::PubSubNumSub { channels, sharded } => {
+                let subscriptions = self.channels(*sharded);
+                let count = |channel: &ByteString| subscriptions.subscribers(channel).len() as u64;
+                Ok(Reply::Counts(channels.iter().map(count).collect()))
             }
             Command::PubSubChannels { pattern, sharded } => {
                 Ok(Reply::Channels(self.channels(*sharded).matching(pattern)))

@@ -107,8 +107,8 @@ fn what_belongs_to_a_client_ends_with_it() {
     assert_eq!(store.poll_push(), Some((stays, "c".into(), "p".into())));
     assert_eq!(store.poll_push(), None);
     for sharded in [false, true] {
-        let count = Command::PubSubNumSub { channel: "c".into(), sharded };
-        assert_eq!(reply(&mut store, 0, stays, &count), Ok(Reply::Count(1)));
+        let count = Command::PubSubNumSub { channels: vec!["c".into()], sharded };
+        assert_eq!(reply(&mut store, 0, stays, &count), Ok(Reply::Counts(vec![1])));
     }
     assert!(matches!(reply(&mut store, 0, gone, &add("s")), Err(CommandError::NotSent(_))));
 

@@ -34,8 +34,8 @@ async fn exercise(url: &str, sharded: bool) {
     assert_eq!(run(&mut listener, subscribe(&[channel], sharded)).await, Ok(Reply::Done));
     assert_eq!(run(&mut writer, publish(channel, "hello", sharded)).await, Ok(Reply::Done));
     assert_eq!(within(messages.recv()).await, Some((channel.into(), "hello".into())));
-    let count = Command::PubSubNumSub { channel: channel.into(), sharded };
-    assert_eq!(run(&mut writer, count).await, Ok(Reply::Count(1)));
+    let count = Command::PubSubNumSub { channels: vec![channel.into()], sharded };
+    assert_eq!(run(&mut writer, count).await, Ok(Reply::Counts(vec![1])));
     let channels = Command::PubSubChannels { pattern: "socket.io*".into(), sharded };
     assert_eq!(run(&mut writer, channels).await, Ok(Reply::Channels(vec![channel.into()])));
     assert_eq!(run(&mut listener, unsubscribe(&[channel], sharded)).await, Ok(Reply::Done));

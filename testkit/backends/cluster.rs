@@ -243,8 +243,8 @@ async fn subscribers_of_all_nodes_are_counted() {
     let backend = backend(&cluster);
     let (pushes, _messages) = PushSender::channel(1);
     let mut writer = within(backend.connect(&Lane::Writer, pushes)).await.unwrap();
-    let count = || Command::PubSubNumSub { channel: "channel".into(), sharded: false };
-    assert_eq!(within(writer.execute(vec![count()])).await, [Ok(Reply::Count(0))]);
+    let count = || Command::PubSubNumSub { channels: vec!["channel".into()], sharded: false };
+    assert_eq!(within(writer.execute(vec![count()])).await, [Ok(Reply::Counts(vec![0]))]);
     // Node's clients subscribe at replicas, too.
     let mut subscribers: Vec<_> = cluster.nodes().iter().map(|node| node.connect().unwrap()).collect();
     for subscriber in &mut subscribers {
@@ -252,7 +252,7 @@ async fn subscribers_of_all_nodes_are_counted() {
     }
     // On a busy machine it may take another attempt until all replicas are connected.
     within(async {
-        while writer.execute(vec![count()]).await != [Ok(Reply::Count(6))] {
+        while writer.execute(vec![count()]).await != [Ok(Reply::Counts(vec![6]))] {
             tokio::time::sleep(core::time::Duration::from_millis(50)).await;
         }
     })
@@ -261,7 +261,7 @@ async fn subscribers_of_all_nodes_are_counted() {
     assert_eq!(within(writer.execute(vec![list])).await, [Ok(Reply::Channels(vec!["channel".into()]))]);
     // A replica that is gone takes its subscribers with it, and nobody is held up.
     cluster.nodes()[5].kill();
-    assert_eq!(within(writer.execute(vec![count()])).await, [Ok(Reply::Count(5))]);
+    assert_eq!(within(writer.execute(vec![count()])).await, [Ok(Reply::Counts(vec![5]))]);
 }
 
 /// One connection for each reader, at the server that has its stream, and one to each server for all that is written.

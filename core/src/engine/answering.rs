@@ -3,7 +3,9 @@
 use super::line::What;
 use super::requests::Taken;
 use super::{CallError, Engine};
-use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Way};
+use crate::event::{
+    AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
+};
 use crate::id::{NodeId, RequestId};
 use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::Payload;
@@ -98,7 +100,7 @@ impl Engine {
     pub(super) fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
         if asker.way == Way::Local {
             let uid = self.uid.clone();
-            self.answered(&asker.request_id, &uid, answer);
+            self.answered(&asker.request_id, &uid, answer, false);
             return Ok(());
         }
         let (name, _) = self.open(&asker.nsp)?;
@@ -108,16 +110,27 @@ impl Engine {
         self.send(&name, content, What::Notice, None)
     }
 
-    /// An answer to a request of this node.
-    pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer) {
+    /// An answer to a request of this node, by the stream or by Pub/Sub. In the dialects whose answers bear names, one
+    /// without a name is nobody's.
+    pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer, by_stream: bool) {
         let limit = self.config.limits.nodes;
-        let Some(ticket) = self.requests.find(id) else { return };
-        let Some(request) = self.requests.get_mut(ticket) else { return };
-        let beats =
-            self.namespaces.get(&request.nsp).is_some_and(|namespace| namespace.members.contains(from));
-        if !request.answer(from, &answer, beats || *from == self.uid, limit) {
-            return;
+        let Some(ticket) = self.requests.find(id).filter(|_| from.is_a_node()) else { return };
+        let by_stream = by_stream || *from == self.uid;
+        if self.requests.answer(ticket, from, &answer, by_stream, limit) {
+            self.take_answer(ticket, from, answer);
         }
+    }
+
+    /// An answer in the classic dialect, which doesn't say whose it is.
+    pub(super) fn answered_unnamed(&mut self, id: &RequestId, answer: Answer) {
+        let Some(ticket) = self.requests.find(id) else { return };
+        if self.requests.get_mut(ticket).is_some_and(|request| request.answer_unnamed(&answer)) {
+            self.take_answer(ticket, &NodeId::UNNAMED, answer);
+        }
+    }
+
+    fn take_answer(&mut self, ticket: Ticket, from: &NodeId, answer: Answer) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
         match request.take(answer) {
             Taken::Answer(answer) => {
                 self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });

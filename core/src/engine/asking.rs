@@ -1,32 +1,50 @@
 //! Asking the other nodes: who is expected to answer, and when it is over.
+//!
+//! A question goes out in line, like any other message. In the dialects whose nodes subscribe, the subscribers are counted
+//! by the command just before it, and once more when it is published if some of them have no names: a node that came in
+//! between, and answers, then takes nobody's place.
+
+use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
 use super::channels::escape_glob;
 use super::line::{Outgoing, What};
-use super::requests::{Request, Wanted};
-use super::{CallError, Engine, Purpose, Timer};
-use crate::command::{Command, CommandError};
+use super::requests::{Request, Roll, Wanted};
+use super::{CallError, Content, Engine, Purpose, Timer};
+use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::config::Dialect;
 use crate::event::{Event, Ticket};
-use crate::id::RequestId;
+use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 
-/// While answers are awaited from nodes that are known by their subscriptions only, it is looked after them this often.
+/// While answers of subscribers are awaited in a namespace, this often it is looked whether they are still there.
 const RECHECK: core::time::Duration = core::time::Duration::from_millis(500);
+
+/// What is asked by one `PUBSUB NUMSUB`: how many subscribe to the namespace's channel, to this node's own, and to those of
+/// the other nodes whose names are known.
+#[derive(Debug)]
+pub(super) struct Census {
+    nsp: ByteString,
+    names: Vec<NodeId>,
+    /// This node's own subscription was in force; since when.
+    own: Option<u64>,
+}
 
 impl Engine {
     /// Whether one more request may be open. One that is over counts as long as Redis has not answered what it asked: at most two commands
     /// at a time.
     pub(super) fn admit_request(&self) -> Result<(), CallError> {
         let limit = self.config.limits.requests;
-        match self.requests.len() >= limit || self.asking >= limit.saturating_mul(2) {
+        let open = self.requests.len() + self.counts.len();
+        match open >= limit || self.asking >= limit.saturating_mul(2) {
             true => Err(CallError::Full { what: "open requests", limit }),
             false => Ok(()),
         }
     }
 
-    /// Opens a request. It is not sent yet.
+    /// Opens a request and puts its question in line.
     pub(super) fn ask(
         &mut self,
         nsp: &str,
@@ -36,95 +54,293 @@ impl Engine {
         opts: &BroadcastOptions,
     ) -> Result<Ticket, CallError> {
         let name = self.open(nsp)?.0;
-        // Encoded at once, so that it is refused at once.
-        let question = match opts.flags.is_local() {
-            true => None,
-            false => Some(self.config.content(&self.uid, &name, &body)?),
-        };
-        self.open_request(Request::new(name, id, wanted, question), opts)
+        if opts.flags.is_local() {
+            return self.open_request(Request::local(name, id, wanted), None, opts);
+        }
+        let acts = matches!(body, Body::Broadcast { .. } | Body::ServerSideEmit { .. });
+        let content = self.config.content(&self.uid, &name, &body)?;
+        let request = Request::new(name, id, wanted, acts, self.config.dialect.subscribes());
+        self.open_request(request, Some(content), opts)
     }
 
-    /// Opens a request, if there is room for it.
+    /// Opens a request, if there is room for it, and puts its question in line, if others are asked.
     pub(super) fn open_request(
         &mut self,
         request: Request,
+        question: Option<Content>,
         opts: &BroadcastOptions,
     ) -> Result<Ticket, CallError> {
         self.admit_request()?;
-        if let Some(content) = &request.unsent {
+        if let Some(content) = &question {
             self.admit(content.size())?;
         }
         let ticket = Ticket(self.number());
+        let (nsp, acts) = (request.nsp.clone(), request.acts);
         self.requests.insert(ticket, request);
         let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
         if !mutant!(RequestTimeoutNotArmed) {
             self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
+        }
+        if let Some(content) = question {
+            self.expect_members(ticket, &nsp);
+            let size = content.size();
+            let what = What::Request { ticket, acts };
+            self.enqueue(Outgoing { nsp, content, what, effect: None, size });
         }
         Ok(ticket)
     }
 
     pub(super) fn expect_self(&mut self, ticket: Ticket) {
         let uid = self.uid.clone();
-        if let Some(request) = self.requests.get_mut(ticket) {
-            request.expect(uid);
-        }
+        self.requests.expect(ticket, &uid);
     }
 
-    /// Finds out who will answer, and sends the request.
-    pub(super) fn ask_others(&mut self, ticket: Ticket) {
-        let Some(request) = self.requests.get_mut(ticket) else { return };
-        let (nsp, local) = (request.nsp.clone(), request.unsent.is_none());
-        if local {
-            self.finish_if_over(ticket);
-        } else if self.config.dialect.subscribes() {
-            self.ask_count(ticket, &nsp);
-        } else {
-            self.send_request(ticket, 0);
-        }
-    }
-
-    pub(super) fn ask_count(&mut self, ticket: Ticket, nsp: &ByteString) {
+    /// Those that are known by their heartbeats are expected to answer.
+    pub(super) fn expect_members(&mut self, ticket: Ticket, nsp: &str) {
         if let Some(namespace) = self.namespaces.get(nsp) {
-            let (channel, sharded) = (namespace.channel.clone(), self.config.sharded());
-            self.command(Command::PubSubNumSub { channel, sharded }, Purpose::CountFor(ticket));
+            namespace.members.names().for_each(|node| self.requests.expect(ticket, node));
         }
     }
 
-    /// How many of the subscribers are nodes that nothing else tells of.
-    pub(super) fn silent_subscribers(&self, nsp: &str, subscribers: u64) -> u64 {
-        let bridges = self.namespaces.get(nsp).map_or(0, |namespace| namespace.members.bridges());
-        subscribers.saturating_sub(1 + if mutant!(BridgeCountedTwice) { 0 } else { bridges as u64 })
+    /// Those who will hear the question are to be counted.
+    pub(super) fn count_for(&mut self, ticket: Ticket) -> Option<(CommandId, Command)> {
+        let nsp = self.requests.get_mut(ticket)?.nsp.clone();
+        let (census, command) = self.census(&nsp, None)?;
+        let id = CommandId(self.number());
+        self.expect(id, None, Purpose::CountFor(ticket, Box::new(census)));
+        Some((id, command))
     }
 
-    /// Sends a request; `unnamed` nodes will answer beside those that are known by name.
-    pub(super) fn send_request(&mut self, ticket: Ticket, unnamed: u64) {
-        let Some(request) = self.requests.get_mut(ticket) else { return };
-        let Some(content) = request.unsent.take() else { return };
-        let nsp = request.nsp.clone();
-        request.expect_unnamed(unnamed);
-        if let Some(namespace) = self.namespaces.get(&nsp) {
-            namespace.members.names().for_each(|node| request.expect(node.clone()));
-        }
-        let size = content.size();
-        self.enqueue(Outgoing { content, what: What::Request(ticket), effect: None, size });
-        self.published_in(&nsp);
-        self.finish_if_over(ticket);
-        self.recheck_later(ticket);
+    /// What is to be asked to know who subscribes; `also`: nodes that have to be looked after.
+    fn census(&self, nsp: &str, also: impl IntoIterator<Item = NodeId>) -> Option<(Census, Command)> {
+        let (nsp, namespace) = self.namespaces.get_key_value(nsp)?;
+        let bridges = namespace.members.bridge_names().filter(|_| !mutant!(BridgeCountedTwice));
+        let mut names: Vec<NodeId> = namespace.known.iter().chain(bridges).cloned().chain(also).collect();
+        names.retain(|name| *name != self.uid);
+        names.sort_unstable();
+        names.dedup();
+        let private = |name: &NodeId| self.config.private_channel(nsp, name.as_str());
+        let channels = [namespace.channel.clone(), private(&self.uid)];
+        let channels = channels.into_iter().chain(names.iter().map(private)).collect();
+        let census = Census { nsp: nsp.clone(), names, own: namespace.subscribed_since() };
+        Some((census, Command::PubSubNumSub { channels, sharded: self.config.sharded() }))
     }
 
-    pub(super) fn recheck_later(&mut self, ticket: Ticket) {
-        let open = self.requests.get_mut(ticket).is_some_and(|request| request.awaits_subscribers());
-        if open && self.config.dialect.subscribes() {
-            self.timers.arm(Timer::Recheck(ticket), self.now + RECHECK);
-        }
-    }
-
-    /// Asks which of the subscribers are still there.
-    pub(super) fn recheck(&mut self, ticket: Ticket) {
-        let Some(request) = self.requests.get_mut(ticket) else { return };
-        let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(&request.nsp))).into();
+    /// What the numbers say. Names whose nodes do not subscribe any more are forgotten.
+    fn roll(&mut self, census: Census, reply: Reply) -> Result<Roll, CommandError> {
+        let counts = match reply {
+            Reply::Counts(counts) if counts.len() == census.names.len() + 2 => counts,
+            other => return Err(super::replies::unusable(&other)),
+        };
         let sharded = self.config.sharded();
-        self.command(Command::PubSubChannels { pattern, sharded }, Purpose::ListFor(ticket));
+        let namespace = self.namespaces.get_mut(&census.nsp);
+        // Channels of sharded Pub/Sub lie on several servers, whose numbers are of different moments; and a room may have a
+        // channel that looks like a node's. So one subscription is believed, if this node knows of it.
+        let steady = census.own.is_some_and(|since| {
+            namespace.as_ref().is_some_and(|namespace| namespace.subscribed_since() == Some(since))
+        });
+        let own = if sharded { counts[1].min(steady.into()) } else { counts[1] };
+        let one = |count: u64| if sharded { count.min(1) } else { count };
+        let mut roll = Roll::default();
+        let mut rest = counts[0].saturating_sub(own);
+        for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2).map(one)) {
+            rest = rest.saturating_sub(count);
+            roll.others += u64::from(count > 0);
+            roll.named.insert(name, count);
+        }
+        roll.others = roll.others.saturating_add(rest);
+        if let Some(namespace) = namespace {
+            namespace.known.retain(|name| roll.named.get(name) != Some(&0));
+        }
+        Ok(roll)
+    }
+
+    /// The subscribers have been counted for a request, or not.
+    pub(super) fn counted_for(&mut self, ticket: Ticket, census: Census, reply: Result<Reply, CommandError>) {
+        let nsp = census.nsp.clone();
+        match reply.and_then(|reply| self.roll(census, reply)) {
+            Ok(roll) => {
+                // Answers of the classic dialect bear no names.
+                let by_name = self.config.dialect != Dialect::Classic;
+                self.requests.expect_all(ticket, &roll, by_name);
+                self.finish_if_over(ticket);
+            }
+            // Counting once more harms nothing.
+            Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
+                if let Some((id, command)) = self.count_for(ticket) {
+                    let lane = command.lane();
+                    self.lanes.push(id, command);
+                    self.rest(&lane);
+                }
+            }
+            Err(error) => {
+                if let Some(request) = self.requests.get_mut(ticket) {
+                    request.is_uncountable(error);
+                }
+            }
+        }
+        self.recheck_later(&nsp, ticket);
+    }
+
+    /// The question is published.
+    pub(super) fn request_published(&mut self, ticket: Ticket, acts: bool, entry: Option<EntryId>) {
+        let Some(request) = self.requests.get_mut(ticket) else {
+            // It was over before: this is what is left to be told of it.
+            if acts {
+                self.events.push_back(Event::Published { ticket, entry });
+            }
+            return;
+        };
+        request.is_published();
+        let nsp = request.nsp.clone();
+        if self.config.dialect.subscribes()
+            && request.is_to_be_counted()
+            && let Some((id, command)) = self.count_for(ticket)
+        {
+            if let Some(request) = self.requests.get_mut(ticket) {
+                request.is_being_counted();
+            }
+            self.lanes.push(id, command);
+        }
+        self.finish_if_over(ticket);
+        self.recheck_later(&nsp, ticket);
+    }
+
+    /// The question was not published, or nobody knows.
+    pub(super) fn request_failed(&mut self, ticket: Ticket, acts: bool, error: CommandError) {
+        match (self.requests.get_mut(ticket), error) {
+            // It may have been heard: answers may come until the time is up.
+            (Some(request), error @ CommandError::Lost(_)) => request.is_doubtful(error),
+            (Some(_), error) => self.finish_request(ticket, false, Some(error)),
+            (None, error) if acts => self.events.push_back(Event::PublishFailed { ticket, error }),
+            (None, _) => {}
+        }
+    }
+
+    /// Answers of subscribers are awaited in the namespace: after a while it is looked whether they are still there.
+    fn recheck_later(&mut self, nsp: &ByteString, ticket: Ticket) {
+        let request = self.requests.get_mut(ticket);
+        if self.config.dialect.subscribes()
+            && request.is_some_and(|request| request.awaits_subscribers())
+            && let Some(namespace) = self.namespaces.get_mut(nsp)
+            && !core::mem::replace(&mut namespace.rechecking, true)
+        {
+            self.timers.arm(Timer::Recheck(nsp.clone()), self.now + RECHECK);
+        }
+    }
+
+    /// Asks which of the subscribers are still there; before that, for their names, if there are some that have none.
+    pub(super) fn recheck(&mut self, nsp: &ByteString) {
+        let unnamed = |request: &Request| request.unnamed() > 0;
+        let waits = self.requests.awaiting_subscribers(nsp).next().is_some();
+        let unnamed = self.requests.awaiting_subscribers(nsp).any(|(_, request)| unnamed(request));
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        if !waits {
+            namespace.rechecking = false;
+        } else if unnamed && !self.config.rooms_are_channels() {
+            let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(nsp))).into();
+            let sharded = self.config.sharded();
+            self.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
+        } else {
+            self.look_after(nsp);
+        }
+    }
+
+    /// The channels of a namespace are known: each node has one of its own, which bears its name.
+    pub(super) fn listed(&mut self, nsp: &ByteString, reply: Result<Reply, CommandError>) {
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        // Without a list the requests still end in time; only the missing have no names.
+        if let Ok(Reply::Channels(channels)) = reply {
+            let prefix = self.config.response_prefix(nsp);
+            let room = self.config.limits.nodes.saturating_sub(namespace.known.len());
+            let name_in = |channel: &ByteString| {
+                let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
+                let is_name = !name.is_empty() && !name.contains('#') && name.len() <= super::MAX_NAME;
+                is_name.then(|| NodeId::new(name.to_owned()))
+            };
+            let known = &namespace.known;
+            let new = channels.iter().filter_map(name_in);
+            let new = new.filter(|name| *name != self.uid && !known.contains(name)).take(room);
+            let new: Vec<NodeId> = new.collect();
+            namespace.known.extend(new);
+        }
+        self.look_after(nsp);
+    }
+
+    fn look_after(&mut self, nsp: &ByteString) {
+        let all = self.requests.awaiting_subscribers(nsp);
+        let awaited: BTreeSet<NodeId> =
+            all.flat_map(|(_, request)| request.to_look_after().cloned()).collect();
+        if let Some((census, command)) = self.census(nsp, awaited) {
+            self.command(command, Purpose::Recheck(Box::new(census)));
+        }
+    }
+
+    /// It is known who subscribes in the namespace, or not.
+    pub(super) fn looked_after(&mut self, census: Census, reply: Result<Reply, CommandError>) {
+        let nsp = census.nsp.clone();
+        if let Ok(roll) = reply.and_then(|reply| self.roll(census, reply)) {
+            let awaiting: Vec<Ticket> =
+                self.requests.awaiting_subscribers(&nsp).map(|(ticket, _)| ticket).collect();
+            for ticket in awaiting {
+                self.requests.look_after(ticket, &roll);
+                self.finish_if_over(ticket);
+            }
+        }
+        if let Some(namespace) = self.namespaces.get_mut(&nsp) {
+            namespace.rechecking = false;
+        }
+        let first = self.requests.awaiting_subscribers(&nsp).next().map(|(ticket, _)| ticket);
+        if let Some(ticket) = first {
+            self.recheck_later(&nsp, ticket);
+        }
+    }
+
+    /// Asks how many servers there are.
+    pub(super) fn count_servers(&mut self, ticket: Ticket, nsp: &ByteString) {
+        if let Some((census, command)) = self.census(nsp, None) {
+            let id = self.command(command, Purpose::ServerCount(ticket, Box::new(census)));
+            self.counts.insert(ticket, id);
+        }
+    }
+
+    /// The servers have been counted, or not.
+    pub(super) fn servers_counted(
+        &mut self,
+        ticket: Ticket,
+        census: Census,
+        reply: Result<Reply, CommandError>,
+    ) {
+        if self.counts.remove(&ticket).is_none() {
+            return;
+        }
+        let nsp = census.nsp.clone();
+        let count = match reply.and_then(|reply| self.roll(census, reply)) {
+            // Counting once more harms nothing.
+            Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.namespaces.contains_key(&nsp) => {
+                self.count_servers(ticket, &nsp);
+                return self.rest(&crate::command::Lane::Writer);
+            }
+            Ok(roll) => {
+                let members = self.namespaces.get(&nsp).map(|namespace| &namespace.members);
+                let subscribes = |name: &&NodeId| roll.has(name) == Some(true);
+                let others = members.map_or(0, |all| all.names().filter(|name| !subscribes(name)).count());
+                Ok(roll.others.saturating_add(1 + others as u64))
+            }
+            Err(error) => Err(error),
+        };
+        self.timers.cancel(&Timer::RequestTimeout(ticket));
+        self.events.push_back(Event::ServerCount { ticket, count });
+    }
+
+    /// A request's time is up.
+    pub(super) fn request_due(&mut self, ticket: Ticket) {
+        self.finish_request(ticket, true, None);
+        if let Some(command) = self.counts.remove(&ticket) {
+            self.withdraw(&crate::command::Lane::Writer, command);
+            let error = CommandError::NotSent("Redis did not answer in time".into());
+            self.events.push_back(Event::ServerCount { ticket, count: Err(error) });
+        }
     }
 
     pub(super) fn finish_if_over(&mut self, ticket: Ticket) {
@@ -136,8 +352,7 @@ impl Engine {
     pub(super) fn finish_request(&mut self, ticket: Ticket, timed_out: bool, error: Option<CommandError>) {
         if let Some(request) = self.requests.remove(ticket) {
             self.timers.cancel(&Timer::RequestTimeout(ticket));
-            self.timers.cancel(&Timer::Recheck(ticket));
-            let outcome = request.outcome(timed_out, error);
+            let outcome = request.outcome(timed_out, error, &self.uid);
             self.events.push_back(Event::RequestDone { ticket, outcome });
         }
     }

@@ -5,8 +5,7 @@ use bytestring::ByteString;
 use super::line::{Outgoing, What};
 use super::namespace::Namespace;
 use super::requests::Wanted;
-use super::{CallError, Content, Due, Effect, EffectKind, Engine, Pending, Purpose};
-use crate::command::Command;
+use super::{CallError, Content, Due, Effect, EffectKind, Engine, Pending, Timer};
 use crate::config::LocalDelivery;
 use crate::event::{Event, Ticket};
 use crate::id::RequestId;
@@ -63,7 +62,6 @@ impl Engine {
         self.expect_self(ticket);
         let asker = self.asker_self(nsp, id);
         self.deliver_with_ack(asker, packet, opts);
-        self.ask_others(ticket);
         Ok(ticket)
     }
 
@@ -141,7 +139,6 @@ impl Engine {
         self.expect_self(ticket);
         let asker = self.asker_self(nsp, id);
         self.sockets_wanted(asker, &opts);
-        self.ask_others(ticket);
         Ok(ticket)
     }
 
@@ -177,12 +174,11 @@ impl Engine {
         check_server_event(&packet)?;
         let id = RequestId::random(&mut self.rng);
         let body = Body::ServerSideEmit { packet, request_id: Some(id.clone()) };
-        let ticket = self.ask(nsp, id, body, Wanted::Values, &BroadcastOptions::all())?;
-        self.ask_others(ticket);
-        Ok(ticket)
+        self.ask(nsp, id, body, Wanted::Values, &BroadcastOptions::all())
     }
 
-    /// Asks how many servers the namespace has. Ends with [`Event::ServerCount`].
+    /// Asks how many servers the namespace has. Ends with [`Event::ServerCount`], within
+    /// [`request_timeout`](crate::Config::request_timeout).
     ///
     /// # Errors
     ///
@@ -192,11 +188,10 @@ impl Engine {
         let ticket = Ticket(self.number());
         let (name, namespace) = self.open(nsp)?;
         let count = 1 + namespace.members.len() as u64;
-        let channel = namespace.channel.clone();
         if self.config.dialect.subscribes() {
             self.admit_request()?;
-            let sharded = self.config.sharded();
-            self.command(Command::PubSubNumSub { channel, sharded }, Purpose::ServerCount(ticket, name));
+            self.count_servers(ticket, &name);
+            self.timers.arm(Timer::RequestTimeout(ticket), self.now + self.config.request_timeout);
         } else {
             self.events.push_back(Event::ServerCount { ticket, count: Ok(count) });
         }
@@ -253,11 +248,7 @@ impl Engine {
     ) -> Result<(), CallError> {
         let size = content.size();
         self.admit(size)?;
-        // A sign of life is only what those hear who wait for one.
-        if matches!(content, Content::Entry { .. }) {
-            self.published_in(nsp);
-        }
-        self.enqueue(Outgoing { content, what, effect, size });
+        self.enqueue(Outgoing { nsp: nsp.into(), content, what, effect, size });
         Ok(())
     }
 

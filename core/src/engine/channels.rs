@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::{Engine, Purpose};
 use crate::command::{Command, Lane};
-use crate::config::{Config, Dialect};
+use crate::config::{Config, Dialect, SubscriptionMode};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 use crate::rooms::RoomChange;
@@ -16,6 +16,8 @@ use crate::rooms::RoomChange;
 pub(super) enum Carries {
     /// Any message.
     Messages,
+    /// Sharded: messages to a room, as long as a socket of this node is in it.
+    Room,
     /// Classic: broadcasts.
     Broadcasts,
     /// Classic: requests.
@@ -28,6 +30,11 @@ impl Config {
     /// Whether Pub/Sub is the sharded kind.
     pub(crate) fn sharded(&self) -> bool {
         self.use_sharded_pub_sub && self.dialect != Dialect::Classic || self.dialect == Dialect::Sharded
+    }
+
+    /// Whether rooms have channels that look like those of nodes.
+    pub(crate) fn rooms_are_channels(&self) -> bool {
+        self.dialect == Dialect::Sharded && self.subscription_mode != SubscriptionMode::Static
     }
 
     /// The channel on which a namespace's nodes ask each other. They are counted here.
@@ -133,7 +140,7 @@ impl Engine {
 
     /// The open namespace whose rooms' channels can't be told from those of this one.
     pub(super) fn overlapping(&self, nsp: &str) -> Option<&ByteString> {
-        if self.config.dialect != Dialect::Classic {
+        if self.config.dialect != Dialect::Classic && !self.config.rooms_are_channels() {
             return None;
         }
         let mut shorter = nsp.match_indices('#').map(|(at, _)| &nsp[..at]);
@@ -158,8 +165,13 @@ impl Engine {
             RoomChange::Delete { room } => Some(room),
             _ => None,
         });
-        let created = self.config.room_channels(nsp, created);
-        let deleted = self.config.room_channels(nsp, deleted);
+        // A room may bear the name of this node, or of another channel: then that is heard anyway, and goes on to be.
+        let mut created = self.config.room_channels(nsp, created);
+        created.retain(|channel| !self.channels.contains_key(channel));
+        let mut deleted = self.config.room_channels(nsp, deleted);
+        deleted.retain(|channel| {
+            self.channels.get(channel).is_some_and(|(_, carries)| *carries == Carries::Room)
+        });
         let Some((name, _)) = self.namespaces.get_key_value(nsp) else { return };
         let name = name.clone();
         if !deleted.is_empty() && !mutant!(RoomChannelKept) {
@@ -170,7 +182,7 @@ impl Engine {
         }
         if !created.is_empty() && !mutant!(RoomChannelUnheard) {
             for channel in &created {
-                self.channels.insert(channel.clone(), (name.clone(), Carries::Messages));
+                self.channels.insert(channel.clone(), (name.clone(), Carries::Room));
             }
             self.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
         }

@@ -20,6 +20,7 @@ pub(super) enum Line {
 /// A message on its way.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    pub(super) nsp: ByteString,
     pub(super) content: Content,
     pub(super) what: What,
     pub(super) effect: Option<Box<Due>>,
@@ -30,16 +31,18 @@ pub(super) struct Outgoing {
 /// What a message is, as far as its fate is somebody's business.
 #[derive(Clone, Debug)]
 pub(super) enum What {
-    /// Nobody waits for it: a heartbeat, a response.
+    /// Nobody waits for it: a response.
     Notice,
+    /// A heartbeat.
+    Beat,
     /// Somebody wants to know.
     Message(Ticket),
-    /// A question, which is not worth sending once it is over.
-    Request(Ticket),
+    /// A question. Unless it does something, too, it is not worth sending once it is over.
+    Request { ticket: Ticket, acts: bool },
     /// What the node is told that has the socket.
     Order(Ticket),
-    /// This node leaves the namespace.
-    Farewell(ByteString),
+    /// This node leaves the namespace, which was closed as the one of this number.
+    Farewell(ByteString, u64),
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Item {
     pub(super) since: Time,
     /// Its number, from its first try on.
     pub(super) seq: Option<u64>,
+    /// It is a question, and those who will hear it have just been counted.
+    pub(super) counted: bool,
     /// A try of it was not found, and may yet be executed.
     pub(super) doubtful: bool,
     pub(super) state: State,

@@ -1,10 +1,13 @@
 //! Which nodes a namespace has, as far as they send heartbeats.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::id::NodeId;
 use crate::time::Time;
+
+/// How many nodes are remembered that fell silent.
+const FORMER: usize = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
@@ -17,10 +20,11 @@ struct Member {
 #[derive(Debug, Default)]
 pub(super) struct Members {
     all: BTreeMap<NodeId, Member>,
-    bridges: usize,
     /// When one has fallen silent more may follow: the others as they were seen last then, the longest silent first. Who was seen since is
     /// passed over. So not all are looked at for each that falls silent; and where none does, nothing is kept.
     queue: VecDeque<(Time, NodeId)>,
+    /// Nodes that fell silent, and have not said that they leave. Some may live.
+    former: BTreeSet<NodeId>,
 }
 
 impl Members {
@@ -28,16 +32,20 @@ impl Members {
     pub(super) fn seen(&mut self, node: &NodeId, bridge: bool, now: Time, limit: usize) -> bool {
         if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
-            self.bridges += usize::from(bridge && !member.bridge);
             member.bridge |= bridge;
             return false;
         }
         let room = self.all.len() < limit;
         if room {
+            self.former.remove(node);
             self.all.insert(node.owned(), Member { last_seen: now, bridge });
-            self.bridges += usize::from(bridge);
         }
         room
+    }
+
+    /// Whether it was a member, and fell silent.
+    pub(super) fn was(&self, node: &NodeId) -> bool {
+        self.former.contains(node)
     }
 
     /// A sign of life that makes nobody a member.
@@ -53,9 +61,8 @@ impl Members {
     }
 
     pub(super) fn remove(&mut self, node: &NodeId) -> bool {
-        let member = self.all.remove(node);
-        self.bridges -= usize::from(member.is_some_and(|member| member.bridge));
-        member.is_some()
+        self.former.remove(node);
+        self.all.remove(node).is_some()
     }
 
     /// Takes out the nodes that were silent for longer than `timeout`; and when the next will have been, if it stays silent.
@@ -82,6 +89,12 @@ impl Members {
             silent.extend(found);
         }
         silent.sort_unstable();
+        for node in &silent {
+            if self.former.len() >= FORMER {
+                self.former.pop_first();
+            }
+            self.former.insert(node.clone());
+        }
         let first = self.queue.front().map(|(last_seen, _)| *last_seen);
         let oldest = first.or_else(|| self.all.values().map(|member| member.last_seen).min());
         (silent, oldest.map(|last_seen| last_seen + timeout + Duration::from_micros(1)))
@@ -99,10 +112,6 @@ impl Members {
         None
     }
 
-    pub(super) fn contains(&self, node: &NodeId) -> bool {
-        self.all.contains_key(node)
-    }
-
     pub(super) fn names(&self) -> impl Iterator<Item = &NodeId> {
         self.all.keys()
     }
@@ -111,8 +120,9 @@ impl Members {
         self.all.len()
     }
 
-    pub(super) fn bridges(&self) -> usize {
-        self.bridges
+    /// Those that subscribe, too.
+    pub(super) fn bridge_names(&self) -> impl Iterator<Item = &NodeId> {
+        self.all.iter().filter(|(_, member)| member.bridge).map(|(node, _)| node)
     }
 }
 
@@ -161,7 +171,6 @@ mod tests {
                 let oldest = plain.values().min();
                 assert_eq!(next, oldest.map(|oldest| *oldest + TIMEOUT + Duration::from_micros(1)));
                 assert!(members.names().eq(plain.keys()));
-                assert_eq!(members.bridges(), members.all.values().filter(|member| member.bridge).count());
             }
         }
     }

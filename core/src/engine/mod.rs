@@ -7,6 +7,7 @@ mod by_namespace;
 mod calls;
 mod channels;
 mod content;
+mod hearing;
 mod lanes;
 mod line;
 mod members;
@@ -40,14 +41,18 @@ use crate::payload::PayloadError;
 use crate::rooms::{Keyed, Numbered, Rooms};
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
+use asking::Census;
 use channels::Carries;
 use lanes::Lanes;
 use line::{Line, Publisher};
-use namespace::Namespace;
+use namespace::{Closing, Namespace};
 use reader::Reader;
 use recovery::Recoveries;
 use requests::Requests;
 use timers::{Timer, Timers};
+
+/// The longest name of a node that is believed, in bytes. Those of the adapters have 16 to 20.
+const MAX_NAME: usize = 256;
 
 /// How long a refused command waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
@@ -85,8 +90,8 @@ pub struct Engine {
     hashed: BTreeSet<ByteString>,
     /// How many namespaces have been closed.
     closings: u64,
-    /// Namespaces that are being left, and how many commands that still takes.
-    closing: BTreeMap<ByteString, usize>,
+    /// Namespaces that are being left.
+    closing: BTreeMap<ByteString, Closing>,
     readers: BTreeMap<ByteString, Reader>,
     /// The streams of which entries have come and have not been looked at, in the order in which they came.
     unread: VecDeque<ByteString>,
@@ -103,6 +108,8 @@ pub struct Engine {
     in_flight: HashMap<CommandId, InFlight, Numbered>,
     /// How many of these ask on behalf of requests.
     asking: usize,
+    /// The commands that count servers for the application.
+    counts: BTreeMap<Ticket, CommandId>,
     published: usize,
     published_bytes: usize,
     timers: Timers,
@@ -165,12 +172,14 @@ enum Purpose {
     Publish { line: Line, seq: u64 },
     /// Was it added?
     Search(ByteString),
-    /// How many will answer?
-    CountFor(Ticket),
-    /// Who is there to answer?
-    ListFor(Ticket),
+    /// Who will hear the question?
+    CountFor(Ticket, Box<Census>),
+    /// Who is still there to answer in the namespace?
+    Recheck(Box<Census>),
+    /// Which names do the namespace's subscribers bear?
+    Names(ByteString),
     /// How many servers are there?
-    ServerCount(Ticket, ByteString),
+    ServerCount(Ticket, Box<Census>),
     /// Store a session.
     SaveSession(Ticket),
     /// What is stored of the session?
@@ -179,8 +188,8 @@ enum Purpose {
     TakeSession(Ticket),
     /// What came before the stream's window?
     Page(ByteString),
-    /// Leave the namespace.
-    Leave(ByteString),
+    /// Leave the namespace, which was closed as the one of this number.
+    Leave(ByteString, u64),
     /// Give up the connection.
     Release,
 }
@@ -188,7 +197,7 @@ enum Purpose {
 impl Purpose {
     /// Whether the command serves a request, which may be over before the reply comes.
     fn asks(&self) -> bool {
-        matches!(self, Purpose::CountFor(_) | Purpose::ListFor(_) | Purpose::ServerCount(..))
+        matches!(self, Purpose::CountFor(..) | Purpose::ServerCount(..))
     }
 }
 
@@ -235,8 +244,8 @@ pub enum CallError {
     /// The namespace is not open on this node.
     #[error("the namespace {0:?} is not open: open it first")]
     UnknownNamespace(String),
-    /// Classic: channels of this namespace would be taken for those of rooms of the other, or the other way round.
-    #[error("the namespace {0:?} can't be told from rooms of {1:?} by its channels: leave out the '#'")]
+    /// Channels of this namespace would be taken for those of rooms, or of nodes, of the other, or the other way round.
+    #[error("the namespace {0:?} can't be told from {1:?} by its channels: leave out the '#'")]
     Overlap(String, String),
     /// The namespace is open already, or is just being closed.
     #[error("the namespace {0:?} is open already, or is being closed")]
@@ -317,6 +326,7 @@ impl Engine {
             refused: None,
             in_flight: HashMap::with_hasher(Numbered),
             asking: 0,
+            counts: BTreeMap::new(),
             published: 0,
             published_bytes: 0,
             timers: Timers::default(),
@@ -351,8 +361,11 @@ impl Engine {
                 self.restore(ticket);
                 continue;
             }
-            let (stream, entry) = self.next_entry()?;
+            let (stream, entry, last) = self.next_entry()?;
             let event = self.look_at(&stream, &entry);
+            if last {
+                self.is_heard(&stream);
+            }
             // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
             if self.events.is_empty() {
                 self.looked_at(&stream, entry.id);
@@ -419,16 +432,17 @@ impl Engine {
     /// Does what is due. Calling it too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        while let Some((due, timer)) = self.timers.pop(self.now) {
+        while let Some(timer) = self.timers.pop(self.now) {
             match timer {
                 Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
-                Timer::Expiry(nsp) => self.expiry_due(&nsp, due),
-                Timer::RequestTimeout(ticket) => self.finish_request(ticket, true, None),
-                Timer::Recheck(ticket) => self.recheck(ticket),
+                Timer::Expiry(nsp) => self.expiry_due(&nsp),
+                Timer::RequestTimeout(ticket) => self.request_due(ticket),
+                Timer::Recheck(nsp) => self.recheck(&nsp),
                 Timer::GiveUp(line) => self.give_up_due(&line),
                 Timer::Retry(lane) => self.lanes.resume(&lane),
                 Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
                 Timer::Session(ticket) => self.session_due(ticket),
+                Timer::Leave(nsp) => self.leave_due(&nsp),
             }
         }
     }
@@ -443,6 +457,9 @@ impl Engine {
             return;
         }
         self.events.push_back(Event::Link { lane: lane.clone(), up });
+        if (lane, up) == (&Lane::Writer, true) {
+            self.beat_again();
+        }
         if let (Lane::Reader(stream), false) = (lane, up) {
             self.reader_lost(stream);
         }
@@ -455,7 +472,7 @@ impl Engine {
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
         let Some((nsp, carries)) = self.carried(channel) else { return };
-        match self.read_push(&nsp, carries, payload) {
+        match self.read_push(&nsp, carries, payload).and_then(believable) {
             Ok(Some(pending)) => self.pending.push_back(pending),
             Ok(None) => {}
             Err(reason) => {
@@ -473,7 +490,7 @@ impl Engine {
         payload: &Bytes,
     ) -> Result<Option<Pending>, WireError> {
         let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
-        if carries == Carries::Messages {
+        if matches!(carries, Carries::Messages | Carries::Room) {
             return Ok(own(pubsub::decode(payload)?));
         }
         let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
@@ -483,7 +500,9 @@ impl Engine {
                 (from != self.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
             }
             Carries::Responses => Some(Pending::Response(Box::new(classic::Keys::read(&payload)?))),
-            Carries::Broadcasts | Carries::Messages => own(classic::decode_broadcast(&payload)?),
+            Carries::Broadcasts | Carries::Messages | Carries::Room => {
+                own(classic::decode_broadcast(&payload)?)
+            }
         })
     }
 
@@ -514,6 +533,15 @@ impl Engine {
         self.in_flight.insert(id, InFlight { command, purpose });
     }
 
+    /// Takes back a command that has not been handed out; whether it could.
+    fn withdraw(&mut self, lane: &Lane, command: CommandId) -> bool {
+        let waits = self.lanes.withdraw(lane, command);
+        if waits && let Some(InFlight { purpose, .. }) = self.in_flight.remove(&command) {
+            self.asking -= usize::from(purpose.asks());
+        }
+        waits
+    }
+
     /// Hands out nothing more for the lane, for a while, unless its link is known to be down: then until it is back.
     fn rest(&mut self, lane: &Lane) {
         if !self.lanes.is_down(lane) {
@@ -522,5 +550,23 @@ impl Engine {
                 self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
             }
         }
+    }
+}
+
+/// The same, unless it would be kept under a name that no node bears.
+fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
+    match &pending {
+        Some(Pending::Message(message)) => check_name(message.uid.as_str())?,
+        Some(Pending::Request(_, from, _)) => check_name(from.as_str())?,
+        _ => {}
+    }
+    Ok(pending)
+}
+
+/// Whether a node may bear this name. Names of others are kept, so they are no longer than need be.
+fn check_name(uid: &str) -> Result<(), WireError> {
+    match uid.len() {
+        size if size > MAX_NAME => Err(WireError::NameTooLong { size, limit: MAX_NAME }),
+        _ => Ok(()),
     }
 }

@@ -19,18 +19,25 @@ use crate::rooms::Rooms;
 /// How many namespaces are subscribed again by one command.
 const SUBSCRIBE_AT_ONCE: usize = 100;
 
-/// While a stream's news is late, nobody's silence counts; after this long it is looked again.
+/// While it can't be told whether a node is silent or only not heard, it is looked again after this long.
 const EXPIRY_GRACE: Duration = Duration::from_secs(1);
-
-/// A timer that runs out later than this says more about this node than about the others.
-const LATE: Duration = Duration::from_millis(100);
 
 /// Where a namespace stands with its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subscription {
     No,
     Asked,
-    Yes,
+    /// In force; the number tells it from others before.
+    Yes(u64),
+}
+
+/// A namespace that is being left.
+#[derive(Debug)]
+pub(super) struct Closing {
+    /// How many had been closed before. That tells it from others of the same name.
+    number: u64,
+    /// How many commands it still takes.
+    farewells: usize,
 }
 
 /// A namespace that is open on this node.
@@ -49,14 +56,30 @@ pub(super) struct Namespace {
     /// The nodes that have been heard, or listed as subscribers. Only for giving names to those that are missing.
     pub(super) known: BTreeSet<NodeId>,
     subscription: Subscription,
+    /// How many subscriptions have come into force.
+    subscriptions: u64,
+    /// It is being looked after those who owe answers, or will be.
+    pub(super) rechecking: bool,
     ready: bool,
-    /// When this node published last.
-    last_published: crate::Time,
+    /// When an entry of this node's was published last.
+    last_spoken: crate::Time,
+    /// A heartbeat waits to be published.
+    beating: bool,
+    /// A heartbeat was due while there was no link.
+    beat_owed: bool,
 }
 
 impl Namespace {
     fn streams(&self) -> impl Iterator<Item = &ByteString> {
         self.stream.iter().chain(&self.lost_stream)
+    }
+
+    /// Whether it is subscribed, and by which subscription.
+    pub(super) fn subscribed_since(&self) -> Option<u64> {
+        match self.subscription {
+            Subscription::Yes(number) => Some(number),
+            Subscription::No | Subscription::Asked => None,
+        }
     }
 
     /// Where Node peers publish it to nobody, if they do.
@@ -83,6 +106,13 @@ impl Engine {
         if let Some(other) = self.overlapping(nsp) {
             return Err(CallError::Overlap(nsp.into(), other.to_string()));
         }
+        let channels = match self.config.dialect.subscribes() {
+            true => self.config.channels(nsp, self.uid.as_str()),
+            false => Vec::new(),
+        };
+        if let Some((other, _)) = channels.iter().find_map(|(channel, _)| self.channels.get(channel)) {
+            return Err(CallError::Overlap(nsp.into(), other.to_string()));
+        }
         let limit = self.config.limits.namespaces;
         if self.namespaces.len() >= limit {
             return Err(CallError::Full { what: "namespaces", limit });
@@ -100,16 +130,20 @@ impl Engine {
             members: Members::default(),
             known: BTreeSet::new(),
             subscription: Subscription::No,
+            subscriptions: 0,
+            rechecking: false,
             ready: false,
-            last_published: self.now,
+            last_spoken: self.now,
+            beating: false,
+            beat_owed: false,
         };
         let streams: Vec<ByteString> = namespace.streams().cloned().collect();
         self.namespaces.insert(name.clone(), namespace);
-        if self.config.dialect == Dialect::Classic && name.contains('#') {
+        if name.contains('#') {
             self.hashed.insert(name.clone());
         }
         if self.config.dialect.subscribes() {
-            for (channel, carries) in self.config.channels(nsp, self.uid.as_str()) {
+            for (channel, carries) in channels {
                 self.channels.insert(channel, (name.clone(), carries));
             }
             if let Some(prefix) = self.config.broadcast_prefix(nsp) {
@@ -140,10 +174,11 @@ impl Engine {
         }
         self.recoveries_closed(nsp);
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
-        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
+        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe, Timer::Recheck] {
             self.timers.cancel(&timer(name.clone()));
         }
         self.hashed.remove(&name);
+        let number = self.closings;
         self.closings += 1;
         // What is left of it does nothing here, whoever opens a namespace of this name again.
         self.pending.retain(|pending| !pending.is_for(&name));
@@ -154,7 +189,8 @@ impl Engine {
             && !mutant!(FarewellUnsaid)
             && let Ok(content) = self.config.content(&self.uid, &name, &Body::AdapterClose)
         {
-            self.enqueue(Outgoing { content, what: What::Farewell(name.clone()), effect: None, size: 0 });
+            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), number));
+            self.enqueue(Outgoing { nsp, content, what, effect: None, size: 0 });
             farewells += 1;
         }
         for stream in namespace.streams() {
@@ -164,14 +200,17 @@ impl Engine {
             let mut channels = self.all_channels(&name, &namespace);
             channels.retain(|channel| self.channels.remove(channel).is_some());
             let sharded = self.config.sharded();
-            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Leave(name.clone()));
-            farewells += 1;
+            let mut goodbyes = vec![Command::Unsubscribe { channels, sharded }];
             if let Some((prefix, pattern)) =
                 self.config.broadcast_prefix(&name).zip(self.config.pattern(&name))
             {
                 self.channels.remove(&prefix);
-                let patterns = vec![pattern];
-                self.command(Command::PUnsubscribe { patterns }, Purpose::Leave(name.clone()));
+                goodbyes.push(Command::PUnsubscribe { patterns: vec![pattern] });
+            }
+            // Without a connection there is no subscription to end.
+            goodbyes.retain(|_| !self.lanes.is_down(&Lane::Subscriber));
+            for goodbye in goodbyes {
+                self.command(goodbye, Purpose::Leave(name.clone(), number));
                 farewells += 1;
             }
         }
@@ -179,7 +218,8 @@ impl Engine {
         if farewells == 0 {
             self.events.push_back(Event::Closed { nsp: name });
         } else {
-            self.closing.insert(name, farewells);
+            self.timers.arm(Timer::Leave(name.clone()), self.now + self.config.limits.in_flight_for);
+            self.closing.insert(name, Closing { number, farewells });
         }
         Ok(())
     }
@@ -206,13 +246,20 @@ impl Engine {
     }
 
     /// One of the farewells has been said, or can't be.
-    pub(super) fn left(&mut self, nsp: &ByteString) {
-        if let Some(farewells) = self.closing.get_mut(nsp) {
-            *farewells -= 1;
-            if *farewells == 0 {
-                self.closing.remove(nsp);
-                self.events.push_back(Event::Closed { nsp: nsp.clone() });
+    pub(super) fn left(&mut self, nsp: &ByteString, number: u64) {
+        if let Some(closing) = self.closing.get_mut(nsp).filter(|closing| closing.number == number) {
+            closing.farewells -= 1;
+            if closing.farewells == 0 {
+                self.leave_due(nsp);
             }
+        }
+    }
+
+    /// All farewells have been said; or Redis could not be told in time, and nothing waits for it any longer.
+    pub(super) fn leave_due(&mut self, nsp: &ByteString) {
+        self.timers.cancel(&Timer::Leave(nsp.clone()));
+        if self.closing.remove(nsp).is_some() {
+            self.events.push_back(Event::Closed { nsp: nsp.clone() });
         }
     }
 
@@ -256,7 +303,8 @@ impl Engine {
     pub(super) fn subscribed(&mut self, names: &[ByteString]) {
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
-                namespace.subscription = Subscription::Yes;
+                namespace.subscriptions += 1;
+                namespace.subscription = Subscription::Yes(namespace.subscriptions);
                 self.maybe_ready(nsp);
             }
         }
@@ -288,6 +336,7 @@ impl Engine {
                     _ => Subscription::No,
                 };
             }
+            self.goodbyes_are_said();
             return;
         }
         let mut silent: Vec<ByteString> = self
@@ -303,6 +352,20 @@ impl Engine {
         }
     }
 
+    /// The subscriber's connection is lost, and with it all that was to be ended on it.
+    fn goodbyes_are_said(&mut self) {
+        for (id, command) in self.lanes.take_waiting(&Lane::Subscriber) {
+            let goodbye = matches!(command, Command::Unsubscribe { .. } | Command::PUnsubscribe { .. });
+            if !goodbye {
+                self.lanes.push(id, command);
+            } else if let Some(super::InFlight { purpose: Purpose::Leave(nsp, number), .. }) =
+                self.in_flight.remove(&id)
+            {
+                self.left(&nsp, number);
+            }
+        }
+    }
+
     /// The stream's end is known, for the first time or after a break.
     pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
         let Some(reader) = self.readers.get(stream) else { return };
@@ -313,13 +376,17 @@ impl Engine {
             }
             self.maybe_ready(&nsp);
         }
+        let now = self.now;
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.hearing = super::hearing::Hearing::since(now);
+        }
     }
 
     fn maybe_ready(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let located =
             namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
-        let subscribed = !self.config.dialect.subscribes() || namespace.subscription == Subscription::Yes;
+        let subscribed = !self.config.dialect.subscribes() || namespace.subscribed_since().is_some();
         if namespace.ready || !located || !subscribed {
             return;
         }
@@ -331,53 +398,73 @@ impl Engine {
         self.events.push_back(Event::Ready { nsp: nsp.clone() });
     }
 
-    /// Publishes a heartbeat.
+    /// Publishes a heartbeat. One that waits already stands for all: in line it is never far from the others.
+    ///
+    /// It does not count against the limits, so that a busy namespace silences none of its neighbours.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
         let Ok(content) = self.config.content(&self.uid, nsp, &body) else { return };
-        if self.published >= self.config.limits.in_flight {
-            // As long as so much waits to be published, each of it will be a sign of life.
-            return;
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        namespace.beat_owed = false;
+        if !core::mem::replace(&mut namespace.beating, true) {
+            let what = What::Beat;
+            self.enqueue(Outgoing { nsp: nsp.clone(), content, what, effect: None, size: 0 });
         }
-        self.enqueue(Outgoing { content, what: What::Notice, effect: None, size: 0 });
-        self.published_in(nsp);
+    }
+
+    /// A heartbeat has been published, or given up.
+    pub(super) fn beat_is_out(&mut self, nsp: &str) {
+        if let Some(namespace) = self.namespaces.get_mut(nsp) {
+            namespace.beating = false;
+        }
     }
 
     /// Something was published in the namespace: no heartbeat is needed for a while.
-    pub(super) fn published_in(&mut self, nsp: &str) {
+    pub(super) fn spoke_in(&mut self, nsp: &str) {
         if !self.config.dialect.heartbeats() {
             return;
         }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
-            namespace.last_published = self.now;
+            namespace.last_spoken = self.now;
         }
     }
 
     pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
-        let Some(namespace) = self.namespaces.get(nsp) else { return };
-        let due = namespace.last_published + self.config.heartbeat_interval;
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let due = namespace.last_spoken + self.config.heartbeat_interval;
         if due > self.now {
             if !mutant!(HeartbeatNotRearmed) {
                 self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
             }
             return;
         }
-        // While the link is down heartbeats would only pile up: nobody can hear them, and late ones tell nothing.
-        if !self.lanes.is_down(&Lane::Writer) {
-            self.announce(nsp, Body::Heartbeat);
+        // While the link is down nobody can hear it. It is made up for as soon as the link is back.
+        match self.lanes.is_down(&Lane::Writer) {
+            true => namespace.beat_owed = true,
+            false => self.announce(nsp, Body::Heartbeat),
         }
         self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+    }
+
+    /// The writer's link is back: the others may have heard nothing for long.
+    pub(super) fn beat_again(&mut self) {
+        let owed = self.namespaces.iter().filter(|(_, namespace)| namespace.beat_owed);
+        let mut owed: Vec<ByteString> = owed.map(|(nsp, _)| nsp.clone()).collect();
+        owed.sort();
+        for nsp in owed {
+            self.announce(&nsp, Body::Heartbeat);
+        }
     }
 
     /// An entry of that node has come, in a dialect in which that is a sign of life.
     pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
         let dialect = self.config.dialect;
-        if node.is_emitter() || node.as_str().is_empty() || *body == Body::AdapterClose {
+        if !node.is_a_node() || *body == Body::AdapterClose {
             return;
         }
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         // Beside nodes of 0.2, whose every message is a sign of life, there are those of 0.3, which are counted by their subscriptions.
         let heartbeat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
-        if dialect == Dialect::Bridge && !heartbeat {
+        if dialect == Dialect::Bridge && !heartbeat && !namespace.members.was(node) {
             namespace.members.refresh(node, self.now);
         } else if namespace.members.seen(node, bridge, self.now, self.config.limits.nodes) {
             if namespace.members.len() == 1 {
@@ -387,31 +474,35 @@ impl Engine {
         }
     }
 
-    pub(super) fn expiry_due(&mut self, nsp: &ByteString, due: crate::Time) {
+    pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         let timeout = match self.config.heartbeat_timeout {
             timeout if mutant!(ExpiryLate) => timeout + self.config.heartbeat_interval,
             timeout if mutant!(ExpiryEarly) => timeout / 2,
             timeout => timeout,
         };
-        let heard = namespace.streams().take(1).all(|stream| {
-            self.readers.get(stream).is_some_and(super::Reader::caught_up)
-                && !self.lanes.is_down(&Lane::Reader(stream.clone()))
-        });
-        // Who comes so late may have stood still, and what came meanwhile is still on its way here: it must not take the others for dead.
-        let late = self.now.since(due) > LATE;
-        if late || !heard {
-            // Not by the clock alone: it may beat in time with what keeps the reader busy.
-            let stream = namespace.streams().next();
-            if let Some(reader) = stream.and_then(|stream| self.readers.get_mut(stream)) {
-                reader.overdue.insert(nsp.clone());
+        let Some(stream) = namespace.streams().next().cloned() else { return };
+        let Some(reader) = self.readers.get_mut(&stream) else { return };
+        let (silent, next) = namespace.members.expire(reader.hearing.proven(), timeout);
+        match next {
+            Some(next) if next > self.now => {
+                if !mutant!(ExpiryNotRearmed) {
+                    self.timers.arm(Timer::Expiry(nsp.clone()), next);
+                }
             }
-            self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
-            return;
-        }
-        let (silent, next) = namespace.members.expire(self.now, timeout);
-        if let Some(next) = next.filter(|_| !mutant!(ExpiryNotRearmed)) {
-            self.timers.arm(Timer::Expiry(nsp.clone()), next);
+            // By the clock it was silent for too long. Whether it was is known when something of this node's own has made
+            // its way to the server and back.
+            Some(_) => {
+                reader.overdue.insert(nsp.clone());
+                let asks = !reader.hearing.is_probing() && !self.lanes.is_down(&Lane::Writer);
+                if !mutant!(ExpiryNotRearmed) {
+                    self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
+                }
+                if asks {
+                    self.announce(nsp, Body::Heartbeat);
+                }
+            }
+            None => {}
         }
         for node in silent {
             self.node_is_down(nsp, node, DownReason::Silent);
@@ -427,10 +518,7 @@ impl Engine {
     }
 
     fn node_is_down(&mut self, nsp: &ByteString, node: NodeId, reason: DownReason) {
-        for ticket in self.requests.of(nsp) {
-            if let Some(request) = self.requests.get_mut(ticket) {
-                request.gone(&node);
-            }
+        for ticket in self.requests.gone(nsp, &node) {
             self.finish_if_over(ticket);
         }
         self.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });

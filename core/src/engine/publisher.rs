@@ -70,6 +70,7 @@ impl Engine {
             message,
             since: self.now,
             seq: None,
+            counted: false,
             doubtful: false,
             state: State::Waiting(None),
         });
@@ -109,9 +110,24 @@ impl Engine {
             }
             let at = publisher.handed;
             let item = &mut publisher.items[at];
-            if matches!(item.message.what, What::Request(ticket) if !self.requests.contains(ticket)) {
-                self.settle(&line, at);
-                continue;
+            if let What::Request { ticket, acts } = item.message.what {
+                match self.requests.contains(ticket) {
+                    true if self.config.dialect.subscribes()
+                        && !core::mem::replace(&mut item.counted, true) =>
+                    {
+                        // By the command just before: who is there now will hear it.
+                        match self.count_for(ticket) {
+                            Some(count) => return Some(count),
+                            None => continue,
+                        }
+                    }
+                    false if !acts => {
+                        self.settle(&line, at);
+                        continue;
+                    }
+                    _ => {}
+                }
+                item.counted = false;
             }
             let seq = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
                 Some(seq) => seq,
@@ -130,6 +146,12 @@ impl Engine {
                 // What has been read was there before.
                 let read = self.readers.get(stream).and_then(|reader| reader.cursor);
                 publisher.settled = publisher.settled.max(read.unwrap_or_default());
+            }
+            if matches!(publisher.items[at].message.what, What::Beat)
+                && let Line::Stream(stream) = &line
+                && let Some(reader) = self.readers.get_mut(stream)
+            {
+                reader.hearing.probes(seq, self.now);
             }
             publisher.handed += 1;
             publisher.set(at, State::Sent);
@@ -306,11 +328,15 @@ impl Engine {
 
     /// What follows from that.
     fn is_published(&mut self, message: Outgoing, id: Option<EntryId>) {
+        if matches!(message.content, Content::Entry { .. }) {
+            self.spoke_in(&message.nsp);
+        }
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::Published { ticket, entry: id }),
-            What::Farewell(nsp) => self.left(&nsp),
-            What::Order(ticket) => self.order_published(ticket),
-            What::Notice | What::Request(_) => {}
+            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Order(ticket) => self.order_published(ticket, id),
+            What::Request { ticket, acts } => self.request_published(ticket, acts, id),
+            What::Notice | What::Beat => {}
         }
         if let Some(effect) = message.effect {
             self.pending.push_back(Pending::Effect(effect, id));
@@ -333,14 +359,13 @@ impl Engine {
         };
         match message.what {
             What::Message(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
-            What::Request(ticket) => match error {
-                // It may have been heard: answers may come until the time is up.
-                CommandError::Lost(_) => {}
-                error => self.finish_request(ticket, false, Some(error)),
-            },
-            What::Order(ticket) => self.finish_request(ticket, false, Some(error)),
-            What::Farewell(nsp) => self.left(&nsp),
-            What::Notice => {
+            What::Request { ticket, acts } => self.request_failed(ticket, acts, error),
+            What::Order(ticket) if self.requests.contains(ticket) => {
+                self.finish_request(ticket, false, Some(error));
+            }
+            What::Order(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
+            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Notice | What::Beat => {
                 let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = message.content;
                 self.events.push_back(Event::NoticeFailed { stream, error });
             }
@@ -360,8 +385,11 @@ impl Engine {
 
     /// A message is out of the line.
     fn has_left(&mut self, line: &Line, message: &Outgoing, left: Left) {
-        self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Notice)));
+        self.published -= usize::from(!(mutant!(NoticeLeaksBound) && matches!(message.what, What::Beat)));
         self.published_bytes -= message.size;
+        if matches!(message.what, What::Beat) {
+            self.beat_is_out(&message.nsp);
+        }
         match left {
             Left::Nothing => self.retire_if_idle(line),
             Left::Eager => {

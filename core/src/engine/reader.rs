@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytestring::ByteString;
 
 use super::books::{Books, Finding};
+use super::hearing::Hearing;
 use super::seen::Seen;
 use super::{Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
@@ -72,6 +73,12 @@ pub(super) struct Reader {
     pub(super) name_taken: bool,
     /// The command of this stream's that is under way. Whatever else is answered was asked by an earlier reader of the stream.
     asked: Option<CommandId>,
+    /// When that was.
+    asked_at: Time,
+    /// When it was asked last what is new, if all that there was has come since and only has to be looked at.
+    heard_since: Option<Time>,
+    /// How long ago all that was said has been looked at.
+    pub(super) hearing: Hearing,
     /// The namespaces that live on the stream.
     pub(super) users: BTreeSet<ByteString>,
     /// Whether there was nothing more to read, when the server spoke last.
@@ -102,6 +109,9 @@ impl Reader {
             seen,
             name_taken: false,
             asked: None,
+            asked_at: now,
+            heard_since: None,
+            hearing: Hearing::since(now),
             users: BTreeSet::new(),
             ended: false,
             overdue: BTreeSet::new(),
@@ -112,11 +122,6 @@ impl Reader {
     /// Whether its place in the stream is known.
     pub(super) fn located(&self) -> bool {
         self.cursor.is_some()
-    }
-
-    /// Whether it waits for news: everything that was there has been looked at.
-    pub(super) fn caught_up(&self) -> bool {
-        self.ended && self.asked.is_some() && self.batch.is_empty() && self.held.is_empty()
     }
 
     /// Reads more at once while there is more to read than comes, and less when there is not. `usual` is what is read when there is little.
@@ -149,6 +154,13 @@ impl Reader {
             false => self.batch.extend(entries),
         }
         findings
+    }
+}
+
+/// The server has answered: if there was nothing more, silence can be judged once this has been looked at.
+fn reader_heard(reader: Option<&mut Reader>) {
+    if let Some(reader) = reader {
+        reader.heard_since = reader.ended.then_some(reader.asked_at);
     }
 }
 
@@ -199,8 +211,9 @@ impl Engine {
 
     fn ask_reader(&mut self, stream: &ByteString, command: Command, purpose: Purpose) {
         let asked = self.command(command, purpose);
+        let now = self.now;
         if let Some(reader) = self.readers.get_mut(stream) {
-            reader.asked = Some(asked);
+            (reader.asked, reader.asked_at) = (Some(asked), now);
         }
     }
 
@@ -233,12 +246,6 @@ impl Engine {
         if reader.suspect || self.now.since(reader.checked) >= self.config.block_time.max(CHECK_AT_MOST) {
             return self.check(stream);
         }
-        if let Some(reader) = self.readers.get_mut(stream).filter(|reader| reader.ended) {
-            for nsp in core::mem::take(&mut reader.overdue) {
-                self.timers.arm(Timer::Expiry(nsp), self.now);
-            }
-        }
-        let Some(reader) = self.readers.get(stream) else { return };
         let overlap = reader.next == Some(cursor);
         let command = Command::XRead {
             stream: stream.clone(),
@@ -247,6 +254,19 @@ impl Engine {
             block: self.config.block_time,
         };
         self.ask_reader(stream, command, Purpose::Read(stream.clone()));
+    }
+
+    /// All that has come has been looked at: if there was no more, silence can be judged by it.
+    pub(super) fn is_heard(&mut self, stream: &ByteString) {
+        let now = self.now;
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        if reader.batch.is_empty()
+            && let Some(asked) = reader.heard_since.take()
+            && reader.hearing.round_trip(asked, now)
+        {
+            let overdue = core::mem::take(&mut reader.overdue);
+            overdue.into_iter().for_each(|nsp| self.timers.arm(Timer::Expiry(nsp), now));
+        }
     }
 
     /// Whether this is what the stream's reader waits for. It waits no longer then.
@@ -313,8 +333,10 @@ impl Engine {
                 }
             }
         }
+        reader_heard(self.readers.get_mut(stream));
         self.publisher_located(stream, last, rewound);
         self.window_told(stream, last, &info);
+        self.is_heard(stream);
         self.read_on(stream);
     }
 
@@ -350,10 +372,12 @@ impl Engine {
         }
         let findings = reader.accept(new);
         reader.ended = !full;
+        reader_heard(Some(reader));
         if full {
             reader.next = reader.cursor;
         }
         self.report(stream, findings);
+        self.is_heard(stream);
         self.read_on(stream);
     }
 
@@ -399,6 +423,7 @@ impl Engine {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
         reader.ended = false;
+        reader.heard_since = None;
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());
@@ -412,8 +437,8 @@ impl Engine {
     }
 
     /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it. Streams take turns,
-    /// batch by batch.
-    pub(super) fn next_entry(&mut self) -> Option<(ByteString, Entry)> {
+    /// batch by batch. Whether it is the last one of its batch.
+    pub(super) fn next_entry(&mut self) -> Option<(ByteString, Entry, bool)> {
         while let Some(stream) = self.unread.pop_front() {
             let Some(reader) = self.readers.get_mut(&stream) else { continue };
             let Some(entry) = reader.batch.pop_front() else { continue };
@@ -425,11 +450,12 @@ impl Engine {
                 }
                 reader.newest.pop_front();
             }
-            match reader.batch.is_empty() {
+            let last = reader.batch.is_empty();
+            match last {
                 true => self.read_on(&stream),
                 false => self.unread.push_front(stream.clone()),
             }
-            return Some((stream, entry));
+            return Some((stream, entry, last));
         }
         None
     }

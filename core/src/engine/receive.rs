@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::sockets::delivery;
-use super::{Effect, EffectKind, Engine};
+use super::{Effect, EffectKind, Engine, Timer};
 use crate::command::Entry;
 use crate::config::{Dialect, LocalDelivery};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
@@ -28,6 +28,9 @@ impl Engine {
             return None;
         };
         let author = parts.author();
+        if let Err(reason) = super::check_name(author.unwrap_or_default()) {
+            return skipped(reason);
+        }
         let own = author == Some(self.uid.as_str());
         if own && !self.obeys_own() {
             // Most of what a busy node reads. What it says has been done.
@@ -67,7 +70,16 @@ impl Engine {
             if !core::mem::replace(&mut reader.name_taken, true) {
                 self.events.push_back(Event::NameTaken { stream: stream.clone(), id });
             }
+            // The others take it for this node's. What this node says next must not seem to be said before it.
+            let near = |seq: &u64| *seq - self.last_seq <= super::seen::NEAR;
+            self.last_seq = seq.filter(near).unwrap_or(self.last_seq);
             return false;
+        }
+        if let Some(seq) = seq.filter(|_| *author == self.uid)
+            && reader.hearing.own_entry(seq, self.now)
+        {
+            let overdue = core::mem::take(&mut reader.overdue);
+            overdue.into_iter().for_each(|nsp| self.timers.arm(Timer::Expiry(nsp), self.now));
         }
         let first = seq.is_none_or(|seq| reader.seen.is_new(author, seq) || mutant!(RepetitionDelivered));
         if !first {
@@ -98,7 +110,7 @@ impl Engine {
         if let Body::Broadcast { packet, opts, request_id: None } = body {
             return Some(delivery(nsp, packet, opts, entry, uid));
         }
-        let way = self.way_back(entry);
+        let (way, by_stream) = (self.way_back(entry), entry.is_some());
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
             Body::SocketsJoin { opts, rooms } => {
@@ -126,16 +138,16 @@ impl Engine {
             }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
             Body::FetchSocketsResponse { request_id, sockets } => {
-                self.answered(&request_id, &uid, Answer::Sockets(sockets));
+                self.answered(&request_id, &uid, Answer::Sockets(sockets), by_stream);
             }
             Body::ServerSideEmitResponse { request_id, packet } => {
-                self.answered(&request_id, &uid, Answer::Emit(packet));
+                self.answered(&request_id, &uid, Answer::Emit(packet), by_stream);
             }
             Body::BroadcastClientCount { request_id, client_count } => {
-                self.answered(&request_id, &uid, Answer::ClientCount(client_count));
+                self.answered(&request_id, &uid, Answer::ClientCount(client_count), by_stream);
             }
             Body::BroadcastAck { request_id, packet } => {
-                self.answered(&request_id, &uid, Answer::Ack(packet))
+                self.answered(&request_id, &uid, Answer::Ack(packet), by_stream)
             }
         }
         None

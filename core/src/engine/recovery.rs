@@ -135,7 +135,7 @@ impl Engine {
         if !is_pid(&session.pid) {
             return Err(CallError::InvalidPid);
         }
-        let value = session::encode(session)?;
+        let value = session::encode_with_namespace(session, nsp)?;
         let (size, limit) = (value.len(), options.session_bytes as usize);
         if size > limit {
             return Err(CallError::SessionTooLarge { size, limit });
@@ -278,7 +278,11 @@ impl Engine {
         if stored.len() > limit {
             return Err(NotRecovered::SessionTooLarge { limit });
         }
-        let session = session::decode(&stored).map_err(|error| NotRecovered::Malformed(error.to_string()))?;
+        let (session, nsp) = session::decode_with_namespace(&stored)
+            .map_err(|error| NotRecovered::Malformed(error.to_string()))?;
+        if let Some(nsp) = nsp.filter(|nsp| *nsp != attempt.nsp) {
+            return Err(NotRecovered::OtherNamespace(nsp.into()));
+        }
         if attempt.key.strip_prefix(&*options.session_key_prefix) != Some(&session.pid) {
             return Err(NotRecovered::Malformed("it is another client's".into()));
         }
@@ -300,7 +304,7 @@ impl Engine {
         let Some(found) = self.recoveries.streams.get_mut(&stream) else {
             return self.not_recovered(ticket, NotRecovered::UnknownOffset);
         };
-        let reason = match found.window.place(offset) {
+        let reason = match found.window.place(&attempt.nsp, offset) {
             Place::Inside => match check_bounds(found, attempt, options) {
                 Err(reason) => reason,
                 Ok(()) => {
@@ -375,7 +379,7 @@ impl Engine {
             return;
         };
         let (Place::Inside, Ok(())) =
-            (found.window.place(attempt.offset), check_bounds(found, attempt, options))
+            (found.window.place(&attempt.nsp, attempt.offset), check_bounds(found, attempt, options))
         else {
             // The stream has changed in the last moment. The session is in hand: what can be done, is done.
             self.unpin(ticket);
@@ -400,7 +404,7 @@ impl Engine {
     pub(super) fn session_due(&mut self, ticket: Ticket) {
         if let Some(save) = self.recoveries.saves.get(&ticket) {
             // If it is on its way, the backend says what becomes of it.
-            if self.withdraw(save.command) {
+            if self.withdraw(&Lane::Recovery, save.command) {
                 self.save_done(ticket, Err(CommandError::NotSent("Redis was away for too long".into())));
             }
         } else if let Some(attempt) = self.recoveries.attempts.get(&ticket) {
@@ -410,7 +414,7 @@ impl Engine {
             let pinned = pinned.is_some_and(|found| found.pinned.contains(&(attempt.offset, ticket)));
             let awaited = attempt.command;
             match awaited {
-                Some(command) if self.withdraw(command) || !taking => {}
+                Some(command) if self.withdraw(&Lane::Recovery, command) || !taking => {}
                 None if !pinned => {}
                 // It is all but done.
                 _ => return self.timers.arm(Timer::Session(ticket), self.now + LOOK_AGAIN),
@@ -419,19 +423,10 @@ impl Engine {
         }
     }
 
-    /// Takes back a command that has not been handed out; whether it could.
-    fn withdraw(&mut self, command: CommandId) -> bool {
-        let waits = self.lanes.withdraw(&Lane::Recovery, command);
-        if waits {
-            self.in_flight.remove(&command);
-        }
-        waits
-    }
-
     pub(super) fn not_recovered(&mut self, ticket: Ticket, reason: NotRecovered) {
         if let Some(attempt) = self.end_attempt(ticket) {
             if let Some(command) = attempt.command {
-                self.withdraw(command);
+                self.withdraw(&Lane::Recovery, command);
             }
             self.events.push_back(Event::NotRecovered { ticket, reason });
         }

@@ -9,7 +9,7 @@ use super::requests::{Request, Wanted};
 use super::{CallError, Effect, EffectKind, Engine};
 use crate::config::Dialect;
 use crate::event::{Answer, Asker, Event, Ticket, Way};
-use crate::id::{NodeId, RequestId};
+use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 use crate::time::Time;
@@ -153,17 +153,17 @@ impl Engine {
             }
         };
         let by_owner = matches!(wanted, Wanted::Owner(_)) && self.config.dialect == Dialect::Classic;
-        let ticket = self.open_request(Request::new(name, id.clone(), wanted, Some(content)), opts)?;
+        // Whoever has the socket answers, and nobody else.
+        let counts = self.config.dialect.subscribes() && !by_owner;
+        let request = Request::new(name, id.clone(), wanted, by_owner, counts);
+        let ticket = self.open_request(request, Some(content), opts)?;
+        if by_owner && let Some(request) = self.requests.get_mut(ticket) {
+            request.expect_unnamed(1);
+        }
         if let Some(own) = own {
             self.expect_self(ticket);
             let uid = self.uid.clone();
-            self.answered(&id, &uid, own);
-        }
-        if by_owner {
-            // Whoever has the socket answers, and nobody else.
-            self.send_request(ticket, 1);
-        } else {
-            self.ask_others(ticket);
+            self.answered(&id, &uid, own, false);
         }
         Ok(ticket)
     }
@@ -185,8 +185,11 @@ impl Engine {
     }
 
     /// The node that has the socket hears it.
-    pub(super) fn order_published(&mut self, ticket: Ticket) {
-        if self.requests.contains(ticket) {
+    pub(super) fn order_published(&mut self, ticket: Ticket, entry: Option<EntryId>) {
+        if !self.requests.contains(ticket) {
+            // It was over before: this is what is left to be told of it.
+            self.events.push_back(Event::Published { ticket, entry });
+        } else {
             let from = NodeId::UNNAMED;
             self.events.push_back(Event::Answer { ticket, from, answer: Answer::Done });
             self.finish_request(ticket, false, None);
@@ -273,7 +276,7 @@ impl Engine {
                 _ => return Ok(()),
             },
         };
-        self.answered(&id, &NodeId::UNNAMED, answer);
+        self.answered_unnamed(&id, answer);
         Ok(())
     }
 }

@@ -1,14 +1,10 @@
 //! What Redis answers.
 
-use std::collections::BTreeSet;
-
 use bytestring::ByteString;
 
 use super::line::Line;
 use super::{Engine, InFlight, Purpose};
-use crate::command::{Command, CommandError, CommandId, Reply};
-use crate::event::{Event, Ticket};
-use crate::id::NodeId;
+use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 
 impl Engine {
     pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
@@ -53,8 +49,8 @@ impl Engine {
                 let reply = match (&line, reply) {
                     (Line::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
                     (Line::Channels, Ok(Reply::Done)) => Ok(None),
-                    (_, Ok(other)) => Err(unusable(&other)),
-                    (_, Err(error)) => Err(error),
+                    (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
+                    (_, Err(error)) => Err(error.of_what_may_be_executed()),
                 };
                 self.publish_replied(&line, seq, reply);
             }
@@ -63,51 +59,20 @@ impl Engine {
                 Ok(other) => self.search_failed(stream, unusable(&other)),
                 Err(error) => self.search_failed(stream, error),
             },
-            Purpose::CountFor(ticket) => match reply {
-                Ok(Reply::Count(subscribers)) => {
-                    if let Some(request) = self.requests.get_mut(ticket) {
-                        let nsp = request.nsp.clone();
-                        let unnamed = self.silent_subscribers(&nsp, subscribers);
-                        self.send_request(ticket, unnamed);
-                    }
-                }
-                // Asking twice harms nothing.
-                Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
-                    self.again(id, command, Purpose::CountFor(ticket));
-                }
-                Ok(other) => self.finish_request(ticket, false, Some(unusable(&other))),
-                Err(error) => self.finish_request(ticket, false, Some(error)),
-            },
-            Purpose::ListFor(ticket) => {
-                if let Ok(Reply::Channels(channels)) = reply {
-                    self.listed(ticket, &channels);
-                }
-                // Without a list the request still ends in time; only the missing have no names.
-                self.recheck_later(ticket);
-            }
-            Purpose::ServerCount(ticket, nsp) => {
-                let count = match reply {
-                    Err(CommandError::NotSent(_)) => {
-                        return self.again(id, command, Purpose::ServerCount(ticket, nsp));
-                    }
-                    Ok(Reply::Count(subscribers)) => {
-                        let members =
-                            self.namespaces.get(&nsp).map_or(0, |namespace| namespace.members.len());
-                        Ok(self.silent_subscribers(&nsp, subscribers).saturating_add(1 + members as u64))
-                    }
-                    Ok(other) => Err(unusable(&other)),
-                    Err(error) => Err(error),
-                };
-                self.events.push_back(Event::ServerCount { ticket, count });
-            }
+            Purpose::CountFor(ticket, census) => self.counted_for(ticket, *census, reply),
+            Purpose::Recheck(census) => self.looked_after(*census, reply),
+            Purpose::Names(nsp) => self.listed(&nsp, reply),
+            Purpose::ServerCount(ticket, census) => self.servers_counted(ticket, *census, reply),
             Purpose::SaveSession(ticket) => self.session_saved(id, ticket, reply, command),
             Purpose::ReadSession(ticket) => self.session_read(id, ticket, reply, command),
             Purpose::TakeSession(ticket) => self.session_taken(id, ticket, reply, command),
             Purpose::Page(stream) => self.page_read(id, &stream, reply, command),
-            Purpose::Leave(nsp) => match reply {
+            Purpose::Leave(nsp, number) => match (reply, command) {
                 // Whoever is still subscribed is counted.
-                Err(error) if error.is_transient() => self.again(id, command, Purpose::Leave(nsp)),
-                _ => self.left(&nsp),
+                (Err(error), Some(command)) if error.is_transient() => {
+                    self.leave_again(id, *command, nsp, number);
+                }
+                _ => self.left(&nsp, number),
             },
             Purpose::Unheard => {
                 if let (Err(CommandError::Server { .. }), Some(command)) = (reply, command) {
@@ -137,6 +102,25 @@ impl Engine {
         }
     }
 
+    /// Redis has not taken a goodbye. On a connection that is lost nothing has to be ended; and what has been opened again
+    /// since stays.
+    fn leave_again(&mut self, id: CommandId, command: Command, nsp: ByteString, number: u64) {
+        let command = match command {
+            _ if self.lanes.is_down(&Lane::Subscriber) => None,
+            Command::Unsubscribe { mut channels, sharded } => {
+                channels.retain(|channel| !self.channels.contains_key(channel));
+                (!channels.is_empty()).then_some(Command::Unsubscribe { channels, sharded })
+            }
+            other => (!self.namespaces.contains_key(&nsp)).then_some(other),
+        };
+        match command {
+            Some(command) => {
+                self.again(id, Some(Box::new(command)), Purpose::Leave(nsp, number));
+            }
+            None => self.left(&nsp, number),
+        }
+    }
+
     /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
     pub(super) fn again(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         let Some(command) = command else { return };
@@ -144,28 +128,6 @@ impl Engine {
         self.lanes.push(id, (*command).clone());
         self.expect(id, Some(command), purpose);
         self.rest(&lane);
-    }
-
-    /// The channels of a namespace are known: each node has one of its own, which bears its name.
-    fn listed(&mut self, ticket: Ticket, channels: &[ByteString]) {
-        let Some(request) = self.requests.get_mut(ticket) else { return };
-        let Some(namespace) = self.namespaces.get_mut(&request.nsp) else { return };
-        let prefix = self.config.response_prefix(&request.nsp);
-        let name_in = |channel: &ByteString| {
-            let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
-            (!name.is_empty() && !name.contains('#')).then(|| NodeId::new(name.to_owned()))
-        };
-        let uid = &self.uid;
-        let listed: BTreeSet<NodeId> = channels
-            .iter()
-            .filter_map(name_in)
-            .filter(|name| name != uid)
-            .take(self.config.limits.nodes)
-            .collect();
-        let members = &namespace.members;
-        request.listed(&listed, &namespace.known, |node| node == uid || members.contains(node));
-        namespace.known = listed;
-        self.finish_if_over(ticket);
     }
 }
 

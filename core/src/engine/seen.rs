@@ -1,11 +1,54 @@
 //! What has been delivered already.
 
 use hashbrown::HashMap;
+use smallvec::SmallVec;
 
 use crate::id::NodeId;
 use crate::rooms::Keyed;
 
-/// The last sequence number of each author of a stream, for as many authors as there may be nodes.
+/// A number that is higher by more than this continues nothing: what an author writes elsewhere, or gives up, between two of
+/// its entries on a stream is less.
+pub(super) const NEAR: u64 = 1 << 16;
+
+/// How many runs of an author are remembered.
+const RUNS: usize = 4;
+
+/// Numbers of one author that continue each other.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    low: u64,
+    high: u64,
+}
+
+/// The numbers of one author. An author that nobody imitates has one run, however long it writes.
+///
+/// A number is a claim. One that is far from what its author was seen to write begins a run of its own: it is delivered, and
+/// what the author goes on to write continues the run before. So a forged number harms nobody's entries but those near it.
+#[derive(Debug, Default)]
+struct Runs(SmallVec<[Run; 1]>);
+
+impl Runs {
+    /// Notes the number; whether it is a new one.
+    fn is_new(&mut self, number: u64) -> bool {
+        let continues = |run: &Run| number > run.high && number - run.high <= NEAR;
+        if let Some(at) = self.0.iter().position(continues) {
+            self.0[at].high = number;
+            self.0[..=at].rotate_right(1);
+            return true;
+        }
+        // What stands just before a run was written before this node began to read.
+        let has = |run: &Run| run.low.saturating_sub(NEAR) <= number && number <= run.high;
+        if let Some(at) = self.0.iter().position(has) {
+            self.0[..=at].rotate_right(1);
+            return false;
+        }
+        self.0.truncate(RUNS - 1);
+        self.0.insert(0, Run { low: number, high: number });
+        true
+    }
+}
+
+/// The numbers of each author of a stream, for as many authors as there may be nodes.
 ///
 /// Two tables, of which the older is dropped when the younger is full: an author is remembered for as long as not too many others have written
 /// since, at no cost per entry.
@@ -19,16 +62,16 @@ pub(super) struct Seen {
     latest: usize,
 }
 
-/// Authors, and where each stands.
+/// Authors, and what each has written.
 #[derive(Debug)]
 struct Table {
     places: HashMap<NodeId, usize, Keyed>,
-    last: Vec<(NodeId, u64)>,
+    runs: Vec<(NodeId, Runs)>,
 }
 
 impl Table {
     fn new(hash: Keyed) -> Self {
-        Table { places: HashMap::with_hasher(hash), last: Vec::new() }
+        Table { places: HashMap::with_hasher(hash), runs: Vec::new() }
     }
 }
 
@@ -37,29 +80,29 @@ impl Seen {
         Seen { young: Table::new(hash), old: Table::new(hash), limit, latest: 0 }
     }
 
-    /// Notes the number; whether it is a new one. An author's numbers rise: one that doesn't has been seen.
-    pub(super) fn is_new(&mut self, author: &NodeId, seq: u64) -> bool {
-        let is_latest = self.young.last.get(self.latest).is_some_and(|(name, _)| name == author);
+    /// Notes the number; whether it is a new one of its author's.
+    pub(super) fn is_new(&mut self, author: &NodeId, number: u64) -> bool {
+        let is_latest = self.young.runs.get(self.latest).is_some_and(|(name, _)| name == author);
         let place = if is_latest { Some(self.latest) } else { self.young.places.get(author).copied() };
-        if let Some((place, (_, last))) =
-            place.and_then(|place| Some((place, self.young.last.get_mut(place)?)))
+        if let Some(place) = place
+            && let Some((_, runs)) = self.young.runs.get_mut(place)
         {
             self.latest = place;
-            let new = seq > *last;
-            *last = seq.max(*last);
-            return new;
+            return runs.is_new(number);
         }
         let place = self.old.places.remove(author);
-        let before = place.and_then(|place| self.old.last.get(place)).map(|(_, last)| *last);
-        if self.young.last.len() >= self.limit {
+        let before = place.and_then(|place| self.old.runs.get_mut(place));
+        let mut runs = before.map(|(_, runs)| core::mem::take(runs)).unwrap_or_default();
+        if self.young.runs.len() >= self.limit {
             let hash = *self.young.places.hasher();
             self.old = core::mem::replace(&mut self.young, Table::new(hash));
         }
-        self.latest = self.young.last.len();
+        self.latest = self.young.runs.len();
         let author = author.owned();
         self.young.places.insert(author.clone(), self.latest);
-        self.young.last.push((author, before.map_or(seq, |last| last.max(seq))));
-        before.is_none_or(|last| seq > last)
+        let new = runs.is_new(number);
+        self.young.runs.push((author, runs));
+        new
     }
 }
 
@@ -71,13 +114,16 @@ mod tests {
         NodeId::new(name.to_owned())
     }
 
+    fn news(seen: &mut Seen, author: &str, numbers: &[u64]) -> Vec<bool> {
+        numbers.iter().map(|number| seen.is_new(&node(author), *number)).collect()
+    }
+
     #[test]
     fn a_number_counts_once_and_never_backwards() {
         let mut seen = Seen::new(10, Keyed(1, 2));
-        let (a, b) = (node("a"), node("b"));
-        let news: Vec<bool> = [5, 6, 6, 4, 9, 6].iter().map(|seq| seen.is_new(&a, *seq)).collect();
-        assert_eq!(news, [true, true, false, false, true, false]);
-        assert!(seen.is_new(&b, 1));
+        let a = news(&mut seen, "a", &[5, 6, 6, 4, 9, 6]);
+        assert_eq!(a, [true, true, false, false, true, false]);
+        assert_eq!(news(&mut seen, "b", &[1]), [true]);
     }
 
     #[test]
@@ -88,8 +134,51 @@ mod tests {
             assert!(seen.is_new(&node(&n.to_string()), 1));
             assert!(seen.is_new(&busy, n));
             assert!(!seen.is_new(&busy, n));
-            assert!(seen.young.last.len() <= 3 && seen.old.last.len() <= 3 && seen.young.places.len() <= 3);
+            assert!(seen.young.runs.len() <= 3 && seen.old.runs.len() <= 3 && seen.young.places.len() <= 3);
         }
         assert!(seen.is_new(&node("0"), 1), "long gone");
+    }
+
+    #[test]
+    fn a_forged_number_harms_nothing_but_itself() {
+        let start = 1_700_000_000_000 << 20;
+        for forged in [u64::MAX, u64::MAX - 1, 0, 17, start - 2 * NEAR, start + 2 * NEAR, start << 1] {
+            for first in [true, false] {
+                let mut seen = Seen::new(10, Keyed(1, 2));
+                let mut numbers: Vec<u64> = (start..start + 50).collect();
+                numbers.insert(if first { 0 } else { 20 }, forged);
+                assert_eq!(news(&mut seen, "a", &numbers), [true; 51], "{forged}, {first}");
+                // Late copies are known all the same.
+                numbers.retain(|number| *number != forged);
+                assert_eq!(news(&mut seen, "a", &numbers), [false; 50], "{forged}, {first}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_author_that_meets_a_forged_number_is_heard_with_its_own() {
+        let mut seen = Seen::new(10, Keyed(1, 2));
+        let forged = 10 + NEAR + 5;
+        assert_eq!(news(&mut seen, "a", &[10, forged, 11]), [true; 3]);
+        let own: Vec<u64> = (12..forged + 10).collect();
+        assert!(news(&mut seen, "a", &own).into_iter().all(|new| new));
+    }
+
+    #[test]
+    fn however_late_a_copy_comes_it_is_known() {
+        let mut seen = Seen::new(10, Keyed(1, 2));
+        for number in 1_000..1_000 + 3 * NEAR {
+            assert!(seen.is_new(&node("a"), number));
+        }
+        assert_eq!(news(&mut seen, "a", &[1_000, 1_001, 2 * NEAR]), [false; 3]);
+    }
+
+    #[test]
+    fn many_forged_numbers_take_no_more_room_than_a_few() {
+        let mut runs = Runs::default();
+        for number in 0..1_000 {
+            assert!(runs.is_new(number * 3 * NEAR));
+        }
+        assert_eq!(runs.0.len(), RUNS);
     }
 }

@@ -18,8 +18,8 @@ pub(super) enum Timer {
     Expiry(ByteString),
     /// The request has waited for long enough.
     RequestTimeout(Ticket),
-    /// Are the nodes that the request waits for still there?
-    Recheck(Ticket),
+    /// Are the nodes that requests of the namespace wait for still there?
+    Recheck(ByteString),
     /// Messages have waited in the line for long.
     GiveUp(Line),
     /// The lane may be tried again.
@@ -28,6 +28,8 @@ pub(super) enum Timer {
     Resubscribe(ByteString),
     /// A session has been on its way for long.
     Session(Ticket),
+    /// The namespace has been closing for long.
+    Leave(ByteString),
 }
 
 /// Each timer is armed at most once; arming it again moves it.
@@ -55,14 +57,14 @@ impl Timers {
         self.due.first().map(|(at, _)| *at)
     }
 
-    /// Takes the first timer that is due, and since when it has been.
-    pub(super) fn pop(&mut self, now: Time) -> Option<(Time, Timer)> {
+    /// Takes the first timer that is due.
+    pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
         // What is armed for the end of time is never due: it would only be armed again for the same moment.
         if self.next().is_none_or(|at| at > now || at == Time::END) {
             return None;
         }
-        let (at, timer) = self.due.pop_first()?;
+        let (_, timer) = self.due.pop_first()?;
         self.armed.remove(&timer);
-        Some((at, timer))
+        Some(timer)
     }
 }

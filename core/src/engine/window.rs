@@ -10,6 +10,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use super::seen::NEAR;
 use crate::config::Recovery;
 use crate::id::{EntryId, NodeId};
 use crate::packet::{BroadcastOptions, Packet};
@@ -45,7 +46,7 @@ pub(super) enum Place {
     Trimmed,
     /// Behind the last entry that was looked at.
     Ahead,
-    /// In the window's range, but no broadcast has it.
+    /// In the window's range, but no broadcast of the namespace has it.
     Nowhere,
 }
 
@@ -172,15 +173,17 @@ impl Window {
         self.first = self.first.max(first);
     }
 
-    pub(super) fn place(&self, offset: EntryId) -> Place {
+    /// Where an offset lies that a client of the namespace brings along.
+    pub(super) fn place(&self, nsp: &str, offset: EntryId) -> Place {
         if offset > self.end {
             Place::Ahead
         } else if offset < self.from {
             if offset < self.first { Place::Trimmed } else { Place::Before }
         } else {
             match self.slots.binary_search_by_key(&offset, |slot| slot.id) {
-                Ok(_) => Place::Inside,
-                Err(_) => Place::Nowhere,
+                Ok(at) if self.slots[at].kept.as_ref().is_none_or(|kept| kept.nsp == nsp) => Place::Inside,
+                // It is another namespace's, or no broadcast's.
+                Ok(_) | Err(_) => Place::Nowhere,
             }
         }
     }
@@ -273,8 +276,13 @@ impl Window {
         if let (Some((author, number)), Some(lowest)) =
             (kept.as_ref().and_then(|kept| kept.author.as_ref()), &mut self.lowest)
         {
-            let newer = lowest.insert(author.clone(), *number);
-            if newer.is_some_and(|newer| newer <= *number) {
+            let near = |newer: &u64| number.abs_diff(*newer) <= NEAR;
+            let newer = lowest.get(author).copied();
+            // A number that is far above is a claim that proves nothing.
+            if newer.is_none_or(|newer| *number < newer || near(&newer)) {
+                lowest.insert(author.clone(), *number);
+            }
+            if newer.is_some_and(|newer| newer <= *number && near(&newer)) {
                 self.forget_repeated(&author.clone(), *number);
             }
         }
@@ -287,7 +295,9 @@ impl Window {
     fn forget_repeated(&mut self, author: &NodeId, number: u64) {
         for slot in &mut self.slots {
             slot.kept.take_if(|kept| {
-                kept.author.as_ref().is_some_and(|(other, later)| other == author && *later <= number)
+                kept.author.as_ref().is_some_and(|(other, later)| {
+                    other == author && *later <= number && number - *later <= NEAR
+                })
             });
         }
     }
@@ -355,7 +365,7 @@ impl Kept {
         let named = packet.nsp.as_ref().map(|name| ByteString::from(&**name));
         let packet = Packet { kind: packet.kind, data, nsp: named, id: packet.id };
         let handles = (rooms.len() + except.len()) * size_of::<ByteString>();
-        let size = size_of::<Kept>() + length + handles;
+        let size = size_of::<Kept>() + length + handles + nsp.len();
         Kept { id, nsp, packet, rooms, except, author, size }
     }
 }

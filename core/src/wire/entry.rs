@@ -14,11 +14,14 @@ use crate::payload::{Encoding, PayloadError};
 
 /// A field with which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its heartbeats: it subscribes to the namespace's channel
 /// too, and is not to be counted twice. Peers pass over fields that they don't know.
-pub const BRIDGE_FIELD: &str = "bridge";
+pub const BRIDGE_FIELD: &str = "sio-streams-bridge";
 
 /// A field with the number of an entry among those that its author wrote to the stream, in decimal. It rises, not always by one. A reader that
-/// meets a number of an author's again, or a lower one, has the entry already: its first try was executed late. Peers pass over it.
-pub const SEQUENCE_FIELD: &str = "seq";
+/// meets a number of an author's again has the entry already: its first try was executed late. Peers pass over it.
+///
+/// It means something only where the author's name belongs to one writer: not in entries of [emitters](NodeId::EMITTER), nor
+/// in those without a name. `docs/protocol.md` says what else a reader must not believe.
+pub const SEQUENCE_FIELD: &str = "sio-streams-seq";
 
 pub(crate) use super::data::payloads;
 
@@ -64,9 +67,11 @@ impl<'a> Parts<'a> {
         self.uid.and_then(|uid| core::str::from_utf8(uid).ok())
     }
 
-    /// The entry's number among those of its author, if that is one of ours: see [`SEQUENCE_FIELD`].
+    /// The entry's number among those of its author, if that can be a node of ours: see [`SEQUENCE_FIELD`].
     pub(crate) fn sequence(&self) -> Option<u64> {
-        self.seq.and_then(|text| number(text))
+        let text = self.seq?;
+        let author = self.author().filter(|name| !name.is_empty() && *name != NodeId::EMITTER.as_str());
+        author.and_then(|_| number(text))
     }
 
     /// Whether a node of the bridge dialect marks its heartbeat: see [`BRIDGE_FIELD`].
@@ -107,7 +112,7 @@ impl<'a> Parts<'a> {
 
 /// The sequence number of an entry of ours.
 pub(crate) fn sequence(fields: &Fields) -> Option<u64> {
-    number(fields.get(SEQUENCE_FIELD)?)
+    Parts::of(fields).sequence()
 }
 
 /// The number that is written there in decimal.

@@ -72,6 +72,14 @@ pub enum WireError {
     /// The application's codec can't read it.
     #[error("the data is not as expected: {0}")]
     Codec(String),
+    /// The author's name is longer than any node's. It would have to be kept.
+    #[error("the uid has {size} bytes; at most {limit} are believed")]
+    NameTooLong {
+        /// How many bytes it has.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A broadcast's packet carries something else than an array.
     #[error("the packet's data is not an array")]
     PacketData,

@@ -3,6 +3,8 @@
 // A test that panics has failed, which is what these are for.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
+mod claims;
 mod fates;
 mod gaps;
 mod members;

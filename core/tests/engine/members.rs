@@ -235,3 +235,133 @@ fn answers_by_pubsub_do_not_stand_for_heartbeats() {
         assert_eq!(down(&mut world, index), None);
     }
 }
+
+const BEATING: [Dialect; 2] = [Dialect::Streams02, Dialect::Bridge];
+
+/// A heartbeat that falls into an outage is made up for as soon as the link is back.
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of outages")]
+fn outages_that_are_shorter_than_the_patience_kill_nobody() {
+    for dialect in BEATING {
+        for lane in [Lane::Writer, Lane::Reader("socket.io".into()), Lane::Subscriber] {
+            for outage in [100, 500, 1_000, 2_000, 3_000, 4_000, 4_900] {
+                let mut world = World::ready(&[dialect; 2]);
+                for phase in 0..25 {
+                    world.pass(5_000 + phase * 200);
+                    world.cut(0, &lane);
+                    world.pass(outage);
+                    world.mend(0, &lane);
+                    world.pass(5_000);
+                    for index in [0, 1] {
+                        assert_eq!(down(&mut world, index), None, "{dialect:?}, {lane}: {outage} ms");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// While the server hangs nobody can say anything, and nobody can be heard.
+#[test]
+#[cfg_attr(miri, ignore = "hundreds of hangs")]
+fn a_server_that_hangs_kills_nobody() {
+    for dialect in BEATING {
+        for hang in [1_000, 4_900, 5_000, 5_100, 9_000, 9_990, 10_001, 15_000] {
+            for order in [[0, 1], [1, 0]] {
+                let mut world = World::ready(&[dialect; 2]);
+                for phase in 0..20 {
+                    world.pass(5_000 + phase * 250);
+                    world.hang();
+                    world.pass(hang);
+                    world.go_on(&order);
+                    for index in [0, 1] {
+                        assert_eq!(down(&mut world, index), None, "{dialect:?}: {hang} ms, {phase}");
+                    }
+                    world.pass(10_000);
+                    for index in [0, 1] {
+                        assert_eq!(down(&mut world, index), None, "{dialect:?}: {hang} ms, {phase}");
+                    }
+                }
+                // One that dies is missed all the same.
+                let dead = world.uid(1);
+                world.kill(1);
+                world.pass(12_000);
+                assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+            }
+        }
+    }
+}
+
+/// Nodes whose own link for writing is down can't send out a question of their own, but they hear.
+#[test]
+fn a_death_is_noticed_by_a_node_that_only_hears() {
+    let mut world = World::ready(&[Dialect::Streams02; 3]);
+    world.cut(0, &Lane::Writer);
+    let dead = world.uid(1);
+    world.kill(1);
+    world.pass(25_000);
+    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+    assert_eq!(down(&mut world, 0), None, "the third lives");
+}
+
+#[test]
+fn a_busy_namespace_silences_none_of_its_neighbours() {
+    let limits = sio_streams_core::Limits { in_flight: 3, ..Default::default() };
+    let config = Config { limits, ..config(Dialect::Streams02) };
+    let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
+    for nsp in ["/", "/b"] {
+        engine.open_namespace(Time::ZERO, nsp).unwrap();
+    }
+    let (id, _) = engine.poll_command().unwrap();
+    engine.handle_reply(Time::ZERO, id, Ok(Reply::Stream(None)));
+    let mut beats = Vec::new();
+    for second in 0..60 {
+        let now = Time::from_millis(second * 1_000);
+        engine.handle_timeout(now);
+        // As much as is taken.
+        while engine.broadcast(now, "/", crate::world::packet("a"), Default::default()).is_ok() {}
+        while engine.poll_event().is_some() {}
+        while let Some((id, command)) = engine.poll_command() {
+            let Command::XAdd { fields, .. } = command else { continue };
+            let is = |name: &str, value: &str| fields.get(name).is_some_and(|found| found == value);
+            if is("nsp", "/b") {
+                beats.push(second);
+                let entry = EntryId { ms: second + 1, seq: beats.len() as u64 };
+                engine.handle_reply(now, id, Ok(Reply::Added(entry)));
+            } else if is("type", "1") {
+                let entry = EntryId { ms: 1, seq: 0 };
+                engine.handle_reply(now, id, Ok(Reply::Added(entry)));
+            }
+        }
+    }
+    assert!(beats.len() >= 12, "{beats:?}");
+    assert!(beats.windows(2).all(|pair| pair[1] - pair[0] <= 6), "{beats:?}");
+}
+
+fn add(world: &mut World, fields: &[(&'static str, &'static str)]) {
+    let wall = 1_700_000_000_000 + world.millis;
+    world.store.add_entry(wall, "socket.io", fields.iter().copied().collect()).unwrap();
+    world.settle();
+}
+
+/// Node's servers of 0.2 send no heartbeats while they have other things to say.
+#[test]
+fn a_node_that_fell_silent_and_speaks_again_is_there_again() {
+    for dialect in BEATING {
+        let mut world = World::ready(&[dialect]);
+        add(&mut world, &[("uid", "old"), ("nsp", "/"), ("type", "2")]);
+        world.pass(15_000);
+        assert_eq!(down(&mut world, 0), Some((NodeId::new("old"), DownReason::Silent)), "{dialect:?}");
+        let up = |world: &mut World| world.take(0, |event| matches!(event, Event::NodeUp { .. })).is_some();
+        assert!(up(&mut world));
+        assert!(!up(&mut world));
+        for _ in 0..10 {
+            let data = r#"{"packet":{"type":2,"data":["event","a"]},"opts":{"rooms":[],"except":[]}}"#;
+            add(&mut world, &[("uid", "old"), ("nsp", "/"), ("type", "3"), ("data", data)]);
+            world.pass(3_000);
+        }
+        assert!(up(&mut world), "{dialect:?}");
+        assert_eq!(world.count(0), 2, "{dialect:?}");
+        assert_eq!(down(&mut world, 0), None, "{dialect:?}");
+    }
+}

@@ -268,9 +268,9 @@ fn a_node_that_leaves_is_not_counted_and_hears_nothing() {
 /// How many hear a sharded channel, by the server's word.
 fn subscribers(world: &mut World, channel: &str) -> u64 {
     let client = world.store.connect();
-    let count = Command::PubSubNumSub { channel: channel.into(), sharded: true };
+    let count = Command::PubSubNumSub { channels: vec![channel.into()], sharded: true };
     match world.store.execute(1_700_000_000_000 + world.millis, client, &count) {
-        sio_streams_store::Executed::Reply(Ok(Reply::Count(count))) => count,
+        sio_streams_store::Executed::Reply(Ok(Reply::Counts(counts))) => counts[0],
         other => panic!("{other:?}"),
     }
 }

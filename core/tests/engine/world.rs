@@ -17,6 +17,8 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     /// Commands on their way, of connections that are lost.
     late: Vec<Command>,
+    /// The server hangs: what is asked of it waits in its sockets.
+    hung: Option<Vec<(usize, CommandId, Command)>>,
 }
 
 pub(crate) struct Node {
@@ -29,6 +31,8 @@ pub(crate) struct Node {
     /// What happens to the replies to the next commands that write, in order.
     pub(crate) lost: VecDeque<LostReply>,
     unanswered: Vec<CommandId>,
+    /// The commands that it has asked for, if they are noted.
+    pub(crate) noted: Option<Vec<Command>>,
     /// A node that hangs or is dead does nothing, but its connections may live on.
     pub(crate) stopped: bool,
     /// Whether its application answers what it is asked.
@@ -46,6 +50,10 @@ pub(crate) enum LostReply {
     Before,
     /// The command is on its way, and arrives when [`World::arrive_late`] is called.
     Late,
+    /// The command was executed, and its reply can't be understood.
+    Unusable,
+    /// The command was executed, and a proxy answers in words of its own.
+    Foreign,
 }
 
 pub(crate) fn config(dialect: Dialect) -> Config {
@@ -82,7 +90,8 @@ impl World {
     }
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut world = World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new() };
+        let mut world =
+            World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
         for config in configs {
             world.add(config);
         }
@@ -111,6 +120,7 @@ impl World {
             down: BTreeSet::new(),
             lost: VecDeque::new(),
             unanswered: Vec::new(),
+            noted: None,
             stopped: false,
             answers: true,
         });
@@ -154,7 +164,9 @@ impl World {
             let engines = engines.map(|time| time.as_micros().div_ceil(1_000));
             let next = engines.chain(self.store.poll_timeout().map(|wall| wall - WALL)).min().unwrap_or(end);
             self.millis = next.clamp(self.millis + 1, end);
-            self.store.handle_timeout(self.wall());
+            if self.hung.is_none() {
+                self.store.handle_timeout(self.wall());
+            }
             let now = self.now();
             for node in self.nodes.iter_mut().filter(|node| !node.stopped) {
                 node.engine.handle_timeout(now);
@@ -168,6 +180,13 @@ impl World {
             return false;
         }
         let mut any = false;
+        let now = self.now();
+        let node = &mut self.nodes[index];
+        // What is due now because of what has just happened.
+        if node.engine.poll_timeout().is_some_and(|due| due <= now) {
+            any = true;
+            node.engine.handle_timeout(now);
+        }
         while let Some(event) = self.nodes[index].engine.poll_event() {
             any = true;
             self.react(index, event);
@@ -251,6 +270,9 @@ impl World {
         let (now, wall) = (self.now(), self.wall());
         let node = &mut self.nodes[index];
         let lane = command.lane();
+        if let Some(noted) = &mut node.noted {
+            noted.push(command.clone());
+        }
         if let Command::Release { lane } = command {
             if let Some(client) = node.clients.remove(lane) {
                 self.store.disconnect(client);
@@ -260,9 +282,12 @@ impl World {
         if node.down.contains(&lane) {
             return node.engine.handle_reply(now, id, Err(CommandError::NotSent("down".into())));
         }
+        if let Some(waiting) = &mut self.hung {
+            return waiting.push((index, id, command.clone()));
+        }
         let client = *node.clients.entry(lane).or_insert_with(|| self.store.connect());
         let lost = match command {
-            Command::XAdd { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
+            Command::XAdd { .. } | Command::Publish { .. } => node.lost.pop_front().unwrap_or(LostReply::No),
             _ => LostReply::No,
         };
         if lost != LostReply::No {
@@ -270,6 +295,16 @@ impl World {
                 LostReply::After => drop(self.store.execute(wall, client, command)),
                 LostReply::Late => self.late.push(command.clone()),
                 LostReply::Before | LostReply::No => {}
+                LostReply::Unusable | LostReply::Foreign => {
+                    drop(self.store.execute(wall, client, command));
+                    let foreign =
+                        || CommandError::Server { code: "upstream".into(), message: "failure".into() };
+                    let reply = match lost {
+                        LostReply::Foreign => Err(foreign()),
+                        _ => Ok(Reply::Counts(vec![1])),
+                    };
+                    return node.engine.handle_reply(now, id, reply);
+                }
             }
             return node.unanswered.push(id);
         }
@@ -277,6 +312,24 @@ impl World {
             Executed::Reply(reply) => node.engine.handle_reply(now, id, reply),
             Executed::Blocked => drop(node.blocked.insert(client, id)),
         }
+    }
+
+    /// The server hangs from now on.
+    pub(crate) fn hang(&mut self) {
+        self.hung = Some(Vec::new());
+    }
+
+    /// The server goes on, and looks at its connections in this order.
+    pub(crate) fn go_on(&mut self, nodes: &[usize]) {
+        let waiting = self.hung.take().unwrap_or_default();
+        self.store.handle_timeout(self.wall());
+        // All that lies in its sockets, before anything that follows from what it answers.
+        for &node in nodes {
+            for (index, id, command) in waiting.iter().filter(|(index, ..)| *index == node) {
+                self.execute(*index, *id, command);
+            }
+        }
+        self.settle();
     }
 
     /// The commands that were on their way arrive.
@@ -324,6 +377,13 @@ impl World {
             }
         }
         self.settle();
+    }
+
+    /// The server loses a connection, and the node does not know yet.
+    pub(crate) fn sever(&mut self, index: usize, lane: &Lane) {
+        if let Some(client) = self.nodes[index].clients.remove(lane) {
+            self.store.disconnect(client);
+        }
     }
 
     pub(crate) fn mend(&mut self, index: usize, lane: &Lane) {

@@ -334,7 +334,9 @@ impl World {
                 first_entry_id: (*behind > 3).then_some(EntryId { seq: *number, ..self.last }),
                 max_deleted_entry_id: (*behind > 4).then_some(EntryId { ms: 0, seq: u64::from(*behind > 8) }),
             })),
-            Command::PubSubNumSub { .. } => Reply::Count(*number),
+            Command::PubSubNumSub { channels, .. } => {
+                Reply::Counts((0..channels.len()).map(|at| number >> (at % 7)).collect())
+            }
             Command::PubSubChannels { pattern, .. } => {
                 let name = |node| pattern.replace("*", &format!("node{node}")).into();
                 Reply::Channels((0..number % 6).map(name).collect())

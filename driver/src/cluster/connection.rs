@@ -357,7 +357,10 @@ fn merge(known: Option<Answer>, more: Answer) -> Answer {
     match (known, more) {
         (None, answer) => answer,
         (Some(Err(error)), _) | (Some(Ok(_)), Err(error)) => Err(error),
-        (Some(Ok(Reply::Count(one))), Ok(Reply::Count(other))) => Ok(Reply::Count(one.saturating_add(other))),
+        (Some(Ok(Reply::Counts(some))), Ok(Reply::Counts(more))) if some.len() == more.len() => {
+            let each = some.into_iter().zip(more);
+            Ok(Reply::Counts(each.map(|(one, other)| one.saturating_add(other)).collect()))
+        }
         (Some(Ok(Reply::Channels(some))), Ok(Reply::Channels(more))) => {
             // A plain channel can have subscribers at several servers.
             let all: BTreeSet<ByteString> = some.into_iter().chain(more).collect();

@@ -55,7 +55,7 @@ pub(super) fn publish(channel: &ByteString, payload: impl Into<Bytes>, sharded: 
 }
 
 pub(super) fn count(channel: &ByteString, sharded: bool) -> Command {
-    Command::PubSubNumSub { channel: channel.clone(), sharded }
+    Command::PubSubNumSub { channels: vec![channel.clone()], sharded }
 }
 
 pub(super) fn added(result: Result<Reply, CommandError>) -> Result<EntryId, String> {
@@ -81,7 +81,7 @@ pub(super) fn done(result: Result<Reply, CommandError>) -> Outcome {
 
 pub(super) fn counted(result: Result<Reply, CommandError>) -> Result<u64, String> {
     match result {
-        Ok(Reply::Count(count)) => Ok(count),
+        Ok(Reply::Counts(counts)) if counts.len() == 1 => Ok(counts[0]),
         other => Err(format!("a question for a number is answered by {other:?}")),
     }
 }

@@ -151,7 +151,7 @@ pub(super) fn parse(frame: impl Frame, expected: Expected) -> Result<Reply, Comm
         Expected::Entries => entries(frame).map(Reply::Entries),
         Expected::Range => range(frame).map(Reply::Entries),
         Expected::Stream => stream_info(frame).map(|info| Reply::Stream(Some(info))),
-        Expected::Count => count(frame).map(Reply::Count),
+        Expected::Counts => counts(frame).map(Reply::Counts),
         Expected::Channels => channels(frame).map(Reply::Channels),
         Expected::Value | Expected::Part if matches!(frame, Opened::Nil) => Some(Reply::Value(None)),
         Expected::Value => bytes(frame).map(|value| Reply::Value(Some(value))),
@@ -245,9 +245,8 @@ fn stream_info<F: Frame>(frame: Opened<F>) -> Option<StreamInfo> {
 }
 
 /// `[channel, count]`, for the one channel that was asked for.
-fn count<F: Frame>(frame: Opened<F>) -> Option<u64> {
-    let (_, count) = pairs(frame)?.into_iter().next()?;
-    number(count.open())
+fn counts<F: Frame>(frame: Opened<F>) -> Option<Vec<u64>> {
+    pairs(frame)?.into_iter().map(|(_, count)| number(count.open())).collect()
 }
 
 fn channels<F: Frame>(frame: Opened<F>) -> Option<Vec<ByteString>> {

@@ -99,9 +99,13 @@ impl Request {
                 let publish = word(if sharded { "SPUBLISH" } else { "PUBLISH" });
                 Request::Plain([publish, channel.into_bytes(), payload].into(), Expected::Anything)
             }
-            Command::PubSubNumSub { channel, sharded } => {
+            Command::PubSubNumSub { channels, sharded } => {
                 let which = word(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
-                Request::Plain([word("PUBSUB"), which, channel.into_bytes()].into(), Expected::Count)
+                let channels = channels.into_iter().map(ByteString::into_bytes);
+                Request::Plain(
+                    [word("PUBSUB"), which].into_iter().chain(channels).collect(),
+                    Expected::Counts,
+                )
             }
             Command::PubSubChannels { pattern, sharded } => {
                 let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
@@ -177,8 +181,8 @@ mod tests {
         assert_eq!(line(set), "SET k v PX 1");
         assert_eq!(line(Command::GetRange { key: "k".into(), end: 99 }), "GETRANGE k 0 99");
         assert_eq!(line(Command::GetDel { key: "k".into() }), "GETDEL k");
-        let count = Command::PubSubNumSub { channel: "c".into(), sharded: true };
-        assert_eq!(line(count), "PUBSUB SHARDNUMSUB c");
+        let count = Command::PubSubNumSub { channels: vec!["c".into(), "d".into()], sharded: true };
+        assert_eq!(line(count), "PUBSUB SHARDNUMSUB c d");
     }
 
     #[test]

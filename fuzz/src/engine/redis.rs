@@ -154,7 +154,11 @@ impl Redis {
                 Reply::Value(value.map(|value| value.slice(..value.len().min(*end as usize + 1))))
             }
             (Command::GetDel { key }, _) => Reply::Value(self.values.remove(key)),
-            (Command::PubSubNumSub { .. }, _) => Reply::Count(1 + u64::from(self.others)),
+            (Command::PubSubNumSub { channels, .. }, _) => {
+                let mut counts = vec![1; channels.len()];
+                counts[0] += u64::from(self.others);
+                Reply::Counts(counts)
+            }
             (Command::PubSubChannels { pattern, .. }, _) => {
                 let names =
                     (3..3 + self.others).map(|node| pattern.replace('*', &format!("node{node}")).into());
@@ -202,7 +206,7 @@ impl Redis {
                 max_deleted_entry_id: Some(id),
                 first_entry_id: Some(id),
             })),
-            Some(Reply::Count(_)) => Reply::Count(n),
+            Some(Reply::Counts(counts)) => Reply::Counts(counts.iter().map(|count| n >> (count % 8)).collect()),
             Some(Reply::Channels(_)) => {
                 let names = [
                     "",
@@ -226,7 +230,7 @@ fn wrong(which: u8) -> Reply {
         0 => Reply::Added(EntryId { ms: which.into(), seq: 0 }),
         1 => Reply::Entries(Vec::new()),
         2 => Reply::Stream(None),
-        3 => Reply::Count(which.into()),
+        3 => Reply::Counts(vec![which.into(); usize::from(which % 3)]),
         4 => Reply::Channels(vec!["socket.io#/#node3#".into()]),
         5 => Reply::Value(Some(vec![which; 30].into())),
         _ => Reply::Done,

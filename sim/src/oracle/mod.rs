@@ -433,7 +433,7 @@ impl Oracle {
             }
             (Lane::Recovery, reply) => self.session_replied(host, id, reply),
             (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
-            (Lane::Writer, Ok(Reply::Count(count))) => self.hosts[host].asks.count_replied(id, *count),
+            (Lane::Writer, Ok(Reply::Counts(counts))) => self.hosts[host].asks.count_replied(id, counts),
             _ => {}
         }
     }

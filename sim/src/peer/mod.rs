@@ -282,7 +282,9 @@ impl Peer {
                 self.read(&about);
             }
             (Purpose::Read, _) => drop(self.retries.insert(about, now + PAUSE)),
-            (Purpose::Count(question), Ok(Reply::Count(servers))) => self.ask_now(now, question, servers),
+            (Purpose::Count(question), Ok(Reply::Counts(counts))) => {
+                self.ask_now(now, question, counts.first().copied().unwrap_or_default());
+            }
             (Purpose::Count(question), _) => {
                 let notes = self.questions.fail(question);
                 self.notes.extend(notes);
@@ -429,7 +431,11 @@ impl Peer {
             Generation::Streams03 => {
                 self.questions.prepare(number, name.clone(), question);
                 let (channel, sharded) = (self.channel(nsp), self.config.use_sharded_pub_sub);
-                self.command(Command::PubSubNumSub { channel, sharded }, Purpose::Count(number), name);
+                self.command(
+                    Command::PubSubNumSub { channels: vec![channel], sharded },
+                    Purpose::Count(number),
+                    name,
+                );
             }
         }
     }

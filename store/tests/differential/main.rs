@@ -318,7 +318,11 @@ fn pubsub() {
         let channel = ByteString::from(rng.choice(CHANNELS).unwrap());
         match rng.u8(0..10) {
             0..2 => subscribe(&mut pair, &mut rng),
-            2..5 => pair.check(&Command::PubSubNumSub { channel, sharded }),
+            2..5 => {
+                let more = (0..rng.usize(0..3)).filter_map(|_| rng.choice(CHANNELS));
+                let channels = std::iter::once(channel).chain(more.map(|&name| name.into())).collect();
+                pair.check(&Command::PubSubNumSub { channels, sharded });
+            }
             5..8 => {
                 let pattern = ByteString::from(rng.choice(PATTERNS).unwrap());
                 pair.check(&Command::PubSubChannels { pattern, sharded });

@@ -109,7 +109,11 @@ pub(crate) fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>>
             args.push(payload.to_vec());
             args
         }
-        Command::PubSubNumSub { channel, sharded } => text(&["PUBSUB", &shard(sharded, "NUMSUB"), channel]),
+        Command::PubSubNumSub { channels, sharded } => {
+            let mut args = text(&["PUBSUB", &shard(sharded, "NUMSUB")]);
+            args.extend(channels.iter().map(|channel| channel.as_bytes().to_vec()));
+            args
+        }
         Command::PubSubChannels { pattern, sharded } => {
             text(&["PUBSUB", &shard(sharded, "CHANNELS"), pattern])
         }
@@ -146,7 +150,9 @@ pub(crate) fn translate(command: &Command, reply: &Resp) -> Result<Reply, Comman
             })))
         }
         (Command::PubSubNumSub { .. }, reply) => {
-            Ok(Reply::Count(u64::try_from(reply.items()[1].as_int().unwrap()).unwrap()))
+            let counts =
+                reply.items().chunks(2).map(|pair| u64::try_from(pair[1].as_int().unwrap()).unwrap());
+            Ok(Reply::Counts(counts.collect()))
         }
         (Command::PubSubChannels { .. }, reply) => {
             let mut channels: Vec<ByteString> =
