@@ -410,7 +410,6 @@ impl Oracle {
                 self.hosts[host].readers.remove(stream);
             }
             Command::PubSubChannels { pattern, .. } => self.asks_for_list(host, pattern),
-            Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
             Command::GetDel { .. } => self.session_asked(host, id, command),
             _ => self.asks_to_hear(host, id, command),
         }
@@ -433,7 +432,6 @@ impl Oracle {
             }
             (Lane::Recovery, reply) => self.session_replied(host, id, reply),
             (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
-            (Lane::Writer, Ok(Reply::Counts(counts))) => self.hosts[host].asks.count_replied(id, counts),
             _ => {}
         }
     }

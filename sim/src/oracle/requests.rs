@@ -9,7 +9,7 @@ use sio_streams_core::{
 };
 use std::rc::Rc;
 
-use super::{HostView, Oracle};
+use super::{Fate, HostView, Oracle};
 
 /// In this time
 const LIST_INTERVAL: Duration = Duration::from_millis(500);
@@ -40,8 +40,8 @@ pub(crate) struct Asked {
     timeout: Duration,
     /// Who was known to be there, by name.
     pub(super) names: BTreeSet<NodeId>,
-    /// How many were there, by number.
-    count: Option<u64>,
+    /// Whether nobody else was there by his subscription, when it ended.
+    alone: bool,
     answered: BTreeSet<NodeId>,
     /// How many answers bore no name.
     unnamed: u64,
@@ -49,34 +49,28 @@ pub(crate) struct Asked {
     clients: BTreeMap<NodeId, u64>,
     local: bool,
     pub(crate) outcome: Option<Outcome>,
+    /// What became of the question, if that was not known when the request ended.
+    fate: Option<bool>,
     pub(crate) servers: Option<Result<u64, CommandError>>,
+}
+
+impl Asked {
+    /// The question's number, if its message bears one.
+    fn number(&self) -> Option<u64> {
+        match self.ask {
+            Ask::Broadcast { call: number } | Ask::Emit { value: number } => Some(number),
+            Ask::Sockets | Ask::Count => None,
+        }
+    }
 }
 
 /// The requests of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
     pub(crate) asked: BTreeMap<Ticket, Asked>,
-    /// Those for which servers are about to be counted, in order.
-    uncounted: VecDeque<Ticket>,
-    counting: BTreeMap<CommandId, Ticket>,
 }
 
 impl Asks {
-    pub(super) fn count_asked(&mut self, id: CommandId) {
-        if !self.counting.contains_key(&id)
-            && let Some(ticket) = self.uncounted.pop_front()
-        {
-            self.counting.insert(id, ticket);
-        }
-    }
-
-    pub(super) fn count_replied(&mut self, id: CommandId, count: u64) {
-        let asked = self.counting.get(&id).and_then(|ticket| self.asked.get_mut(ticket));
-        if let Some(asked) = asked {
-            asked.count = Some(count);
-        }
-    }
-
     /// Those that have not ended.
     pub(crate) fn open(&self) -> impl Iterator<Item = (&Ticket, &Asked)> {
         self.asked.iter().filter(|(_, asked)| asked.outcome.is_none() && asked.servers.is_none())
@@ -104,19 +98,17 @@ impl Oracle {
             at: now,
             timeout,
             names,
-            count: None,
+            alone: false,
             answered: BTreeSet::new(),
             unnamed: 0,
             acks: BTreeMap::new(),
             clients: BTreeMap::new(),
             local: false,
             outcome: None,
+            fate: None,
             servers: None,
         };
         view.asks.asked.insert(ticket, asked);
-        if view.config.dialect != Dialect::Streams02 {
-            view.asks.uncounted.push_back(ticket);
-        }
         let open = view.asks.open().filter(|(_, asked)| asked.ask != Ask::Count).count();
         let limit = view.config.limits.requests;
         if let Some(body) = here {
@@ -180,8 +172,9 @@ impl Oracle {
         let uid = self.name_of(host);
         let truth = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
             let there = self.there_since(host, &asked.nsp, asked.at);
-            self.contradicts(host, asked, outcome, &there)
+            Some((there.is_empty(), self.contradicts(host, asked, outcome, &there)))
         });
+        let (alone, truth) = truth.unwrap_or_default();
         let view = &mut self.hosts[host];
         let dialect = view.config.dialect;
         let Some(asked) = view.asks.asked.get_mut(&ticket) else {
@@ -191,6 +184,7 @@ impl Oracle {
             return self.fail("a request ended twice", format!("host {host}, {ticket}"));
         }
         asked.outcome = Some(outcome.clone());
+        asked.alone = alone && dialect != Dialect::Streams02;
         let steady = view.disturbed.is_none_or(|disturbed| disturbed < asked.at);
         let took = now.since(asked.at);
         let broadcast = matches!(asked.ask, Ask::Broadcast { .. });
@@ -220,7 +214,12 @@ impl Oracle {
             problem = Some(("acknowledgements are counted wrong", format!("{} of {acks}", outcome.acks)));
         }
         let ended_early = !view.open.contains_key(asked.nsp.as_str());
-        if !outcome.is_complete() && !outcome.timed_out && outcome.error.is_none() && !ended_early {
+        if !outcome.is_complete()
+            && !outcome.timed_out
+            && !outcome.pending
+            && outcome.error.is_none()
+            && !ended_early
+        {
             // Somebody is missing who is known to be gone.
             if outcome.missing.is_empty() && outcome.missing_unnamed == 0 {
                 problem = Some(("incomplete for no reason", format!("{outcome:?}")));
@@ -235,15 +234,28 @@ impl Oracle {
             if itself && !answered.contains(&uid) {
                 problem = Some(("complete without itself", format!("{answered:?}")));
             }
-            let others =
-                answered.iter().filter(|node| **node != uid).count() as u64 + outcome.answered_unnamed;
-            if !by_name && asked.count.is_none_or(|count| others + 1 < count) {
-                problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.count)));
-            }
         }
         if let Some((rule, details)) = problem {
             self.fail(rule, format!("host {host}, {ticket}: {details}"));
         }
+    }
+
+    /// The fate of a question is told after its request has ended, once, and is true. Whether it is one.
+    pub(super) fn question_settled(&mut self, host: usize, ticket: Ticket, fate: &Fate) -> bool {
+        let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else { return false };
+        let pending = asked.outcome.as_ref().is_some_and(|outcome| outcome.pending);
+        let again = asked.fate.replace(matches!(fate, Fate::Published(_))).is_some();
+        let number = asked.number();
+        let executed = number.is_none_or(|number| self.questions_executed.contains(&number));
+        let lost = matches!(fate, Fate::Failed(CommandError::Lost(_)));
+        let published = matches!(fate, Fate::Published(_));
+        let details = format!("host {host}, {ticket}: {fate:?}");
+        if !pending || again {
+            self.fail("a question's fate is told that was not open", details);
+        } else if number.is_some() && published != executed && !lost {
+            self.fail("a question's fate is not what it says", details);
+        }
+        true
     }
 
     /// The other nodes of a namespace that are known by their subscriptions, and have been subscribed without a break since then.
@@ -353,11 +365,8 @@ impl Oracle {
             let complete = |asked: &&Asked| asked.outcome.as_ref().is_some_and(Outcome::is_complete);
             let mut unsaid = view.asks.asked.values().filter(complete).filter(|asked| match asked.ask {
                 // Where nobody is subscribed but the asker, nobody would hear it.
-                Ask::Emit { .. } if asked.count == Some(1) => false,
-                Ask::Broadcast { call: number } | Ask::Emit { value: number } => {
-                    !self.questions_executed.contains(&number)
-                }
-                Ask::Sockets | Ask::Count => false,
+                Ask::Emit { .. } if asked.alone => false,
+                _ => asked.number().is_some_and(|number| !self.questions_executed.contains(&number)),
             });
             unsaid
                 .next()
@@ -365,6 +374,16 @@ impl Oracle {
         });
         if let Some(unsaid) = unsaid {
             self.fail("complete, and never published", unsaid);
+        }
+        let untold = self.hosts.iter().enumerate().find_map(|(host, view)| {
+            let untold = |asked: &Asked| {
+                asked.fate.is_none() && asked.outcome.as_ref().is_some_and(|outcome| outcome.pending)
+            };
+            let (ticket, _) = view.asks.asked.iter().find(|(_, asked)| untold(asked))?;
+            Some(format!("host {host}, {ticket}"))
+        });
+        if let Some(untold) = untold {
+            self.fail("a question's fate was never told", untold);
         }
     }
 }

@@ -96,7 +96,7 @@ fn fault(
         1 => Fault::Garble { host, replies: rng.usize(1..4) },
         2 if without => return None,
         2 => {
-            let number = *pick(rng, &[Forgery::Highest, Forgery::Behind, Forgery::None]);
+            let number = *pick(rng, &[Forgery::Highest, Forgery::Behind, Forgery::Plausible, Forgery::None]);
             Fault::Forged { host, stream, nsp, number }
         }
         // Their answers bear no names.

@@ -84,7 +84,7 @@ impl Trial<'_> {
                 self.world.call_peer(host, |peer, _| peer.join(nsp, opts, rooms));
             }
             Call::FetchSockets { to } => {
-                drop(self.ask_peer(host, nsp, Question::FetchSockets(to.options(&name_of))))
+                _ = self.ask_peer(host, nsp, Question::FetchSockets(to.options(&name_of)))
             }
             Call::EmitWithAck => {
                 let question = Question::Emit(payload("ask", self.questions));
