@@ -1,11 +1,11 @@
 //! Each request ends, in time; who is said to have answered has.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use sio_streams_core::{
-    Answer, Body, CommandError, CommandId, Dialect, Message, NodeId, Outcome, Ticket, Time,
+    Answer, Body, CommandError, Dialect, Message, NodeId, Outcome, Ticket, Time,
 };
 use std::rc::Rc;
 
