@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_unusable() {
         let odd = [Value::Int(1), bulk("x"), Value::Nil, bulks(&["x"]), bulk("OK")];
-        for expected in [Expected::Added, Expected::Stream, Expected::Count] {
+        for expected in [Expected::Added, Expected::Stream, Expected::Counts] {
             for value in &odd {
                 let result = parse(value.clone(), expected);
                 assert!(matches!(result, Err(CommandError::Unusable(_))), "{value:?}: {result:?}");

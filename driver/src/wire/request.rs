@@ -26,7 +26,7 @@ pub(super) enum Expected {
     Entries,
     Range,
     Stream,
-    Count,
+    Counts,
     Channels,
     Value,
     Part,
@@ -102,10 +102,8 @@ impl Request {
             Command::PubSubNumSub { channels, sharded } => {
                 let which = word(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
                 let channels = channels.into_iter().map(ByteString::into_bytes);
-                Request::Plain(
-                    [word("PUBSUB"), which].into_iter().chain(channels).collect(),
-                    Expected::Counts,
-                )
+                let words: Vec<Bytes> = [word("PUBSUB"), which].into_iter().chain(channels).collect();
+                Request::Plain(words.into(), Expected::Counts)
             }
             Command::PubSubChannels { pattern, sharded } => {
                 let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });

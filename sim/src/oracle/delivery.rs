@@ -191,7 +191,7 @@ impl Oracle {
         }
         if written.dubious {
             let (message, entry) = (message.clone(), Some(id));
-            view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false)).0 = came;
+            view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false));
             return Some(Expected::Message { message, entry });
         }
         if let Some(seq) = written.seq {

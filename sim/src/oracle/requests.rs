@@ -4,9 +4,7 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
-use sio_streams_core::{
-    Answer, Body, CommandError, Dialect, Message, NodeId, Outcome, Ticket, Time,
-};
+use sio_streams_core::{Answer, Body, CommandError, Dialect, Message, NodeId, Outcome, Ticket, Time};
 use std::rc::Rc;
 
 use super::{Fate, HostView, Oracle};

@@ -320,7 +320,7 @@ fn pubsub() {
             0..2 => subscribe(&mut pair, &mut rng),
             2..5 => {
                 let more = (0..rng.usize(0..3)).filter_map(|_| rng.choice(CHANNELS));
-                let channels = std::iter::once(channel).chain(more.map(|&name| name.into())).collect();
+                let channels = std::iter::once(channel).chain(more.map(ByteString::from)).collect();
                 pair.check(&Command::PubSubNumSub { channels, sharded });
             }
             5..8 => {
