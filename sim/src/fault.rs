@@ -84,6 +84,30 @@ impl Refusal {
     }
 }
 
+/// The number of an entry that is forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgery {
+    /// The highest that there is.
+    Highest,
+    /// Below all that its supposed author has used.
+    Behind,
+    /// The highest that an honest node could have given by then.
+    Plausible,
+    /// None.
+    None,
+}
+
+/// Who answers a question that is no concern of his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impostor {
+    /// Somebody without a name.
+    Nobody,
+    /// Somebody whom nobody knows.
+    Stranger,
+    /// Whoever answered last, with the same words.
+    Parrot,
+}
+
 /// Something that goes wrong, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -200,6 +224,29 @@ pub enum Fault {
         /// Whether by sharded Pub/Sub.
         sharded: bool,
     },
+    /// The replies to the next messages that a host publishes come in a form that it does not understand. They are executed.
+    Garble {
+        /// Which host's.
+        host: usize,
+        /// How many.
+        replies: usize,
+    },
+    /// A foreign program writes an entry in the name of a host.
+    Forged {
+        /// In whose name.
+        host: usize,
+        /// The stream.
+        stream: ByteString,
+        /// The namespace.
+        nsp: ByteString,
+        /// Which number the entry bears.
+        number: Forgery,
+    },
+    /// A foreign program answers the last question that was asked, or repeats the last answer.
+    FalseAnswer {
+        /// In whose name.
+        who: Impostor,
+    },
     /// A foreign program writes an entry.
     Foreign {
         /// The stream.
@@ -218,7 +265,9 @@ impl Fault {
             | Fault::Pause { host, .. }
             | Fault::SlowApp { host, .. }
             | Fault::ClockJump { host, .. }
-            | Fault::Crash { host, .. } => Some(*host),
+            | Fault::Crash { host, .. }
+            | Fault::Garble { host, .. }
+            | Fault::Forged { host, .. } => Some(*host),
             _ => None,
         }
     }
@@ -241,6 +290,9 @@ impl Fault {
             | Fault::ServerClockJump { .. }
             | Fault::Trim { .. }
             | Fault::Noise { .. }
+            | Fault::Garble { .. }
+            | Fault::Forged { .. }
+            | Fault::FalseAnswer { .. }
             | Fault::Foreign { .. } => Duration::ZERO,
         }
     }
@@ -262,6 +314,11 @@ impl fmt::Display for Fault {
             Fault::Stall { lanes, lasts, .. } => {
                 write!(f, "{} silent for {}", Connections(*lanes), Millis(*lasts))
             }
+            Fault::Garble { replies, .. } => write!(f, "the next {replies} replies can't be understood"),
+            Fault::Forged { stream, nsp, number, .. } => {
+                write!(f, "somebody writes to {stream} in its name, for {nsp}, number {number:?}")
+            }
+            Fault::FalseAnswer { who } => write!(f, "a false answer: {who:?}"),
             Fault::Pause { lasts, .. } => write!(f, "process stopped for {}", Millis(*lasts)),
             Fault::SlowApp { lasts, .. } => write!(f, "application takes no events for {}", Millis(*lasts)),
             Fault::ClockJump { by, .. } => write!(f, "clock jumps by {}", Millis(*by)),

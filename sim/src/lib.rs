@@ -102,7 +102,7 @@ mod world;
 
 pub use app::{App, Hand, Node};
 pub use family::Family;
-pub use fault::{Data, Fault, Lanes, Refusal};
+pub use fault::{Data, Fault, Forgery, Impostor, Lanes, Refusal};
 pub use page::page;
 pub use peer::Generation;
 #[cfg(feature = "proptest")]

@@ -95,6 +95,8 @@ enum Only {
     Channels,
     /// Clients that drop and recover.
     Recovery,
+    /// What is rare.
+    Adverse,
 }
 
 impl Only {
@@ -104,6 +106,7 @@ impl Only {
             Some(Only::Streams) => &[Family::Streams],
             Some(Only::Channels) => &[Family::Channels],
             Some(Only::Recovery) => &[Family::Recovery],
+            Some(Only::Adverse) => &[Family::Adverse],
         }
     }
 }

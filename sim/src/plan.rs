@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 use sio_streams_core::{BroadcastOptions, Config};
 
-use crate::fault::Fault;
+use crate::fault::{Fault, Lanes};
 use crate::peer::Generation;
 use crate::world::{HostOptions, Network};
 
@@ -58,6 +58,10 @@ pub(crate) struct Calm {
     pub(crate) death: bool,
     /// Everybody leaves.
     pub(crate) farewell: bool,
+    /// Connections of somebody are down for a day, before that: which.
+    pub(crate) day_without: Option<Lanes>,
+    /// Everybody broadcasts all the time meanwhile.
+    pub(crate) chatter: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +106,8 @@ pub(crate) enum Doing {
     Drops { unseen: u8 },
     /// Comes back, to the host of the call.
     Returns,
+    /// Comes back in a namespace, whichever its own is.
+    Strays { nsp: u8 },
     /// Has its session stored while it is there, in case that its host dies.
     IsSaved,
     /// Joins a room, wherever it is.
@@ -128,14 +134,33 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn options(&self) -> BroadcastOptions {
-        let names = |rooms: &[u8]| rooms.iter().map(|room| room_name(*room)).collect();
+    /// Changes each room.
+    pub(crate) fn each(&mut self, other: impl Fn(&mut u8)) {
+        self.rooms.iter_mut().chain(&mut self.except).for_each(other);
+    }
+
+    /// `name`: how each room is called.
+    pub(crate) fn options(&self, name: impl Fn(u8) -> ByteString) -> BroadcastOptions {
+        let names = |rooms: &[u8]| rooms.iter().map(|room| name(*room)).collect();
         BroadcastOptions { rooms: names(&self.rooms), except: names(&self.except), ..Default::default() }
     }
 }
 
+/// Rooms from this number on are called as hosts are: the first as host 0.
+pub(crate) const HOSTS_ROOMS: u8 = 200;
+
+/// Rooms whose names look like something else, from this number on.
+pub(crate) const ODD_ROOMS: u8 = 100;
+
+/// Their names: parts of channels' names, and what a node's might be.
+pub(crate) const ODD_NAMES: [&str; 5] = ["lobby", "b", "b#c", "#", "*"];
+
+/// The name of a room that is not called as a host.
 pub(crate) fn room_name(room: u8) -> ByteString {
-    format!("room{room}").into()
+    match room.checked_sub(ODD_ROOMS).and_then(|odd| ODD_NAMES.get(usize::from(odd))) {
+        Some(name) => ByteString::from_static(name),
+        None => format!("room{room}").into(),
+    }
 }
 
 pub(crate) fn socket_name(host: usize, socket: usize) -> String {
@@ -183,6 +208,7 @@ impl fmt::Display for Call {
             Call::Client { client, does } => match does {
                 Doing::Connects => write!(f, "client {client} connects"),
                 Doing::Drops { unseen } => write!(f, "client {client} drops, {unseen} packets unseen"),
+                Doing::Strays { nsp } => write!(f, "client {client} strays into namespace {nsp}"),
                 Doing::Returns => write!(f, "client {client} returns"),
                 Doing::IsSaved => write!(f, "client {client} is saved"),
                 Doing::Joins { room } => write!(f, "client {client} joins room{room}"),

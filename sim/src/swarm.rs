@@ -3,6 +3,8 @@
 //! Each seed turns a random subset of faults and operations on, with rates of its own: a run in which everything happens a little shows less than
 //! many in which few things happen often.
 
+mod adverse;
+
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +33,15 @@ pub(crate) fn plan(seed: u64) -> Plan {
             &[Dialect::Streams02, Dialect::Streams03, Dialect::Streams03, Dialect::Bridge]
         }
         Family::Channels => &[Dialect::Classic, Dialect::Sharded],
+        Family::Adverse => &[
+            Dialect::Streams02,
+            Dialect::Streams02,
+            Dialect::Bridge,
+            Dialect::Streams03,
+            Dialect::Sharded,
+            Dialect::Sharded,
+            Dialect::Classic,
+        ],
     };
     let dialect = *pick(rng, dialects);
     let network = network(rng);
@@ -39,22 +50,42 @@ pub(crate) fn plan(seed: u64) -> Plan {
         Family::Streams => {}
         Family::Channels => without_streams(rng, &mut config),
         Family::Recovery => recovery(rng, &mut config),
+        Family::Adverse if is_channels_only(dialect) => without_streams(rng, &mut config),
+        Family::Adverse if often(rng, 40) => recovery(rng, &mut config),
+        Family::Adverse => {}
     }
-    let mut namespaces = namespaces(rng);
+    let mut namespaces = match family {
+        Family::Adverse => adverse::namespaces(rng, dialect),
+        _ => namespaces(rng),
+    };
+    if family == Family::Adverse {
+        adverse::configure(rng, &mut config);
+    }
     if family == Family::Recovery && config.stream_count > 1 {
         // Nobody is recovered where Node writes to a stream that it doesn't read.
         namespaces.retain(|nsp| *nsp != "/notifications");
     }
     let hosts = hosts(rng, &config);
-    let chaos = ms(rng.u64(1_000..12_000));
+    let longest =
+        if config.heartbeat_timeout > ms(9_000) && family == Family::Adverse { 45_000 } else { 12_000 };
+    let chaos = ms(rng.u64(1_000..longest));
     let mut steps = calls(rng, &hosts, namespaces.len(), chaos);
-    if family == Family::Recovery {
+    if config.recovery.is_some() {
         steps.extend(clients(rng, &hosts, namespaces.len(), chaos));
     }
     let times: Vec<Duration> = steps.iter().map(|step| step.at).collect();
-    steps.extend(faults(rng, &hosts, &config, &namespaces, chaos, &times));
+    if family != Family::Adverse || often(rng, 50) {
+        steps.extend(faults(rng, &hosts, &config, &namespaces, chaos, &times));
+    }
+    if family == Family::Adverse {
+        adverse::steps(rng, &hosts, &config, &namespaces, chaos, &mut steps);
+    }
     steps.sort_by_key(|step| step.at);
-    let calm = Calm { newcomer: often(rng, 30), death: often(rng, 30), farewell: often(rng, 60) };
+    let (newcomer, death, farewell) = (often(rng, 30), often(rng, 30), often(rng, 60));
+    let mut calm = Calm { newcomer, death, farewell, ..Calm::default() };
+    if family == Family::Adverse {
+        adverse::calm(rng, &mut calm);
+    }
     let counting = !often(rng, 10);
     steps.extend(falterings(rng, &steps));
     steps.sort_by_key(|step| step.at);

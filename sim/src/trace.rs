@@ -4,6 +4,7 @@ use core::fmt::{self, Write};
 use core::time::Duration;
 
 use bytestring::ByteString;
+use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::{Answer, Command, EntryId, Event, Lost, Payload, Reply, Source, Time};
 
 use crate::watch::{Happening, PeerNote, Watch};
@@ -158,7 +159,7 @@ fn describe(what: &Happening<'_>) -> Option<(Place, Kind, Duration, String)> {
     match what {
         Happening::Executed { host, command: Command::XAdd { stream, fields, .. }, reply } => {
             let field = |name| fields.get(name).map(|value| String::from_utf8_lossy(value).into_owned());
-            let (kind, seq) = (field("type").unwrap_or_default(), field("seq").unwrap_or_default());
+            let (kind, seq) = (field("type").unwrap_or_default(), field(SEQUENCE_FIELD).unwrap_or_default());
             let who = if *host == usize::MAX { "foreign".to_owned() } else { format!("host {host}") };
             let data: String = field("data").unwrap_or_default().chars().take(90).collect();
             let text = match reply {
@@ -239,7 +240,7 @@ fn describe(what: &Happening<'_>) -> Option<(Place, Kind, Duration, String)> {
 fn short(command: &Command) -> String {
     match command {
         Command::XAdd { stream, fields, .. } => {
-            let seq = fields.get("seq").map(|seq| String::from_utf8_lossy(seq).into_owned());
+            let seq = fields.get(SEQUENCE_FIELD).map(|seq| String::from_utf8_lossy(seq).into_owned());
             format!("XADD {stream} seq {}", seq.unwrap_or_default())
         }
         Command::XRead { stream, after, count, .. } => format!("XREAD {stream} {after} COUNT {count}"),

@@ -1,5 +1,7 @@
 //! What can be seen of a world: everything that happens in it, as it happens.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, CommandId, Event, Lane, Reply, Time};
@@ -68,6 +70,15 @@ pub enum Happening<'a> {
         lane: &'a Lane,
         /// Whether it is there.
         up: bool,
+    },
+    /// What a host is subscribed to has changed, as the server sees it.
+    Hears {
+        /// The host.
+        host: usize,
+        /// All channels, of connections that the host still holds.
+        channels: &'a BTreeSet<ByteString>,
+        /// If it hears less than before: when the server will have noticed that.
+        less: Option<Time>,
     },
     /// A host has started, or come back under a new name.
     Started {

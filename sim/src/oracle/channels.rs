@@ -89,32 +89,34 @@ enum Part {
 }
 
 impl HostView {
-    /// What a channel is to this node: of which namespace, and what comes through it.
-    fn part_of(&self, channel: &str) -> Option<(ByteString, Part)> {
+    /// What a channel is to this node: of which namespaces, and what comes through it. A room's may be called as another namespace's is.
+    fn parts_of(&self, channel: &str) -> Vec<(ByteString, Part)> {
+        let parts = self.open.iter().map(|(nsp, rooms)| (nsp.clone(), self.part_of(channel, nsp, rooms)));
+        parts.filter_map(|(nsp, part)| Some((nsp, part?))).collect()
+    }
+
+    fn part_of(&self, channel: &str, nsp: &str, rooms: &RoomModel) -> Option<Part> {
         let prefix = &self.config.channel_prefix;
-        self.open.iter().find_map(|(nsp, rooms)| {
-            let rest = |kind: &str| channel.strip_prefix(&format!("{prefix}{kind}#{nsp}#"));
-            let private = format!("{}#", self.uid);
-            let part = match self.config.dialect {
-                Dialect::Classic => match (rest(""), rest("-request"), rest("-response")) {
-                    (Some(""), ..) => Part::Broadcasts,
-                    (Some(rest), ..) if rest.strip_suffix('#').is_some_and(|room| rooms.has(room)) => {
-                        Part::Broadcasts
-                    }
-                    (_, Some(""), _) => Part::Requests,
-                    (_, _, Some(rest)) if rest.is_empty() || rest == private => Part::Responses,
-                    _ => return None,
-                },
-                _ => match rest("")? {
-                    "" => Part::Any,
-                    rest if rest == private => Part::Any,
-                    rest => {
-                        let room = rest.strip_suffix('#')?;
-                        (is_apart(&self.config, room) && rooms.has(room)).then_some(Part::Any)?
-                    }
-                },
-            };
-            Some((nsp.clone(), part))
+        let rest = |kind: &str| channel.strip_prefix(&format!("{prefix}{kind}#{nsp}#"));
+        let private = format!("{}#", self.uid);
+        Some(match self.config.dialect {
+            Dialect::Classic => match (rest(""), rest("-request"), rest("-response")) {
+                (Some(""), ..) => Part::Broadcasts,
+                (Some(rest), ..) if rest.strip_suffix('#').is_some_and(|room| rooms.has(room)) => {
+                    Part::Broadcasts
+                }
+                (_, Some(""), _) => Part::Requests,
+                (_, _, Some(rest)) if rest.is_empty() || rest == private => Part::Responses,
+                _ => return None,
+            },
+            _ => match rest("")? {
+                "" => Part::Any,
+                rest if rest == private => Part::Any,
+                rest => {
+                    let room = rest.strip_suffix('#')?;
+                    (is_apart(&self.config, room) && rooms.has(room)).then_some(Part::Any)?
+                }
+            },
         })
     }
 
@@ -252,6 +254,8 @@ impl Oracle {
     pub(super) fn spoken(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
         let Some(view) = self.hosts.get(host).filter(|host| host.ours) else { return };
         if !is_channels_only(view.config.dialect) {
+            let asked = pubsub::decode(payload).ok().and_then(|message| call_of(&message.body));
+            self.questions_executed.extend(asked.filter(|call| *call > super::FIRST_QUESTION));
             if let Err(reason) = digest::message(payload) {
                 self.fail("an undigestible message", reason);
             }
@@ -277,6 +281,7 @@ impl Oracle {
             return self.fail("an undigestible message", format!("{channel}: {reason}"));
         }
         let Some(number) = body.as_ref().and_then(call_of) else { return };
+        self.questions_executed.extend(Some(number).filter(|call| *call > super::FIRST_QUESTION));
         let again = self.deeds.get(number as usize).is_some_and(|deed| !deed.written.is_empty());
         if again {
             return self.fail("published twice", format!("call {number} on {channel}"));
@@ -304,12 +309,13 @@ impl Oracle {
     /// A Pub/Sub message has come to an engine.
     pub(super) fn heard(&mut self, host: usize, channel: &ByteString, payload: &Bytes) {
         let view = &mut self.hosts[host];
-        let Some((nsp, part)) = view.part_of(channel) else { return };
+        let parts = view.parts_of(channel);
+        let Some((first, part)) = parts.first() else { return };
         let message = match part {
             Part::Any => pubsub::decode(payload).map(Some),
             Part::Broadcasts => classic::decode_broadcast(payload).map(Some),
             Part::Requests => classic::decode_request(payload).map(|(uid, request)| match request {
-                classic::Request::Common(body) => Some(Message { uid, nsp: nsp.clone(), body }),
+                classic::Request::Common(body) => Some(Message { uid, nsp: first.clone(), body }),
                 _ => None,
             }),
             // They are told with the requests that they answer, or not at all.
@@ -318,7 +324,9 @@ impl Oracle {
         match message {
             Err(_) => view.skipped_pushes += 1,
             Ok(Some(message))
-                if message.nsp == nsp && message.uid != view.uid && is_for_applications(&message.body) =>
+                if parts.iter().any(|(nsp, _)| *nsp == message.nsp)
+                    && message.uid != view.uid
+                    && is_for_applications(&message.body) =>
             {
                 let message = Rc::new(message);
                 view.pushed.push_back(Expected::Message { message, entry: None });

@@ -69,6 +69,8 @@ pub(crate) struct Clients {
     pub(crate) all: Vec<Client>,
     /// The keys of sessions that are stored.
     stored: BTreeSet<ByteString>,
+    /// Attempts to come back in a namespace that is not the client's.
+    strays: BTreeSet<(usize, Ticket)>,
     /// Commands that take a session.
     takes: BTreeMap<(usize, CommandId), ByteString>,
     born: u64,
@@ -141,6 +143,11 @@ impl Oracle {
         back.attempt = Some(Attempt { since, taken: false, losses });
     }
 
+    /// A node was asked to restore a client in a namespace that is not the client's.
+    pub(crate) fn client_strays(&mut self, host: usize, ticket: Ticket) {
+        self.clients.strays.insert((host, ticket));
+    }
+
     fn losses(&self, host: usize) -> Losses {
         Losses {
             gaps: self.gaps,
@@ -151,6 +158,9 @@ impl Oracle {
 
     /// A host is gone, or has left the namespace.
     pub(super) fn clients_cut_off(&mut self, host: usize, nsp: Option<&str>) {
+        if nsp.is_none() {
+            self.clients.strays.retain(|(other, _)| *other != host);
+        }
         for client in &mut self.clients.all {
             let concerned = nsp.is_none_or(|nsp| client.nsp == nsp);
             client.at = match client.at {
@@ -256,6 +266,9 @@ impl Oracle {
     pub(super) fn restored(&mut self, host: usize, restored: &Restored) {
         self.look(host);
         let Restored { ticket, nsp, session, missed, .. } = restored;
+        if self.clients.strays.contains(&(host, *ticket)) {
+            return self.fail("restored in another namespace", format!("host {host}, {nsp}: {session:?}"));
+        }
         let Some(client) = self.client_of(host, *ticket) else {
             return self.fail("restored without being asked", format!("host {host}, {ticket}"));
         };
@@ -297,7 +310,8 @@ impl Oracle {
         let got: Vec<EntryId> = missed.iter().map(Missed::offset).collect();
         // A node that has come later can't know that an entry stands there for the second time.
         let known = |id: &EntryId| replay.repeated.get(id).is_none_or(|first| reader.has_read(*first));
-        let told: Vec<EntryId> = got.iter().copied().filter(known).collect();
+        let dubious = |id: &EntryId| history.at(*id).is_some_and(|written| written.dubious);
+        let told: Vec<EntryId> = got.iter().copied().filter(known).filter(|id| !dubious(id)).collect();
         let right = replay.entries.iter().eq(told.iter());
         let same = missed.iter().all(|packet| {
             let written = history.at(packet.offset()).and_then(|written| written.message.as_ref());
@@ -317,12 +331,17 @@ impl Oracle {
 
     /// A node could not restore a client.
     pub(super) fn not_recovered(&mut self, host: usize, ticket: Ticket, reason: &NotRecovered) {
+        if self.clients.strays.remove(&(host, ticket)) {
+            return;
+        }
         let Some(client) = self.client_of(host, ticket) else {
             return self.fail("not recovered without being asked", format!("host {host}, {ticket}"));
         };
         self.check_duration(host, client);
         let losses = self.losses(host);
-        let too_deep = matches!(reason, NotRecovered::TooMuch { .. }) && self.is_out_of_sight(host, client);
+        // What is out of sight may also be trimmed by then.
+        let too_deep = matches!(reason, NotRecovered::TooMuch { .. } | NotRecovered::Trimmed)
+            && self.is_out_of_sight(host, client);
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };
@@ -392,7 +411,7 @@ impl Replay {
         let (mut entries, mut repeated) = (Vec::new(), BTreeMap::new());
         let mut numbers: BTreeMap<&NodeId, (u64, EntryId)> = BTreeMap::new();
         for (id, written) in history.iter().take_while(|(id, _)| *id <= until) {
-            let Some(message) = &written.message else { continue };
+            let Some(message) = written.message.as_ref().filter(|_| !written.dubious) else { continue };
             // An author's numbers rise.
             let again = written.seq.and_then(|seq| {
                 let last = numbers.entry(&message.uid).or_default();

@@ -155,8 +155,10 @@ impl Oracle {
                 }
                 let Some((id, written, came)) = reader.queue.pop_front() else { break };
                 let next = self.look_at(host, &stream, id, &written, came);
-                if let Some(reader) = self.hosts[host].readers.get_mut(&stream) {
-                    reader.next = next;
+                let Some(reader) = self.hosts[host].readers.get_mut(&stream) else { break };
+                match next {
+                    Some(next) if written.dubious => reader.perhaps.push(next),
+                    next => reader.next = next,
                 }
             }
         }
@@ -174,9 +176,23 @@ impl Oracle {
         let view = &mut self.hosts[host];
         let reader = view.readers.get_mut(stream)?;
         let nsp = written.nsp().map(ByteString::from);
-        let Some(message) = &written.message else { return Some(Expected::Skipped { id, nsp }) };
-        if !view.open.contains_key(&message.nsp) {
+        let early = reader.early.remove(&id);
+        let Some(message) = &written.message else {
+            return (!early).then_some(Expected::Skipped { id, nsp });
+        };
+        if early || !view.open.contains_key(&message.nsp) {
+            // It is not told, but where clients recover it is kept: what comes again later, in whatever namespace, is known then.
+            if view.config.recovery.is_some()
+                && let Some(seq) = written.seq
+            {
+                reader.seen.entry(message.uid.clone()).or_default().entry(seq).or_insert(id);
+            }
             return None;
+        }
+        if written.dubious {
+            let (message, entry) = (message.clone(), Some(id));
+            view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false));
+            return Some(Expected::Message { message, entry });
         }
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
@@ -275,6 +291,9 @@ impl Oracle {
             }
             heads.extend(reader.next.as_ref().map(ToString::to_string));
         }
+        if found.is_none() {
+            found = self.found_perhaps(host, event);
+        }
         if let Some(expected) = found {
             if let Event::Broadcast(told) = event {
                 self.clients_get(host, told);
@@ -288,6 +307,25 @@ impl Oracle {
             _ => "an event that was not due",
         };
         self.fail(rule, format!("host {host}: {event:?}; due were {heads:#?}"));
+    }
+
+    /// What need not have been told, if it is that; a repetition and a bad entry have no effect.
+    fn found_perhaps(&mut self, host: usize, event: &Event) -> Option<Expected> {
+        let HostView { open, readers, .. } = &mut self.hosts[host];
+        readers.values_mut().find_map(|reader| {
+            let at = reader.perhaps.iter().position(|expected| match event {
+                Event::Repeated { id, .. } | Event::Skipped { source: Source::Entry { id, .. }, .. } => {
+                    expected.entry() == Some(*id)
+                }
+                event => expected.is(event, open),
+            })?;
+            let found = reader.perhaps.remove(at);
+            match event {
+                Event::Repeated { id, .. } => Some(Expected::Repeated { id: *id, nsp: found.nsp()?.into() }),
+                Event::Skipped { .. } => Some(Expected::Skipped { id: found.entry()?, nsp: None }),
+                _ => Some(found),
+            }
+        })
     }
 
     /// The sockets here do what the message says.
@@ -340,11 +378,13 @@ impl Oracle {
 
     /// The node has entered a namespace. What had been read before is not for it.
     pub(crate) fn namespace_opened(&mut self, host: usize, nsp: &ByteString) -> &mut RoomModel {
-        let HostView { open, openings, readers, .. } = &mut self.hosts[host];
+        let HostView { open, openings, readers, refused, .. } = &mut self.hosts[host];
         *openings.entry(nsp.clone()).or_default() += 1;
+        refused.remove(nsp);
         for reader in readers.values_mut() {
             reader.next.take_if(|next| next.nsp() == Some(nsp));
-            reader.queue.retain(|(_, written, _)| written.nsp() != Some(nsp));
+            let early = reader.queue.iter().filter(|(_, written, _)| written.nsp() == Some(nsp));
+            reader.early.extend(early.map(|(id, ..)| *id));
         }
         open.entry(nsp.clone()).or_default()
     }

@@ -4,8 +4,14 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use sio_streams_core::wire::entry;
+use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};
 use sio_streams_core::{Body, EntryId, Fields, Message, Payload, Time};
+
+/// How long a node's name is, where there are streams.
+const NODES_NAME: usize = 16;
+
+/// A name of so many bytes may be too long for a reader.
+const LONG: usize = 1_000;
 
 /// An entry, read once.
 #[derive(Debug)]
@@ -16,16 +22,23 @@ pub(crate) struct Written {
     pub(crate) message: Option<Rc<Message>>,
     /// What nodes of ours number their entries with.
     pub(crate) seq: Option<u64>,
+    /// Whether a stranger wrote it in a way that a reader may take for a node's: with a number, or under a name that is no emitter's. Such an entry
+    /// may be told, or passed over.
+    pub(crate) dubious: bool,
     /// The call that it comes from.
     pub(crate) call: Option<u64>,
 }
 
 impl Written {
-    pub(crate) fn read(at: Time, fields: &Fields) -> Self {
+    pub(crate) fn read(at: Time, fields: &Fields, foreign: bool) -> Self {
         let message = entry::decode(fields).ok().map(Rc::new);
-        let seq = number(fields);
+        let nobody = |uid: &str| uid == "emitter" || uid.is_empty();
+        let odd = |uid: &str| uid.len() == NODES_NAME || uid.len() > LONG || number(fields).is_some();
+        let uid = message.as_ref().map(|message| message.uid.as_str());
+        let dubious = foreign && uid.is_some_and(|uid| !nobody(uid) && odd(uid));
+        let seq = number(fields).filter(|_| !foreign);
         let call = message.as_ref().filter(|_| seq.is_some()).and_then(|message| call_of(&message.body));
-        Written { at, fields: fields.clone(), message, seq, call }
+        Written { at, fields: fields.clone(), message, seq, dubious, call }
     }
 
     pub(crate) fn nsp(&self) -> Option<&str> {
@@ -35,7 +48,7 @@ impl Written {
 
 /// What a node of ours numbers its entry with.
 pub(crate) fn number(fields: &Fields) -> Option<u64> {
-    core::str::from_utf8(fields.get("seq")?).ok()?.parse().ok()
+    core::str::from_utf8(fields.get(SEQUENCE_FIELD)?).ok()?.parse().ok()
 }
 
 /// The number of the call that a message comes from: calls of the workload carry it.

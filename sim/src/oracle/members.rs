@@ -20,6 +20,10 @@ impl Oracle {
 
     pub(super) fn node_down(&mut self, host: usize, nsp: &ByteString, node: &NodeId, reason: DownReason) {
         self.look(host);
+        let wrong = (reason == DownReason::Silent).then(|| self.wrongly_silent(host, nsp, node)).flatten();
+        if let Some((rule, details)) = wrong {
+            self.fail(rule, details);
+        }
         let view = &mut self.hosts[host];
         if !view.members.get_mut(nsp).is_some_and(|members| members.remove(node)) {
             return self.fail("a node went that was not there", format!("host {host}, {nsp}: {node}"));

@@ -8,6 +8,7 @@
 //! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
 //! | [`clients`] | who drops and comes back has got just what it should have |
 //! | [`requests`] | each request ends, in time; who is said to have answered has |
+//! | [`silence`] | nobody is declared dead who could speak, or could not be heard |
 //! | [`members`] | who is there is known, and nobody is declared dead who isn't |
 //!
 //! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
@@ -21,12 +22,14 @@ mod members;
 mod reading;
 mod requests;
 mod rooms;
+mod silence;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bytestring::ByteString;
+use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
     CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, Ticket, Time,
 };
@@ -34,12 +37,16 @@ use sio_streams_core::{
 use crate::digest;
 use crate::fault::Fault;
 use crate::watch::{Happening, PeerNote, Watch};
+use crate::world::Network;
 use delivery::Expected;
 pub(crate) use fates::{Deed, Fate};
 use log::{History, Written};
 use reading::ReaderView;
 pub(crate) use requests::Ask;
 pub(crate) use rooms::RoomModel;
+
+/// Questions are numbered from here on, beyond all calls that publish.
+const FIRST_QUESTION: u64 = 1_000_000_000;
 
 /// Something that must not happen has happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +68,8 @@ pub(crate) struct HostView {
     pub(crate) config: Config,
     /// The namespaces that are open, with their sockets.
     pub(crate) open: BTreeMap<ByteString, RoomModel>,
+    /// Namespaces that could not be opened beside others.
+    pub(crate) refused: BTreeSet<ByteString>,
     /// How often each namespace was opened.
     openings: BTreeMap<ByteString, u64>,
     /// Namespaces that are being left.
@@ -74,7 +83,8 @@ pub(crate) struct HostView {
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
     /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
     heard: BTreeMap<(ByteString, NodeId), (Time, bool)>,
-    pub(crate) ready: BTreeSet<ByteString>,
+    /// The namespaces that it has told to be ready, and when.
+    pub(crate) ready: BTreeMap<ByteString, Time>,
     tickets: BTreeMap<Ticket, u64>,
     unsettled: usize,
     /// When it last searched a stream for what it had published.
@@ -82,6 +92,10 @@ pub(crate) struct HostView {
     /// The process stood still, or its clock jumped, at that time last.
     disturbed: Option<Time>,
     pub(crate) asks: requests::Asks,
+    /// The channels that it hears, as the server sees it, and since when.
+    hears: BTreeMap<ByteString, Time>,
+    /// When it has lately asked for lists of channels.
+    lists: BTreeMap<ByteString, VecDeque<Time>>,
 }
 
 /// What bears a number.
@@ -103,8 +117,16 @@ pub(crate) struct Oracle {
     histories: BTreeMap<ByteString, History>,
     pub(crate) deeds: Vec<Deed>,
     questions: u64,
+    /// Those that Redis has executed.
+    questions_executed: BTreeSet<u64>,
     /// The sequence numbers that were seen, and their entries.
     numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
+    /// All names that were ever somebody's.
+    names: BTreeSet<NodeId>,
+    /// Those in which somebody else has written.
+    forged: BTreeSet<NodeId>,
+    /// Until then there are subscriptions that nobody holds any more, and the server may count them.
+    heard_less: Time,
     counting: bool,
     /// Streams that somebody has trimmed by hand.
     trimmed: BTreeSet<ByteString>,
@@ -116,25 +138,34 @@ pub(crate) struct Oracle {
     pub(crate) clients: clients::Clients,
     /// How long a host waits for a reply.
     response: Duration,
+    /// How long a message takes at most, if nothing is wrong.
+    latency: Duration,
+    silences: silence::Silences,
     pub(crate) violation: Option<Violation>,
 }
 
 impl Oracle {
-    pub(crate) fn new(counting: bool, response: Duration) -> Self {
+    pub(crate) fn new(counting: bool, network: &Network) -> Self {
         Oracle {
             now: Time::ZERO,
             hosts: Vec::new(),
             histories: BTreeMap::new(),
             deeds: Vec::new(),
             questions: 0,
+            questions_executed: BTreeSet::new(),
             numbers: BTreeMap::new(),
+            names: BTreeSet::new(),
+            forged: BTreeSet::new(),
+            heard_less: Time::ZERO,
             counting,
             trimmed: BTreeSet::new(),
             emptied: BTreeSet::new(),
             gaps: 0,
             peer_answers: BTreeMap::new(),
             clients: clients::Clients::default(),
-            response,
+            response: network.response,
+            latency: network.latency.1,
+            silences: silence::Silences::default(),
             violation: None,
         }
     }
@@ -148,6 +179,7 @@ impl Oracle {
             life: 0,
             config: config.clone(),
             open: BTreeMap::new(),
+            refused: BTreeSet::new(),
             openings: BTreeMap::new(),
             closing: BTreeSet::new(),
             readers: BTreeMap::new(),
@@ -157,18 +189,29 @@ impl Oracle {
             own: VecDeque::new(),
             members: BTreeMap::new(),
             heard: BTreeMap::new(),
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             tickets: BTreeMap::new(),
             unsettled: 0,
             searched: BTreeMap::new(),
             disturbed: None,
             asks: requests::Asks::default(),
+            hears: BTreeMap::new(),
+            lists: BTreeMap::new(),
         });
     }
 
     pub(crate) fn fail(&mut self, rule: &'static str, details: impl Into<String>) {
         if self.violation.is_none() {
             self.violation = Some(Violation { at: self.now, rule, details: details.into() });
+        }
+    }
+
+    /// A namespace could not be opened: its channels would be taken for others'. That is so only for names with a hash.
+    pub(crate) fn namespace_refused(&mut self, host: usize, nsp: &ByteString) {
+        let hashes = nsp.contains('#') || self.hosts[host].open.keys().any(|other| other.contains('#'));
+        self.hosts[host].refused.insert(nsp.clone());
+        if !hashes {
+            self.fail("a namespace is refused for no reason", format!("host {host}, {nsp}"));
         }
     }
 
@@ -179,6 +222,7 @@ impl Oracle {
         let limits = view.config.limits;
         let right = match error {
             CallError::UnknownNamespace(_) => !open,
+            CallError::Overlap(..) => open,
             CallError::Full { limit, .. } => *limit == limits.in_flight || *limit == limits.requests,
             _ => false,
         };
@@ -191,8 +235,7 @@ impl Oracle {
     /// The number of the next question.
     pub(crate) fn next_question(&mut self) -> u64 {
         self.questions += 1;
-        // Beyond all calls that publish.
-        1_000_000_000 + self.questions
+        FIRST_QUESTION + self.questions
     }
 
     /// The host whose name this is.
@@ -203,6 +246,7 @@ impl Oracle {
     fn started(&mut self, host: usize, uid: &str) {
         let view = &mut self.hosts[host];
         view.uid = NodeId::new(uid.to_owned());
+        self.names.insert(view.uid.clone());
         view.alive = true;
         view.life += 1;
         view.disturbed = Some(self.now);
@@ -210,9 +254,11 @@ impl Oracle {
 
     fn died(&mut self, host: usize) {
         self.clients_cut_off(host, None);
+        self.silence_begins_anew(host);
         let view = &mut self.hosts[host];
         view.alive = false;
         view.open.clear();
+        view.refused.clear();
         view.readers.clear();
         view.pushed.clear();
         view.skipped_pushes = 0;
@@ -226,6 +272,7 @@ impl Oracle {
         view.unsettled = 0;
         view.searched.clear();
         view.asks = requests::Asks::default();
+        view.lists.clear();
         for deed in self.deeds.iter_mut().filter(|deed| deed.host == host && deed.fate == Fate::Open) {
             deed.fate = Fate::Orphaned;
         }
@@ -239,9 +286,12 @@ impl Oracle {
     ) {
         match (command, reply) {
             (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
-                self.added(host, stream, *id, Rc::new(Written::read(self.now, fields)));
+                self.added(host, stream, *id, Rc::new(Written::read(self.now, fields, host == usize::MAX)));
             }
             (Command::XAdd { fields, .. }, Err(_)) => self.entry_refused(fields),
+            (Command::Publish { payload, .. }, Ok(_)) if host == usize::MAX => {
+                self.names.extend(pubsub::decode(payload).ok().map(|message| message.uid));
+            }
             (Command::Publish { channel, payload, .. }, Ok(_)) => self.spoken(host, channel, payload),
             (Command::XRange { stream, .. }, Ok(_)) => {
                 if let Some(view) = self.hosts.get_mut(host).filter(|host| host.ours) {
@@ -260,9 +310,21 @@ impl Oracle {
                 self.fail("an undigestible entry", format!("{id}: {reason}"));
             }
             self.numbered(stream, id, &written);
+            if let Some(message) = &written.message {
+                self.spoke(&message.nsp, &message.uid);
+            }
+        }
+        if host == usize::MAX
+            && let Some(message) = &written.message
+        {
+            self.names.insert(message.uid.clone());
+            if written.dubious {
+                self.forged.insert(message.uid.clone());
+            }
         }
         self.unreachable_for_some(stream, id);
         if let Some(call) = written.call {
+            self.questions_executed.extend(Some(call).filter(|call| *call > FIRST_QUESTION));
             self.deed_executed(call, stream, id);
         }
         self.histories.entry(stream.clone()).or_default().add(id, written);
@@ -306,7 +368,7 @@ impl Oracle {
     fn event(&mut self, host: usize, event: &Event) {
         match event {
             Event::Ready { nsp } => {
-                self.hosts[host].ready.insert(nsp.clone());
+                self.hosts[host].ready.insert(nsp.clone(), self.now);
             }
             Event::Closed { nsp } => self.left(host, nsp),
             Event::Restored(restored) => self.restored(host, restored),
@@ -330,6 +392,8 @@ impl Oracle {
                 self.rewound(host, stream, *cursor, *last, *lost)
             }
             Event::Gap { stream, after, until, lost } => self.gap(host, stream, *after, *until, *lost),
+            // So it looks.
+            Event::NameTaken { .. } if self.forged.contains(&self.hosts[host].uid) => {}
             Event::NameTaken { stream, id } => {
                 self.fail("a name is said to be taken", format!("host {host}, {stream} {id}"));
             }
@@ -345,7 +409,7 @@ impl Oracle {
             Command::Release { lane: Lane::Reader(stream) } => {
                 self.hosts[host].readers.remove(stream);
             }
-            Command::PubSubNumSub { .. } => self.hosts[host].asks.count_asked(id),
+            Command::PubSubChannels { pattern, .. } => self.asks_for_list(host, pattern),
             Command::GetDel { .. } => self.session_asked(host, id, command),
             _ => self.asks_to_hear(host, id, command),
         }
@@ -368,12 +432,12 @@ impl Oracle {
             }
             (Lane::Recovery, reply) => self.session_replied(host, id, reply),
             (Lane::Subscriber, reply) => self.hearing_replied(host, id, reply),
-            (Lane::Writer, Ok(Reply::Counts(counts))) => self.hosts[host].asks.count_replied(id, counts),
             _ => {}
         }
     }
 
     fn faulted(&mut self, fault: &Fault) {
+        self.silenced_by(fault);
         match fault {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
@@ -405,7 +469,11 @@ impl Watch for Oracle {
             Happening::Fault(fault) => self.faulted(fault),
             Happening::Healed { host: Some(host), .. } => self.hosts[*host].disturbed = Some(now),
             Happening::Peer { host, note } => self.noted(*host, note),
-            Happening::Link { host, lane, up } => self.subscriber_link(*host, lane, *up),
+            Happening::Link { host, lane, up } => {
+                self.silenced_by_link(*host, lane, *up);
+                self.subscriber_link(*host, lane, *up);
+            }
+            Happening::Hears { host, channels, less } => self.hears(*host, channels, *less),
             Happening::Healed { .. } => {}
         }
     }

@@ -18,8 +18,12 @@ pub(super) struct ReaderView {
     cursor: Option<EntryId>,
     /// What has come and was not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
+    /// Of those, the ones that came before their namespace was opened: they are not for it.
+    pub(super) early: BTreeSet<EntryId>,
     /// What must be told of the first thing that was looked at.
     pub(super) next: Option<Expected>,
+    /// What may be told, or passed over, or neither.
+    pub(super) perhaps: Vec<Expected>,
     /// What was delivered of each author that numbers its entries.
     pub(super) seen: BTreeMap<NodeId, BTreeMap<u64, EntryId>>,
     /// The calls that were delivered.

@@ -1,14 +1,19 @@
 //! Each request ends, in time; who is said to have answered has.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
-use sio_streams_core::{
-    Answer, Body, CommandError, CommandId, Dialect, Message, NodeId, Outcome, Ticket, Time,
-};
+use bytestring::ByteString;
+use sio_streams_core::{Answer, Body, CommandError, Dialect, Message, NodeId, Outcome, Ticket, Time};
 use std::rc::Rc;
 
-use super::Oracle;
+use super::{Fate, HostView, Oracle};
+
+/// In this time
+const LIST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// so many lists of channels may be asked for, of each namespace: one, and some that were late.
+const LISTS: usize = 4;
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +38,8 @@ pub(crate) struct Asked {
     timeout: Duration,
     /// Who was known to be there, by name.
     pub(super) names: BTreeSet<NodeId>,
-    /// How many were there, by number.
-    count: Option<u64>,
+    /// Whether nobody else was there by his subscription, when it ended.
+    alone: bool,
     answered: BTreeSet<NodeId>,
     /// How many answers bore no name.
     unnamed: u64,
@@ -42,34 +47,28 @@ pub(crate) struct Asked {
     clients: BTreeMap<NodeId, u64>,
     local: bool,
     pub(crate) outcome: Option<Outcome>,
+    /// What became of the question, if that was not known when the request ended.
+    fate: Option<bool>,
     pub(crate) servers: Option<Result<u64, CommandError>>,
+}
+
+impl Asked {
+    /// The question's number, if its message bears one.
+    fn number(&self) -> Option<u64> {
+        match self.ask {
+            Ask::Broadcast { call: number } | Ask::Emit { value: number } => Some(number),
+            Ask::Sockets | Ask::Count => None,
+        }
+    }
 }
 
 /// The requests of a host.
 #[derive(Debug, Default)]
 pub(crate) struct Asks {
     pub(crate) asked: BTreeMap<Ticket, Asked>,
-    /// Those for which servers are about to be counted, in order.
-    uncounted: VecDeque<Ticket>,
-    counting: BTreeMap<CommandId, Ticket>,
 }
 
 impl Asks {
-    pub(super) fn count_asked(&mut self, id: CommandId) {
-        if !self.counting.contains_key(&id)
-            && let Some(ticket) = self.uncounted.pop_front()
-        {
-            self.counting.insert(id, ticket);
-        }
-    }
-
-    pub(super) fn count_replied(&mut self, id: CommandId, counts: &[u64]) {
-        let asked = self.counting.get(&id).and_then(|ticket| self.asked.get_mut(ticket));
-        if let Some(asked) = asked {
-            asked.count = counts.first().copied();
-        }
-    }
-
     /// Those that have not ended.
     pub(crate) fn open(&self) -> impl Iterator<Item = (&Ticket, &Asked)> {
         self.asked.iter().filter(|(_, asked)| asked.outcome.is_none() && asked.servers.is_none())
@@ -97,19 +96,17 @@ impl Oracle {
             at: now,
             timeout,
             names,
-            count: None,
+            alone: false,
             answered: BTreeSet::new(),
             unnamed: 0,
             acks: BTreeMap::new(),
             clients: BTreeMap::new(),
             local: false,
             outcome: None,
+            fate: None,
             servers: None,
         };
         view.asks.asked.insert(ticket, asked);
-        if view.config.dialect != Dialect::Streams02 {
-            view.asks.uncounted.push_back(ticket);
-        }
         let open = view.asks.open().filter(|(_, asked)| asked.ask != Ask::Count).count();
         let limit = view.config.limits.requests;
         if let Some(body) = here {
@@ -171,6 +168,11 @@ impl Oracle {
     pub(super) fn request_done(&mut self, host: usize, ticket: Ticket, outcome: &Outcome) {
         let now = self.now;
         let uid = self.name_of(host);
+        let truth = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
+            let there = self.there_since(host, &asked.nsp, asked.at);
+            Some((there.is_empty(), self.contradicts(host, asked, outcome, &there)))
+        });
+        let (alone, truth) = truth.unwrap_or_default();
         let view = &mut self.hosts[host];
         let dialect = view.config.dialect;
         let Some(asked) = view.asks.asked.get_mut(&ticket) else {
@@ -180,11 +182,12 @@ impl Oracle {
             return self.fail("a request ended twice", format!("host {host}, {ticket}"));
         }
         asked.outcome = Some(outcome.clone());
+        asked.alone = alone && dialect != Dialect::Streams02;
         let steady = view.disturbed.is_none_or(|disturbed| disturbed < asked.at);
         let took = now.since(asked.at);
         let broadcast = matches!(asked.ask, Ask::Broadcast { .. });
         let itself = !matches!(asked.ask, Ask::Emit { .. });
-        let mut problem = None;
+        let mut problem = truth;
         if steady && took > asked.timeout.mul_f64(1.03) + Duration::from_millis(5) {
             problem = Some(("a request took too long", format!("{took:?}")));
         }
@@ -209,7 +212,12 @@ impl Oracle {
             problem = Some(("acknowledgements are counted wrong", format!("{} of {acks}", outcome.acks)));
         }
         let ended_early = !view.open.contains_key(asked.nsp.as_str());
-        if !outcome.is_complete() && !outcome.timed_out && outcome.error.is_none() && !ended_early {
+        if !outcome.is_complete()
+            && !outcome.timed_out
+            && !outcome.pending
+            && outcome.error.is_none()
+            && !ended_early
+        {
             // Somebody is missing who is known to be gone.
             if outcome.missing.is_empty() && outcome.missing_unnamed == 0 {
                 problem = Some(("incomplete for no reason", format!("{outcome:?}")));
@@ -224,18 +232,115 @@ impl Oracle {
             if itself && !answered.contains(&uid) {
                 problem = Some(("complete without itself", format!("{answered:?}")));
             }
-            let others =
-                answered.iter().filter(|node| **node != uid).count() as u64 + outcome.answered_unnamed;
-            if !by_name && asked.count.is_none_or(|count| others + 1 < count) {
-                problem = Some(("complete, it says", format!("{answered:?} of {:?}", asked.count)));
-            }
         }
         if let Some((rule, details)) = problem {
             self.fail(rule, format!("host {host}, {ticket}: {details}"));
         }
     }
 
+    /// The fate of a question is told after its request has ended, once, and is true. Whether it is one.
+    pub(super) fn question_settled(&mut self, host: usize, ticket: Ticket, fate: &Fate) -> bool {
+        let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else { return false };
+        let pending = asked.outcome.as_ref().is_some_and(|outcome| outcome.pending);
+        let again = asked.fate.replace(matches!(fate, Fate::Published(_))).is_some();
+        let number = asked.number();
+        let executed = number.is_none_or(|number| self.questions_executed.contains(&number));
+        let lost = matches!(fate, Fate::Failed(CommandError::Lost(_)));
+        let published = matches!(fate, Fate::Published(_));
+        let details = format!("host {host}, {ticket}: {fate:?}");
+        if !pending || again {
+            self.fail("a question's fate is told that was not open", details);
+        } else if number.is_some() && published != executed && !lost {
+            self.fail("a question's fate is not what it says", details);
+        }
+        true
+    }
+
+    /// The other nodes of a namespace that are known by their subscriptions, and have been subscribed without a break since then.
+    fn there_since(&self, host: usize, nsp: &str, since: Time) -> Vec<&HostView> {
+        let config = &self.hosts[host].config;
+        let kind = if config.dialect == Dialect::Classic { "-request" } else { "" };
+        let channel = format!("{}{kind}#{nsp}#", config.channel_prefix);
+        let is_there = |view: &HostView| {
+            view.alive
+                && (!view.ours || view.open.contains_key(nsp))
+                && view.hears.get(channel.as_str()).is_some_and(|heard| *heard <= since)
+        };
+        let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
+        others.map(|(_, view)| view).filter(|view| is_there(view)).collect()
+    }
+
+    /// What an outcome says of who is there, and is not so.
+    fn contradicts(
+        &self,
+        host: usize,
+        asked: &Asked,
+        outcome: &Outcome,
+        there: &[&HostView],
+    ) -> Option<(&'static str, String)> {
+        let view = &self.hosts[host];
+        if !view.open.contains_key(asked.nsp.as_str()) {
+            return None;
+        }
+        let unanswered: Vec<&NodeId> =
+            there.iter().map(|other| &other.uid).filter(|uid| !outcome.answered.contains(uid)).collect();
+        let unnamed = if view.config.dialect == Dialect::Classic { outcome.answered_unnamed } else { 0 };
+        if outcome.is_complete() && unanswered.len() as u64 > unnamed {
+            return Some(("complete without somebody who is there", format!("{unanswered:?}")));
+        }
+        let named = outcome.answered.iter().chain(&outcome.missing).chain([&view.uid]);
+        if let Some(stranger) = named.into_iter().find(|name| !self.names.contains(*name)) {
+            return Some(("an outcome names nobody", format!("{stranger:?} in {outcome:?}")));
+        }
+        // Those that send heartbeats are looked after elsewhere.
+        let by_number = !matches!(view.config.dialect, Dialect::Streams02 | Dialect::Bridge);
+        let gone = !outcome.missing.is_empty() || outcome.missing_unnamed > 0;
+        if by_number && gone && !outcome.timed_out && outcome.error.is_none() {
+            let living = outcome.missing.iter().find(|name| there.iter().any(|other| other.uid == **name));
+            if let Some(living) = living {
+                return Some(("somebody is said to be gone who is there", format!("{living:?}")));
+            }
+            if self.heard_less < asked.at {
+                return Some(("somebody is said to be gone, and nobody is", format!("{outcome:?}")));
+            }
+        }
+        None
+    }
+
+    /// A host asks which channels there are. It needs no more than a list in each interval, however many requests are open.
+    pub(super) fn asks_for_list(&mut self, host: usize, pattern: &ByteString) {
+        let now = self.now;
+        let view = &mut self.hosts[host];
+        let lists = view.lists.entry(pattern.clone()).or_default();
+        lists.retain(|at| now.since(*at) < LIST_INTERVAL);
+        lists.push_back(now);
+        let steady = view.disturbed.is_none_or(|disturbed| now.since(disturbed) > LIST_INTERVAL * 2);
+        if lists.len() > LISTS && steady {
+            let details = format!("host {host}: {pattern}, {} times in {LIST_INTERVAL:?}", lists.len());
+            self.fail("channels are listed again and again", details);
+        }
+    }
+
+    /// What a host is subscribed to.
+    pub(super) fn hears(&mut self, host: usize, channels: &BTreeSet<ByteString>, less: Option<Time>) {
+        let now = self.now;
+        self.heard_less = self.heard_less.max(less.unwrap_or_default());
+        let hears = &mut self.hosts[host].hears;
+        hears.retain(|channel, _| channels.contains(channel));
+        for channel in channels {
+            hears.entry(channel.clone()).or_insert(now);
+        }
+    }
+
     pub(super) fn counted(&mut self, host: usize, ticket: Ticket, count: &Result<u64, CommandError>) {
+        let missed = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
+            let there = self.there_since(host, &asked.nsp, asked.at).len() as u64 + 1;
+            let said = count.as_ref().ok().filter(|said| **said < there)?;
+            Some(format!("host {host}, {}: {said} of at least {there}", asked.nsp))
+        });
+        if let Some(missed) = missed {
+            self.fail("servers are counted that are fewer", missed);
+        }
         let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
             return self.fail("a number for nothing", format!("host {host}, {ticket}"));
         };
@@ -252,6 +357,31 @@ impl Oracle {
         });
         if let Some(open) = open {
             self.fail("a request never ended", open);
+        }
+        // What the application says is published, whoever may answer.
+        let unsaid = self.hosts.iter().enumerate().find_map(|(host, view)| {
+            let complete = |asked: &&Asked| asked.outcome.as_ref().is_some_and(Outcome::is_complete);
+            let mut unsaid = view.asks.asked.values().filter(complete).filter(|asked| match asked.ask {
+                // Where nobody is subscribed but the asker, nobody would hear it.
+                Ask::Emit { .. } if asked.alone => false,
+                _ => asked.number().is_some_and(|number| !self.questions_executed.contains(&number)),
+            });
+            unsaid
+                .next()
+                .map(|asked| format!("host {host}, {}: {:?}, asked at {}", asked.nsp, asked.ask, asked.at))
+        });
+        if let Some(unsaid) = unsaid {
+            self.fail("complete, and never published", unsaid);
+        }
+        let untold = self.hosts.iter().enumerate().find_map(|(host, view)| {
+            let untold = |asked: &Asked| {
+                asked.fate.is_none() && asked.outcome.as_ref().is_some_and(|outcome| outcome.pending)
+            };
+            let (ticket, _) = view.asks.asked.iter().find(|(_, asked)| untold(asked))?;
+            Some(format!("host {host}, {ticket}"))
+        });
+        if let Some(untold) = untold {
+            self.fail("a question's fate was never told", untold);
         }
     }
 }

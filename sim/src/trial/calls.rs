@@ -7,7 +7,7 @@ use super::Trial;
 use crate::app::Node;
 use crate::oracle::{Ask, RoomModel};
 use crate::peer::Question;
-use crate::plan::{Call, HostKind, Kind, Target, room_name, socket_name};
+use crate::plan::{Call, HOSTS_ROOMS, HostKind, Kind, Target, room_name, socket_name};
 use crate::responder::Responder;
 use crate::trace::{Kind as Mark, Place};
 
@@ -25,8 +25,10 @@ impl Trial<'_> {
         }
         let count = self.plan.hosts[host].sockets;
         self.world.act(host, |node, eyes, _| {
-            if node.engine.open_namespace(node.now, nsp).is_err() {
-                return;
+            match node.engine.open_namespace(node.now, nsp) {
+                Ok(()) => {}
+                Err(CallError::Overlap(..)) => return eyes.oracle.namespace_refused(host, nsp),
+                Err(_) => return,
             }
             let rooms = eyes.oracle.namespace_opened(host, nsp);
             for socket in 0..count {
@@ -35,6 +37,21 @@ impl Trial<'_> {
                 let _ = node.engine.add_socket(nsp, name);
             }
         });
+    }
+
+    /// How rooms are called.
+    fn rooms(&self) -> impl Fn(u8) -> ByteString + use<> {
+        let hosts: Vec<ByteString> =
+            self.world.watch().oracle.hosts.iter().map(|host| ByteString::from(host.uid.as_str())).collect();
+        move |room: u8| {
+            let host = room.checked_sub(HOSTS_ROOMS).and_then(|host| hosts.get(usize::from(host)));
+            host.cloned().unwrap_or_else(|| room_name(room))
+        }
+    }
+
+    /// How a room is called.
+    pub(super) fn room(&self, room: u8) -> ByteString {
+        self.rooms()(room)
     }
 
     pub(super) fn perform(&mut self, host: usize, nsp: usize, call: &Call) {
@@ -52,9 +69,10 @@ impl Trial<'_> {
     }
 
     fn perform_peer(&mut self, host: usize, nsp: &str, call: &Call) {
+        let name_of = self.rooms();
         match call {
             Call::Broadcast { to, times, .. } => {
-                let opts = to.options();
+                let opts = to.options(&name_of);
                 for _ in 0..*times {
                     let data = packet("peer", self.questions, Kind::Plain).data;
                     self.questions += 1;
@@ -62,16 +80,18 @@ impl Trial<'_> {
                 }
             }
             Call::Join { to, room } => {
-                let (opts, rooms) = (to.options(), vec![room_name(*room)]);
+                let (opts, rooms) = (to.options(&name_of), vec![name_of(*room)]);
                 self.world.call_peer(host, |peer, _| peer.join(nsp, opts, rooms));
             }
-            Call::FetchSockets { to } => drop(self.ask_peer(host, nsp, Question::FetchSockets(to.options()))),
+            Call::FetchSockets { to } => {
+                _ = self.ask_peer(host, nsp, Question::FetchSockets(to.options(&name_of)))
+            }
             Call::EmitWithAck => {
                 let question = Question::Emit(payload("ask", self.questions));
                 self.ask_peer(host, nsp, question);
             }
             Call::BroadcastWithAck { to } => {
-                let question = Question::Broadcast(payload("peer", self.questions), to.options());
+                let question = Question::Broadcast(payload("peer", self.questions), to.options(&name_of));
                 self.ask_peer(host, nsp, question);
             }
             _ => {}
@@ -86,6 +106,7 @@ impl Trial<'_> {
     }
 
     fn perform_ours(&mut self, host: usize, nsp: &ByteString, call: &Call) {
+        let name_of = self.rooms();
         match call {
             Call::Client { client, does } => self.client_does(usize::from(*client), *does, host, nsp),
             Call::Broadcast { times, .. } | Call::Emit { times } => {
@@ -119,14 +140,15 @@ impl Trial<'_> {
                 });
             }
             Call::LocalJoin { socket, room } => {
-                let (name, room) = (socket_name(host, usize::from(*socket)), room_name(*room));
+                let (name, room) = (socket_name(host, usize::from(*socket)), name_of(*room));
                 self.touch(host, nsp, |node, rooms| {
-                    rooms.join(&name, core::slice::from_ref(&room));
-                    let _ = node.engine.join(nsp, &name, [room]);
+                    if node.engine.join(nsp, &name, [room.clone()]).is_ok() {
+                        rooms.join(&name, &[room]);
+                    }
                 });
             }
             Call::LocalLeave { socket, room } => {
-                let (name, room) = (socket_name(host, usize::from(*socket)), room_name(*room));
+                let (name, room) = (socket_name(host, usize::from(*socket)), name_of(*room));
                 self.touch(host, nsp, |node, rooms| {
                     rooms.leave(&name, core::slice::from_ref(&room));
                     let _ = node.engine.leave(nsp, &name, [&*room]);
@@ -164,16 +186,17 @@ impl Trial<'_> {
         nsp: &ByteString,
         call: &Call,
     ) -> Option<Result<Ticket, CallError>> {
+        let name_of = self.rooms();
         self.world.act(host, |node, eyes, world_now| {
             let oracle = &mut eyes.oracle;
             oracle.now = world_now;
             let (now, engine) = (node.now, &mut *node.engine);
             let number = oracle.next_deed();
-            let marked = |to: &Target| to.options().except(format!("#{number}"));
+            let marked = |to: &Target| to.options(&name_of).except(format!("#{number}"));
             let mut local = false;
             let (result, body) = match call {
                 Call::Broadcast { to, kind, .. } => {
-                    let mut opts = to.options();
+                    let mut opts = to.options(&name_of);
                     if *kind == Kind::Volatile {
                         opts = opts.volatile();
                     }
@@ -187,12 +210,12 @@ impl Trial<'_> {
                     (engine.broadcast(now, nsp, packet, opts), body)
                 }
                 Call::Join { to, room } => {
-                    let (opts, rooms) = (marked(to), vec![room_name(*room)]);
+                    let (opts, rooms) = (marked(to), vec![name_of(*room)]);
                     let body = Body::SocketsJoin { opts: opts.clone(), rooms: rooms.clone() };
                     (engine.sockets_join(now, nsp, opts, rooms), body)
                 }
                 Call::Leave { to, room } => {
-                    let (opts, rooms) = (marked(to), vec![room_name(*room)]);
+                    let (opts, rooms) = (marked(to), vec![name_of(*room)]);
                     let body = Body::SocketsLeave { opts: opts.clone(), rooms: rooms.clone() };
                     (engine.sockets_leave(now, nsp, opts, rooms), body)
                 }
@@ -223,6 +246,7 @@ impl Trial<'_> {
         call: &Call,
     ) -> Option<Result<Ticket, CallError>> {
         let timeout = self.plan.hosts[host].config.request_timeout;
+        let name_of = self.rooms();
         self.world.act(host, |node, eyes, world_now| {
             let oracle = &mut eyes.oracle;
             oracle.now = world_now;
@@ -231,7 +255,7 @@ impl Trial<'_> {
             let itself = RequestId::new("");
             let (result, ask, here) = match call {
                 Call::FetchSockets { to } => {
-                    let opts = to.options();
+                    let opts = to.options(&name_of);
                     let here = Body::FetchSockets { opts: opts.clone(), request_id: itself };
                     (engine.fetch_sockets(now, nsp, opts), Ask::Sockets, Some(here))
                 }
@@ -240,7 +264,7 @@ impl Trial<'_> {
                     (result, Ask::Emit { value: number }, None)
                 }
                 Call::BroadcastWithAck { to } => {
-                    let (opts, packet) = (to.options(), packet("ask", number, Kind::Plain));
+                    let (opts, packet) = (to.options(&name_of), packet("ask", number, Kind::Plain));
                     let here = Body::Broadcast {
                         packet: packet.clone(),
                         opts: opts.clone(),

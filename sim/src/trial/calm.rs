@@ -18,6 +18,10 @@ impl Trial<'_> {
     /// Nothing goes wrong any more: everything heals, and everything works.
     pub(super) fn calm(&mut self) -> Go {
         let longest = self.longest_wait();
+        self.world.understand_all();
+        if let Some(lanes) = self.plan.calm.day_without {
+            self.a_day_without(lanes)?;
+        }
         self.run_for(longest)?;
         self.run_until_holds(Duration::from_secs(120), "never at rest", Self::at_rest)?;
         for host in 0..self.plan.hosts.len() {
@@ -28,8 +32,14 @@ impl Trial<'_> {
             self.open_all(host);
         }
         self.run_until_holds(Duration::from_secs(20), "never ready again", Self::all_ready)?;
-        self.run_for(longest)?;
+        match self.plan.calm.chatter {
+            true => self.chatter(longest)?,
+            false => self.run_for(longest)?,
+        }
         self.final_checks()?;
+        if self.is_parted() {
+            return Ok(());
+        }
         self.everything_works()?;
         self.clients_recover()?;
         if self.plan.calm.death {
@@ -43,7 +53,7 @@ impl Trial<'_> {
     }
 
     /// After so long without faults everything is known that can be known.
-    fn longest_wait(&self) -> Duration {
+    pub(super) fn longest_wait(&self) -> Duration {
         let config = &self.plan.hosts[0].config;
         config.heartbeat_timeout * 2
             + self.plan.network.backoff_max * 2
@@ -127,16 +137,14 @@ impl Trial<'_> {
                     continue;
                 }
                 for call in &deeds {
-                    let done = self.publish(host, &nsp, call);
-                    self.accepted(host, call, done)?;
+                    self.accepted(host, &nsp, call, Self::publish)?;
                     self.run_until_holds(ms(5_000), "a call without an end", |trial| {
                         trial.world.watch().oracle.deeds.iter().all(|deed| deed.fate != Fate::Open)
                     })?;
                     self.comes_to_all(host)?;
                 }
                 for call in &asks {
-                    let asked = self.ask(host, &nsp, call);
-                    let ticket = self.accepted(host, call, asked)?;
+                    let ticket = self.accepted(host, &nsp, call, Self::ask)?;
                     self.answered_by_all(host, &nsp, call, ticket)?;
                 }
             }
@@ -156,18 +164,25 @@ impl Trial<'_> {
         })
     }
 
+    /// A call is taken: at once, or as soon as what is in flight has its fate, where hardly anything may be in flight. Answers to others are, too.
     pub(super) fn accepted(
         &mut self,
         host: usize,
+        nsp: &ByteString,
         call: &Call,
-        result: Option<Result<Ticket, CallError>>,
+        tries: fn(&mut Self, usize, &ByteString, &Call) -> Option<Result<Ticket, CallError>>,
     ) -> Result<Ticket, Broken> {
-        match result {
-            Some(Ok(ticket)) => Ok(ticket),
-            other => {
-                self.oracle()
-                    .fail("a call is refused in the calm", format!("host {host}, {call}: {other:?}"));
-                Err(Broken)
+        let end = self.world.now() + ms(5_000);
+        loop {
+            let result = tries(self, host, nsp, call);
+            match result {
+                Some(Ok(ticket)) => return Ok(ticket),
+                Some(Err(CallError::Full { .. })) if self.world.step(end) => self.verdict()?,
+                other => {
+                    let details = format!("host {host}, {call}: {other:?}");
+                    self.oracle().fail("a call is refused in the calm", details);
+                    return Err(Broken);
+                }
             }
         }
     }

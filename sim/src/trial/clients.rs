@@ -7,7 +7,7 @@ use sio_streams_core::{Payload, Session};
 
 use super::{Broken, Go, Trial, ms};
 use crate::oracle::clients::Whereabouts;
-use crate::plan::{Call, Doing, Kind, Target, room_name};
+use crate::plan::{Call, Doing, Kind, Target};
 
 impl Trial<'_> {
     /// A client does something: where it is, or at `host`, if it comes there.
@@ -17,17 +17,22 @@ impl Trial<'_> {
             (Doing::Connects, Whereabouts::Nowhere | Whereabouts::Away)
             | (Doing::Returns, Whereabouts::Nowhere) => self.connect(client, host, nsp),
             (Doing::Returns, Whereabouts::Away) => self.come_back(client, host),
+            (Doing::Strays { nsp }, Whereabouts::Away) => {
+                let nsp = self.plan.namespaces[usize::from(nsp) % self.plan.namespaces.len()].clone();
+                self.stray(client, host, &nsp);
+            }
             (Doing::Drops { unseen }, Whereabouts::At(at)) => self.drop_client(client, at, unseen.into()),
             (Doing::IsSaved, Whereabouts::At(at)) => self.save(client, at),
             (Doing::Joins { room }, Whereabouts::At(at)) => {
-                let (sid, room) = (self.sid(client), room_name(room));
+                let (sid, room) = (self.sid(client), self.room(room));
                 self.touch(at, nsp, |node, rooms| {
-                    rooms.join(&sid, core::slice::from_ref(&room));
-                    let _ = node.engine.join(nsp, &sid, [room]);
+                    if node.engine.join(nsp, &sid, [room.clone()]).is_ok() {
+                        rooms.join(&sid, &[room]);
+                    }
                 });
             }
             (Doing::Leaves { room }, Whereabouts::At(at)) => {
-                let (sid, room) = (self.sid(client), room_name(room));
+                let (sid, room) = (self.sid(client), self.room(room));
                 self.touch(at, nsp, |node, rooms| {
                     rooms.leave(&sid, core::slice::from_ref(&room));
                     let _ = node.engine.leave(nsp, &sid, [&*room]);
@@ -98,6 +103,21 @@ impl Trial<'_> {
         });
     }
 
+    /// Comes back in a namespace that may be another one.
+    fn stray(&mut self, client: usize, host: usize, nsp: &ByteString) {
+        self.world.act(host, |node, eyes, now| {
+            eyes.oracle.now = now;
+            let one = &eyes.oracle.clients.all[client];
+            let (own, pid) = (one.nsp.clone(), one.pid.clone());
+            let Some(offset) = one.got.last().map(ToString::to_string) else { return };
+            if own != *nsp
+                && let Ok(ticket) = node.engine.restore_session(node.now, nsp, &pid, &offset)
+            {
+                eyes.oracle.client_strays(host, ticket);
+            }
+        });
+    }
+
     /// A client drops at each host and comes back at the next one, twice; what it has missed is there.
     pub(super) fn clients_recover(&mut self) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
@@ -151,8 +171,7 @@ impl Trial<'_> {
     }
 
     fn said(&mut self, host: usize, nsp: &ByteString, call: &Call) -> Go {
-        let done = self.publish(host, nsp, call);
-        self.accepted(host, call, done)?;
+        self.accepted(host, nsp, call, Self::publish)?;
         self.run_until_holds(ms(5_000), "a call without an end", |trial| {
             trial.world.watch().oracle.deeds.iter().all(|deed| deed.fate != crate::oracle::Fate::Open)
         })

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`calls`] | what the applications of the hosts do, here and in the oracle's books |
 //! | [`clients`] | clients drop, and come back |
+//! | [`hardship`] | a day without links; more to say than gets through |
 //! | [`calm`] | everything heals, and everything works |
 //! | [`presence`] | who is there, and whether the hosts know it |
 //! | [`partings`] | one dies without a word; all leave |
@@ -11,6 +12,7 @@
 mod calls;
 mod calm;
 mod clients;
+mod hardship;
 mod partings;
 mod presence;
 
@@ -87,7 +89,7 @@ struct Trial<'a> {
 
 /// Runs a plan to its end, or to the first violation.
 pub(crate) fn run(plan: &Plan, tracer: Tracer) -> Report {
-    let eyes = Eyes { oracle: Oracle::new(plan.counting, plan.network.response), tracer };
+    let eyes = Eyes { oracle: Oracle::new(plan.counting, &plan.network), tracer };
     let world = World::watched(plan.seed, plan.network.clone(), eyes);
     let mut trial = Trial { plan, world, questions: 0, gone: BTreeSet::new() };
     if let Err(error) = trial.begin() {
@@ -224,11 +226,10 @@ impl Trial<'_> {
 
     fn all_ready(&mut self) -> bool {
         let oracle = &self.world.watch().oracle;
-        oracle
-            .hosts
-            .iter()
-            .filter(|host| host.ours && host.alive)
-            .all(|host| self.plan.namespaces.iter().all(|nsp| host.ready.contains(nsp)))
+        oracle.hosts.iter().filter(|host| host.ours && host.alive).all(|host| {
+            let is_ready = |nsp| host.ready.contains_key(nsp) || host.refused.contains(nsp);
+            self.plan.namespaces.iter().all(is_ready)
+        })
     }
 
     fn inflict(&mut self, fault: &Fault) {

@@ -70,6 +70,9 @@ impl<A: App, W: Watch> World<A, W> {
                 let (channel, payload) = (channel.clone(), payload.clone());
                 self.do_foreign(&Command::Publish { channel, payload, sharded });
             }
+            Fault::Garble { host, replies } => self.hosts[host].garbled += replies,
+            Fault::Forged { host, ref stream, ref nsp, number } => self.forge(host, stream, nsp, number),
+            Fault::FalseAnswer { who } => self.answer_falsely(who),
             Fault::Foreign { ref stream, ref fields } => self.write_foreign(stream, fields),
         }
     }

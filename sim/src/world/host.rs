@@ -61,6 +61,8 @@ pub(crate) struct Host<A> {
     wake: Option<Time>,
     wakes: u64,
     paused: bool,
+    /// So many replies come in a form that is not understood.
+    pub(crate) garbled: usize,
 }
 
 impl<A> Host<A> {
@@ -80,6 +82,7 @@ impl<A> Host<A> {
             wake: None,
             wakes: 0,
             paused: false,
+            garbled: 0,
         }
     }
 
@@ -408,6 +411,7 @@ impl<A: App, W: Watch> World<A, W> {
         }
         state.alive = true;
         state.slow_until = Time::ZERO;
+        state.garbled = 0;
         self.started(host);
         self.turn(host);
     }

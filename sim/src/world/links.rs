@@ -301,6 +301,7 @@ impl<A: App, W: Watch> World<A, W> {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.held = false;
+        let host = conn.host;
         conn.down.clear();
         conn.up.truncate(executed);
         let mut noticed = now + self.chance.of(5).of(id.0).between(self.network.notice);
@@ -317,6 +318,7 @@ impl<A: App, W: Watch> World<A, W> {
             }
         }
         self.schedule(noticed, Due::Notice(id));
+        self.tell_hearing(host, Some(noticed));
     }
 
     /// The lane is not needed any more.

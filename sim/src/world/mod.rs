@@ -7,6 +7,7 @@ mod lane;
 mod links;
 mod net;
 mod server;
+mod strangers;
 
 use core::cmp::Reverse;
 use core::time::Duration;
@@ -436,6 +437,16 @@ impl<A: App, W: Watch> World<A, W> {
                 channels.chain(store.patterns_of(conn.client).cloned().map(Heard::Pattern))
             })
             .collect()
+    }
+
+    /// Tells what a host hears now.
+    fn tell_hearing(&mut self, host: usize, less: Option<Time>) {
+        let channels = self.subscriptions(host).into_iter().filter_map(|heard| match heard {
+            Heard::Channel(channel) => Some(channel),
+            Heard::Pattern(_) => None,
+        });
+        let channels: BTreeSet<ByteString> = channels.collect();
+        self.watch.saw(self.now, &Happening::Hears { host, channels: &channels, less });
     }
 
     /// The names of all streams.

@@ -1,9 +1,10 @@
 //! The server's end: the simulated Redis, its clock, and what befalls it.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use bytestring::ByteString;
-use sio_streams_core::{Command, CommandError, EntryId, Lane, Time};
+use sio_streams_core::{Command, CommandError, EntryId, Lane, Reply, Time};
 use sio_streams_store::{Executed, Store};
 
 use super::net::{ConnId, Down};
@@ -17,6 +18,9 @@ pub(crate) const WALL: u64 = 1_700_000_000_000;
 
 /// A read from here is one from `$`, as Node's adapters ask for it: whatever comes after the command.
 pub(crate) const FROM_NOW: EntryId = EntryId { ms: u64::MAX, seq: u64::MAX };
+
+/// So many messages are remembered.
+const SAID: usize = 20;
 
 /// What becomes of the server.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,8 @@ pub(super) struct Server {
     /// Connections on which something has come while it executes nothing.
     waiting: Vec<ConnId>,
     refusals: Vec<(Time, Refusal)>,
+    /// What was said last, by whomever.
+    pub(super) said: VecDeque<Command>,
     /// So many commands of writers are refused, until then, with this.
     faltering: Option<(usize, Time, Refusal)>,
 }
@@ -50,7 +56,7 @@ impl Server {
         !self.down
     }
 
-    fn wall(&self, now: Time) -> u64 {
+    pub(super) fn wall(&self, now: Time) -> u64 {
         (WALL + now.as_micros() / 1_000).saturating_add_signed(self.clock)
     }
 
@@ -130,6 +136,12 @@ impl<A: App, W: Watch> World<A, W> {
             match executed {
                 Executed::Reply(reply) => {
                     self.watch.saw(now, &Happening::Executed { host, command: &command, reply: &reply });
+                    let reply = self.note(host, &command, reply);
+                    match command {
+                        Command::Subscribe { .. } => self.tell_hearing(host, None),
+                        Command::Unsubscribe { .. } => self.tell_hearing(host, Some(now)),
+                        _ => {}
+                    }
                     self.put_down(id, Down::Reply(tag, reply));
                 }
                 Executed::Blocked => conn.blocked = Some(tag),
@@ -138,8 +150,31 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
+    /// Remembers what was said; and the reply, as it comes to its host.
+    fn note(
+        &mut self,
+        host: usize,
+        command: &Command,
+        reply: Result<Reply, CommandError>,
+    ) -> Result<Reply, CommandError> {
+        if !matches!(command, Command::XAdd { .. } | Command::Publish { .. }) || reply.is_err() {
+            return reply;
+        }
+        self.server.said.push_back(command.clone());
+        if self.server.said.len() > SAID {
+            self.server.said.pop_front();
+        }
+        match self.hosts[host].garbled.checked_sub(1) {
+            Some(fewer) => {
+                self.hosts[host].garbled = fewer;
+                Ok(Reply::Value(None))
+            }
+            None => reply,
+        }
+    }
+
     /// Sends out what the store has for its clients.
-    fn spread(&mut self) {
+    pub(super) fn spread(&mut self) {
         while let Some((client, reply)) = self.server.store.poll_wakeup() {
             let Some(&id) = self.by_client.get(&client) else { continue };
             let Some(conn) = self.conns.get_mut(&id) else { continue };
@@ -179,6 +214,7 @@ impl<A: App, W: Watch> World<A, W> {
         if let Some(conn) = self.conns.remove(&id) {
             self.by_client.remove(&conn.client);
             self.server.store.disconnect(conn.client);
+            self.tell_hearing(conn.host, Some(self.now));
         }
     }
 
@@ -194,6 +230,9 @@ impl<A: App, W: Watch> World<A, W> {
                 true => self.put_down(id, Down::Closed),
                 false => drop(self.conns.remove(&id)),
             }
+        }
+        for host in 0..self.hosts.len() {
+            self.tell_hearing(host, Some(self.now));
         }
     }
 
@@ -288,28 +327,5 @@ impl<A: App, W: Watch> World<A, W> {
 
     pub(super) fn trim(&mut self, stream: &ByteString, length: u64) {
         self.server.store.trim(stream, length);
-    }
-
-    pub(super) fn write_foreign(&mut self, stream: &ByteString, fields: &sio_streams_core::Fields) {
-        self.do_foreign(&Command::XAdd {
-            stream: stream.clone(),
-            max_len: u64::MAX >> 1,
-            fields: fields.clone().into(),
-        });
-    }
-
-    /// Executes a foreign program's command.
-    pub(super) fn do_foreign(&mut self, command: &Command) {
-        let wall = self.server.wall(self.now);
-        // Whoever writes through a client of his own is refused as everyone else.
-        let client = self.server.store.connect();
-        if self.server.is_up()
-            && let Executed::Reply(reply) = self.server.store.execute(wall, client, command)
-        {
-            let host = usize::MAX;
-            self.watch.saw(self.now, &Happening::Executed { host, command, reply: &reply });
-        }
-        self.server.store.disconnect(client);
-        self.spread();
     }
 }
