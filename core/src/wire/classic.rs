@@ -2,13 +2,15 @@
 //!
 //! Three kinds, each on channels of its own: broadcasts, `[uid, packet, opts]` in MessagePack; requests, `{type, uid, …}`; responses,
 //! `{requestId, …}`. Requests and responses are JSON if they begin with `{`, and MessagePack otherwise. Responses do not say who answers, nor, in
-//! most cases, what kind of question they answer.
+//! most cases, what kind of question they answer. MessagePack is read as Node reads it here, by `notepack.io`.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use super::data::{RawPacket, Scalar};
+use super::msgpack::{Facts, Head as Kind, MsgPackError};
 use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, data, json, msgpack, packed};
+use super::{WireError, data, json, msgpack, notepack, packed};
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
@@ -137,11 +139,20 @@ impl Value {
         self.read(json::names, |reader| Ok(packed::names(reader)?))
     }
 
+    fn set(&self) -> Result<Vec<ByteString>, WireError> {
+        self.read(json::set, |reader| Ok(packed::set(reader)?))
+    }
+
+    /// The rooms to join or to leave.
+    fn joined(&self, join: bool) -> Result<Vec<ByteString>, WireError> {
+        self.read(|text| json::joined(join, text), |reader| Ok(packed::joined(join, reader)?))
+    }
+
     fn unsigned(&self) -> Result<u64, WireError> {
         self.read(json::unsigned, |reader| Ok(reader.unsigned()?))
     }
 
-    fn packet(&self) -> Result<Packet, WireError> {
+    fn packet(&self) -> Result<RawPacket, WireError> {
         self.read(json::packet, packed::packet)
     }
 
@@ -177,19 +188,25 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
-        let mut pairs = Vec::new();
-        if payload.first() == Some(&b'{') {
-            pairs.extend(
-                json::pairs(&json::text(payload))?.into_iter().map(|(key, text)| (key, Value::Json(text))),
-            );
-        } else {
-            let mut reader = msgpack::Reader::new(payload);
-            reader.map(|key, value| {
-                pairs.push((value.shared(key), Value::MsgPack(value.raw()?)));
-                Ok::<(), WireError>(())
-            })?;
-            reader.end()?;
+        if payload.first() != Some(&b'{') {
+            return notepack::read(payload, Keys::read_packed);
         }
+        let pairs = json::pairs(&json::text(payload))?;
+        Keys::of(pairs.into_iter().map(|(key, text)| (key, Value::Json(text))).collect())
+    }
+
+    fn read_packed(payload: &Bytes) -> Result<(Self, Facts), WireError> {
+        let mut pairs = Vec::new();
+        let mut reader = msgpack::Reader::new(payload);
+        reader.map(|key, value| {
+            pairs.push((value.shared(key), Value::MsgPack(value.raw()?)));
+            Ok::<(), WireError>(())
+        })?;
+        reader.end()?;
+        Ok((Keys::of(pairs)?, reader.facts()))
+    }
+
+    fn of(pairs: Vec<(ByteString, Value)>) -> Result<Self, WireError> {
         let mut keys = Keys { pairs, kind: u8::MAX };
         if let Some(kind) = keys.get("type") {
             let number = kind.unsigned()?;
@@ -259,6 +276,10 @@ impl Keys {
 ///
 /// If the bytes are none: see [`WireError`].
 pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
+    notepack::read(payload, read_broadcast)
+}
+
+fn read_broadcast(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     let mut reader = msgpack::Reader::new(payload);
     let mut parts = reader.array(|part| part.raw())?.into_iter();
     reader.end()?;
@@ -266,9 +287,18 @@ pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
     let (uid, packet, opts) = (part("uid")?, part("packet")?, part("opts")?);
     let uid = NodeId::new(packed::name(&mut msgpack::Reader::new(&uid))?);
     let packet = packed::packet(&mut msgpack::Reader::new(&packet))?;
-    let opts = packed::opts(&mut msgpack::Reader::new(&opts))?;
-    let nsp = packet.nsp.clone().unwrap_or_else(|| ByteString::from_static("/"));
-    Ok(Message { uid, nsp, body: Body::Broadcast { packet, opts, request_id: None } })
+    let nsp = match &packet.nsp {
+        None => ByteString::from_static("/"),
+        Some(Scalar::Text(nsp)) => nsp.clone(),
+        // Null is no namespace, and isn't left out either.
+        Some(_) => return Err(WireError::MissingField("nsp")),
+    };
+    let mut opts = msgpack::Reader::new(&opts);
+    if !matches!(opts.peek()?, Kind::Map(_) | Kind::Array(_) | Kind::Bin(_) | Kind::Ext(..)) {
+        return Err(MsgPackError::Unexpected { at: 0, expected: "an object of options" }.into());
+    }
+    let body = packet.broadcast(packed::opts(&mut opts)?, None)?;
+    Ok((Message { uid, nsp, body }, reader.facts()))
 }
 
 /// Writes a broadcast.
@@ -304,11 +334,12 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
     };
     let close = || keys.get("close").map_or(Ok(false), Value::truthy);
     let opts = || keys.need("opts")?.opts();
-    let older = keys.get("opts").is_none();
+    let older = !keys.get("opts").map_or(Ok(false), Value::truthy)?;
     let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.name());
+    let rooms = |join| keys.need("rooms")?.joined(join);
     let request = match keys.kind {
         0 => {
-            let rooms = keys.get("rooms").map_or(Ok(Vec::new()), Value::names)?;
+            let rooms = keys.get("rooms").map_or(Ok(Vec::new()), Value::set)?;
             Request::SocketIds { rooms, request_id: keys.needed_id()? }
         }
         1 => Request::AllRooms { request_id: keys.needed_id()? },
@@ -319,8 +350,8 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
         4 if older => {
             Request::RemoteDisconnect { socket: socket()?, close: close()?, request_id: keys.needed_id()? }
         }
-        2 => Request::Common(Body::SocketsJoin { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
-        3 => Request::Common(Body::SocketsLeave { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
+        2 => Request::Common(Body::SocketsJoin { opts: opts()?, rooms: rooms(true)? }),
+        3 => Request::Common(Body::SocketsLeave { opts: opts()?, rooms: rooms(false)? }),
         4 => Request::Common(Body::DisconnectSockets { opts: opts()?, close: close()? }),
         5 => Request::Common(Body::FetchSockets { opts: opts()?, request_id: keys.needed_id()? }),
         6 => {
@@ -330,11 +361,10 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
             }
             Request::Common(Body::ServerSideEmit { packet, request_id: keys.request_id()? })
         }
-        7 => Request::Common(Body::Broadcast {
-            packet: keys.need("packet")?.packet()?,
-            opts: opts()?,
-            request_id: Some(keys.needed_id()?),
-        }),
+        7 => {
+            let packet = keys.need("packet")?.packet()?;
+            Request::Common(packet.broadcast(opts()?, Some(keys.needed_id()?))?)
+        }
         u8::MAX => return Err(WireError::MissingField("type")),
         other => return Err(WireError::UnknownType(other.to_string())),
     };

@@ -67,6 +67,56 @@ pub(crate) struct Facts {
     pub(crate) unsafe_integer: bool,
     /// A map key occurs that is a number. JavaScript makes text of it.
     pub(crate) number_key: bool,
+    /// A map occurs that says `_placeholder: true`, as clients know the place of a binary value.
+    pub(crate) placeholder: bool,
+    /// A value occurs that goes to clients in a binary frame: `bin`, or an extension that is no date.
+    pub(crate) attachment: bool,
+    /// An extension occurs that `notepack.io` reads in its own way.
+    pub(crate) foreign: bool,
+}
+
+impl Facts {
+    /// What was seen here or there.
+    fn and(self, other: Facts) -> Facts {
+        Facts {
+            binary: self.binary | other.binary,
+            extension: self.extension | other.extension,
+            unsafe_integer: self.unsafe_integer | other.unsafe_integer,
+            number_key: self.number_key | other.number_key,
+            placeholder: self.placeholder | other.placeholder,
+            attachment: self.attachment | other.attachment,
+            foreign: self.foreign | other.foreign,
+        }
+    }
+
+    /// Whether a client would take a map in here for the place of a binary value.
+    pub(crate) fn has_false_placeholder(self) -> bool {
+        self.placeholder && self.attachment
+    }
+}
+
+/// The first element of an array, as far as it can be an event's name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum First<'a> {
+    Text(&'a [u8]),
+    Number(f64),
+    /// A date, if JavaScript has one for it.
+    Date(Option<()>),
+    Other,
+}
+
+/// The first element of `array`; nothing if it has none.
+pub(super) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
+    let mut reader = Reader::new(array);
+    let Head::Array(1..) = reader.head()? else { return Ok(None) };
+    Ok(Some(match reader.head()? {
+        Head::Str(len) => First::Text(reader.take(len)?),
+        Head::Unsigned(number) => First::Number(number as f64),
+        Head::Signed(number) => First::Number(number as f64),
+        Head::Float(number) => First::Number(number),
+        Head::Ext(TIMESTAMP, len) => First::Date(date(reader.take(len)?).map(drop)),
+        _ => First::Other,
+    }))
 }
 
 /// The first bytes of a value: its kind, and its length where it has one.
@@ -84,12 +134,21 @@ pub(crate) enum Head {
     Ext(i8, usize),
 }
 
+/// A map key, as far as it matters.
+enum Key {
+    Text,
+    Number,
+    Placeholder,
+}
+
 /// Reads values one after the other from `bytes`.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
     depth_left: usize,
+    /// What was seen in the values that were walked over and not read.
+    facts: Facts,
 }
 
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -103,7 +162,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn with_depth(bytes: &'a Bytes, depth: usize) -> Self {
-        Reader { bytes, at: 0, depth_left: depth }
+        Reader { bytes, at: 0, depth_left: depth, facts: Facts::default() }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
@@ -207,6 +266,7 @@ impl<'a> Reader<'a> {
             Head::Str(len) => drop(self.take(len)?),
             Head::Bin(len) => {
                 facts.binary = true;
+                facts.attachment = true;
                 self.take(len)?;
             }
             Head::Ext(kind, len) => {
@@ -214,6 +274,8 @@ impl<'a> Reader<'a> {
                     return Err(MsgPackError::Unexpected { at, expected: "a timestamp of 4, 8 or 12 bytes" });
                 }
                 facts.extension = true;
+                facts.attachment |= kind != TIMESTAMP;
+                facts.foreign |= kind != TIMESTAMP || matches!(self.bytes[at], 0xc8 | 0xc9);
                 self.take(len)?;
             }
             Head::Array(len) => {
@@ -226,7 +288,13 @@ impl<'a> Reader<'a> {
             Head::Map(len) => {
                 self.enter(at)?;
                 for _ in 0..len {
-                    facts.number_key |= self.walk_key()?;
+                    match self.walk_key()? {
+                        Key::Number => facts.number_key = true,
+                        Key::Placeholder => {
+                            facts.placeholder |= self.bytes.get(self.at) == Some(&Marker::True.to_u8());
+                        }
+                        Key::Text => {}
+                    }
                     self.walk(facts)?;
                 }
                 self.leave();
@@ -235,25 +303,26 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Walks over a map key; whether it is a number.
-    fn walk_key(&mut self) -> Result<bool, MsgPackError> {
+    /// Walks over a map key.
+    fn walk_key(&mut self) -> Result<Key, MsgPackError> {
         let at = self.at;
         match self.head()? {
             Head::Str(len) => match self.take(len)? {
                 b"__proto__" => Err(MsgPackError::Key { at }),
-                _ => Ok(false),
+                b"_placeholder" => Ok(Key::Placeholder),
+                _ => Ok(Key::Text),
             },
-            Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) => Ok(true),
+            Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) => Ok(Key::Number),
             _ => Err(MsgPackError::Key { at }),
         }
     }
 
-    fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
+    pub(super) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or(MsgPackError::TooDeep { at })?;
         Ok(())
     }
 
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.depth_left += 1;
     }
 
@@ -265,9 +334,29 @@ impl<'a> Reader<'a> {
 
     /// The bytes of the next value, whatever it is.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
-        let start = self.at;
-        self.walk(&mut Facts::default())?;
+        let (start, mut facts) = (self.at, self.facts);
+        self.walk(&mut facts)?;
+        self.facts = facts;
         Ok(self.bytes.slice(start..self.at))
+    }
+
+    /// The bytes of the next value, and what is in it.
+    pub(super) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
+        let before = core::mem::take(&mut self.facts);
+        let value = self.raw()?;
+        let facts = self.facts;
+        self.facts = before.and(facts);
+        Ok((value, facts))
+    }
+
+    /// What was seen in the values that were walked over.
+    pub(super) fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// Where the next value begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
     }
 
     /// Consumes the next value if it is nil.
@@ -523,6 +612,10 @@ pub(crate) fn write_bool(out: &mut Vec<u8>, value: bool) {
 
 pub(crate) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
     infallible!(rmp::encode::write_uint(out, value));
+}
+
+pub(super) fn write_signed(out: &mut Vec<u8>, value: i64) {
+    infallible!(rmp::encode::write_sint(out, value));
 }
 
 fn len32(len: usize) -> u32 {
