@@ -8,6 +8,8 @@
 
 mod inputs;
 mod node;
+mod shapes;
+mod tree;
 mod value;
 
 use std::collections::BTreeMap;
