@@ -135,6 +135,18 @@ impl Value {
         self.read(json::name, |reader| Ok(packed::name(reader)?))
     }
 
+    /// The name of one room. What is no name would make a room that nobody can name again.
+    fn room(&self) -> Result<ByteString, WireError> {
+        let is_name = match self {
+            Value::Json(text) => matches!(&text.as_bytes()[..], [b'"' | b'-' | b'0'..=b'9', ..]),
+            Value::MsgPack(bytes) => {
+                let head = msgpack::Reader::new(bytes).head()?;
+                matches!(head, Kind::Str(_) | Kind::Unsigned(_) | Kind::Signed(_) | Kind::Float(_))
+            }
+        };
+        is_name.then(|| self.name()).unwrap_or(Err(WireError::RoomName))
+    }
+
     fn names(&self) -> Result<Vec<ByteString>, WireError> {
         self.read(json::names, |reader| Ok(packed::names(reader)?))
     }
@@ -335,7 +347,7 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
     let close = || keys.get("close").map_or(Ok(false), Value::truthy);
     let opts = || keys.need("opts")?.opts();
     let older = !keys.get("opts").map_or(Ok(false), Value::truthy)?;
-    let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.name());
+    let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.room());
     let rooms = |join| keys.need("rooms")?.joined(join);
     let request = match keys.kind {
         0 => {

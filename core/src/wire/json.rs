@@ -98,7 +98,9 @@ impl<'de> Visitor<'de> for DataOf {
                 "packet" => data.value = map.next_value()?,
                 "opts" => data.opts = map.next_value()?,
                 "requestId" => data.request_id = map.next_value()?,
-                "rooms" if self.0 == JOIN => data.rooms = map.next_value::<Option<Joined<'_>>>()?.map(|it| it.0),
+                "rooms" if self.0 == JOIN => {
+                    data.rooms = map.next_value::<Option<Joined<'_>>>()?.map(|it| it.0)
+                }
                 "rooms" => data.rooms = map.next_value()?,
                 "close" => data.close = map.next_value()?,
                 "sockets" => data.sockets = map.next_value()?,

@@ -27,6 +27,8 @@
 //! assert_eq!(packet.data.as_json(), Some(r#"["hi"]"#));
 //! ```
 
+#[cfg(test)]
+mod agree;
 pub mod classic;
 mod data;
 pub mod entry;
@@ -76,6 +78,9 @@ pub enum WireError {
     /// A broadcast's packet carries something else than an array.
     #[error("the packet's data is not an array")]
     PacketData,
+    /// The room to join or to leave is neither a text nor a number.
+    #[error("the room is neither a text nor a number")]
+    RoomName,
     /// A broadcast's packet is no event. Clients would end their connections, or take it for an acknowledgement of theirs.
     #[error("the packet is no event: its type is neither 2 nor 5")]
     PacketType,

@@ -145,11 +145,12 @@ fn timestamp(content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// A date by its milliseconds, as version 2 wrote it; nil if JavaScript has none for them.
+/// A date by its milliseconds, as version 2 wrote it.
 fn date(millis: i64, out: &mut Vec<u8>) {
     const LAST: u64 = 8_640_000_000_000_000;
     if millis.unsigned_abs() > LAST {
-        return out.push(0xc0);
+        // It is an object in JavaScript, though no date: so is this.
+        return timestamp(&[0x7f; 12], out);
     }
     let nanos = u32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or_default();
     let content = [&nanos.to_be_bytes()[..], &millis.div_euclid(1_000).to_be_bytes()].concat();

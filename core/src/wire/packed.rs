@@ -89,7 +89,9 @@ pub(super) fn set(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackErr
 /// The rooms to join or to leave. A single one may be joined without an array around it.
 pub(super) fn joined(join: bool, reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     match reader.peek()? {
-        Head::Str(_) | Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) if join => Ok(vec![name(reader)?]),
+        Head::Str(_) | Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) if join => {
+            Ok(vec![name(reader)?])
+        }
         _ => names(reader),
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{self, Data};
-use super::sink::{JsonSink, PackedSink, Sink};
 use super::msgpack::Facts;
+use super::sink::{JsonSink, PackedSink, Sink};
 use super::{WireError, json, msgpack, notepack, packed};
 use crate::id::NodeId;
 use crate::message::{Body, Message};
@@ -48,8 +48,7 @@ pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
 
 fn read_packed(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     let (envelope, facts) = packed_envelope(payload)?;
-    let message =
-        envelope.open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw)))?;
+    let message = envelope.open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw)))?;
     Ok((message, facts))
 }
 

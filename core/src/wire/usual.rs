@@ -77,6 +77,8 @@ fn packet(reader: &mut Reader<'_>) -> Option<RawPacket> {
     reader.object(|key, value| {
         match key {
             "type" => packet.kind = Some(Scalar::Whole(value.count()?)),
+            // Null counts as nothing.
+            "data" if value.peek() == Some(b'n') => return None,
             "data" => packet.data = Some(value.payload()?),
             "nsp" => packet.nsp = Some(Scalar::Text(value.name()?)),
             "id" => packet.id = Some(Scalar::Whole(value.count()?)),

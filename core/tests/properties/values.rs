@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, EVENT, Flags, Message, NodeId, Packet, Payload, RemoteSocket, RequestId,
+    Body, BroadcastOptions, ByteString, EVENT, Flags, Message, NodeId, Packet, Payload, RemoteSocket,
+    RequestId,
 };
 
 pub(crate) const SAFE: i64 = (1 << 53) - 1;
@@ -95,8 +96,12 @@ pub(crate) fn opts() -> impl Strategy<Value = BroadcastOptions> {
 }
 
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
-    (event(), option::of(name()), option::of(0..=SAFE as u64))
-        .prop_map(|(data, nsp, id)| Packet { kind: EVENT, data, nsp, id })
+    (event(), option::of(name()), option::of(0..=SAFE as u64)).prop_map(|(data, nsp, id)| Packet {
+        kind: EVENT,
+        data,
+        nsp,
+        id,
+    })
 }
 
 pub(crate) fn socket() -> impl Strategy<Value = RemoteSocket> {

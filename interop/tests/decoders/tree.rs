@@ -61,7 +61,9 @@ impl Tree {
             Tree::Undefined => out.extend([0xd4, 0, 0]),
             Tree::Bool(value) => out.push(0xc2 | u8::from(*value)),
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            Tree::Number(number) if number.fract() == 0.0 && (0.0..128.0).contains(number) => out.push(*number as u8),
+            Tree::Number(number) if number.fract() == 0.0 && (0.0..128.0).contains(number) => {
+                out.push(*number as u8)
+            }
             Tree::Number(number) => {
                 out.push(0xcb);
                 out.extend(number.to_be_bytes());
@@ -116,7 +118,9 @@ impl Tree {
 
     fn children(&self) -> Vec<(String, &Tree)> {
         match self {
-            Tree::List(values) => values.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect(),
+            Tree::List(values) => {
+                values.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect()
+            }
             Tree::Map(entries) => entries.iter().map(|(key, value)| (key.clone(), value)).collect(),
             _ => Vec::new(),
         }
@@ -147,7 +151,23 @@ impl Tree {
 
 /// Values of every kind that somebody might write somewhere.
 pub(crate) fn odd() -> Vec<Tree> {
-    let texts = ["", "a", "ab", "r1", "2", "5", "6", "50", "07", "-1", " 2", "connect", "disconnecting", "é😀", "true"];
+    let texts = [
+        "",
+        "a",
+        "ab",
+        "r1",
+        "2",
+        "5",
+        "6",
+        "50",
+        "07",
+        "-1",
+        " 2",
+        "connect",
+        "disconnecting",
+        "é😀",
+        "true",
+    ];
     let numbers = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 50.0, 255.0, -1.0, 1.5, 1e21];
     let placeholder = |num: i32| Tree::map([("_placeholder", Tree::Bool(true)), ("num", num.into())]);
     let mut all = vec![
