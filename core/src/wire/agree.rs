@@ -8,6 +8,7 @@ use bytestring::ByteString;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::test_runner::RngSeed;
 
 use super::classic::{self, Asked, Keys};
 use super::data::{self, BROADCAST};
@@ -375,11 +376,19 @@ fn walked_and_read(bytes: &Bytes) {
     }
 }
 
+/// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
 fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
     // Miri takes its time.
+    let cases = if cfg!(miri) { 4 } else { 4_000 };
     ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
+        rng_seed: match given.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed => fixed,
+        },
         failure_persistence: None,
-        ..ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 4_000 })
+        ..given
     }
 }
 

@@ -15,8 +15,16 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     reader.map(|key, value| {
         match &*key {
             key if !uses(kind, key) => drop(value.raw()?),
-            // A key with nothing behind it counts as absent, except an answer of null.
-            key if key != "packet" && value.nil()? => {}
+            // A key with nothing behind it counts as absent, except an answer of null; and of equal keys the last one counts.
+            key if (key != "packet" || kind == BROADCAST) && value.nil()? => match key {
+                "packet" => data.packet = None,
+                "opts" => data.opts = None,
+                "requestId" => data.request_id = None,
+                "rooms" => data.rooms = None,
+                "close" => data.close = None,
+                "sockets" => data.sockets = None,
+                _ => data.client_count = None,
+            },
             "packet" if kind == BROADCAST => data.packet = Some(PacketData::Packet(packet(value)?)),
             "packet" => data.packet = Some(PacketData::Value(payload(value)?)),
             "opts" => data.opts = Some(opts(value)?),
@@ -184,10 +192,10 @@ pub(super) fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError>
     };
     reader.map(|key, value| {
         match &*key {
-            "id" if value.nil()? => {}
+            "id" if value.nil()? => id = None,
             "id" => id = Some(name(value)?),
             "handshake" => socket.handshake = payload(value)?,
-            "rooms" if value.nil()? => {}
+            "rooms" if value.nil()? => socket.rooms.clear(),
             "rooms" => socket.rooms = names(value)?,
             "data" => socket.data = payload(value)?,
             _ => drop(value.raw()?),
