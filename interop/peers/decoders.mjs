@@ -9,13 +9,25 @@ import { written } from "./written.mjs";
 
 const decoders = {
   msgpack: (bytes) => decode(bytes),
-  notepack: (bytes) => notepack.decode(bytes),
+  notepack: (bytes) => withoutUndefined(notepack.decode(bytes)),
   // As the redis clients hand a field over: as text.
   json: (bytes) => JSON.parse(bytes.toString("utf8")),
   // What RedisStreamsAdapter.decode does with a field that is no JSON.
   base64: (bytes) => decode(Buffer.from(bytes.toString("utf8"), "base64")),
   int: (bytes) => parseInt(bytes.toString("utf8"), 10),
 };
+
+// As JSON has it.
+function withoutUndefined(value) {
+  if (Array.isArray(value)) {
+    return value.map(withoutUndefined);
+  }
+  if (value === undefined || Object.prototype.toString.call(value) !== "[object Object]") {
+    return value ?? null;
+  }
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
+  return Object.fromEntries(entries.map(([key, inner]) => [key, withoutUndefined(inner)]));
+}
 
 async function answer(line) {
   const [decoder, base64] = line.split(" ");
