@@ -9,7 +9,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::number_text;
-use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP, date};
+use super::dates::date;
+use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP};
 use crate::id::EntryId;
 use crate::packet::Packet;
 use crate::payload::Encoding;

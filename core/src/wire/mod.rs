@@ -31,6 +31,7 @@
 mod agree;
 pub mod classic;
 mod data;
+mod dates;
 pub mod entry;
 mod frames;
 pub(crate) mod json;
