@@ -41,6 +41,8 @@ enum Known {
     RequestIdIsNoText,
     /// Node makes a room of what is no name, which nobody can name again. It is refused here.
     NonsenseRoom,
+    /// `undefined` in a list of rooms is a room of that name in Node, and `null` here, as in JSON. Nobody can name either.
+    UndefinedRoom,
     /// By its older requests, Node joins no room or several at once if the one is a list.
     ListForOneRoom,
     /// Node can make no set of an `ArrayBuffer`, and fails. It is a binary value like others here.
@@ -153,7 +155,7 @@ fn messages(way: Way) -> Vec<(u8, Tree)> {
             let args = ("data", Tree::list(["x".into(), 1.into()]));
             vec![
                 request(0, &[id.clone(), rooms.clone()]),
-                request(1, &[id.clone()]),
+                request(1, std::slice::from_ref(&id)),
                 request(2, &[opts.clone(), rooms.clone()]),
                 request(2, &[id.clone(), sid.clone(), room.clone()]),
                 request(3, &[opts.clone(), rooms]),
@@ -161,7 +163,7 @@ fn messages(way: Way) -> Vec<(u8, Tree)> {
                 request(4, &[opts.clone(), close.clone()]),
                 request(4, &[id.clone(), sid, close]),
                 request(5, &[id.clone(), opts.clone()]),
-                request(6, &[args.clone()]),
+                request(6, std::slice::from_ref(&args)),
                 request(6, &[id.clone(), args]),
                 request(7, &[id, ("packet", packet()), opts]),
             ]
@@ -375,6 +377,7 @@ enum Verdict {
 fn judge(case: &Case, ours: &Result<Vec<String>, String>, theirs: &str) -> Verdict {
     let theirs: Vec<&str> = theirs.split("; ").filter(|effect| !effect.is_empty()).collect();
     let harms = theirs.iter().any(|effect| effect.contains("HARM"));
+    let nobody = theirs.len() == 1 && theirs[0].starts_with("answer") && theirs[0].ends_with(" 0");
     let throws = theirs.iter().any(|effect| effect.starts_with("throws"));
     let equal = match ours {
         Ok(ours) => !harms && !throws && *ours == theirs,
@@ -386,11 +389,17 @@ fn judge(case: &Case, ours: &Result<Vec<String>, String>, theirs: &str) -> Verdi
     if ours.is_err() && harms {
         return Verdict::Spared;
     }
-    known(case, ours, harms, throws).map_or(Verdict::Differs, Verdict::Known)
+    known(case, ours, harms, throws, nobody).map_or(Verdict::Differs, Verdict::Known)
 }
 
 /// The known difference that explains this one.
-fn known(case: &Case, ours: &Result<Vec<String>, String>, harms: bool, throws: bool) -> Option<Known> {
+fn known(
+    case: &Case,
+    ours: &Result<Vec<String>, String>,
+    harms: bool,
+    throws: bool,
+    nobody: bool,
+) -> Option<Known> {
     let tree = match case.way {
         Push03 | Sharded => case.tree.get("data")?,
         _ => &case.tree,
@@ -402,6 +411,13 @@ fn known(case: &Case, ours: &Result<Vec<String>, String>, harms: bool, throws: b
     let typed = match case.tree.get("type") {
         Some(Tree::Number(kind)) => *kind,
         _ => case.kind.into(),
+    };
+    let undefined_room = matches!(tree.get("rooms"), Some(Tree::List(list))
+        if list.iter().any(|room| matches!(room, Tree::Undefined)));
+    let is_null = matches!(request_id, Some(Tree::Null));
+    let asks = match case.way {
+        Asked => matches!(typed, 0.0 | 1.0 | 5.0 | 7.0) || tree.get("opts").is_none(),
+        _ => typed == 7.0,
     };
     let takes_rooms = if case.way == Asked { typed == 2.0 || typed == 3.0 } else { typed == 4.0 };
     let rooms = tree.get("room").or(tree.get("rooms"));
@@ -425,15 +441,18 @@ fn known(case: &Case, ours: &Result<Vec<String>, String>, harms: bool, throws: b
             Known::NoName,
         ),
         (ours.is_err() && matches!(of_packet("id"), Some(Tree::List(_) | Tree::Text(_))), Known::OddId),
-        (!throws && nothing(request_id), Known::NoRequestId),
+        (!throws && (is_null || asks && nothing(request_id)), Known::NoRequestId),
         (ours.is_ok() && !matches!(request_id, None | Some(Tree::Text(_))), Known::RequestIdIsNoText),
         (
             ours.is_err() && takes_rooms && matches!(tree.get("room"), Some(Tree::List(_))),
             Known::ListForOneRoom,
         ),
         (ours.is_err() && takes_rooms && !matches!(rooms, Some(Tree::List(_))), Known::NonsenseRoom),
-        (ours.is_ok() && sets.iter().any(|set| matches!(set, Some(Tree::Ext(0, _)))), Known::BufferIsSet),
-        (ours.is_err() && !harms && request_id.is_some() && packet.is_some(), Known::NobodyHarmed),
+        (
+            throws && ours.is_ok() && sets.iter().any(|set| matches!(set, Some(Tree::Ext(0, _)))),
+            Known::BufferIsSet,
+        ),
+        (ours.is_err() && nobody && packet.is_some(), Known::NobodyHarmed),
         (ours.is_err() && emits && !matches!(event, Some(Tree::List(_))), Known::EmitWithoutArray),
     ];
     all.into_iter().find_map(|(is, known)| is.then_some(known))
