@@ -434,6 +434,7 @@ fn known(
     let five = is_text(kind, "5") || matches!(kind, Some(Tree::Number(5.0)));
     let nothing = |value: Option<&Tree>| matches!(value, None | Some(Tree::Null | Tree::Undefined));
     let all = [
+        (ours.is_ok() && takes_rooms && undefined_room, Known::UndefinedRoom),
         (harms && ours.is_ok() && (five || nothing(kind)), Known::TypeIsRepaired),
         (ours.is_ok() && is_text(kind, "2"), Known::TypeIsText),
         (
