@@ -10,9 +10,12 @@ use crate::payload::{Payload, PayloadError};
 /// The packet type of an event; the only one that servers broadcast to clients.
 pub const EVENT: u8 = 2;
 
-/// Event names that a client's parser does not accept from a server: it would end the connection.
-const RESERVED: [&str; 6] =
-    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+/// Whether a client's parser does not accept this event name from a server: it would end the connection.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    const NAMES: [&[u8]; 6] =
+        [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
+    NAMES.contains(&name)
+}
 
 /// A Socket.IO packet on its way to clients.
 ///
@@ -51,15 +54,18 @@ impl Packet {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::NotAnEvent`]; [`PayloadError::ReservedEvent`].
+    /// [`PayloadError::NotAnEvent`]; [`PayloadError::ReservedEvent`]; [`PayloadError::Placeholder`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
         let name = data.event_name().ok_or(PayloadError::NotAnEvent)?;
         Packet::named(&name, data)
     }
 
     fn named(name: &str, data: Payload) -> Result<Self, PayloadError> {
-        match RESERVED.contains(&name) {
-            true => Err(PayloadError::ReservedEvent(name.into())),
+        if is_reserved(name.as_bytes()) {
+            return Err(PayloadError::ReservedEvent(name.into()));
+        }
+        match data.has_false_placeholder() {
+            true => Err(PayloadError::Placeholder),
             false => Ok(Packet { kind: EVENT, data, nsp: None, id: None }),
         }
     }
@@ -145,7 +151,7 @@ impl BroadcastOptions {
 /// on which `volatile` is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// Clients that are not ready may be passed over.
+    /// Clients that are not ready may be passed over. What other emitters write, `1` or `"yes"`, counts as JavaScript takes it.
     pub volatile: Option<bool>,
     /// Whether the transport may compress.
     pub compress: Option<bool>,
@@ -164,6 +170,13 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// What JavaScript takes for `id: undefined` gets an offset, and `id: null` gets none, as `volatile: false` does not either.
+    pub(crate) fn keep_offset_away(&mut self) {
+        if !self.has_volatile() {
+            self.volatile = Some(false);
+        }
+    }
+
     /// Whether the flag `volatile` is there at all, whatever its value.
     pub(crate) fn has_volatile(&self) -> bool {
         self.volatile.is_some() || self.other.iter().any(|(key, _)| key == "volatile")

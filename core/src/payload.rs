@@ -87,6 +87,10 @@ pub enum PayloadError {
     /// Socket.IO keeps this name for itself. A Node client that receives it ends its connection.
     #[error("the event name {0:?} is reserved by Socket.IO")]
     ReservedEvent(String),
+    /// Beside binary data, an object with `_placeholder: true` is inside: a client takes it for the place of a binary value, and ends its
+    /// connection if there is none.
+    #[error("beside binary data, an object with \"_placeholder\": true can't be sent to clients")]
+    Placeholder,
     /// The classic Pub/Sub adapter has no message of this kind.
     #[error("the classic adapter has no message of this kind")]
     NoRequest,
@@ -342,6 +346,12 @@ impl Payload {
                 }
             }
         }
+    }
+
+    /// Whether a client would take an object in here for the place of a binary value.
+    pub(crate) fn has_false_placeholder(&self) -> bool {
+        self.encoding == Encoding::MsgPack
+            && msgpack::facts(&self.bytes).is_ok_and(msgpack::Facts::has_false_placeholder)
     }
 
     /// Whether the value is an array.

@@ -113,7 +113,8 @@ fn what_is_as_deep_as_allowed_fits_into_every_message() {
     let mut opts = BroadcastOptions::all();
     opts.flags.other.push(("x".into(), deepest.clone()));
     let request_id = RequestId::new("r");
-    let packet = Packet { kind: 2, data: deepest.clone(), nsp: None, id: None };
+    let event = Payload::from_json(format!(r#"["e",{}]"#, brackets(MAX_DEPTH - 6))).unwrap();
+    let packet = Packet { kind: 2, data: event, nsp: None, id: None };
     for body in [
         Body::Broadcast { packet, opts: opts.clone(), request_id: None },
         Body::FetchSocketsResponse { request_id: request_id.clone(), sockets },

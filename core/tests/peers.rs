@@ -148,8 +148,13 @@ fn options_may_be_null_absent_or_of_an_odd_kind() {
     }
     let flags = r#"{"volatile":"yes","timeout":1.5,"mine":{"a":[1]},"compress":false}"#;
     let flags = opts(&format!(r#"{{"flags":{flags}}}"#)).flags;
-    assert_eq!((flags.volatile, flags.compress, flags.timeout), (None, Some(false), None));
-    assert_eq!(flags.other.len(), 3, "kept as they came: {flags:?}");
+    assert_eq!((flags.volatile, flags.compress, flags.timeout), (Some(true), Some(false), None));
+    assert_eq!(flags.other.len(), 2, "kept as they came: {flags:?}");
+    // `volatile` counts as JavaScript takes it for true or false; but if it is there at all, there is no offset.
+    for (value, volatile) in [("1", true), ("[]", true), ("0", false), (r#""""#, false), ("null", false)] {
+        let flags = opts(&format!(r#"{{"flags":{{"volatile":{value}}}}}"#)).flags;
+        assert_eq!((flags.volatile, flags.other.len()), (volatile.then_some(true), usize::from(!volatile)));
+    }
 }
 
 #[test]
@@ -242,8 +247,7 @@ fn a_null_request_id_is_none() {
     let data = r#"{"packet":{"type":2,"data":["e"],"nsp":null,"id":null},"opts":{},"requestId":null}"#;
     for body in [json(3, data), packed(3, data)] {
         let Body::Broadcast { request_id, packet, .. } = body.unwrap() else { panic!() };
-        assert_eq!((request_id, packet.nsp), (None, None));
-        assert!(packet.id.is_some(), "an id of null keeps the offset away, as with the peers");
+        assert_eq!((request_id, packet.nsp, packet.id), (None, None, None));
     }
     assert!(matches!(json(7, r#"{"opts":{},"requestId":null}"#), Err(WireError::MissingKey { kind: 7, .. })));
 }
@@ -501,8 +505,8 @@ fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
 fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
     for (key, usual) in [("volatile", "true"), ("local", "false"), ("timeout", "1500"), ("binary", "true")] {
         for (flags, others) in [
-            (format!(r#"{{"{key}":"odd","{key}":{usual}}}"#), 0),
-            (format!(r#"{{"{key}":{usual},"{key}":"odd"}}"#), 1),
+            (format!(r#"{{"{key}":"","{key}":{usual}}}"#), 0),
+            (format!(r#"{{"{key}":{usual},"{key}":""}}"#), 1),
         ] {
             let data = format!(r#"{{"opts":{{"flags":{flags}}},"rooms":[]}}"#);
             for body in [json(4, &data).unwrap(), twice(4, key, others == 0).unwrap()] {
@@ -523,7 +527,7 @@ fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
 fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
     let key = [&[0xa0 | u8::try_from(key.len()).unwrap()], key.as_bytes()].concat();
     let usual: &[u8] = if key.ends_with(b"timeout") { b"\x01" } else { b"\xc3" };
-    let odd: &[u8] = b"\xa3odd";
+    let odd: &[u8] = b"\xa0";
     let (first, last) = if usual_last { (odd, usual) } else { (usual, odd) };
     let came = [
         b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type",

@@ -3,5 +3,6 @@
 pub mod engine;
 pub mod ids;
 pub mod memory;
+pub mod readers;
 pub mod rooms;
 pub mod wire;

@@ -2,17 +2,22 @@
 //!
 //! Three kinds, each on channels of its own: broadcasts, `[uid, packet, opts]` in MessagePack; requests, `{type, uid, …}`; responses,
 //! `{requestId, …}`. Requests and responses are JSON if they begin with `{`, and MessagePack otherwise. Responses do not say who answers, nor, in
-//! most cases, what kind of question they answer.
+//! most cases, what kind of question they answer. MessagePack is read as Node reads it here, by `notepack.io`.
+
+mod write;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, data, json, msgpack, packed};
+use super::data::{RawPacket, Scalar};
+use super::msgpack::{Facts, Head, MsgPackError};
+use super::{WireError, json, msgpack, notepack, packed};
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Message};
-use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
-use crate::payload::{Encoding, Payload, PayloadError};
+use crate::packet::{BroadcastOptions, RemoteSocket};
+use crate::payload::{Encoding, Payload};
+
+pub use write::{encode_broadcast, encode_request, encode_response};
 
 /// What a node asks of the others, or tells them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,15 +138,36 @@ impl Value {
         self.read(json::name, |reader| Ok(packed::name(reader)?))
     }
 
+    /// The name of one room. What is no name would make a room that nobody can name again.
+    fn room(&self) -> Result<ByteString, WireError> {
+        let is_name = match self {
+            Value::Json(text) => matches!(&text.as_bytes()[..], [b'"' | b'-' | b'0'..=b'9', ..]),
+            Value::MsgPack(bytes) => {
+                let head = msgpack::Reader::new(bytes).head()?;
+                matches!(head, Head::Str(_) | Head::Unsigned(_) | Head::Signed(_) | Head::Float(_))
+            }
+        };
+        if is_name { self.name() } else { Err(WireError::RoomName) }
+    }
+
     fn names(&self) -> Result<Vec<ByteString>, WireError> {
         self.read(json::names, |reader| Ok(packed::names(reader)?))
+    }
+
+    fn set(&self) -> Result<Vec<ByteString>, WireError> {
+        self.read(json::set, |reader| Ok(packed::set(reader)?))
+    }
+
+    /// The rooms to join or to leave.
+    fn joined(&self, join: bool) -> Result<Vec<ByteString>, WireError> {
+        self.read(|text| json::joined(join, text), |reader| Ok(packed::joined(join, reader)?))
     }
 
     fn unsigned(&self) -> Result<u64, WireError> {
         self.read(json::unsigned, |reader| Ok(reader.unsigned()?))
     }
 
-    fn packet(&self) -> Result<Packet, WireError> {
+    fn packet(&self) -> Result<RawPacket, WireError> {
         self.read(json::packet, packed::packet)
     }
 
@@ -177,19 +203,25 @@ pub(crate) struct Keys {
 
 impl Keys {
     pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
-        let mut pairs = Vec::new();
-        if payload.first() == Some(&b'{') {
-            pairs.extend(
-                json::pairs(&json::text(payload))?.into_iter().map(|(key, text)| (key, Value::Json(text))),
-            );
-        } else {
-            let mut reader = msgpack::Reader::new(payload);
-            reader.map(|key, value| {
-                pairs.push((value.shared(key), Value::MsgPack(value.raw()?)));
-                Ok::<(), WireError>(())
-            })?;
-            reader.end()?;
+        if payload.first() != Some(&b'{') {
+            return notepack::read(payload, Keys::read_packed);
         }
+        let pairs = json::pairs(&json::text(payload))?;
+        Keys::of(pairs.into_iter().map(|(key, text)| (key, Value::Json(text))).collect())
+    }
+
+    fn read_packed(payload: &Bytes) -> Result<(Self, Facts), WireError> {
+        let mut pairs = Vec::new();
+        let mut reader = msgpack::Reader::new(payload);
+        reader.map(|key, value| {
+            pairs.push((value.shared(key), Value::MsgPack(value.raw()?)));
+            Ok::<(), WireError>(())
+        })?;
+        reader.end()?;
+        Ok((Keys::of(pairs)?, reader.facts()))
+    }
+
+    fn of(pairs: Vec<(ByteString, Value)>) -> Result<Self, WireError> {
         let mut keys = Keys { pairs, kind: u8::MAX };
         if let Some(kind) = keys.get("type") {
             let number = kind.unsigned()?;
@@ -259,6 +291,10 @@ impl Keys {
 ///
 /// If the bytes are none: see [`WireError`].
 pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
+    notepack::read(payload, read_broadcast)
+}
+
+fn read_broadcast(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     let mut reader = msgpack::Reader::new(payload);
     let mut parts = reader.array(|part| part.raw())?.into_iter();
     reader.end()?;
@@ -266,29 +302,18 @@ pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
     let (uid, packet, opts) = (part("uid")?, part("packet")?, part("opts")?);
     let uid = NodeId::new(packed::name(&mut msgpack::Reader::new(&uid))?);
     let packet = packed::packet(&mut msgpack::Reader::new(&packet))?;
-    let opts = packed::opts(&mut msgpack::Reader::new(&opts))?;
-    let nsp = packet.nsp.clone().unwrap_or_else(|| ByteString::from_static("/"));
-    Ok(Message { uid, nsp, body: Body::Broadcast { packet, opts, request_id: None } })
-}
-
-/// Writes a broadcast.
-///
-/// # Errors
-///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
-pub fn encode_broadcast(
-    uid: &NodeId,
-    nsp: &ByteString,
-    packet: &Packet,
-    opts: &BroadcastOptions,
-) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    sink.array(3, |out| {
-        out.str(uid.as_str());
-        data::write_packet(&Packet { nsp: Some(nsp.clone()), ..packet.clone() }, out)?;
-        data::write_opts_value(opts, out)
-    })?;
-    Ok(sink.out.into())
+    let nsp = match &packet.nsp {
+        None => ByteString::from_static("/"),
+        Some(Scalar::Text(nsp)) => nsp.clone(),
+        // Null is no namespace, and isn't left out either.
+        Some(_) => return Err(WireError::MissingField("nsp")),
+    };
+    let mut opts = msgpack::Reader::new(&opts);
+    if !matches!(opts.peek()?, Head::Map(_) | Head::Array(_) | Head::Bin(_) | Head::Ext(..)) {
+        return Err(MsgPackError::Unexpected { at: 0, expected: "an object of options" }.into());
+    }
+    let body = packet.broadcast(packed::opts(&mut opts)?, None)?;
+    Ok((Message { uid, nsp, body }, reader.facts()))
 }
 
 /// Reads a request, and who sends it; emitters don't say.
@@ -304,11 +329,12 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
     };
     let close = || keys.get("close").map_or(Ok(false), Value::truthy);
     let opts = || keys.need("opts")?.opts();
-    let older = keys.get("opts").is_none();
-    let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.name());
+    let older = !keys.get("opts").map_or(Ok(false), Value::truthy)?;
+    let (socket, room) = (|| keys.need("sid")?.name(), || keys.need("room")?.room());
+    let rooms = |join| keys.need("rooms")?.joined(join);
     let request = match keys.kind {
         0 => {
-            let rooms = keys.get("rooms").map_or(Ok(Vec::new()), Value::names)?;
+            let rooms = keys.get("rooms").map_or(Ok(Vec::new()), Value::set)?;
             Request::SocketIds { rooms, request_id: keys.needed_id()? }
         }
         1 => Request::AllRooms { request_id: keys.needed_id()? },
@@ -319,8 +345,8 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
         4 if older => {
             Request::RemoteDisconnect { socket: socket()?, close: close()?, request_id: keys.needed_id()? }
         }
-        2 => Request::Common(Body::SocketsJoin { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
-        3 => Request::Common(Body::SocketsLeave { opts: opts()?, rooms: keys.need("rooms")?.names()? }),
+        2 => Request::Common(Body::SocketsJoin { opts: opts()?, rooms: rooms(true)? }),
+        3 => Request::Common(Body::SocketsLeave { opts: opts()?, rooms: rooms(false)? }),
         4 => Request::Common(Body::DisconnectSockets { opts: opts()?, close: close()? }),
         5 => Request::Common(Body::FetchSockets { opts: opts()?, request_id: keys.needed_id()? }),
         6 => {
@@ -330,47 +356,14 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
             }
             Request::Common(Body::ServerSideEmit { packet, request_id: keys.request_id()? })
         }
-        7 => Request::Common(Body::Broadcast {
-            packet: keys.need("packet")?.packet()?,
-            opts: opts()?,
-            request_id: Some(keys.needed_id()?),
-        }),
+        7 => {
+            let packet = keys.need("packet")?.packet()?;
+            Request::Common(packet.broadcast(opts()?, Some(keys.needed_id()?))?)
+        }
         u8::MAX => return Err(WireError::MissingField("type")),
         other => return Err(WireError::UnknownType(other.to_string())),
     };
     Ok((uid, request))
-}
-
-/// Writes a request. Emitters are not named: pass [`NodeId::EMITTER`].
-///
-/// # Errors
-///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that this adapter
-/// has no request for.
-pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Result<Bytes, PayloadError> {
-    let (kind, id) = match request {
-        Request::SocketIds { request_id, .. } => (0, Some(request_id)),
-        Request::AllRooms { request_id } => (1, Some(request_id)),
-        Request::RemoteJoin { request_id, .. } => (2, Some(request_id)),
-        Request::RemoteLeave { request_id, .. } => (3, Some(request_id)),
-        Request::RemoteDisconnect { request_id, .. } => (4, Some(request_id)),
-        Request::Common(body) => match body {
-            Body::SocketsJoin { .. } => (2, None),
-            Body::SocketsLeave { .. } => (3, None),
-            Body::DisconnectSockets { .. } => (4, None),
-            Body::FetchSockets { request_id, .. } => (5, Some(request_id)),
-            Body::ServerSideEmit { request_id, .. } => (6, request_id.as_ref()),
-            Body::Broadcast { request_id: Some(id), .. } => (7, Some(id)),
-            _ => return Err(PayloadError::NoRequest),
-        },
-    };
-    let body = match request {
-        Request::Common(body) => Some(body),
-        _ => None,
-    };
-    let head = Head { kind: Some(kind), uid: (!uid.is_emitter()).then_some(uid), id };
-    // The peers write a broadcast's packet in MessagePack whatever is in it.
-    head.write(body, kind != 7, RequestKeys { nsp, request })
 }
 
 /// Reads a response, given what was asked.
@@ -380,178 +373,4 @@ pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Resu
 /// If the bytes are none: see [`WireError`].
 pub fn decode_response(payload: &Bytes, asked: Asked) -> Result<Response, WireError> {
     Keys::read(payload)?.response(asked)
-}
-
-/// Writes a response.
-///
-/// # Errors
-///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that are no
-/// response.
-pub fn encode_response(response: &Response) -> Result<Bytes, PayloadError> {
-    let (kind, id) = match response {
-        Response::SocketIds { request_id, .. }
-        | Response::Rooms { request_id, .. }
-        | Response::Done { request_id } => (None, request_id),
-        Response::Common(body) => match body {
-            Body::FetchSocketsResponse { request_id, .. } => (None, request_id),
-            Body::ServerSideEmitResponse { request_id, .. } => (Some(6), request_id),
-            Body::BroadcastClientCount { request_id, .. } => (Some(8), request_id),
-            Body::BroadcastAck { request_id, .. } => (Some(9), request_id),
-            _ => return Err(PayloadError::NoRequest),
-        },
-    };
-    let body = match response {
-        Response::Common(body) => Some(body),
-        _ => None,
-    };
-    let head = Head { kind, uid: None, id: Some(id) };
-    head.write(body, kind != Some(9), ResponseKeys(response))
-}
-
-/// The keys with which a request or a response begins.
-struct Head<'a> {
-    kind: Option<u64>,
-    uid: Option<&'a NodeId>,
-    id: Option<&'a RequestId>,
-}
-
-/// The keys that follow.
-trait Rest {
-    fn count(&self) -> usize;
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError>;
-}
-
-impl Head<'_> {
-    /// Writes JSON, if that is wanted and every payload is JSON; MessagePack otherwise.
-    fn write(self, body: Option<&Body>, text: bool, rest: impl Rest) -> Result<Bytes, PayloadError> {
-        let plain = |body| data::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
-        if text && body.is_none_or(plain) {
-            let mut sink = JsonSink::default();
-            self.write_to(&mut sink, rest)?;
-            Ok(sink.out.into())
-        } else {
-            let mut sink = PackedSink::default();
-            self.write_to(&mut sink, rest)?;
-            Ok(sink.out.into())
-        }
-    }
-
-    fn write_to<S: Sink>(self, out: &mut S, rest: impl Rest) -> Result<(), PayloadError> {
-        let Head { kind, uid, id } = self;
-        let count = usize::from(kind.is_some()) + usize::from(uid.is_some()) + usize::from(id.is_some());
-        out.map(count + rest.count(), |out| {
-            if let Some(kind) = kind {
-                out.key("type");
-                out.unsigned(kind);
-            }
-            if let Some(uid) = uid {
-                out.key("uid");
-                out.str(uid.as_str());
-            }
-            if let Some(id) = id {
-                out.key("requestId");
-                out.str(id.as_str());
-            }
-            rest.write(out)
-        })
-    }
-}
-
-struct RequestKeys<'a> {
-    nsp: &'a ByteString,
-    request: &'a Request,
-}
-
-impl Rest for RequestKeys<'_> {
-    fn count(&self) -> usize {
-        match self.request {
-            Request::AllRooms { .. } => 0,
-            Request::SocketIds { .. } => 1,
-            Request::RemoteJoin { .. } | Request::RemoteLeave { .. } | Request::RemoteDisconnect { .. } => 2,
-            Request::Common(Body::FetchSockets { .. } | Body::ServerSideEmit { .. }) => 1,
-            Request::Common(_) => 2,
-        }
-    }
-
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
-        let text = |out: &mut S, key, value: &str| {
-            out.key(key);
-            out.str(value);
-        };
-        match self.request {
-            Request::AllRooms { .. } => {}
-            Request::SocketIds { rooms, .. } => data::strings("rooms", rooms, out)?,
-            Request::RemoteJoin { socket, room, .. } | Request::RemoteLeave { socket, room, .. } => {
-                text(out, "sid", socket);
-                text(out, "room", room);
-            }
-            Request::RemoteDisconnect { socket, close, .. } => {
-                text(out, "sid", socket);
-                out.key("close");
-                out.bool(*close);
-            }
-            Request::Common(body) => match body {
-                Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => {
-                    data::write_opts(opts, out)?;
-                    data::strings("rooms", rooms, out)?;
-                }
-                Body::DisconnectSockets { opts, close } => {
-                    data::write_opts(opts, out)?;
-                    out.key("close");
-                    out.bool(*close);
-                }
-                Body::FetchSockets { opts, .. } => data::write_opts(opts, out)?,
-                Body::ServerSideEmit { packet, .. } => {
-                    out.key("data");
-                    out.payload(packet)?;
-                }
-                Body::Broadcast { packet, opts, .. } => {
-                    out.key("packet");
-                    data::write_packet(&Packet { nsp: Some(self.nsp.clone()), ..packet.clone() }, out)?;
-                    data::write_opts(opts, out)?;
-                }
-                _ => return Err(PayloadError::NoRequest),
-            },
-        }
-        Ok(())
-    }
-}
-
-struct ResponseKeys<'a>(&'a Response);
-
-impl Rest for ResponseKeys<'_> {
-    fn count(&self) -> usize {
-        usize::from(!matches!(self.0, Response::Done { .. }))
-    }
-
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
-        match self.0 {
-            Response::Done { .. } => Ok(()),
-            Response::SocketIds { sockets, .. } => data::strings("sockets", sockets, out),
-            Response::Rooms { rooms, .. } => data::strings("rooms", rooms, out),
-            Response::Common(body) => match body {
-                Body::FetchSocketsResponse { sockets, .. } => {
-                    out.key("sockets");
-                    out.array(sockets.len(), |out| {
-                        sockets.iter().try_for_each(|socket| data::write_socket(socket, out))
-                    })
-                }
-                Body::ServerSideEmitResponse { packet, .. } => {
-                    out.key("data");
-                    out.payload(packet)
-                }
-                Body::BroadcastClientCount { client_count, .. } => {
-                    out.key("clientCount");
-                    out.unsigned(*client_count);
-                    Ok(())
-                }
-                Body::BroadcastAck { packet, .. } => {
-                    out.key("packet");
-                    out.payload(packet)
-                }
-                _ => Err(PayloadError::NoRequest),
-            },
-        }
-    }
 }

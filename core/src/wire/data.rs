@@ -1,19 +1,131 @@
 //! The `data` of a message, between its two encodings and its meaning.
 
+use std::collections::BTreeSet;
+
 use bytestring::ByteString;
 
 use super::WireError;
+use super::msgpack::{self, First};
 use super::sink::Sink;
 use crate::id::RequestId;
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
-use crate::payload::{Payload, PayloadError};
+use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket, is_reserved};
+use crate::payload::{Encoding, Payload, PayloadError};
 
 /// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
 #[derive(Debug, PartialEq)]
 pub(super) enum PacketData {
-    Packet(Packet),
+    Packet(RawPacket),
     Value(Payload),
+}
+
+/// A packet as it stands in a message. Whether clients can take it is another question: see [`RawPacket::broadcast`].
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct RawPacket {
+    pub(super) kind: Option<Scalar>,
+    pub(super) data: Option<Payload>,
+    pub(super) nsp: Option<Scalar>,
+    pub(super) id: Option<Scalar>,
+    /// Binary values are inside, and an object that a client takes for the place of one.
+    pub(super) confusing: bool,
+}
+
+/// A value that Node's encoder puts into a frame as it is, whatever its kind.
+#[derive(Debug, PartialEq)]
+pub(super) enum Scalar {
+    /// `null`.
+    Null,
+    /// A whole number that is not negative.
+    Whole(u64),
+    Text(ByteString),
+    Other,
+}
+
+impl Scalar {
+    /// The number whose digits these are.
+    fn digits(&self) -> Option<u64> {
+        match self {
+            Scalar::Whole(number) => Some(*number),
+            Scalar::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+impl RawPacket {
+    /// The broadcast of this packet, unless clients would end their connections over it, or take it for something else than it is.
+    pub(super) fn broadcast(
+        self,
+        mut opts: BroadcastOptions,
+        request_id: Option<RequestId>,
+    ) -> Result<Body, WireError> {
+        match &self.kind {
+            None | Some(Scalar::Null) => {}
+            // Whether an event carries binary values shows when it is written for clients.
+            Some(kind) if matches!(kind.digits(), Some(2 | 5)) => {}
+            Some(_) => return Err(WireError::PacketType),
+        }
+        let data = self.data.filter(Payload::is_array).ok_or(WireError::PacketData)?;
+        check_event(&data)?;
+        if self.confusing {
+            return Err(WireError::Placeholder);
+        }
+        let id = match &self.id {
+            // Where acknowledgements are wanted, each server gives an id of its own.
+            _ if request_id.is_some() => None,
+            None => None,
+            Some(Scalar::Null) => {
+                opts.flags.keep_offset_away();
+                None
+            }
+            Some(Scalar::Text(text)) if text.is_empty() => {
+                opts.flags.keep_offset_away();
+                None
+            }
+            Some(id) => Some(id.digits().ok_or(WireError::PacketId)?),
+        };
+        let nsp = match self.nsp {
+            Some(Scalar::Text(nsp)) => Some(nsp),
+            // Receivers give a packet the namespace of its message.
+            _ => None,
+        };
+        Ok(Body::Broadcast { packet: Packet { kind: EVENT, data, nsp, id }, opts, request_id })
+    }
+}
+
+/// Whether a client takes `data`, an array, for the data of an event: it begins with a number, or with a text that Socket.IO does not keep for
+/// itself.
+pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
+    let is_event = match data.encoding() {
+        Encoding::Json => {
+            let first = data.bytes().trim_ascii_start().get(1..).unwrap_or_default().trim_ascii_start();
+            match first.first() {
+                Some(b'"') => !is_reserved_json(&first[1..]),
+                Some(byte) => byte.is_ascii_digit() || *byte == b'-',
+                None => false,
+            }
+        }
+        Encoding::MsgPack => match msgpack::first(data.bytes())? {
+            Some(First::Text(name)) => !is_reserved(name),
+            Some(First::Number(number)) => number.is_finite(),
+            Some(First::Date(date)) => date.is_some(),
+            Some(First::Other) | None => false,
+        },
+    };
+    is_event.then_some(()).ok_or(WireError::EventName)
+}
+
+/// Whether the JSON string that begins behind a quote here is a name that Socket.IO keeps for itself.
+fn is_reserved_json(rest: &[u8]) -> bool {
+    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+    if rest.get(end) != Some(&b'\\') {
+        return is_reserved(&rest[..end]);
+    }
+    // With escapes, which few names have.
+    let text = [b"\"", rest].concat();
+    let mut texts = serde_json::Deserializer::from_slice(&text).into_iter::<String>();
+    // Half of a surrogate pair is no text of Rust's, and in none of these names.
+    matches!(texts.next(), Some(Ok(name)) if is_reserved(name.as_bytes()))
 }
 
 /// The keys that occur in the data of some message or other, as far as they were there.
@@ -30,6 +142,9 @@ pub(super) struct Data {
 
 /// The message number of a broadcast: only there `packet` is a packet.
 pub(super) const BROADCAST: u8 = 3;
+
+/// The message number of a join: only there a room may stand by itself.
+pub(super) const JOIN: u8 = 4;
 
 /// The message's number, from its text or number.
 pub(super) fn kind(number: u64) -> Result<u8, WireError> {
@@ -73,6 +188,13 @@ pub(super) fn number_text(number: f64) -> String {
     }
 }
 
+/// The names that JavaScript makes of a text where it wants a set of them: its characters. Each counts once.
+pub(super) fn characters(text: &ByteString) -> Vec<ByteString> {
+    let mut seen = BTreeSet::new();
+    let fresh = text.char_indices().filter(|(_, character)| seen.insert(*character));
+    fresh.map(|(at, character)| text.slice_ref(&text[at..at + character.len_utf8()])).collect()
+}
+
 /// The integer, not negative and exact in JavaScript, that a float without a fraction is.
 pub(super) fn whole(number: f64) -> Option<u64> {
     const MAX: f64 = ((1_u64 << 53) - 1) as f64;
@@ -89,14 +211,14 @@ impl Data {
         // An answer of `undefined` leaves no key behind in JSON.
         let value = |packet| match packet {
             Some(PacketData::Value(value)) => value,
-            Some(PacketData::Packet(packet)) => packet.data,
-            None => Payload::null(),
+            // Only a broadcast has one.
+            Some(PacketData::Packet(_)) | None => Payload::null(),
         };
         Ok(match kind {
             1 => Body::InitialHeartbeat,
             2 => Body::Heartbeat,
             BROADCAST => match self.packet {
-                Some(PacketData::Packet(packet)) => Body::Broadcast { packet, opts: opts?, request_id },
+                Some(PacketData::Packet(packet)) => packet.broadcast(opts?, request_id)?,
                 _ => return Err(missing("packet")),
             },
             4 => Body::SocketsJoin { opts: opts?, rooms: self.rooms.ok_or(missing("rooms"))? },

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::number_text;
-use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP, date};
+use super::dates::date;
+use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP};
 use crate::id::EntryId;
 use crate::packet::Packet;
 use crate::payload::Encoding;
@@ -55,8 +56,9 @@ impl Packet {
         };
         // Two digits and more for the packet's kind, an id, an offset: rarely all of them.
         let mut text = String::with_capacity(nsp.len() + data.len() + if offset.is_some() { 48 } else { 8 });
-        // A kind that carries binary values is another one, by the parser's numbers.
-        let kind = self.kind.saturating_add(if attachments.is_empty() { 0 } else { 3 });
+        // A kind that carries binary values is another one, by the parser's numbers. Whether it does is seen here.
+        let plain = if matches!(self.kind, 5 | 6) { self.kind - 3 } else { self.kind };
+        let kind = plain.saturating_add(if attachments.is_empty() { 0 } else { 3 });
         match char::from_digit(kind.into(), 10) {
             Some(digit) => text.push(digit),
             None => push(&mut text, kind),

@@ -11,10 +11,11 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses, whole};
+use super::data::{BROADCAST, Data, JOIN, OBJECT_TEXT, PacketData, RawPacket, Scalar};
+use super::data::{characters, number_text, uses, whole};
 use super::{WireError, usual};
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
+use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
 /// Reads what a message of this kind says.
@@ -65,7 +66,7 @@ struct DataOf(u8);
 struct JsonData<'a> {
     packet: Option<JsonPacket<'a>>,
     value: Option<&'a RawValue>,
-    opts: Option<JsonOptions<'a>>,
+    opts: Option<AnyOptions<'a>>,
     request_id: Option<JsonStr<'a>>,
     rooms: Option<Vec<JsonStr<'a>>>,
     close: Option<&'a RawValue>,
@@ -97,6 +98,9 @@ impl<'de> Visitor<'de> for DataOf {
                 "packet" => data.value = map.next_value()?,
                 "opts" => data.opts = map.next_value()?,
                 "requestId" => data.request_id = map.next_value()?,
+                "rooms" if self.0 == JOIN => {
+                    data.rooms = map.next_value::<Option<Joined<'_>>>()?.map(|it| it.0)
+                }
                 "rooms" => data.rooms = map.next_value()?,
                 "close" => data.close = map.next_value()?,
                 "sockets" => data.sockets = map.next_value()?,
@@ -141,15 +145,15 @@ macro_rules! object {
 }
 
 object!(JsonPacket {
-    "type" => kind: Option<Whole>,
+    "type" => kind: JsonScalar<'a>,
     "data" => data: Option<&'a RawValue>,
-    "nsp" => nsp: Option<JsonStr<'a>>,
-    "id" => id: Present,
+    "nsp" => nsp: JsonScalar<'a>,
+    "id" => id: JsonScalar<'a>,
 });
 
 object!(JsonOptions {
-    "rooms" => rooms: Option<Vec<JsonStr<'a>>>,
-    "except" => except: Option<Vec<JsonStr<'a>>>,
+    "rooms" => rooms: JsonSet<'a>,
+    "except" => except: JsonSet<'a>,
     "flags" => flags: Option<JsonFlags<'a>>,
 });
 
@@ -160,14 +164,63 @@ object!(JsonSocket {
     "data" => data: Option<&'a RawValue>,
 });
 
-/// A number that is there counts, even with the value null.
+/// The text of a value that matters whatever its kind, null included; nothing where there is no value.
 #[derive(Default)]
-struct Present(Option<u64>);
+struct JsonScalar<'a>(Option<&'a str>);
 
-impl<'de> Deserialize<'de> for Present {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonScalar<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = Option::<Whole>::deserialize(deserializer)?;
-        Ok(Present(Some(number.map_or(0, |number| number.0))))
+        Ok(JsonScalar(Some(<&RawValue>::deserialize(deserializer)?.get())))
+    }
+}
+
+/// Options. In JavaScript anything but null has properties: what is no object has none of these.
+struct AnyOptions<'a>(JsonOptions<'a>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for AnyOptions<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match json.as_bytes() {
+            [b'{', ..] => serde_json::from_str(json).map(AnyOptions).map_err(D::Error::custom),
+            b"null" => Err(D::Error::custom("options are expected")),
+            _ => Ok(AnyOptions(JsonOptions::default())),
+        }
+    }
+}
+
+/// Anything of which JavaScript makes a set: an array, the characters of a text, nothing.
+#[derive(Default)]
+enum JsonSet<'a> {
+    #[default]
+    Empty,
+    Names(Vec<JsonStr<'a>>),
+    Characters(JsonStr<'a>),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for JsonSet<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match json.as_bytes() {
+            [b'[', ..] => serde_json::from_str(json).map(JsonSet::Names),
+            [b'"', ..] => serde_json::from_str(json).map(JsonSet::Characters),
+            b"null" => Ok(JsonSet::Empty),
+            _ => return Err(D::Error::custom("names are expected")),
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
+/// The rooms to join, of which a single one may stand without an array around it.
+struct Joined<'a>(Vec<JsonStr<'a>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        match json.as_bytes() {
+            [b'"' | b'-' | b'0'..=b'9', ..] => serde_json::from_str(json).map(|name| Joined(vec![name])),
+            _ => serde_json::from_str(json).map(Joined),
+        }
+        .map_err(D::Error::custom)
     }
 }
 
@@ -267,13 +320,14 @@ pub(super) fn pairs(json: &ByteString) -> Result<Vec<(ByteString, ByteString)>, 
 }
 
 /// The value that a JSON text stands for, where a packet is expected.
-pub(super) fn packet(json: &ByteString) -> Result<Packet, WireError> {
+pub(super) fn packet(json: &ByteString) -> Result<RawPacket, WireError> {
     Source(json).packet(serde_json::from_str(json)?)
 }
 
 /// The same, where options are.
 pub(super) fn opts(json: &ByteString) -> Result<BroadcastOptions, WireError> {
-    Ok(Source(json).opts(serde_json::from_str(json)?))
+    let AnyOptions(opts) = serde_json::from_str(json)?;
+    Ok(Source(json).opts(opts))
 }
 
 /// The same, where a name is.
@@ -281,9 +335,28 @@ pub(super) fn name(json: &ByteString) -> Result<ByteString, WireError> {
     Ok(Source(json).str(serde_json::from_str(json)?))
 }
 
+/// The same, where a name may be.
+pub(super) fn some_name(json: &ByteString) -> Result<Option<ByteString>, WireError> {
+    if *json == "null" { Ok(None) } else { name(json).map(Some) }
+}
+
 /// The same, where names are.
 pub(super) fn names(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
     Ok(Source(json).strs(serde_json::from_str(json)?))
+}
+
+/// The same, where anything is of which JavaScript makes a set of names.
+pub(super) fn set(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
+    Ok(Source(json).set(serde_json::from_str(json)?))
+}
+
+/// The same, where the rooms to join or to leave are.
+pub(super) fn joined(join: bool, json: &ByteString) -> Result<Vec<ByteString>, WireError> {
+    if !join {
+        return names(json);
+    }
+    let Joined(rooms) = serde_json::from_str(json)?;
+    Ok(Source(json).strs(Some(rooms)))
 }
 
 /// The same, where sockets are.
@@ -311,7 +384,7 @@ impl Source<'_> {
             data.sockets.map(|sockets| sockets.into_iter().map(|socket| self.socket(socket)).collect());
         Ok(Data {
             packet,
-            opts: data.opts.map(|opts| self.opts(opts)),
+            opts: data.opts.map(|AnyOptions(opts)| self.opts(opts)),
             request_id: data.request_id.map(|id| self.str(id)),
             rooms: data.rooms.map(|rooms| self.strs(Some(rooms))),
             close: data.close.map(|raw| truthy(raw.get())),
@@ -336,24 +409,41 @@ impl Source<'_> {
         Payload::from_wire(Encoding::Json, self.0.slice_ref(raw.get()).into_bytes())
     }
 
-    fn packet(&self, packet: JsonPacket<'_>) -> Result<Packet, WireError> {
-        let data = packet
-            .data
-            .map(|raw| self.payload(raw))
-            .filter(Payload::is_array)
-            .ok_or(WireError::PacketData)?;
-        Ok(Packet {
-            kind: packet.kind.map_or(EVENT, |kind| u8::try_from(kind.0).unwrap_or(u8::MAX)),
-            data,
-            nsp: packet.nsp.map(|nsp| self.str(nsp)),
-            id: packet.id.0,
+    fn set(&self, set: JsonSet<'_>) -> Vec<ByteString> {
+        match set {
+            JsonSet::Empty => Vec::new(),
+            JsonSet::Names(names) => self.strs(Some(names)),
+            JsonSet::Characters(text) => characters(&self.str(text)),
+        }
+    }
+
+    fn packet(&self, packet: JsonPacket<'_>) -> Result<RawPacket, WireError> {
+        let scalar = |JsonScalar(json): JsonScalar<'_>| json.map(|json| self.scalar(json)).transpose();
+        Ok(RawPacket {
+            kind: scalar(packet.kind)?,
+            data: packet.data.map(|raw| self.payload(raw)),
+            nsp: scalar(packet.nsp)?,
+            id: scalar(packet.id)?,
+            // Binary values are in no JSON.
+            confusing: false,
+        })
+    }
+
+    fn scalar(&self, json: &str) -> Result<Scalar, WireError> {
+        Ok(match json.as_bytes() {
+            b"null" => Scalar::Null,
+            [b'"', ..] => Scalar::Text(self.str(serde_json::from_str(json)?)),
+            _ => {
+                let float = || json.parse().ok().and_then(whole);
+                json.parse().ok().or_else(float).map_or(Scalar::Other, Scalar::Whole)
+            }
         })
     }
 
     fn opts(&self, opts: JsonOptions<'_>) -> BroadcastOptions {
         BroadcastOptions {
-            rooms: self.strs(opts.rooms),
-            except: self.strs(opts.except),
+            rooms: self.set(opts.rooms),
+            except: self.set(opts.except),
             flags: opts.flags.map(|flags| self.flags(flags)).unwrap_or_default(),
         }
     }
@@ -364,6 +454,8 @@ impl Source<'_> {
             let switch = match raw.get() {
                 "true" => Some(true),
                 "false" => Some(false),
+                // The one that counts by its truth.
+                other if *key.0 == *"volatile" && truthy(other) => Some(true),
                 _ => None,
             };
             let millis = raw.get().parse().ok().or_else(|| raw.get().parse().ok().and_then(whole));

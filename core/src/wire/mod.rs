@@ -27,12 +27,16 @@
 //! assert_eq!(packet.data.as_json(), Some(r#"["hi"]"#));
 //! ```
 
+#[cfg(test)]
+mod agree;
 pub mod classic;
 mod data;
+mod dates;
 pub mod entry;
 mod frames;
 pub(crate) mod json;
 pub(crate) mod msgpack;
+mod notepack;
 mod packed;
 pub mod pubsub;
 pub mod session;
@@ -83,4 +87,21 @@ pub enum WireError {
     /// A broadcast's packet carries something else than an array.
     #[error("the packet's data is not an array")]
     PacketData,
+    /// The room to join or to leave is neither a text nor a number.
+    #[error("the room is neither a text nor a number")]
+    RoomName,
+    /// A broadcast's packet is no event. Clients would end their connections, or take it for an acknowledgement of theirs.
+    #[error("the packet is no event: its type is neither 2 nor 5")]
+    PacketType,
+    /// A broadcast's packet has an id that is no whole number. Clients would end their connections.
+    #[error("the packet's id is not a whole number")]
+    PacketId,
+    /// A broadcast's event has no name, one that is neither text nor number, or one that Socket.IO keeps for itself. Clients would end their
+    /// connections.
+    #[error("the event has no name that clients accept")]
+    EventName,
+    /// A broadcast carries, beside binary data, an object with `_placeholder: true`. Clients would take it for the place of a binary value, and
+    /// end their connections if there is none.
+    #[error("an object beside binary data says that it is a placeholder")]
+    Placeholder,
 }

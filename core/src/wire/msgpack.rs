@@ -11,6 +11,7 @@ use bytestring::ByteString;
 use rmp::Marker;
 
 use super::data::{number_text, whole};
+use super::dates::date;
 
 /// Why bytes are not the MessagePack that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +68,56 @@ pub(crate) struct Facts {
     pub(crate) unsafe_integer: bool,
     /// A map key occurs that is a number. JavaScript makes text of it.
     pub(crate) number_key: bool,
+    /// A map occurs that says `_placeholder: true`, as clients know the place of a binary value.
+    pub(crate) placeholder: bool,
+    /// A value occurs that goes to clients in a binary frame: `bin`, or an extension that is no date.
+    pub(crate) attachment: bool,
+    /// An extension occurs that `notepack.io` reads in its own way.
+    pub(crate) foreign: bool,
+}
+
+impl Facts {
+    /// What was seen here or there.
+    fn and(self, other: Facts) -> Facts {
+        Facts {
+            binary: self.binary | other.binary,
+            extension: self.extension | other.extension,
+            unsafe_integer: self.unsafe_integer | other.unsafe_integer,
+            number_key: self.number_key | other.number_key,
+            placeholder: self.placeholder | other.placeholder,
+            attachment: self.attachment | other.attachment,
+            foreign: self.foreign | other.foreign,
+        }
+    }
+
+    /// Whether a client would take a map in here for the place of a binary value.
+    pub(crate) fn has_false_placeholder(self) -> bool {
+        self.placeholder && self.attachment
+    }
+}
+
+/// The first element of an array, as far as it can be an event's name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum First<'a> {
+    Text(&'a [u8]),
+    Number(f64),
+    /// A date, if JavaScript has one for it.
+    Date(Option<()>),
+    Other,
+}
+
+/// The first element of `array`; nothing if it has none.
+pub(super) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
+    let mut reader = Reader::new(array);
+    let Head::Array(1..) = reader.head()? else { return Ok(None) };
+    Ok(Some(match reader.head()? {
+        Head::Str(len) => First::Text(reader.take(len)?),
+        Head::Unsigned(number) => First::Number(number as f64),
+        Head::Signed(number) => First::Number(number as f64),
+        Head::Float(number) => First::Number(number),
+        Head::Ext(TIMESTAMP, len) => First::Date(date(reader.take(len)?).map(drop)),
+        _ => First::Other,
+    }))
 }
 
 /// The first bytes of a value: its kind, and its length where it has one.
@@ -84,12 +135,21 @@ pub(crate) enum Head {
     Ext(i8, usize),
 }
 
+/// A map key, as far as it matters.
+enum Key {
+    Text,
+    Number,
+    Placeholder,
+}
+
 /// Reads values one after the other from `bytes`.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
     depth_left: usize,
+    /// What was seen in the values that were walked over and not read.
+    facts: Facts,
 }
 
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
@@ -103,7 +163,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn with_depth(bytes: &'a Bytes, depth: usize) -> Self {
-        Reader { bytes, at: 0, depth_left: depth }
+        Reader { bytes, at: 0, depth_left: depth, facts: Facts::default() }
     }
 
     fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
@@ -207,6 +267,7 @@ impl<'a> Reader<'a> {
             Head::Str(len) => drop(self.take(len)?),
             Head::Bin(len) => {
                 facts.binary = true;
+                facts.attachment = true;
                 self.take(len)?;
             }
             Head::Ext(kind, len) => {
@@ -214,6 +275,8 @@ impl<'a> Reader<'a> {
                     return Err(MsgPackError::Unexpected { at, expected: "a timestamp of 4, 8 or 12 bytes" });
                 }
                 facts.extension = true;
+                facts.attachment |= kind != TIMESTAMP;
+                facts.foreign |= kind != TIMESTAMP || matches!(self.bytes[at], 0xc8 | 0xc9);
                 self.take(len)?;
             }
             Head::Array(len) => {
@@ -226,7 +289,13 @@ impl<'a> Reader<'a> {
             Head::Map(len) => {
                 self.enter(at)?;
                 for _ in 0..len {
-                    facts.number_key |= self.walk_key()?;
+                    match self.walk_key()? {
+                        Key::Number => facts.number_key = true,
+                        Key::Placeholder => {
+                            facts.placeholder |= self.bytes.get(self.at) == Some(&Marker::True.to_u8());
+                        }
+                        Key::Text => {}
+                    }
                     self.walk(facts)?;
                 }
                 self.leave();
@@ -235,25 +304,26 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Walks over a map key; whether it is a number.
-    fn walk_key(&mut self) -> Result<bool, MsgPackError> {
+    /// Walks over a map key.
+    fn walk_key(&mut self) -> Result<Key, MsgPackError> {
         let at = self.at;
         match self.head()? {
             Head::Str(len) => match self.take(len)? {
                 b"__proto__" => Err(MsgPackError::Key { at }),
-                _ => Ok(false),
+                b"_placeholder" => Ok(Key::Placeholder),
+                _ => Ok(Key::Text),
             },
-            Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) => Ok(true),
+            Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) => Ok(Key::Number),
             _ => Err(MsgPackError::Key { at }),
         }
     }
 
-    fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
+    pub(super) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or(MsgPackError::TooDeep { at })?;
         Ok(())
     }
 
-    fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.depth_left += 1;
     }
 
@@ -265,9 +335,29 @@ impl<'a> Reader<'a> {
 
     /// The bytes of the next value, whatever it is.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
-        let start = self.at;
-        self.walk(&mut Facts::default())?;
+        let (start, mut facts) = (self.at, self.facts);
+        self.walk(&mut facts)?;
+        self.facts = facts;
         Ok(self.bytes.slice(start..self.at))
+    }
+
+    /// The bytes of the next value, and what is in it.
+    pub(super) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
+        let before = core::mem::take(&mut self.facts);
+        let value = self.raw()?;
+        let facts = self.facts;
+        self.facts = before.and(facts);
+        Ok((value, facts))
+    }
+
+    /// What was seen in the values that were walked over.
+    pub(super) fn facts(&self) -> Facts {
+        self.facts
+    }
+
+    /// Where the next value begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
     }
 
     /// Consumes the next value if it is nil.
@@ -447,50 +537,6 @@ pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
-pub(super) fn date(content: &[u8]) -> Option<String> {
-    let (seconds, nanos) = match *content {
-        [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
-        [a, b, c, d, e, f, g, h] => {
-            let both = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-            // 30 bits of nanoseconds, then 34 bits of seconds: both casts keep every bit that is there.
-            ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
-        }
-        [n0, n1, n2, n3, a, b, c, d, e, f, g, h] => {
-            (i64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([n0, n1, n2, n3]))
-        }
-        _ => return None,
-    };
-    // In floats, as the peers' decoder reckons it, and cut off towards zero, as `Date` does.
-    let millis = (seconds as f64 * 1e3 + f64::from(nanos) / 1e6).trunc();
-    // JavaScript's own range for dates, and what keeps the calendar arithmetic from overflowing.
-    if millis.abs() > 8.64e15 {
-        return None;
-    }
-    let millis = millis as i64;
-    let (days, millis) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
-    let (year, month, day) = civil(days);
-    let (second, millis) = (millis / 1_000, millis % 1_000);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let year = match year {
-        0..=9_999 => format!("{year:04}"),
-        _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.unsigned_abs()),
-    };
-    Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"))
-}
-
-/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Counted from 0000-03-01, so that the leap day ends a year, in eras of 400 years.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, (shifted + 2) % 12 + 1);
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
 /// Writing to a `Vec` can't fail, and lengths beyond 32 bits are excluded by [`MAX_PAYLOAD`](crate::MAX_PAYLOAD): these wrap
 /// `rmp`'s encoders accordingly.
 macro_rules! infallible {
@@ -525,6 +571,10 @@ pub(crate) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
     infallible!(rmp::encode::write_uint(out, value));
 }
 
+pub(super) fn write_signed(out: &mut Vec<u8>, value: i64) {
+    infallible!(rmp::encode::write_sint(out, value));
+}
+
 fn len32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
@@ -557,24 +607,6 @@ pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_become_the_text_that_javascript_prints() {
-        let at = |seconds: i64, millis: u32| {
-            let mut content = (millis * 1_000_000).to_be_bytes().to_vec();
-            content.extend(seconds.to_be_bytes());
-            date(&content).unwrap()
-        };
-        assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(at(1_700_000_000, 123), "2023-11-14T22:13:20.123Z");
-        assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000Z");
-        assert_eq!(at(-1, 999), "1969-12-31T23:59:59.999Z");
-        assert_eq!(at(1, 1_500), "1970-01-01T00:00:02.500Z");
-        assert_eq!(at(-62_198_755_200, 0), "-000001-01-01T00:00:00.000Z");
-        assert_eq!(at(8_640_000_000_000, 0), "+275760-09-13T00:00:00.000Z");
-        assert_eq!(date(&[0xff; 12]).as_deref(), Some("1970-01-01T00:00:03.294Z"));
-        assert_eq!(date(&[0x7f; 12]), None);
-    }
 
     #[test]
     fn a_claimed_length_costs_nothing() {

@@ -3,9 +3,10 @@
 use bytestring::ByteString;
 
 use super::WireError;
-use super::data::{BROADCAST, Data, OBJECT_TEXT, PacketData, number_text, uses};
+use super::data::{BROADCAST, Data, JOIN, OBJECT_TEXT, PacketData, RawPacket, Scalar};
+use super::data::{characters, number_text, uses, whole};
 use super::msgpack::{Head, MsgPackError, Reader};
-use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket};
+use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
 /// Reads the data of a message of this kind.
@@ -14,13 +15,21 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     reader.map(|key, value| {
         match &*key {
             key if !uses(kind, key) => drop(value.raw()?),
-            // A key with nothing behind it counts as absent, except an answer of null.
-            key if key != "packet" && value.nil()? => {}
+            // A key with nothing behind it counts as absent, except an answer of null; and of equal keys the last one counts.
+            key if (key != "packet" || kind == BROADCAST) && value.nil()? => match key {
+                "packet" => data.packet = None,
+                "opts" => data.opts = None,
+                "requestId" => data.request_id = None,
+                "rooms" => data.rooms = None,
+                "close" => data.close = None,
+                "sockets" => data.sockets = None,
+                _ => data.client_count = None,
+            },
             "packet" if kind == BROADCAST => data.packet = Some(PacketData::Packet(packet(value)?)),
             "packet" => data.packet = Some(PacketData::Value(payload(value)?)),
             "opts" => data.opts = Some(opts(value)?),
             "requestId" => data.request_id = Some(name(value)?),
-            "rooms" => data.rooms = Some(names(value)?),
+            "rooms" => data.rooms = Some(joined(kind == JOIN, value)?),
             "close" => data.close = Some(truthy(value)?),
             "sockets" => data.sockets = Some(value.array(socket)?),
             _ => data.client_count = Some(value.unsigned()?),
@@ -30,6 +39,7 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     Ok(data)
 }
 
+/// A value as it stands there.
 pub(super) fn payload(reader: &mut Reader<'_>) -> Result<Payload, MsgPackError> {
     Ok(Payload::from_wire(Encoding::MsgPack, reader.raw()?))
 }
@@ -60,35 +70,85 @@ pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     Ok(truthy)
 }
 
+/// An array of names.
 pub(super) fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     reader.array(name)
 }
 
-pub(super) fn packet(reader: &mut Reader<'_>) -> Result<Packet, WireError> {
-    let (mut kind, mut data, mut nsp, mut id) = (EVENT, None, None, None);
+/// The names in anything of which JavaScript makes a set: an array, the characters of a text, the bytes of a binary value, nothing.
+pub(super) fn set(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
+    match reader.peek()? {
+        Head::Nil => {
+            reader.raw()?;
+            Ok(Vec::new())
+        }
+        Head::Str(_) => Ok(characters(&reader.str()?)),
+        Head::Bin(len) => {
+            reader.head()?;
+            let mut bytes = reader.content(len)?.to_vec();
+            bytes.sort_unstable();
+            bytes.dedup();
+            Ok(bytes.into_iter().map(|byte| byte.to_string().into()).collect())
+        }
+        _ => names(reader),
+    }
+}
+
+/// The rooms to join or to leave. A single one may be joined without an array around it.
+pub(super) fn joined(join: bool, reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
+    match reader.peek()? {
+        Head::Str(_) | Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) if join => {
+            Ok(vec![name(reader)?])
+        }
+        _ => names(reader),
+    }
+}
+
+/// A packet, as far as it is one: what it is worth is judged with the whole message.
+pub(super) fn packet(reader: &mut Reader<'_>) -> Result<RawPacket, WireError> {
+    let mut packet = RawPacket::default();
     reader.map(|key, value| {
         match &*key {
-            "type" if value.nil()? => kind = EVENT,
-            "type" => kind = u8::try_from(value.unsigned()?).unwrap_or(u8::MAX),
-            "data" => data = Some(payload(value)?),
-            "nsp" if !value.nil()? => nsp = Some(value.str()?),
-            "nsp" => {}
-            "id" => id = Some(if value.nil()? { 0 } else { value.unsigned()? }),
+            "type" => packet.kind = Some(scalar(value)?),
+            "data" => {
+                let (data, facts) = value.raw_with_facts()?;
+                packet.data = Some(Payload::from_wire(Encoding::MsgPack, data));
+                packet.confusing = facts.has_false_placeholder();
+            }
+            "nsp" => packet.nsp = Some(scalar(value)?),
+            "id" => packet.id = Some(scalar(value)?),
             _ => drop(value.raw()?),
         }
         Ok::<(), MsgPackError>(())
     })?;
-    let data = data.filter(Payload::is_array).ok_or(WireError::PacketData)?;
-    Ok(Packet { kind, data, nsp, id })
+    Ok(packet)
 }
 
+fn scalar(reader: &mut Reader<'_>) -> Result<Scalar, MsgPackError> {
+    let float = |number| whole(number).map_or(Scalar::Other, Scalar::Whole);
+    let scalar = match reader.peek()? {
+        Head::Str(_) => return Ok(Scalar::Text(reader.str()?)),
+        Head::Nil => Scalar::Null,
+        Head::Unsigned(number) => Scalar::Whole(number),
+        Head::Signed(number) => u64::try_from(number).map_or(Scalar::Other, Scalar::Whole),
+        Head::Float(number) => float(number),
+        _ => Scalar::Other,
+    };
+    reader.raw()?;
+    Ok(scalar)
+}
+
+/// In JavaScript anything but nothing has properties: what is no object has none of these.
 pub(super) fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
     let mut opts = BroadcastOptions::default();
+    if !matches!(reader.peek()?, Head::Map(_)) {
+        reader.raw()?;
+        return Ok(opts);
+    }
     reader.map(|key, value| {
         match &*key {
-            "rooms" | "except" | "flags" if value.nil()? => {}
-            "rooms" => opts.rooms = names(value)?,
-            "except" => opts.except = names(value)?,
+            "rooms" => opts.rooms = set(value)?,
+            "except" => opts.except = set(value)?,
             "flags" => opts.flags = flags(value)?,
             _ => drop(value.raw()?),
         }
@@ -105,7 +165,12 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
         return Ok(flags);
     }
     reader.map(|key, value| {
-        let switch = value.clone().bool().ok();
+        let switch = match value.clone().bool() {
+            Ok(switch) => Some(switch),
+            // The one that counts by its truth.
+            Err(_) if key == "volatile" && truthy(&mut value.clone())? => Some(true),
+            Err(_) => None,
+        };
         let millis = value.clone().unsigned().ok();
         let raw = payload(value)?;
         if !flags.set(&key, switch, millis) {
@@ -127,10 +192,10 @@ pub(super) fn socket(reader: &mut Reader<'_>) -> Result<RemoteSocket, WireError>
     };
     reader.map(|key, value| {
         match &*key {
-            "id" if value.nil()? => {}
+            "id" if value.nil()? => id = None,
             "id" => id = Some(name(value)?),
             "handshake" => socket.handshake = payload(value)?,
-            "rooms" if value.nil()? => {}
+            "rooms" if value.nil()? => socket.rooms.clear(),
             "rooms" => socket.rooms = names(value)?,
             "data" => socket.data = payload(value)?,
             _ => drop(value.raw()?),

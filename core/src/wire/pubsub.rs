@@ -1,13 +1,15 @@
 //! A Pub/Sub message of streams-0.3 or of the sharded adapter: `{uid, nsp, type, data}`, its keys in any order.
 //!
-//! Streams-0.3 writes MessagePack always; the sharded adapter writes JSON unless binary data is inside. What begins with `{` is JSON.
+//! Streams-0.3 writes MessagePack always; the sharded adapter writes JSON unless binary data is inside. What begins with `{` is JSON. The two don't
+//! read MessagePack alike: they use different libraries.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{self, Data};
+use super::msgpack::Facts;
 use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, json, msgpack, packed};
+use super::{WireError, json, msgpack, notepack, packed};
 use crate::id::NodeId;
 use crate::message::{Body, Message};
 use crate::payload::{Encoding, PayloadError};
@@ -20,7 +22,7 @@ struct Envelope<T> {
     data: Option<T>,
 }
 
-/// Reads a message. Keys that this crate doesn't know are passed over.
+/// Reads a message as streams-0.3 does. Keys that this crate doesn't know are passed over.
 ///
 /// # Errors
 ///
@@ -28,9 +30,26 @@ struct Envelope<T> {
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
         Some(b'{') => text_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
-        _ => packed_envelope(payload)?
-            .open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw))),
+        _ => Ok(read_packed(payload)?.0),
     }
+}
+
+/// Reads a message as the sharded adapter does, to which extension 0 of MessagePack is `undefined`, a date or an `ArrayBuffer`.
+///
+/// # Errors
+///
+/// If the bytes are none of the protocol's messages: see [`WireError`].
+pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
+    match payload.first() {
+        Some(b'{') => decode(payload),
+        _ => notepack::read(payload, read_packed),
+    }
+}
+
+fn read_packed(payload: &Bytes) -> Result<(Message, Facts), WireError> {
+    let (envelope, facts) = packed_envelope(payload)?;
+    let message = envelope.open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw)))?;
+    Ok((message, facts))
 }
 
 impl<T> Envelope<T> {
@@ -46,13 +65,15 @@ impl<T> Envelope<T> {
     }
 }
 
-fn packed_envelope(payload: &Bytes) -> Result<Envelope<Bytes>, WireError> {
+fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     let mut reader = msgpack::Reader::new(payload);
     reader.map(|key, value| {
         match &*key {
-            "uid" => envelope.uid = Some(value.str()?),
-            "nsp" => envelope.nsp = Some(value.str()?),
+            "uid" if value.nil()? => envelope.uid = None,
+            "uid" => envelope.uid = Some(packed::name(value)?),
+            "nsp" if value.nil()? => envelope.nsp = None,
+            "nsp" => envelope.nsp = Some(packed::name(value)?),
             "type" => envelope.kind = Some(value.unsigned()?),
             // What the data means depends on the type, which may yet come.
             "data" => envelope.data = Some(value.raw()?),
@@ -61,15 +82,15 @@ fn packed_envelope(payload: &Bytes) -> Result<Envelope<Bytes>, WireError> {
         Ok::<(), WireError>(())
     })?;
     reader.end()?;
-    Ok(envelope)
+    Ok((envelope, reader.facts()))
 }
 
 fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     for (key, value) in json::pairs(&json::text(payload))? {
         match &*key {
-            "uid" => envelope.uid = Some(json::name(&value)?),
-            "nsp" => envelope.nsp = Some(json::name(&value)?),
+            "uid" => envelope.uid = json::some_name(&value)?,
+            "nsp" => envelope.nsp = json::some_name(&value)?,
             "type" => envelope.kind = Some(json::unsigned(&value)?),
             "data" => envelope.data = Some(value),
             _ => {}

@@ -8,7 +8,7 @@ use core::ops::Range;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::data::{BROADCAST, Data, PacketData, uses};
+use super::data::{BROADCAST, Data, PacketData, RawPacket, Scalar, check_event, uses};
 use crate::id::RequestId;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
@@ -46,6 +46,7 @@ pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
         return None;
     }
     let data = reader.payload()?;
+    check_event(&data).ok()?;
     let nsp = if reader.starts(br#","nsp":"#) { Some(reader.name()?) } else { None };
     reader.literal(b"}")?;
     let mut request_id = None;
@@ -71,19 +72,21 @@ pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
     Some(Body::Broadcast { packet, opts, request_id: request_id.map(RequestId::new) })
 }
 
-fn packet(reader: &mut Reader<'_>) -> Option<Packet> {
-    let (mut kind, mut data, mut nsp, mut id) = (EVENT, None, None, None);
+fn packet(reader: &mut Reader<'_>) -> Option<RawPacket> {
+    let mut packet = RawPacket::default();
     reader.object(|key, value| {
         match key {
-            "type" => kind = u8::try_from(value.count()?).ok()?,
-            "data" => data = Some(value.payload()?),
-            "nsp" => nsp = Some(value.name()?),
-            "id" => id = Some(value.count()?),
+            "type" => packet.kind = Some(Scalar::Whole(value.count()?)),
+            // Null counts as nothing.
+            "data" if value.peek() == Some(b'n') => return None,
+            "data" => packet.data = Some(value.payload()?),
+            "nsp" => packet.nsp = Some(Scalar::Text(value.name()?)),
+            "id" => packet.id = Some(Scalar::Whole(value.count()?)),
             _ => value.skip()?,
         }
         Some(())
     })?;
-    Some(Packet { kind, data: data.filter(Payload::is_array)?, nsp, id })
+    Some(packet)
 }
 
 fn opts(reader: &mut Reader<'_>) -> Option<BroadcastOptions> {
@@ -201,9 +204,11 @@ impl<'a> Reader<'a> {
     }
 
     fn switch(&mut self) -> Option<bool> {
-        let value = self.next()? == b't';
-        self.literal(if value { b"rue" } else { b"alse" })?;
-        Some(value)
+        match self.next()? {
+            b't' => self.literal(b"rue").map(|()| true),
+            b'f' => self.literal(b"alse").map(|()| false),
+            _ => None,
+        }
     }
 
     /// A number that every way of reading numbers agrees on.

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Flags, Message, NodeId, Packet, Payload, RemoteSocket, RequestId,
+    Body, BroadcastOptions, ByteString, EVENT, Flags, Message, NodeId, Packet, Payload, RemoteSocket,
+    RequestId,
 };
 
 pub(crate) const SAFE: i64 = (1 << 53) - 1;
@@ -95,8 +96,12 @@ pub(crate) fn opts() -> impl Strategy<Value = BroadcastOptions> {
 }
 
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
-    (any::<u8>(), event(), option::of(name()), option::of(0..=SAFE as u64))
-        .prop_map(|(kind, data, nsp, id)| Packet { kind, data, nsp, id })
+    (event(), option::of(name()), option::of(0..=SAFE as u64)).prop_map(|(data, nsp, id)| Packet {
+        kind: EVENT,
+        data,
+        nsp,
+        id,
+    })
 }
 
 pub(crate) fn socket() -> impl Strategy<Value = RemoteSocket> {
@@ -112,10 +117,10 @@ pub(crate) fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         Just(Body::InitialHeartbeat),
         Just(Body::Heartbeat),
-        (packet(), opts(), option::of(request_id())).prop_map(|(packet, opts, request_id)| Body::Broadcast {
-            packet,
-            opts,
-            request_id
+        (packet(), opts(), option::of(request_id())).prop_map(|(packet, opts, request_id)| {
+            // Where acknowledgements are wanted, each server gives an id of its own.
+            let id = packet.id.filter(|_| request_id.is_none());
+            Body::Broadcast { packet: Packet { id, ..packet }, opts, request_id }
         }),
         (opts(), names()).prop_map(|(opts, rooms)| Body::SocketsJoin { opts, rooms }),
         (opts(), names()).prop_map(|(opts, rooms)| Body::SocketsLeave { opts, rooms }),

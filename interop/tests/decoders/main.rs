@@ -1,6 +1,8 @@
 //! What this project takes and what it makes of it, compared with the decoders that the peers use: `@msgpack/msgpack`, `notepack.io`,
 //! `JSON.parse`.
 //!
+//! In `shapes`, what the adapters do with whole messages is compared as well.
+//!
 //! Where they differ on purpose, the difference is one of [`Known`], each with a test that it is there. Anything else fails.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
@@ -8,9 +10,11 @@
 
 mod inputs;
 mod node;
+mod shapes;
+mod tree;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -45,8 +49,12 @@ enum Known {
     DeepJson,
     /// Base64: what is in no base64 alphabet.
     NotBase64,
-    /// notepack.io: extensions, dates, keys; none of the streams adapters uses it.
-    Notepack,
+    /// notepack.io: a key that is a list, an object or a date. Node makes a text of it, of a date one in its own time zone.
+    NotepackKey,
+    /// notepack.io: a date whose length is not that of a date. Node reads twelve bytes all the same, and goes on with what is behind them.
+    NotepackDate,
+    /// notepack.io: a key that stands twice, the second time with `undefined`. Node has none then; here the first counts.
+    UndefinedAgain,
 }
 
 fn made_up() -> usize {
@@ -124,14 +132,21 @@ fn our_messagepack(value: &[u8]) -> Ours {
     ack_of(pubsub::decode(&in_message(value)))
 }
 
+fn our_notepack(value: &[u8]) -> Ours {
+    ack_of(pubsub::decode_sharded(&in_message(value)))
+}
+
 /// What stands in a MessagePack value, as far as it goes, found by a walk that shares no code with what is tested.
 #[derive(Default)]
 struct Seen {
     not_utf8: bool,
     number_key: bool,
     long_mark: bool,
-    extension: bool,
+    undefined: bool,
+    odd_date: bool,
     odd_key: bool,
+    /// A map has a key twice.
+    twice: bool,
     depth: usize,
 }
 
@@ -174,9 +189,20 @@ fn look_at<'a>(bytes: &'a [u8], depth: usize, key: bool, seen: &mut Seen) -> Opt
                 return Some(&[]);
             }
             let mut rest = rest;
+            let mut keys = BTreeSet::new();
             for _ in 0..len {
                 if kind == 'm' {
+                    let before = rest;
                     rest = look_at(rest, depth + 1, true, seen)?;
+                    let key = &before[..before.len() - rest.len()];
+                    // The same text may have a length of another width.
+                    let head = match key[0] {
+                        0xd9 => 2,
+                        0xda => 3,
+                        0xdb => 5,
+                        _ => 1,
+                    };
+                    seen.twice |= !keys.insert(&key[head..]);
                 }
                 rest = look_at(rest, depth + 1, false, seen)?;
             }
@@ -190,7 +216,8 @@ fn look_at<'a>(bytes: &'a [u8], depth: usize, key: bool, seen: &mut Seen) -> Opt
             Some(rest)
         }
         'x' => {
-            seen.extension = true;
+            seen.undefined |= marker == 0xd4 && rest.first() == Some(&0);
+            seen.odd_date |= marker == 0xc7 && rest.first() == Some(&0xff) && len != 12;
             rest.get(len + 1..)
         }
         _ => rest.get(len..),
@@ -250,11 +277,16 @@ fn packet_of(message: Theirs) -> Theirs {
 fn messagepack_means_what_it_means_to_notepack() {
     let values = messagepack_values();
     let theirs = node::decode_all("notepack", &values);
-    compare(&values, &theirs, our_messagepack, |value| {
+    compare(&values, &theirs, our_notepack, |value| {
         let seen = look(value);
-        (seen.extension || seen.odd_key)
-            .then_some(Known::Notepack)
-            .or_else(|| known_messagepack(&in_message(value)))
+        [
+            (seen.odd_key, Known::NotepackKey),
+            (seen.odd_date, Known::NotepackDate),
+            (seen.undefined && seen.twice, Known::UndefinedAgain),
+        ]
+        .into_iter()
+        .find_map(|(is, known)| is.then_some(known))
+        .or_else(|| known_messagepack(&in_message(value)))
     });
 }
 
@@ -397,7 +429,9 @@ fn says_so(theirs: &str, ours: &Message) -> bool {
     let number = format!("\"type\":n{:016x}", f64::from(ours.body.kind()).to_bits());
     // An absent uid is an empty one here.
     let has = |(key, name): (&str, &str)| {
-        name.is_empty() || theirs.contains(&format!("\"{key}\":{}", value::text(name)))
+        // What is no text is one here, too.
+        let is_text = theirs.contains(&format!("\"{key}\":\""));
+        name.is_empty() || !is_text || theirs.contains(&format!("\"{key}\":{}", value::text(name)))
     };
     names.into_iter().all(has) && theirs.contains(&number)
 }
@@ -484,7 +518,11 @@ fn each_known_difference_is_one() {
     // The type of an entry is taken as it is written, not as far as `parseInt` can read it.
     assert!(node::decode_all("int", &[b" 12x".to_vec()])[0].is_ok());
     assert!(matches!(entry::decode(&stream_entry(b" 12x", b"{}")), Err(WireError::UnknownType(_))));
-    let nil_key = b"\x81\xc0\x01".to_vec();
-    assert!(node::decode_all("notepack", std::slice::from_ref(&nil_key))[0].is_ok());
-    assert!(our_messagepack(&nil_key).is_err());
+    for value in [&b"\x81\x90\x01"[..], b"\x81\x80\x01", b"\xc7\x00\xff\0\0\0\0\0\0\0\0\0\0\0\0"] {
+        assert!(node::decode_all("notepack", &[value.to_vec()])[0].is_ok());
+        assert!(our_notepack(value).is_err(), "{value:?}");
+    }
+    let again = b"\x82\xa1a\x01\xa1a\xd4\0\0".to_vec();
+    let theirs = node::decode_all("notepack", std::slice::from_ref(&again)).remove(0);
+    assert_ne!(our_notepack(&again), theirs);
 }

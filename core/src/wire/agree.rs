@@ -1,0 +1,498 @@
+//! Each message is read in more than one way: quickly, as it usually is written, and in general; from JSON and from MessagePack; by a few of its
+//! keys, and as a whole. All ways read the same, and refuse the same.
+//!
+//! What is tried are valid messages in which something was changed: a byte, or a key or a value as a whole.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::RngSeed;
+
+use super::classic::{self, Asked, Keys};
+use super::data::{self, BROADCAST};
+use super::entry::{self, Parts};
+use super::msgpack::{self, Facts, Reader};
+use super::{WireError, json, packed, pubsub, usual};
+use crate::command::Fields;
+use crate::id::NodeId;
+use crate::message::{Body, Message};
+use crate::payload::{Encoding, Payload};
+
+/// The data of messages as the peers write it, with their numbers.
+const MESSAGES: [(u8, &str); 15] = [
+    (
+        3,
+        r#"{"packet":{"type":2,"data":["hello",{"from":"ann","text":"a \"word\" é"},-1.5e-7,[[]],null,true]},"opts":{"rooms":["a","b"],"except":[],"flags":{}}}"#,
+    ),
+    (
+        3,
+        r#"{"packet":{"type":2,"data":["e"],"nsp":"/é"},"opts":{"rooms":[],"except":["x"],"flags":{"volatile":true,"compress":false,"timeout":500}},"requestId":"0123456789abcdef"}"#,
+    ),
+    (
+        3,
+        r#"{"packet":{"type":2,"data":["e",1]},"requestId":"r","opts":{"rooms":["a"],"except":["b","c"],"flags":{"local":true}}}"#,
+    ),
+    (3, r#"{"packet":{"type":2,"data":["e"],"id":7},"opts":{"rooms":["5"],"except":[]}}"#),
+    (4, r#"{"opts":{"rooms":["a"],"except":[]},"rooms":["b","c"]}"#),
+    (5, r#"{"opts":{"rooms":[],"except":[],"flags":{"broadcast":true}},"rooms":["b"]}"#),
+    (6, r#"{"opts":{"rooms":[],"except":[]},"close":false}"#),
+    (6, r#"{"opts":{"rooms":["a"],"except":[]},"close":true}"#),
+    (
+        7,
+        r#"{"opts":{"rooms":[],"except":[],"flags":{"timeout":5000,"expectSingleResponse":true}},"requestId":"r"}"#,
+    ),
+    (
+        8,
+        r#"{"requestId":"r","sockets":[{"id":"s","handshake":{"time":"t"},"rooms":["s","a"],"data":{"x":1}}]}"#,
+    ),
+    (9, r#"{"packet":["event",1,{"a":[0]}]}"#),
+    (9, r#"{"requestId":"r","packet":["event",1]}"#),
+    (10, r#"{"requestId":"r","packet":[1,{"a":"b"}]}"#),
+    (11, r#"{"requestId":"r","clientCount":12}"#),
+    (12, r#"{"requestId":"r","packet":null}"#),
+];
+
+/// Requests and responses of the classic adapter.
+const CLASSIC: [&str; 12] = [
+    r#"{"type":0,"uid":"abcdef","requestId":"r","rooms":["a"]}"#,
+    r#"{"type":1,"uid":"abcdef","requestId":"r"}"#,
+    r#"{"type":2,"uid":"abcdef","opts":{"rooms":["a"],"except":[]},"rooms":["b"]}"#,
+    r#"{"type":2,"uid":"abcdef","requestId":"r","sid":"s","room":"b"}"#,
+    r#"{"type":3,"uid":"abcdef","opts":{"rooms":["a"],"except":[]},"rooms":["b"]}"#,
+    r#"{"type":4,"uid":"abcdef","opts":{"rooms":["a"],"except":[]},"close":true}"#,
+    r#"{"type":4,"uid":"abcdef","requestId":"r","sid":"s","close":true}"#,
+    r#"{"type":5,"uid":"abcdef","requestId":"r","opts":{"rooms":["a"],"except":[]}}"#,
+    r#"{"type":6,"uid":"abcdef","requestId":"r","data":["event",1]}"#,
+    r#"{"type":7,"uid":"abcdef","requestId":"r","packet":{"type":2,"data":["e"],"nsp":"/"},"opts":{"rooms":[],"except":[],"flags":{"volatile":true}}}"#,
+    r#"{"type":8,"requestId":"r","clientCount":3}"#,
+    r#"{"requestId":"r","sockets":[{"id":"s","rooms":["s"],"data":1}],"rooms":["a"]}"#,
+];
+
+/// Values that may come in the place of another.
+const VALUES: [&str; 30] = [
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "1",
+    "2",
+    "5",
+    "50",
+    "-1",
+    "1.5",
+    "1e2",
+    "9007199254740993",
+    "1e400",
+    "18446744073709551616",
+    "\"\"",
+    "\"a\"",
+    "\"ab\"",
+    "\"2\"",
+    "\"\\u0061\"",
+    "\"\\ud83d\"",
+    "\"connect\"",
+    "[]",
+    "[\"a\"]",
+    "[1,null,{}]",
+    "[\"con\\u006eect\"]",
+    "{}",
+    "{\"rooms\":\"ab\"}",
+    "{\"volatile\":\"\"}",
+    "[[[[[]]]]]",
+];
+
+const KEYS: [&str; 16] = [
+    "packet",
+    "opts",
+    "rooms",
+    "except",
+    "flags",
+    "close",
+    "type",
+    "data",
+    "nsp",
+    "id",
+    "requestId",
+    "volatile",
+    "timeout",
+    "sockets",
+    "uid",
+    "x",
+];
+
+/// Bytes that mean something in one of the encodings.
+const BYTES: &[u8] = b"{}[]:,\"\\ \ntfn0129-+.eEXu\x00\x1f\x7f\x80\x90\xa1\xc0\xc2\xc3\xc4\xca\xd4\xff";
+
+/// A change of a byte.
+#[derive(Clone, Debug)]
+enum Byte {
+    Changed(Index, u8),
+    Flipped(Index, u8),
+    Dropped(Index),
+    Doubled(Index),
+    Inserted(Index, u8),
+    Swapped(Index, Index),
+    Cut(Index),
+    Repeated(Index, Index),
+}
+
+fn byte() -> impl Strategy<Value = Byte> {
+    let any_byte = || prop_oneof![3 => select(BYTES), 1 => any::<u8>()];
+    let at = any::<Index>;
+    prop_oneof![
+        4 => (at(), any_byte()).prop_map(|(at, byte)| Byte::Changed(at, byte)),
+        1 => (at(), 0..8_u8).prop_map(|(at, bit)| Byte::Flipped(at, bit)),
+        2 => at().prop_map(Byte::Dropped),
+        2 => at().prop_map(Byte::Doubled),
+        2 => (at(), any_byte()).prop_map(|(at, byte)| Byte::Inserted(at, byte)),
+        1 => (at(), at()).prop_map(|(a, b)| Byte::Swapped(a, b)),
+        1 => at().prop_map(Byte::Cut),
+        1 => (at(), at()).prop_map(|(a, b)| Byte::Repeated(a, b)),
+    ]
+}
+
+fn change(bytes: &mut Vec<u8>, change: &Byte) {
+    let len = bytes.len();
+    if len == 0 {
+        return;
+    }
+    match *change {
+        Byte::Changed(at, byte) => bytes[at.index(len)] = byte,
+        Byte::Flipped(at, bit) => bytes[at.index(len)] ^= 1 << bit,
+        Byte::Dropped(at) => drop(bytes.remove(at.index(len))),
+        Byte::Doubled(at) => bytes.insert(at.index(len), bytes[at.index(len)]),
+        Byte::Inserted(at, byte) => bytes.insert(at.index(len), byte),
+        Byte::Swapped(a, b) => bytes.swap(a.index(len), b.index(len)),
+        Byte::Cut(at) => bytes.truncate(at.index(len)),
+        Byte::Repeated(a, b) => {
+            let (a, b) = (a.index(len), b.index(len));
+            let part = bytes[a.min(b)..a.max(b)].to_vec();
+            bytes.splice(b..b, part);
+        }
+    }
+}
+
+/// A change of a key or a value as a whole.
+#[derive(Clone, Debug)]
+enum Whole {
+    Value(Index, &'static str),
+    Renamed(Index, &'static str),
+    Again(Index, &'static str, &'static str),
+}
+
+fn whole() -> impl Strategy<Value = Whole> {
+    let at = any::<Index>;
+    prop_oneof![
+        4 => (at(), select(&VALUES[..])).prop_map(|(at, value)| Whole::Value(at, value)),
+        1 => (at(), select(&KEYS[..])).prop_map(|(at, key)| Whole::Renamed(at, key)),
+        2 => (at(), select(&KEYS[..]), select(&VALUES[..])).prop_map(|(at, key, value)| Whole::Again(at, key, value)),
+    ]
+}
+
+/// Where the values stand in a well-formed JSON text, and whether they are keys.
+fn values(text: &str) -> Vec<(core::ops::Range<usize>, bool)> {
+    let (mut all, mut open) = (Vec::new(), Vec::new());
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        at += 1;
+        match bytes[start] {
+            b'{' | b'[' => open.push(start),
+            b'}' | b']' => all.extend(open.pop().map(|start| (start..at, false))),
+            b'"' => {
+                while at < bytes.len() && bytes[at] != b'"' {
+                    at += 1 + usize::from(bytes[at] == b'\\');
+                }
+                at += 1;
+                all.push((start..at.min(bytes.len()), bytes.get(at) == Some(&b':')));
+            }
+            b',' | b':' | b' ' => {}
+            _ => {
+                while at < bytes.len() && !b",]}".contains(&bytes[at]) {
+                    at += 1;
+                }
+                all.push((start..at, false));
+            }
+        }
+    }
+    all
+}
+
+/// Well-formed JSON stays so.
+fn change_whole(text: &mut String, change: &Whole) {
+    let all = values(text);
+    let pick = |at: &Index, key: bool| {
+        let fit: Vec<_> = all.iter().filter(|(_, is_key)| *is_key == key).collect();
+        (!fit.is_empty()).then(|| fit[at.index(fit.len())].0.clone())
+    };
+    match change {
+        Whole::Value(at, value) => {
+            if let Some(place) = pick(at, false) {
+                text.replace_range(place, value);
+            }
+        }
+        Whole::Renamed(at, key) => {
+            if let Some(place) = pick(at, true) {
+                text.replace_range(place, &format!("\"{key}\""));
+            }
+        }
+        Whole::Again(at, key, value) => {
+            if let Some(place) = pick(at, true) {
+                text.insert_str(place.start, &format!("\"{key}\":{value},"));
+            }
+        }
+    }
+}
+
+/// What another reader makes of it, in a form that leaves no question of how it was read.
+fn shown<T: core::fmt::Debug>(read: &Result<T, WireError>) -> Option<String> {
+    read.as_ref().ok().map(|message| format!("{message:?}"))
+}
+
+/// The quick readers of JSON beside the general one.
+fn quick_and_general(kind: u8, text: &ByteString) {
+    let general = json::read_any(kind, text);
+    if let Some(quick) = usual::read(kind, text.as_bytes()) {
+        assert_eq!(general.as_ref().ok(), Some(&quick), "{kind}: {text}");
+    }
+    let body = general.and_then(|data| data.into_body(kind));
+    if kind == BROADCAST
+        && let Some(quick) = usual::broadcast(text.as_bytes())
+    {
+        assert_eq!(body.as_ref().ok(), Some(&quick), "{text}");
+    }
+    let all = json::body(kind, text.as_bytes());
+    assert_eq!(shown(&all), shown(&body), "{kind}: {text}");
+    // A blank keeps the quick readers away.
+    if let Some(rest) = text.strip_prefix('{') {
+        let blank = ByteString::from(format!("{{ {rest}"));
+        assert_eq!(shown(&json::body(kind, blank.as_bytes())), shown(&all), "{kind}: {text}");
+    }
+}
+
+fn entry_of(kind: u8, data: &[u8]) -> Fields {
+    let mut fields: Fields = [("uid", "u"), ("nsp", "/")].into_iter().collect();
+    fields.push("type", kind.to_string());
+    fields.push("data", data.to_vec());
+    fields
+}
+
+/// What is looked at before the rest beside the whole.
+fn parts_and_whole(fields: &Fields) {
+    let (parts, whole) = (Parts::of(fields), entry::decode(fields));
+    if let Ok(Message { uid, nsp, body }) = &whole {
+        assert!(parts.namespace().is_none_or(|name| *name == **nsp));
+        assert!(parts.author().is_none_or(|name| name == uid.as_str()));
+        assert_eq!((&parts.uid(), parts.body().ok().as_ref()), (uid, Some(body)));
+    } else {
+        assert!(parts.namespace().is_none() || parts.body().is_err());
+    }
+}
+
+/// The same value in MessagePack, if that is one that the other encoding has too.
+fn packed_value(text: &str) -> Option<Bytes> {
+    let mut out = Vec::new();
+    Payload::from_json(text.to_owned()).ok()?.write_msgpack(&mut out).ok()?;
+    // What is no text there is none here: a text would be replaced, a number be infinite.
+    let lossless = !text.contains("\\ud83d") && !text.contains("e400");
+    lossless.then(|| out.into())
+}
+
+/// A body whose payloads are all JSON.
+fn in_json(body: Body) -> Option<String> {
+    let payloads: Option<Vec<_>> = data::payloads(&body)
+        .map(|payload| payload.decode::<serde_json::Value>().ok().map(|value| value.to_string()))
+        .collect();
+    let payloads = payloads?;
+    let shape = format!("{body:?}");
+    // The payloads are put apart, since they show how they are encoded.
+    let shape =
+        data::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
+    Some(format!("{shape} {payloads:?}"))
+}
+
+/// JSON beside MessagePack of the same value.
+fn text_and_packed(kind: u8, text: &str) {
+    let Some(bytes) = packed_value(text) else { return };
+    let from_text = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
+    let mut reader = Reader::new(&bytes);
+    let from_packed = packed::read(kind, &mut reader).and_then(|data| data.into_body(kind));
+    match (from_text, from_packed) {
+        (Ok(from_text), Ok(from_packed)) => {
+            assert_eq!(in_json(from_text), in_json(from_packed), "{kind}: {text}")
+        }
+        (Err(_), Err(_)) => {}
+        (from_text, from_packed) => panic!("{kind}: {text}\n{from_text:?}\n{from_packed:?}"),
+    }
+}
+
+const ASKED: [Asked; 6] =
+    [Asked::SocketIds, Asked::Rooms, Asked::Remote, Asked::Sockets, Asked::Emit, Asked::Acks];
+
+/// A request or a response, by its keys and as a whole, from JSON and from MessagePack.
+fn keyed_and_whole(payload: &Bytes) {
+    let keys = Keys::read(payload);
+    for asked in ASKED {
+        let whole = classic::decode_response(payload, asked);
+        let keyed = keys.as_ref().ok().and_then(|keys| keys.response(asked).ok());
+        assert_eq!(whole.as_ref().ok(), keyed.as_ref());
+        if let Ok(response) = whole {
+            let id = keys.as_ref().ok().and_then(|keys| keys.request_id().ok().flatten());
+            assert!(format!("{response:?}").contains(&format!("{:?}", id.unwrap())));
+        }
+    }
+}
+
+fn classic_text_and_packed(text: &str) {
+    let Some(bytes) = packed_value(text) else { return };
+    let text = Bytes::copy_from_slice(text.as_bytes());
+    let show = |request: (NodeId, classic::Request)| match request {
+        (uid, classic::Request::Common(body)) => Some(format!("{uid} {}", in_json(body)?)),
+        other => Some(format!("{other:?}")),
+    };
+    match (classic::decode_request(&text), classic::decode_request(&bytes)) {
+        (Ok(from_text), Ok(from_packed)) => assert_eq!(show(from_text), show(from_packed), "{text:?}"),
+        (Err(_), Err(_)) => {}
+        (from_text, from_packed) => panic!("{text:?}\n{from_text:?}\n{from_packed:?}"),
+    }
+    for asked in ASKED {
+        let read = |payload| classic::decode_response(payload, asked);
+        assert_eq!(read(&text).is_ok(), read(&bytes).is_ok(), "{asked:?} {text:?}");
+    }
+}
+
+/// A walk over MessagePack beside reading it.
+fn walked_and_read(bytes: &Bytes) {
+    let facts = msgpack::facts(bytes);
+    let raw = Reader::new(bytes).raw();
+    assert_eq!(facts.is_ok(), raw.as_ref().is_ok_and(|raw| raw == bytes));
+    if let Ok(Facts { .. }) = facts {
+        let payload = Payload::from_wire(Encoding::MsgPack, bytes.clone());
+        assert!(payload.decode::<serde::de::IgnoredAny>().is_ok(), "{bytes:?}");
+    }
+}
+
+/// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+fn config() -> ProptestConfig {
+    let given = ProptestConfig::default();
+    // Miri takes its time.
+    let cases = if cfg!(miri) { 4 } else { 4_000 };
+    ProptestConfig {
+        cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
+        rng_seed: match given.rng_seed {
+            RngSeed::Random => RngSeed::Fixed(1),
+            fixed => fixed,
+        },
+        failure_persistence: None,
+        ..given
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_json_message_with_a_byte_changed_is_read_alike_by_all(
+        (kind, text) in select(&MESSAGES[..]),
+        changes in vec(byte(), 0..3),
+        other_kind in proptest::option::weighted(0.1, 3..=12_u8),
+    ) {
+        let mut bytes = text.as_bytes().to_vec();
+        changes.iter().for_each(|one| change(&mut bytes, one));
+        let kind = other_kind.unwrap_or(kind);
+        quick_and_general(kind, &json::text(&bytes.clone().into()));
+        parts_and_whole(&entry_of(kind, &bytes));
+    }
+
+    #[test]
+    fn a_json_message_with_a_value_changed_is_read_alike_by_all(
+        (kind, text) in select(&MESSAGES[..]),
+        changes in vec(whole(), 0..3),
+    ) {
+        let mut text = text.to_owned();
+        changes.iter().for_each(|one| change_whole(&mut text, one));
+        quick_and_general(kind, &ByteString::from(&*text));
+        parts_and_whole(&entry_of(kind, text.as_bytes()));
+        text_and_packed(kind, &text);
+        // In the envelope of the sharded adapter, too.
+        let wrapped = |text: &str| Bytes::from(format!(r#"{{"uid":"u","nsp":"/","type":{kind},"data":{text}}}"#));
+        let inside = pubsub::decode_sharded(&wrapped(&text)).map(|message| message.body);
+        prop_assert_eq!(shown(&inside), shown(&json::body(kind, &Bytes::from(text))));
+    }
+
+    #[test]
+    fn a_request_with_a_value_changed_is_read_alike_from_both_encodings(
+        text in select(&CLASSIC[..]),
+        changes in vec(whole(), 0..3),
+    ) {
+        let mut text = text.to_owned();
+        changes.iter().for_each(|one| change_whole(&mut text, one));
+        classic_text_and_packed(&text);
+        keyed_and_whole(&Bytes::from(text));
+    }
+
+    #[test]
+    fn a_packed_message_with_a_byte_changed_is_read_alike_by_all(
+        (kind, text) in select(&MESSAGES[..]),
+        request in select(&CLASSIC[..]),
+        changes in vec(byte(), 0..3),
+    ) {
+        let mut data = packed_value(text).unwrap().to_vec();
+        changes.iter().for_each(|one| change(&mut data, one));
+        let data = Bytes::from(data);
+        walked_and_read(&data);
+        parts_and_whole(&entry_of(kind, msgpack::to_base64(&data).as_bytes()));
+        // By itself, in an entry, and within a message by Pub/Sub.
+        let mut reader = Reader::new(&data);
+        let read = packed::read(kind, &mut reader);
+        let alone = read.and_then(|read| reader.end().map(|()| read).map_err(Into::into));
+        let alone = alone.and_then(|read| read.into_body(kind));
+        let in_entry = entry::decode(&entry_of(kind, msgpack::to_base64(&data).as_bytes())).map(|it| it.body);
+        if data.first() != Some(&b'{') && !data.is_empty() {
+            prop_assert_eq!(shown(&alone), shown(&in_entry));
+        }
+        let wrapped = [b"\x84\xa3uid\xa1u\xa3nsp\xa1/\xa4type", &[kind][..], b"\xa4data", &data].concat();
+        let inside = pubsub::decode(&wrapped.into()).map(|it| it.body);
+        // Inside it is one level deeper, and what isn't used is looked at as well.
+        if msgpack::facts(&data).is_ok() {
+            prop_assert_eq!(shown(&inside), shown(&alone));
+        }
+        let mut request = packed_value(request).unwrap().to_vec();
+        changes.iter().for_each(|one| change(&mut request, one));
+        keyed_and_whole(&request.into());
+    }
+}
+
+/// The faults that the properties were written for.
+#[test]
+fn a_literal_is_one_to_its_last_letter() {
+    for (kind, text) in [
+        (6, r#"{"opts":{},"close":Xalse}"#),
+        (6, r#"{"opts":{},"close":"alse}"#),
+        (6, r#"{"opts":{},"close":false}"#),
+        (6, r#"{"opts":{},"close":talse}"#),
+        (6, r#"{"opts":{},"close":frue}"#),
+        (6, r#"{"opts":{},"close":tru}"#),
+        (6, r#"{"opts":{},"close":trueX}"#),
+        (
+            3,
+            r#"{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[],"except":[],"flags":{"volatile":"alse}}}"#,
+        ),
+        (
+            3,
+            r#"{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[],"except":[],"flags":{"volatile":1rue}}}"#,
+        ),
+        (
+            3,
+            r#"{"packet":{"type":2,"data":["e"]},"opts":{"rooms":[],"except":[],"flags":{"volatile":true}}}"#,
+        ),
+    ] {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        assert_eq!(json::body(kind, &Bytes::copy_from_slice(text.as_bytes())).is_ok(), is_json, "{text}");
+        quick_and_general(kind, &ByteString::from(text));
+    }
+}
