@@ -32,7 +32,7 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Dialect};
 use crate::event::{Event, Source, Ticket};
 use crate::id::{EntryId, NodeId, hex16};
 use crate::message::{Body, Message};
@@ -491,7 +491,11 @@ impl Engine {
     ) -> Result<Option<Pending>, WireError> {
         let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
         if matches!(carries, Carries::Messages | Carries::Room) {
-            return Ok(own(pubsub::decode(payload)?));
+            let decode = match self.config.dialect {
+                Dialect::Sharded => pubsub::decode_sharded,
+                _ => pubsub::decode,
+            };
+            return Ok(own(decode(payload)?));
         }
         let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
         Ok(match carries {
