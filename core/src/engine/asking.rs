@@ -141,7 +141,7 @@ impl Engine {
         });
         let own = if sharded { counts[1].min(steady.into()) } else { counts[1] };
         let one = |count: u64| if sharded { count.min(1) } else { count };
-        let mut roll = Roll::default();
+        let mut roll = Roll { may_have_own: sharded && !steady, ..Roll::default() };
         let mut rest = counts[0].saturating_sub(own);
         for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2).map(one)) {
             rest = rest.saturating_sub(count);

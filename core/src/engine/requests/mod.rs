@@ -115,7 +115,7 @@ impl Requests {
         }
         let Some(request) = self.open.get_mut(&ticket) else { return };
         roll.present().filter(|_| by_name).for_each(|node| request.subscribes(node));
-        request.expect_unnamed(roll.others);
+        request.counted(roll, by_name);
     }
 
     /// An answer of a node that says its name has come; whether it counts.

@@ -49,6 +49,8 @@ pub(in crate::engine) struct Roll {
     pub(in crate::engine) others: u64,
     /// How many subscriptions each of the nodes has whose names were known.
     pub(in crate::engine) named: BTreeMap<NodeId, u64>,
+    /// Whether this node's own subscription may be among those of the others: it was just being made.
+    pub(in crate::engine) may_have_own: bool,
 }
 
 impl Roll {
@@ -83,6 +85,10 @@ pub(in crate::engine) struct Request {
     subscribers: u64,
     /// How many of the nodes are known to be among them.
     named: u64,
+    /// Some of them had no known name when they were counted.
+    nameless: bool,
+    /// This node itself may be among them.
+    may_have_own: bool,
     /// What all answers that don't say who answers make up together, and how many they are.
     anonymous: Progress,
     answered_unnamed: u64,
@@ -118,6 +124,8 @@ impl Request {
             awaited: 0,
             subscribers: 0,
             named: 0,
+            nameless: false,
+            may_have_own: false,
             anonymous: Progress::default(),
             answered_unnamed: 0,
             late: Vec::new(),
@@ -184,9 +192,19 @@ impl Request {
         self.subscribers.saturating_sub(known)
     }
 
+    /// These subscribe. `by_name`: whether answers say whose they are.
+    pub(super) fn counted(&mut self, roll: &Roll, by_name: bool) {
+        let named = if by_name { roll.present().count() as u64 } else { 0 };
+        self.nameless |= roll.others > named;
+        if roll.others > self.subscribers {
+            self.may_have_own = roll.may_have_own;
+        }
+        self.expect_unnamed(roll.others);
+    }
+
     /// Whether the subscribers must be counted again: those who will answer can't be told from those that came later.
     pub(in crate::engine) fn is_to_be_counted(&self) -> bool {
-        !self.counted || self.unnamed() > 0
+        !self.counted || self.nameless
     }
 
     /// Whether answers of subscribers are still expected.
@@ -301,7 +319,13 @@ impl Request {
         subscribers.iter().for_each(|node| self.subscribes(node));
         let accounted = |node: &&NodeId| self.nodes.get(*node).is_some_and(|node| node.subscriber);
         let accounted = roll.present().filter(accounted).count() as u64;
-        let lost = self.unnamed().saturating_sub(roll.others.saturating_sub(accounted));
+        let still_there = roll.others.saturating_sub(accounted);
+        if self.may_have_own && !roll.may_have_own {
+            // It is known now whether this node had counted itself.
+            self.may_have_own = false;
+            self.subscribers -= u64::from(self.unnamed() > still_there);
+        }
+        let lost = self.unnamed().saturating_sub(still_there);
         let vanished = lost.min(core::mem::replace(&mut self.short, lost));
         let suspects = roll.present().filter(|node| !self.nodes.contains_key(*node)).cloned().collect();
         let before = core::mem::replace(&mut self.suspects, suspects);
@@ -397,7 +421,11 @@ mod tests {
     }
 
     fn roll(others: u64, named: &[(&str, u64)]) -> Roll {
-        Roll { others, named: named.iter().map(|(name, count)| (node(name), *count)).collect() }
+        Roll {
+            others,
+            may_have_own: false,
+            named: named.iter().map(|(name, count)| (node(name), *count)).collect(),
+        }
     }
 
     fn outcome(request: Request) -> Outcome {
@@ -452,9 +480,11 @@ mod tests {
 
     #[test]
     fn a_node_that_came_after_the_count_takes_nobodys_place() {
-        let mut request = request(1);
+        let mut request = request(0);
+        request.counted(&roll(1, &[]), true);
         // One more subscribes before the question is published, and is the first to answer.
         assert!(request.answer(&node("new"), &EMIT(), false, 10));
+        assert!(request.is_to_be_counted());
         request.is_being_counted();
         assert!(!request.is_over());
         request.expect_unnamed(2);
