@@ -12,7 +12,7 @@ use super::channels::escape_glob;
 use super::line::{Outgoing, What};
 use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
-use crate::command::{Command, CommandError, CommandId, Reply};
+use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
 use crate::event::{Event, Ticket};
 use crate::id::{EntryId, NodeId, RequestId};
@@ -300,7 +300,7 @@ impl Engine {
     pub(super) fn count_servers(&mut self, ticket: Ticket, nsp: &ByteString) {
         if let Some((census, command)) = self.census(nsp, None) {
             let id = self.command(command, Purpose::ServerCount(ticket, Box::new(census)));
-            self.counts.insert(ticket, id);
+            self.counts.insert(ticket, (nsp.clone(), id));
         }
     }
 
@@ -317,9 +317,9 @@ impl Engine {
         let nsp = census.nsp.clone();
         let count = match reply.and_then(|reply| self.roll(census, reply)) {
             // Counting once more harms nothing.
-            Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.namespaces.contains_key(&nsp) => {
+            Err(CommandError::NotSent(_) | CommandError::Lost(_)) => {
                 self.count_servers(ticket, &nsp);
-                return self.rest(&crate::command::Lane::Writer);
+                return self.rest(&Lane::Writer);
             }
             Ok(roll) => {
                 let members = self.namespaces.get(&nsp).map(|namespace| &namespace.members);
@@ -336,10 +336,23 @@ impl Engine {
     /// A request's time is up.
     pub(super) fn request_due(&mut self, ticket: Ticket) {
         self.finish_request(ticket, true, None);
-        if let Some(command) = self.counts.remove(&ticket) {
-            self.withdraw(&crate::command::Lane::Writer, command);
-            let error = CommandError::NotSent("Redis did not answer in time".into());
-            self.events.push_back(Event::ServerCount { ticket, count: Err(error) });
+        self.servers_not_counted(ticket, "Redis did not answer in time");
+    }
+
+    /// A namespace is closed: nobody is counted there any more.
+    pub(super) fn counts_closed(&mut self, nsp: &str) {
+        let counts = self.counts.iter().filter(|(_, (of, _))| of == nsp);
+        for ticket in Vec::from_iter(counts.map(|(ticket, _)| *ticket)) {
+            self.servers_not_counted(ticket, "the namespace was closed");
+        }
+    }
+
+    fn servers_not_counted(&mut self, ticket: Ticket, why: &str) {
+        if let Some((_, command)) = self.counts.remove(&ticket) {
+            self.withdraw(&Lane::Writer, command);
+            self.timers.cancel(&Timer::RequestTimeout(ticket));
+            let count = Err(CommandError::NotSent(why.into()));
+            self.events.push_back(Event::ServerCount { ticket, count });
         }
     }
 

@@ -108,8 +108,8 @@ pub struct Engine {
     in_flight: HashMap<CommandId, InFlight, Numbered>,
     /// How many of these ask on behalf of requests.
     asking: usize,
-    /// The commands that count servers for the application.
-    counts: BTreeMap<Ticket, CommandId>,
+    /// The namespaces whose servers are being counted for the application, and the commands that do it.
+    counts: BTreeMap<Ticket, (ByteString, CommandId)>,
     published: usize,
     published_bytes: usize,
     timers: Timers,

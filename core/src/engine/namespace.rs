@@ -172,6 +172,7 @@ impl Engine {
         for ticket in self.requests.of(nsp) {
             self.finish_request(ticket, false, None);
         }
+        self.counts_closed(nsp);
         self.recoveries_closed(nsp);
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe, Timer::Recheck] {

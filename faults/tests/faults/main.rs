@@ -25,6 +25,7 @@ macro_rules! scenarios {
 }
 
 mod crashes;
+mod members;
 mod publisher;
 mod reader;
 mod refusals;

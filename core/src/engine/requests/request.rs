@@ -1,21 +1,13 @@
-//! Questions to the other nodes: who is expected to answer, who has, and when it is over.
-//!
-//! Written once for all dialects; `docs/guarantees.md` has the table. Nodes that send heartbeats are expected by name.
-//! Nodes that subscribe are counted; those whose names are known are expected by name, the others by number. Answers in the
-//! classic dialect bear no names, so there all are expected by number.
+//! One question: who has answered, and who has not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
-use hashbrown::HashMap;
 
-use super::EffectKind;
-use super::by_namespace::ByNamespace;
+use super::{Taken, Wanted};
 use crate::command::CommandError;
-use crate::event::{Answer, Outcome, Ticket};
+use crate::event::{Answer, Outcome};
 use crate::id::{NodeId, RequestId};
-use crate::rooms::Keyed;
-use crate::wire::classic::Asked;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
@@ -50,70 +42,35 @@ enum Fate {
     Unknown(CommandError),
 }
 
-/// What is asked for.
-#[derive(Debug)]
-pub(super) enum Wanted {
-    Sockets,
-    SocketIds,
-    Rooms,
-    Values,
-    Acks,
-    /// The node that has a socket, which is then told this. Nothing: it has been told.
-    Owner(Option<EffectKind>),
-}
-
-/// What becomes of an answer.
-#[derive(Debug)]
-pub(super) enum Taken {
-    Answer(Answer),
-    /// The sender has the socket, which is to be told this.
-    Owner(EffectKind),
-    Nothing,
-}
-
-impl Wanted {
-    /// What the classic adapter calls it.
-    pub(super) fn asked(&self) -> Asked {
-        match self {
-            Wanted::Sockets => Asked::Sockets,
-            Wanted::SocketIds => Asked::SocketIds,
-            Wanted::Rooms => Asked::Rooms,
-            Wanted::Values => Asked::Emit,
-            Wanted::Acks => Asked::Acks,
-            Wanted::Owner(_) => Asked::Remote,
-        }
-    }
-}
-
 /// The subscribers of a namespace at one moment, this node apart.
 #[derive(Debug, Default)]
-pub(super) struct Roll {
+pub(in crate::engine) struct Roll {
     /// How many nodes there are.
-    pub(super) others: u64,
+    pub(in crate::engine) others: u64,
     /// How many subscriptions each of the nodes has whose names were known.
-    pub(super) named: BTreeMap<NodeId, u64>,
+    pub(in crate::engine) named: BTreeMap<NodeId, u64>,
 }
 
 impl Roll {
     /// Whether the node is there, if that was asked.
-    pub(super) fn has(&self, node: &NodeId) -> Option<bool> {
+    pub(in crate::engine) fn has(&self, node: &NodeId) -> Option<bool> {
         self.named.get(node).map(|count| *count > 0)
     }
 
     /// The nodes that are there and have names.
-    pub(super) fn present(&self) -> impl Iterator<Item = &NodeId> {
+    pub(in crate::engine) fn present(&self) -> impl Iterator<Item = &NodeId> {
         self.named.iter().filter(|(_, count)| **count > 0).map(|(node, _)| node)
     }
 }
 
 /// One question.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) nsp: ByteString,
-    pub(super) id: RequestId,
-    pub(super) wanted: Wanted,
+pub(in crate::engine) struct Request {
+    pub(in crate::engine) nsp: ByteString,
+    pub(in crate::engine) id: RequestId,
+    pub(in crate::engine) wanted: Wanted,
     /// Whether the question does something, too: then it is published even if nobody's answer is expected any more.
-    pub(super) acts: bool,
+    pub(in crate::engine) acts: bool,
     fate: Fate,
     /// Whether it is known how many subscribers there are. Nothing is over before.
     counted: bool,
@@ -142,7 +99,13 @@ pub(super) struct Request {
 
 impl Request {
     /// A question that is to be published. `counts`: whether those who will hear it have to be counted.
-    pub(super) fn new(nsp: ByteString, id: RequestId, wanted: Wanted, acts: bool, counts: bool) -> Self {
+    pub(in crate::engine) fn new(
+        nsp: ByteString,
+        id: RequestId,
+        wanted: Wanted,
+        acts: bool,
+        counts: bool,
+    ) -> Self {
         Request {
             nsp,
             id,
@@ -166,12 +129,12 @@ impl Request {
     }
 
     /// A question to this node alone.
-    pub(super) fn local(nsp: ByteString, id: RequestId, wanted: Wanted) -> Self {
+    pub(in crate::engine) fn local(nsp: ByteString, id: RequestId, wanted: Wanted) -> Self {
         Request { fate: Fate::Published, ..Self::new(nsp, id, wanted, false, false) }
     }
 
     /// The node is expected to answer.
-    fn expect(&mut self, node: NodeId) {
+    pub(super) fn expect(&mut self, node: NodeId) {
         let progress = self.nodes.entry(node).or_insert_with(|| {
             self.awaited += 1;
             Progress::default()
@@ -183,7 +146,7 @@ impl Request {
         }
     }
 
-    fn subscribes(&mut self, node: &NodeId) {
+    pub(super) fn subscribes(&mut self, node: &NodeId) {
         if let Some(progress) = self.nodes.get_mut(node)
             && !core::mem::replace(&mut progress.subscriber, true)
         {
@@ -192,53 +155,63 @@ impl Request {
     }
 
     /// So many nodes without a name are expected to answer, whatever else is counted.
-    pub(super) fn expect_unnamed(&mut self, count: u64) {
+    pub(in crate::engine) fn expect_unnamed(&mut self, count: u64) {
         self.counted = true;
         self.subscribers = self.subscribers.max(count);
     }
 
-    pub(super) fn is_uncountable(&mut self, error: CommandError) {
+    pub(in crate::engine) fn is_uncountable(&mut self, error: CommandError) {
         self.uncountable = Some(error);
     }
 
     /// Those who subscribe are being counted once more.
-    pub(super) fn is_being_counted(&mut self) {
+    pub(in crate::engine) fn is_being_counted(&mut self) {
         self.counted = false;
     }
 
-    pub(super) fn is_published(&mut self) {
+    pub(in crate::engine) fn is_published(&mut self) {
         self.fate = Fate::Published;
     }
 
     /// Nobody knows whether it was published: answers may come until the time is up.
-    pub(super) fn is_doubtful(&mut self, error: CommandError) {
+    pub(in crate::engine) fn is_doubtful(&mut self, error: CommandError) {
         self.fate = Fate::Unknown(error);
     }
 
     /// How many more answers are expected from nodes without a name.
-    pub(super) fn unnamed(&self) -> u64 {
+    pub(in crate::engine) fn unnamed(&self) -> u64 {
         let known = self.named.saturating_add(self.answered_unnamed).saturating_add(self.vanished);
         self.subscribers.saturating_sub(known)
     }
 
     /// Whether the subscribers must be counted again: those who will answer can't be told from those that came later.
-    pub(super) fn is_to_be_counted(&self) -> bool {
+    pub(in crate::engine) fn is_to_be_counted(&self) -> bool {
         !self.counted || self.unnamed() > 0
     }
 
     /// Whether answers of subscribers are still expected.
-    pub(super) fn awaits_subscribers(&self) -> bool {
+    pub(in crate::engine) fn awaits_subscribers(&self) -> bool {
         self.unnamed() > 0 || self.anonymous.acks < self.anonymous.clients || self.awaited > 0
     }
 
+    /// Whether more is expected of the node; nothing, if it is not known.
+    pub(super) fn awaits(&self, node: &NodeId) -> Option<bool> {
+        self.nodes.get(node).map(|node| node.is_awaited())
+    }
+
+    /// The nodes of which more is expected.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &NodeId> {
+        self.nodes.iter().filter(|(_, node)| node.is_awaited()).map(|(node, _)| node)
+    }
+
     /// The nodes that are to be looked after.
-    pub(super) fn to_look_after(&self) -> impl Iterator<Item = &NodeId> {
+    pub(in crate::engine) fn to_look_after(&self) -> impl Iterator<Item = &NodeId> {
         let awaited = self.nodes.iter().filter(|(_, node)| node.subscriber && node.is_awaited());
         awaited.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
     }
 
     /// Takes an answer; whether it counts. A node answers once, and acknowledges once for each client.
-    fn answer(&mut self, from: &NodeId, answer: &Answer, by_stream: bool, limit: usize) -> bool {
+    pub(super) fn answer(&mut self, from: &NodeId, answer: &Answer, by_stream: bool, limit: usize) -> bool {
         if !self.nodes.contains_key(from) {
             if self.nodes.len() >= limit {
                 return false;
@@ -266,7 +239,7 @@ impl Request {
     }
 
     /// What an answer that counts is to the caller.
-    pub(super) fn take(&mut self, answer: Answer) -> Taken {
+    pub(in crate::engine) fn take(&mut self, answer: Answer) -> Taken {
         match (&mut self.wanted, answer) {
             (Wanted::SocketIds, Answer::Sockets(sockets)) => {
                 Taken::Answer(Answer::SocketIds(sockets.into_iter().map(|socket| socket.id).collect()))
@@ -285,7 +258,7 @@ impl Request {
     }
 
     /// Takes an answer that doesn't say whose it is: one node's is not to be told from another's.
-    pub(super) fn answer_unnamed(&mut self, answer: &Answer) -> bool {
+    pub(in crate::engine) fn answer_unnamed(&mut self, answer: &Answer) -> bool {
         let expected = self.unnamed();
         let all = &mut self.anonymous;
         match answer {
@@ -302,7 +275,7 @@ impl Request {
     }
 
     /// The node will not answer any more.
-    fn gone(&mut self, node: &NodeId) {
+    pub(super) fn gone(&mut self, node: &NodeId) {
         if let Some(progress) = self.nodes.get_mut(node) {
             self.awaited -= usize::from(progress.is_awaited());
             progress.gone = true;
@@ -311,7 +284,7 @@ impl Request {
 
     /// These nodes subscribe now. A node that has gone is given up when it is missed for the second time: a subscription
     /// that is renewed is away for a moment, and its node is not.
-    fn look_after(&mut self, roll: &Roll) -> Vec<NodeId> {
+    pub(super) fn look_after(&mut self, roll: &Roll) -> Vec<NodeId> {
         let mut gone = Vec::new();
         for (node, progress) in self.nodes.iter_mut().filter(|(_, node)| node.subscriber && node.is_awaited())
         {
@@ -349,7 +322,7 @@ impl Request {
     }
 
     /// Whether nobody's answer is expected any more.
-    pub(super) fn is_over(&self) -> bool {
+    pub(in crate::engine) fn is_over(&self) -> bool {
         !matches!(self.fate, Fate::Open)
             && self.counted
             && self.unnamed() == 0
@@ -359,7 +332,12 @@ impl Request {
     }
 
     /// `me`: this node, whose own answer doesn't show that anybody has heard.
-    pub(super) fn outcome(self, timed_out: bool, error: Option<CommandError>, me: &NodeId) -> Outcome {
+    pub(in crate::engine) fn outcome(
+        self,
+        timed_out: bool,
+        error: Option<CommandError>,
+        me: &NodeId,
+    ) -> Outcome {
         let told = matches!(self.wanted, Wanted::Owner(None));
         let pending = error.is_none() && (told || self.acts && matches!(self.fate, Fate::Open));
         let mut outcome = Outcome {
@@ -398,143 +376,6 @@ impl Request {
         outcome.missing.sort();
         outcome.missing_unnamed = nameless;
         outcome
-    }
-}
-
-/// The questions that are open, by what the caller holds, by what the answers repeat, and by who is expected to answer.
-#[derive(Debug)]
-pub(super) struct Requests {
-    open: BTreeMap<Ticket, Request>,
-    by_id: HashMap<RequestId, Ticket, Keyed>,
-    by_namespace: ByNamespace,
-    /// The requests that wait for a node, by its namespace and its name.
-    by_node: HashMap<(ByteString, NodeId), BTreeSet<Ticket>, Keyed>,
-}
-
-impl Requests {
-    pub(super) fn new(hash: Keyed) -> Self {
-        Requests {
-            open: BTreeMap::new(),
-            by_id: HashMap::with_hasher(hash),
-            by_namespace: ByNamespace::new(hash),
-            by_node: HashMap::with_hasher(hash),
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.open.len()
-    }
-
-    pub(super) fn insert(&mut self, ticket: Ticket, request: Request) {
-        self.by_id.insert(request.id.clone(), ticket);
-        self.by_namespace.insert(&request.nsp, ticket);
-        self.open.insert(ticket, request);
-    }
-
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Request> {
-        self.open.get_mut(&ticket)
-    }
-
-    pub(super) fn contains(&self, ticket: Ticket) -> bool {
-        self.open.contains_key(&ticket)
-    }
-
-    pub(super) fn find(&self, id: &RequestId) -> Option<Ticket> {
-        self.by_id.get(id).copied()
-    }
-
-    /// The node is expected to answer.
-    pub(super) fn expect(&mut self, ticket: Ticket, node: &NodeId) {
-        if let Some(request) = self.open.get_mut(&ticket) {
-            request.expect(node.clone());
-            if request.nodes.get(node).is_some_and(|node| node.is_awaited()) {
-                let tickets = self.by_node.entry((request.nsp.clone(), node.clone())).or_default();
-                tickets.insert(ticket);
-            }
-        }
-    }
-
-    /// These subscribe, and are expected to answer.
-    pub(super) fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
-        let named = roll.present().filter(|_| by_name);
-        for node in named {
-            self.expect(ticket, node);
-        }
-        let Some(request) = self.open.get_mut(&ticket) else { return };
-        roll.present().filter(|_| by_name).for_each(|node| request.subscribes(node));
-        request.expect_unnamed(roll.others);
-    }
-
-    /// An answer of a node that says its name has come; whether it counts.
-    pub(super) fn answer(
-        &mut self,
-        ticket: Ticket,
-        from: &NodeId,
-        answer: &Answer,
-        by_stream: bool,
-        limit: usize,
-    ) -> bool {
-        let Some(request) = self.open.get_mut(&ticket) else { return false };
-        let counts = request.answer(from, answer, by_stream, limit);
-        match request.nodes.get(from) {
-            Some(progress) if !progress.is_awaited() => self.awaits_no_more(ticket, from),
-            // It may have come unexpected, and owe acknowledgements.
-            Some(_) => self.expect(ticket, from),
-            None => {}
-        }
-        counts
-    }
-
-    /// The node will not answer any more; the requests that waited for it.
-    pub(super) fn gone(&mut self, nsp: &ByteString, node: &NodeId) -> BTreeSet<Ticket> {
-        let waiting = self.by_node.remove(&(nsp.clone(), node.clone())).unwrap_or_default();
-        for ticket in &waiting {
-            if let Some(request) = self.open.get_mut(ticket) {
-                request.gone(node);
-            }
-        }
-        waiting
-    }
-
-    /// These nodes subscribe now.
-    pub(super) fn look_after(&mut self, ticket: Ticket, roll: &Roll) {
-        let Some(request) = self.open.get_mut(&ticket) else { return };
-        for node in request.look_after(roll) {
-            self.awaits_no_more(ticket, &node);
-        }
-    }
-
-    fn awaits_no_more(&mut self, ticket: Ticket, node: &NodeId) {
-        let Some(request) = self.open.get(&ticket) else { return };
-        let key = (request.nsp.clone(), node.clone());
-        if let Some(tickets) = self.by_node.get_mut(&key) {
-            tickets.remove(&ticket);
-            if tickets.is_empty() {
-                self.by_node.remove(&key);
-            }
-        }
-    }
-
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Request> {
-        let awaited = self.open.get(&ticket)?.nodes.iter().filter(|(_, node)| node.is_awaited());
-        for node in Vec::from_iter(awaited.map(|(node, _)| node.clone())) {
-            self.awaits_no_more(ticket, &node);
-        }
-        let request = self.open.remove(&ticket)?;
-        self.by_id.remove(&request.id);
-        self.by_namespace.remove(&request.nsp, ticket);
-        Some(request)
-    }
-
-    /// The open requests of a namespace.
-    pub(super) fn of(&self, nsp: &str) -> Vec<Ticket> {
-        self.by_namespace.of(nsp)
-    }
-
-    /// Those of them that wait for subscribers.
-    pub(super) fn awaiting_subscribers(&self, nsp: &str) -> impl Iterator<Item = (Ticket, &Request)> {
-        let open = self.of(nsp).into_iter().filter_map(|ticket| Some((ticket, self.open.get(&ticket)?)));
-        open.filter(|(_, request)| request.awaits_subscribers())
     }
 }
 
@@ -671,25 +512,5 @@ mod tests {
         assert!(!request.is_over());
         assert!(request.answer(&node("new"), &EMIT(), false, 10));
         assert!(request.is_over());
-    }
-
-    #[test]
-    fn a_node_that_goes_costs_only_those_that_wait_for_it() {
-        let mut requests = Requests::new(Keyed(1, 2));
-        for number in 0..1_000 {
-            let id = RequestId::new(number.to_string());
-            requests.insert(Ticket(number), Request::new("/".into(), id, Wanted::Values, true, false));
-            requests.expect(Ticket(number), &node("a"));
-        }
-        requests.expect(Ticket(7), &node("b"));
-        assert_eq!(requests.gone(&"/".into(), &node("b")), BTreeSet::from([Ticket(7)]));
-        assert_eq!(requests.gone(&"/".into(), &node("nobody")), BTreeSet::new());
-        assert_eq!(requests.gone(&"/other".into(), &node("a")), BTreeSet::new());
-        for number in 0..999 {
-            requests.answer(Ticket(number), &node("a"), &EMIT(), true, 10);
-        }
-        assert_eq!(requests.gone(&"/".into(), &node("a")), BTreeSet::from([Ticket(999)]));
-        (0..1_000).for_each(|number| drop(requests.remove(Ticket(number))));
-        assert!(requests.by_node.is_empty() && requests.by_id.is_empty());
     }
 }
