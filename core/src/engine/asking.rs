@@ -139,7 +139,13 @@ impl Engine {
         let steady = census.own.is_some_and(|since| {
             namespace.as_ref().is_some_and(|namespace| namespace.subscribed_since() == Some(since))
         });
-        let own = if sharded { counts[1].min(steady.into()) } else { counts[1] };
+        let own = if mutant!(OwnSubscriptionTaken) {
+            1
+        } else if sharded {
+            counts[1].min(steady.into())
+        } else {
+            counts[1]
+        };
         let one = |count: u64| if sharded { count.min(1) } else { count };
         let mut roll = Roll::default();
         let mut rest = counts[0].saturating_sub(own);
@@ -237,7 +243,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         if !waits {
             namespace.rechecking = false;
-        } else if unnamed && !self.config.rooms_are_channels() {
+        } else if unnamed && (!self.config.rooms_are_channels() || mutant!(RoomsTakenForNodes)) {
             let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(nsp))).into();
             let sharded = self.config.sharded();
             self.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
