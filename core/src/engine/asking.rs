@@ -243,7 +243,10 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         if !waits {
             namespace.rechecking = false;
-        } else if unnamed && (!self.config.rooms_are_channels() || mutant!(RoomsTakenForNodes)) {
+        } else if unnamed
+            && (!self.config.rooms_are_channels() || mutant!(RoomsTakenForNodes))
+            && self.config.dialect != Dialect::Classic
+        {
             let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(nsp))).into();
             let sharded = self.config.sharded();
             self.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
@@ -261,7 +264,9 @@ impl Engine {
             let room = self.config.limits.nodes.saturating_sub(namespace.known.len());
             let name_in = |channel: &ByteString| {
                 let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
-                let is_name = !name.is_empty() && !name.contains('#') && name.len() <= super::MAX_NAME;
+                // As the adapters draw them. Anything else is a namespace that begins with the same words.
+                let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+                let is_name = name.len() == 16 && name.bytes().all(is_digit);
                 is_name.then(|| NodeId::new(name.to_owned()))
             };
             let known = &namespace.known;

@@ -6,6 +6,8 @@
 //! behind. When a second round trip has begun after the first had ended, and has ended too, all that the server had when it
 //! answered the first has been looked at.
 
+use core::time::Duration;
+
 use crate::time::Time;
 
 #[derive(Debug)]
@@ -51,12 +53,11 @@ impl Hearing {
         self.probe.get_or_insert((number, now));
     }
 
-    /// An entry of this node's has been read back; whether that is a round trip that counts.
-    pub(super) fn own_entry(&mut self, number: u64, now: Time) -> bool {
-        match self.probe.take_if(|(probe, _)| *probe <= number) {
-            Some((_, began)) => self.round_trip(began, now),
-            None => false,
-        }
+    /// An entry of this node's has been read back; how long that took, if it is one that tells.
+    pub(super) fn own_entry(&mut self, number: u64, now: Time) -> Option<Duration> {
+        let (_, began) = self.probe.take_if(|(probe, _)| *probe <= number)?;
+        self.round_trip(began, now);
+        Some(now.since(began))
     }
 }
 
@@ -85,12 +86,12 @@ mod tests {
         let mut hearing = Hearing::since(at(0));
         hearing.probes(5, at(1));
         hearing.probes(6, at(2));
-        assert!(!hearing.own_entry(4, at(3)));
+        assert_eq!(hearing.own_entry(4, at(3)), None);
         assert!(hearing.is_probing());
-        assert!(hearing.own_entry(6, at(4)));
+        assert_eq!(hearing.own_entry(6, at(4)), Some(Duration::from_secs(3)));
         assert!(!hearing.is_probing());
         hearing.probes(7, at(5));
-        assert!(hearing.own_entry(9, at(6)));
+        assert_eq!(hearing.own_entry(9, at(6)), Some(Duration::from_secs(1)));
         assert_eq!(hearing.proven(), at(1));
     }
 }

@@ -208,8 +208,11 @@ impl Engine {
                 self.channels.remove(&prefix);
                 goodbyes.push(Command::PUnsubscribe { patterns: vec![pattern] });
             }
-            // Without a connection there is no subscription to end.
-            goodbyes.retain(|_| !self.lanes.is_down(&Lane::Subscriber));
+            // Without a connection there is no subscription to end, only what waits to be subscribed.
+            if self.lanes.is_down(&Lane::Subscriber) {
+                goodbyes.clear();
+                self.prune_subscriptions();
+            }
             for goodbye in goodbyes {
                 self.command(goodbye, Purpose::Leave(name.clone(), number));
                 farewells += 1;
@@ -337,7 +340,7 @@ impl Engine {
                     _ => Subscription::No,
                 };
             }
-            self.goodbyes_are_said();
+            self.prune_subscriptions();
             return;
         }
         let mut silent: Vec<ByteString> = self
@@ -353,15 +356,32 @@ impl Engine {
         }
     }
 
-    /// The subscriber's connection is lost, and with it all that was to be ended on it.
-    fn goodbyes_are_said(&mut self) {
+    /// The subscriber has no connection: nothing has to be ended on it, and on the next one only what is wanted now is to be
+    /// subscribed.
+    fn prune_subscriptions(&mut self) {
         for (id, command) in self.lanes.take_waiting(&Lane::Subscriber) {
-            let goodbye = matches!(command, Command::Unsubscribe { .. } | Command::PUnsubscribe { .. });
-            if !goodbye {
+            let Some(mut waiting) = self.in_flight.remove(&id) else { continue };
+            let wanted = match command {
+                Command::Subscribe { mut channels, sharded } => {
+                    channels.retain(|channel| self.channels.contains_key(channel));
+                    (!channels.is_empty()).then_some(Command::Subscribe { channels, sharded })
+                }
+                Command::PSubscribe { .. } => {
+                    if let Purpose::Patterns(names) = &mut waiting.purpose {
+                        names.retain(|nsp| self.namespaces.contains_key(nsp));
+                    }
+                    let Purpose::Patterns(names) = &waiting.purpose else { continue };
+                    let patterns = names.iter().filter_map(|nsp| self.config.pattern(nsp));
+                    let patterns: Vec<ByteString> = patterns.collect();
+                    (!patterns.is_empty()).then_some(Command::PSubscribe { patterns })
+                }
+                Command::Unsubscribe { .. } | Command::PUnsubscribe { .. } => None,
+                other => Some(other),
+            };
+            if let Some(command) = wanted {
                 self.lanes.push(id, command);
-            } else if let Some(super::InFlight { purpose: Purpose::Leave(nsp, number), .. }) =
-                self.in_flight.remove(&id)
-            {
+                self.in_flight.insert(id, waiting);
+            } else if let Purpose::Leave(nsp, number) = waiting.purpose {
                 self.left(&nsp, number);
             }
         }
@@ -412,6 +432,13 @@ impl Engine {
         }
     }
 
+    /// A heartbeat was given up. The others wait for one.
+    pub(super) fn beat_failed(&mut self, nsp: &ByteString) {
+        if self.namespaces.contains_key(nsp) {
+            self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + RETRY);
+        }
+    }
+
     /// A heartbeat has been published, or given up.
     pub(super) fn beat_is_out(&mut self, nsp: &str) {
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
@@ -446,13 +473,27 @@ impl Engine {
         self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
     }
 
-    /// The writer's link is back: the others may have heard nothing for long.
+    /// The writer's link is back. The others may have heard nothing for long; and they may have been cut off, too, and are
+    /// about to say so.
     pub(super) fn beat_again(&mut self) {
+        self.nobody_could_speak(None);
         let owed = self.namespaces.iter().filter(|(_, namespace)| namespace.beat_owed);
         let mut owed: Vec<ByteString> = owed.map(|(nsp, _)| nsp.clone()).collect();
         owed.sort();
         for nsp in owed {
             self.announce(&nsp, Body::Heartbeat);
+        }
+    }
+
+    /// For a while the server has taken nothing, on this stream or on any: silence in that time says nothing.
+    pub(super) fn nobody_could_speak(&mut self, stream: Option<&ByteString>) {
+        if !self.config.dialect.heartbeats() {
+            return;
+        }
+        for namespace in self.namespaces.values_mut() {
+            if stream.is_none() || namespace.stream.as_ref() == stream {
+                namespace.members.refresh_all(self.now);
+            }
         }
     }
 
@@ -494,6 +535,7 @@ impl Engine {
             }
             // By the clock it was silent for too long. Whether it was is known when something of this node's own has made
             // its way to the server and back.
+            // Not while the server refuses to be written to: then nobody can speak.
             Some(_) => {
                 reader.overdue.insert(nsp.clone());
                 let asks = !reader.hearing.is_probing() && !self.lanes.is_down(&Lane::Writer);

@@ -172,7 +172,10 @@ impl Engine {
         let Some(at) = publisher.find(seq) else { return };
         match reply {
             Ok(id) => {
-                self.refused = None;
+                if self.refused.take().is_some() {
+                    self.nobody_could_speak(None);
+                }
+                let Some(publisher) = self.publishers.get_mut(line) else { return };
                 if at > 0 {
                     self.settle_before(line, seq, false);
                     return self.published_as(line, seq, id);
@@ -366,6 +369,11 @@ impl Engine {
             What::Order(ticket) => self.events.push_back(Event::PublishFailed { ticket, error }),
             What::Farewell(nsp, number) => self.left(&nsp, number),
             What::Notice | What::Beat => {
+                if matches!(message.what, What::Beat)
+                    && !matches!(&error, CommandError::Server { code, .. } if code == "NOPERM")
+                {
+                    self.beat_failed(&message.nsp);
+                }
                 let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = message.content;
                 self.events.push_back(Event::NoticeFailed { stream, error });
             }

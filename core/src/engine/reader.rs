@@ -259,8 +259,11 @@ impl Engine {
     /// All that has come has been looked at: if there was no more, silence can be judged by it.
     pub(super) fn is_heard(&mut self, stream: &ByteString) {
         let now = self.now;
+        // A server that answers reads may still take nothing. As long as this node can write, its own entries tell.
+        let can_write = !self.lanes.is_down(&Lane::Writer);
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        if reader.batch.is_empty()
+        if !can_write
+            && reader.batch.is_empty()
             && let Some(asked) = reader.heard_since.take()
             && reader.hearing.round_trip(asked, now)
         {

@@ -130,6 +130,8 @@ fn a_dead_node_expires_on_a_busy_stream() {
     let busy = Config { read_count: 1, ..config(Dialect::Streams02) };
     let mut engine = Engine::new(busy, 1, Time::ZERO).unwrap();
     engine.open_namespace(Time::ZERO, "/").unwrap();
+    // It can't write, so what it reads must tell.
+    engine.handle_link(Time::ZERO, &Lane::Writer, false);
     let mut seq = 0;
     let (mut read, mut asked) = (None, Vec::new());
     let mut down = false;
