@@ -74,7 +74,6 @@ mutants! {
     RestoredOutOfRooms: "a socket that is restored is in no rooms",
     QuestionDropped: "what acts and has its answers already is not published",
     OwnSubscriptionTaken: "a node counts its own subscription among the others', whether it is in force or not",
-    RoomsTakenForNodes: "the channels of rooms are taken for those of nodes",
     HeartbeatNotMadeUp: "a heartbeat that falls into an outage is left out",
     SilenceByTheClock: "silence is judged by the clock, whatever could be heard",
     NumbersOfNobody: "numbers count in entries of emitters and of nobody, too",

@@ -243,10 +243,7 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         if !waits {
             namespace.rechecking = false;
-        } else if unnamed
-            && (!self.config.rooms_are_channels() || mutant!(RoomsTakenForNodes))
-            && self.config.dialect != Dialect::Classic
-        {
+        } else if unnamed && !self.config.rooms_are_channels() && self.config.dialect != Dialect::Classic {
             let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(nsp))).into();
             let sharded = self.config.sharded();
             self.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
