@@ -72,6 +72,14 @@ mutants! {
     SessionTakenFirst: "a session is taken before it is known whether it can be restored",
     GapReplayedOver: "a client that comes from before a gap is recovered",
     RestoredOutOfRooms: "a socket that is restored is in no rooms",
+    QuestionDropped: "what acts and has its answers already is not published",
+    OwnSubscriptionTaken: "a node counts its own subscription among the others', whether it is in force or not",
+    HeartbeatNotMadeUp: "a heartbeat that falls into an outage is left out",
+    SilenceByTheClock: "silence is judged by the clock, whatever could be heard",
+    NumbersOfNobody: "numbers count in entries of emitters and of nobody, too",
+    NumbersBelieved: "a number is believed, however far it is from what its author has written",
+    GarbledIsRefused: "a reply that is not understood is taken for a refusal",
+    SessionOfAnyNamespace: "a session may be restored in a namespace that is not its own",
 }
 
 /// Puts one of them in force, counted from 0; none, if there is no number.

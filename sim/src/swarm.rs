@@ -88,6 +88,9 @@ pub(crate) fn plan(seed: u64) -> Plan {
     }
     let counting = !often(rng, 10);
     steps.extend(falterings(rng, &steps));
+    if family == Family::Adverse && config.recovery.is_some() {
+        steps.extend(adverse::strays(&mut Rng::with_seed(!seed), &hosts, namespaces.len(), &steps));
+    }
     steps.sort_by_key(|step| step.at);
     Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting }
 }

@@ -139,7 +139,13 @@ impl Engine {
         let steady = census.own.is_some_and(|since| {
             namespace.as_ref().is_some_and(|namespace| namespace.subscribed_since() == Some(since))
         });
-        let own = if sharded { counts[1].min(steady.into()) } else { counts[1] };
+        let own = if mutant!(OwnSubscriptionTaken) {
+            1
+        } else if sharded {
+            counts[1].min(steady.into())
+        } else {
+            counts[1]
+        };
         let one = |count: u64| if sharded { count.min(1) } else { count };
         let mut roll = Roll { may_have_own: sharded && !steady, ..Roll::default() };
         let mut rest = counts[0].saturating_sub(own);

@@ -467,7 +467,7 @@ impl Engine {
         }
         // While the link is down nobody can hear it. It is made up for as soon as the link is back.
         match self.lanes.is_down(&Lane::Writer) {
-            true => namespace.beat_owed = true,
+            true => namespace.beat_owed = !mutant!(HeartbeatNotMadeUp),
             false => self.announce(nsp, Body::Heartbeat),
         }
         self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
@@ -525,7 +525,8 @@ impl Engine {
         };
         let Some(stream) = namespace.streams().next().cloned() else { return };
         let Some(reader) = self.readers.get_mut(&stream) else { return };
-        let (silent, next) = namespace.members.expire(reader.hearing.proven(), timeout);
+        let proven = if mutant!(SilenceByTheClock) { self.now } else { reader.hearing.proven() };
+        let (silent, next) = namespace.members.expire(proven, timeout);
         match next {
             Some(next) if next > self.now => {
                 if !mutant!(ExpiryNotRearmed) {

@@ -121,7 +121,7 @@ impl Engine {
                             None => continue,
                         }
                     }
-                    false if !acts => {
+                    false if !acts || mutant!(QuestionDropped) => {
                         self.settle(&line, at);
                         continue;
                     }

@@ -49,6 +49,7 @@ impl Engine {
                 let reply = match (&line, reply) {
                     (Line::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
                     (Line::Channels, Ok(Reply::Done)) => Ok(None),
+                    (_, Ok(other)) if mutant!(GarbledIsRefused) => Err(unusable(&other)),
                     (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
                     (_, Err(error)) => Err(error.of_what_may_be_executed()),
                 };

@@ -30,14 +30,16 @@ struct Runs(SmallVec<[Run; 1]>);
 impl Runs {
     /// Notes the number; whether it is a new one.
     fn is_new(&mut self, number: u64) -> bool {
-        let continues = |run: &Run| number > run.high && number - run.high <= NEAR;
+        let continues =
+            |run: &Run| number > run.high && (number - run.high <= NEAR || mutant!(NumbersBelieved));
         if let Some(at) = self.0.iter().position(continues) {
             self.0[at].high = number;
             self.0[..=at].rotate_right(1);
             return true;
         }
         // What stands just before a run was written before this node began to read.
-        let has = |run: &Run| run.low.saturating_sub(NEAR) <= number && number <= run.high;
+        let low = |run: &Run| if mutant!(NumbersBelieved) { 0 } else { run.low.saturating_sub(NEAR) };
+        let has = |run: &Run| low(run) <= number && number <= run.high;
         if let Some(at) = self.0.iter().position(has) {
             self.0[..=at].rotate_right(1);
             return false;

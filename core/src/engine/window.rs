@@ -181,7 +181,14 @@ impl Window {
             if offset < self.first { Place::Trimmed } else { Place::Before }
         } else {
             match self.slots.binary_search_by_key(&offset, |slot| slot.id) {
-                Ok(at) if self.slots[at].kept.as_ref().is_none_or(|kept| kept.nsp == nsp) => Place::Inside,
+                Ok(at)
+                    if self.slots[at]
+                        .kept
+                        .as_ref()
+                        .is_none_or(|kept| kept.nsp == nsp || mutant!(SessionOfAnyNamespace)) =>
+                {
+                    Place::Inside
+                }
                 // It is another namespace's, or no broadcast's.
                 Ok(_) | Err(_) => Place::Nowhere,
             }

@@ -168,9 +168,9 @@ impl Oracle {
     pub(super) fn request_done(&mut self, host: usize, ticket: Ticket, outcome: &Outcome) {
         let now = self.now;
         let uid = self.name_of(host);
-        let truth = self.hosts[host].asks.asked.get(&ticket).and_then(|asked| {
+        let truth = self.hosts[host].asks.asked.get(&ticket).map(|asked| {
             let there = self.there_since(host, &asked.nsp, asked.at);
-            Some((there.is_empty(), self.contradicts(host, asked, outcome, &there)))
+            (there.is_empty(), self.contradicts(host, asked, outcome, &there))
         });
         let (alone, truth) = truth.unwrap_or_default();
         let view = &mut self.hosts[host];

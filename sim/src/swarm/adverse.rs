@@ -184,6 +184,23 @@ fn stray(rng: &mut Rng, ours: usize, namespaces: usize, chaos: Duration, steps: 
     }
 }
 
+/// Whoever drops may come back in another namespace first.
+pub(super) fn strays(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, steps: &[Step]) -> Vec<Step> {
+    let ours = hosts.iter().filter(|host| host.kind == HostKind::Ours).count();
+    let mut found = Vec::new();
+    for Step { at, action } in steps {
+        if let Action::Call { call: Call::Client { client, does: Doing::Drops { .. } }, .. } = action
+            && often(rng, 40)
+        {
+            let does = Doing::Strays { nsp: rng.u8(..namespaces as u8) };
+            let call = Call::Client { client: *client, does };
+            let at = *at + ms(rng.u64(1..200));
+            found.push(Step { at, action: Action::Call { host: rng.usize(..ours), nsp: 0, call } });
+        }
+    }
+    found
+}
+
 /// One namespace has more to say than gets through, for longer than a silence may last.
 fn flood(rng: &mut Rng, config: &Config, chaos: Duration, steps: &mut Vec<Step>) {
     let pace = *pick(rng, &[20, 50]);

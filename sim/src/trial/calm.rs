@@ -14,6 +14,9 @@ use crate::peer::{Generation, Question};
 use crate::plan::{Call, HostKind, Kind, Target};
 use crate::watch::PeerNote;
 
+/// A way to call something; nothing comes of it if the host is dead or stopped.
+type Try<T> = fn(&mut T, usize, &ByteString, &Call) -> Option<Result<Ticket, CallError>>;
+
 impl Trial<'_> {
     /// Nothing goes wrong any more: everything heals, and everything works.
     pub(super) fn calm(&mut self) -> Go {
@@ -170,7 +173,7 @@ impl Trial<'_> {
         host: usize,
         nsp: &ByteString,
         call: &Call,
-        tries: fn(&mut Self, usize, &ByteString, &Call) -> Option<Result<Ticket, CallError>>,
+        tries: Try<Self>,
     ) -> Result<Ticket, Broken> {
         let end = self.world.now() + ms(5_000);
         loop {

@@ -16,7 +16,7 @@ impl<A: App, W: Watch> World<A, W> {
     pub(super) fn forge(&mut self, host: usize, stream: &ByteString, nsp: &ByteString, number: Forgery) {
         let number = match number {
             Forgery::Highest => Some(u64::MAX),
-            Forgery::Behind => Some(1),
+            Forgery::Behind => Some(0),
             Forgery::Plausible => Some((self.server.wall(self.now) << 20) - 1),
             Forgery::None => None,
         };
