@@ -222,6 +222,11 @@ impl Engine {
         channels.chain(self.config.room_channels(nsp, namespace.rooms.names())).collect()
     }
 
+    /// The streams from which a namespace is read, if it is open.
+    pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
+        self.namespaces.get(nsp).into_iter().flat_map(Namespace::streams)
+    }
+
     /// Asks to hear these namespaces' patterns and channels.
     pub(super) fn subscribe(&mut self, names: Vec<ByteString>) {
         let mut patterns = Vec::new();
