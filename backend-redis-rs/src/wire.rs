@@ -23,7 +23,7 @@ pub struct RedisWire {
 }
 
 pub(crate) enum Link {
-    /// Plain sockets, except the subscriber's.
+    /// Plain sockets.
     Direct(RespWire<Socket>),
     Multiplexed(MultiplexedConnection),
     /// The subscriber over RESP2.
@@ -145,6 +145,10 @@ impl Wire for RedisWire {
             Link::Direct(wire) => wire.lost().await,
             _ => self.gone.wait().await,
         }
+    }
+
+    fn is_stalled(&self) -> bool {
+        matches!(&self.link, Link::Direct(wire) if wire.is_stalled())
     }
 
     /// The crate discards a reply that nobody waits for any more.
