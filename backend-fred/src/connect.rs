@@ -14,10 +14,12 @@ use fred::types::config::{
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{Address, Dialer, Gone, RespWire, WireConnection, client_name, for_log};
+use sio_streams_driver::wire::{
+    Address, Dialer, Gone, TaskWire, Value, WireConnection, client_name, for_log,
+};
 
 use crate::config::{FredBackend, Protocols};
-use crate::subscriber::{self, Socket};
+use crate::subscriber;
 use crate::wire::{FredWire, Task};
 
 /// A connection to Redis, for one lane. It is closed when it is dropped.
@@ -84,7 +86,7 @@ impl FredBackend {
         &self,
         address: &Address,
         pushes: &PushSender,
-    ) -> Result<RespWire<Socket>, ConnectError> {
+    ) -> Result<TaskWire<Value>, ConnectError> {
         let failed = |error: &subscriber::Error| for_log(&error.to_string());
         let refusal = match self.subscriber(address, self.protocols != Protocols::Resp2, pushes).await {
             Ok(wire) => return Ok(wire),

@@ -8,7 +8,7 @@ use std::io;
 
 use sio_streams_core::{CommandError, Lane};
 use sio_streams_driver::backend::PushSender;
-use sio_streams_driver::wire::{Address, Login, RespWire, client_name};
+use sio_streams_driver::wire::{Address, Login, RespWire, TaskWire, Value, client_name};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -40,7 +40,7 @@ impl FredBackend {
         address: &Address,
         resp3: bool,
         pushes: &PushSender,
-    ) -> Result<RespWire<Socket>, Error> {
+    ) -> Result<TaskWire<Value>, Error> {
         let login = Login {
             user: self.username.clone(),
             password: self.password.clone(),
@@ -49,7 +49,7 @@ impl FredBackend {
         };
         let mut wire = RespWire::new(self.socket(address).await?);
         login.on(&mut wire, resp3).await?;
-        Ok(wire.into_subscriber(pushes.clone()))
+        Ok(TaskWire::spawn(wire.into_subscriber(pushes.clone()), pushes.clone()))
     }
 
     async fn socket(&self, address: &Address) -> io::Result<Socket> {

@@ -11,11 +11,10 @@ use fred::interfaces::{ClientLike, PubsubInterface, StreamsInterface};
 use fred::types::streams::{XCapKind, XCapTrim, XID};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
 use sio_streams_core::{Bytes, CommandError};
-use sio_streams_driver::wire::{Gone, RespWire, Subscription, Wire, Words};
+use sio_streams_driver::wire::{Gone, Subscription, TaskWire, Value, Wire, Words};
 use tokio::task::JoinHandle;
 
 use crate::connect::words;
-use crate::subscriber::Socket;
 use crate::value::FredFrame;
 
 /// A connection to Redis. It is closed when it is dropped.
@@ -25,7 +24,7 @@ pub struct FredWire(Link);
 #[allow(clippy::large_enum_variant)]
 enum Link {
     Fred(FredLink),
-    Subscriber(RespWire<Socket>),
+    Subscriber(TaskWire<Value>),
 }
 
 /// A connection of the fred crate.
@@ -50,7 +49,7 @@ impl FredWire {
         FredWire(Link::Fred(FredLink { client, task, gone }))
     }
 
-    pub(crate) fn subscriber(wire: RespWire<Socket>) -> Self {
+    pub(crate) fn subscriber(wire: TaskWire<Value>) -> Self {
         FredWire(Link::Subscriber(wire))
     }
 

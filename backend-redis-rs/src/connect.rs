@@ -10,7 +10,7 @@ use redis::{
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name};
+use sio_streams_driver::wire::{Address, Dialer, Gone, TaskWire, WireConnection, client_name};
 use tokio_stream::StreamExt;
 
 use crate::config::{Protocols, RedisBackend};
@@ -111,11 +111,13 @@ impl RedisBackend {
         let info = info.clone().set_redis_settings(settings);
         let (gone, leaving) = (Gone::new(), Arc::default());
         let direct = direct::connect(&info, lane).await?.map(|wire| match lane {
-            Lane::Subscriber => wire.into_subscriber(pushes.clone()),
-            _ => wire,
+            Lane::Subscriber => {
+                Link::Subscriber(TaskWire::spawn(wire.into_subscriber(pushes.clone()), pushes.clone()))
+            }
+            _ => Link::Direct(wire),
         });
         let link = match (direct, protocol, lane) {
-            (Some(wire), ..) => Link::Direct(wire),
+            (Some(link), ..) => link,
             (None, ProtocolVersion::RESP2, Lane::Subscriber) => {
                 subscribe_resp2(&Client::open(info)?, pushes, &gone).await?
             }

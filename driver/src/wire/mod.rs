@@ -10,6 +10,7 @@ mod pushed;
 mod reply;
 mod request;
 mod resp;
+mod task;
 mod words;
 
 use core::fmt;
@@ -24,6 +25,7 @@ pub use login::Login;
 pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
 pub use resp::RespWire;
+pub use task::TaskWire;
 pub use words::Words;
 
 /// One connection of a client crate.

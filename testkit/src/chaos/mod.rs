@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use crate::ports;
-use requests::{Request, Requests};
+use requests::Requests;
 
 /// What the proxy does to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
