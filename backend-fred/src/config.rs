@@ -57,6 +57,7 @@ impl FredBackend {
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder {
             url: url.into(),
+            password: None,
             heartbeat: Heartbeat::default(),
             #[cfg(feature = "tls")]
             certificates: crate::tls::Certificates::default(),
@@ -79,6 +80,7 @@ impl core::fmt::Debug for FredBackend {
 #[derive(Clone)]
 pub struct Builder {
     url: String,
+    password: Option<String>,
     heartbeat: Heartbeat,
     #[cfg(feature = "tls")]
     certificates: crate::tls::Certificates,
@@ -105,6 +107,13 @@ impl Builder {
     #[must_use]
     pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((pem.into(), key.into()));
+        self
+    }
+
+    /// The password, in place of one in the URL: for those who get it from elsewhere.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
         self
     }
 
@@ -168,10 +177,13 @@ impl Builder {
         if let Target::Tcp { tls: true } = target {
             return Err(invalid("for rediss:// the crate's feature tls is needed"));
         }
+        let username = username.filter(|name| !name.is_empty());
+        let password = self.password.or(password.filter(|password| !password.is_empty()));
         Ok(FredBackend {
             address,
-            username: username.filter(|name| !name.is_empty()),
-            password: password.filter(|password| !password.is_empty()),
+            // Without a password fred would log in as the default user. A user who needs none takes any.
+            password: password.or_else(|| username.is_some().then(String::new)),
+            username,
             database: database.filter(|&number| number != 0),
             protocols,
             heartbeat: self.heartbeat,
@@ -246,6 +258,15 @@ mod tests {
         assert_eq!(backend.password.as_deref(), Some("se/cret"));
         assert_eq!(backend.username.as_deref(), Some("ann"));
         assert_eq!(backend.database, Some(2));
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_still_that_user() {
+        let backend = FredBackend::new("redis://ann@host").unwrap();
+        assert_eq!((backend.username.as_deref(), backend.password.as_deref()), (Some("ann"), Some("")));
+        let backend = FredBackend::builder("redis://ann:old@host").password("new").build().unwrap();
+        assert_eq!(backend.password.as_deref(), Some("new"));
+        assert_eq!(FredBackend::new("redis://host").unwrap().password, None);
     }
 
     #[test]

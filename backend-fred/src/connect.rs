@@ -4,32 +4,26 @@ use core::future::poll_fn;
 use core::pin::pin;
 use core::task::Poll;
 use core::time::Duration;
-use std::sync::Arc;
 
 use fred::clients::Client;
 use fred::error::{Error, ErrorKind};
-use fred::interfaces::{ClientLike, EventInterface};
+use fred::interfaces::ClientLike;
 use fred::types::RespVersion;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, Server, ServerConfig, TcpConfig,
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name, for_log};
-use tokio::sync::broadcast::error::RecvError;
+use sio_streams_driver::wire::{
+    Address, Dialer, Gone, TaskWire, Value, WireConnection, client_name, for_log,
+};
 
 use crate::config::{FredBackend, Protocols};
-use crate::value;
+use crate::subscriber;
 use crate::wire::{FredWire, Task};
 
 /// A connection to Redis, for one lane. It is closed when it is dropped.
 pub type FredConnection = WireConnection<FredWire>;
-
-/// Takes the messages of a connection.
-type OnPush = Arc<dyn Fn(ByteString, Bytes) + Send + Sync>;
-
-/// How many messages may wait within fred. Its task hands them on at once; if more came at a time, the connection would count as lost.
-const MESSAGES: usize = 4_096;
 
 /// fred wants time limits. The caller's are shorter.
 const ENDLESS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -38,7 +32,7 @@ impl Backend for FredBackend {
     type Connection = FredConnection;
 
     async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<FredConnection, ConnectError> {
-        self.open(lane, move |channel, payload| pushes.send(channel, payload)).await
+        self.open_at(&self.address, lane, &pushes).await
     }
 }
 
@@ -55,8 +49,7 @@ impl Dialer for FredBackend {
         lane: &Lane,
         pushes: PushSender,
     ) -> Result<FredConnection, ConnectError> {
-        let on_push: OnPush = Arc::new(move |channel, payload| pushes.send(channel, payload));
-        self.open_at(address, lane, on_push).await
+        self.open_at(address, lane, &pushes).await
     }
 }
 
@@ -73,31 +66,37 @@ impl FredBackend {
         lane: &Lane,
         on_push: impl Fn(ByteString, Bytes) + Send + Sync + 'static,
     ) -> Result<FredConnection, ConnectError> {
-        self.open_at(&self.address, lane, Arc::new(on_push)).await
+        self.open_at(&self.address, lane, &PushSender::to(on_push)).await
     }
 
     async fn open_at(
         &self,
         address: &Address,
         lane: &Lane,
-        on_push: OnPush,
+        pushes: &PushSender,
     ) -> Result<FredConnection, ConnectError> {
-        let (first, or_resp2) = match self.protocols {
-            Protocols::Best if *lane == Lane::Subscriber => (RespVersion::RESP3, true),
-            // fred takes half as long again to read RESP3, which has nothing to offer where nothing is pushed.
-            Protocols::Best | Protocols::Resp2 => (RespVersion::RESP2, false),
-            Protocols::Resp3 => (RespVersion::RESP3, false),
+        let wire = match lane {
+            Lane::Subscriber => FredWire::subscriber(self.open_subscriber(address, pushes).await?),
+            _ => self.open_fred(address, lane).await.map_err(|error| ConnectError(words(&error)))?,
         };
-        let refusal = match self.open_speaking(first, address, lane, &on_push).await {
-            Ok(connection) => return Ok(connection),
-            Err(refusal) => refusal,
+        Ok(WireConnection::new(wire, self.heartbeat))
+    }
+
+    async fn open_subscriber(
+        &self,
+        address: &Address,
+        pushes: &PushSender,
+    ) -> Result<TaskWire<Value>, ConnectError> {
+        let failed = |error: &subscriber::Error| for_log(&error.to_string());
+        let refusal = match self.subscriber(address, self.protocols != Protocols::Resp2, pushes).await {
+            Ok(wire) => return Ok(wire),
+            // Whatever the words are: proxies find many for not knowing `HELLO`, and some just close the connection.
+            Err(refusal @ subscriber::Error::Refused(_)) if self.protocols == Protocols::Best => refusal,
+            Err(error) => return Err(ConnectError(failed(&error))),
         };
-        if !or_resp2 || !may_be_about_hello(&refusal) {
-            return Err(ConnectError(words(&refusal)));
-        }
-        self.open_speaking(RespVersion::RESP2, address, lane, &on_push).await.map_err(|error| {
-            let (first, second) = (words(&refusal), words(&error));
-            // The refusal was about something else if it is met again.
+        self.subscriber(address, false, pushes).await.map_err(|error| {
+            let (first, second) = (failed(&refusal), failed(&error));
+            // What is met again was about something else.
             ConnectError(if first == second {
                 first
             } else {
@@ -106,25 +105,21 @@ impl FredBackend {
         })
     }
 
-    async fn open_speaking(
-        &self,
-        protocol: RespVersion,
-        address: &Address,
-        lane: &Lane,
-        on_push: &OnPush,
-    ) -> Result<FredConnection, Error> {
-        let client = self.client(protocol, address, lane);
-        let gone = Gone::new();
-        // Before the connection is there, so that no message can come too early.
-        let forwarder = (*lane == Lane::Subscriber).then(|| forward(&client, on_push, &gone));
+    /// fred takes half as long again to read RESP3, which has nothing to offer where nothing is pushed.
+    async fn open_fred(&self, address: &Address, lane: &Lane) -> Result<FredWire, Error> {
+        let protocol = match self.protocols {
+            Protocols::Best | Protocols::Resp2 => RespVersion::RESP2,
+            Protocols::Resp3 => RespVersion::RESP3,
+        };
+        let client = self.client(protocol, address);
         let task = connected(&client).await?;
-        let mut wire = FredWire::new(client, task, forwarder, gone);
+        let mut wire = FredWire::new(client, task, Gone::new());
         // The name is for people who look at CLIENT LIST. It does without the right to set it.
         wire.introduce(client_name(lane)).await;
-        Ok(WireConnection::new(wire, self.heartbeat))
+        Ok(wire)
     }
 
-    fn client(&self, protocol: RespVersion, address: &Address, lane: &Lane) -> Client {
+    fn client(&self, protocol: RespVersion, address: &Address) -> Client {
         let server = match address {
             Address::Tcp(host, port) => {
                 ServerConfig::Centralized { server: Server::new(host.clone(), *port) }
@@ -150,8 +145,8 @@ impl FredBackend {
             ..ConnectionConfig::default()
         };
         let performance = PerformanceConfig {
-            // By default fred drops all but the last 32 messages.
-            broadcast_channel_capacity: if *lane == Lane::Subscriber { MESSAGES } else { 8 },
+            // Nothing is subscribed to here.
+            broadcast_channel_capacity: 8,
             ..PerformanceConfig::default()
         };
         // A connection that is lost stays lost; the driver opens the next.
@@ -178,33 +173,6 @@ async fn connected(client: &Client) -> Result<Task<Result<(), Error>>, Error> {
         }
     }
     Ok(task)
-}
-
-/// Passes messages on, in order.
-fn forward(client: &Client, on_push: &OnPush, gone: &Gone) -> Task<()> {
-    let (mut messages, on_push, gone) = (client.message_rx(), Arc::clone(on_push), gone.clone());
-    Task(tokio::spawn(async move {
-        loop {
-            match messages.recv().await {
-                Ok(message) => {
-                    // A channel whose name is not text is none that was subscribed to.
-                    if let Ok(channel) = ByteString::try_from(message.channel.into_inner()) {
-                        on_push(channel, value::payload(message.value));
-                    }
-                }
-                Err(RecvError::Lagged(count)) => {
-                    return gone.set(format!("fred dropped {count} messages that came too fast"));
-                }
-                Err(RecvError::Closed) => return,
-            }
-        }
-    }))
-}
-
-/// Whether a refusal may mean that the server knows no `HELLO 3`. Proxies find many words for it. `HELLO` also carries the password: a refusal of that
-/// has a code of its own, and the server says the same again if this takes something else for a refusal of `HELLO`.
-fn may_be_about_hello(error: &Error) -> bool {
-    ["ERR ", "NOPERM ", "NOPROTO"].iter().any(|code| error.details().starts_with(code))
 }
 
 /// For people, on one line: what answers on the port may be no Redis at all.

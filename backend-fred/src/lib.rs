@@ -34,8 +34,10 @@
 //!
 //! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
 //!
-//! Pub/Sub messages come over RESP3, or, where the server refuses it (`HELLO` unknown or disabled), over RESP2. All else goes over RESP2: `fred`
-//! takes half as long again to read RESP3. `?protocol=resp2` or `?protocol=resp3` insists on one for everything.
+//! Pub/Sub messages come over RESP3, or, where that fails (`HELLO` unknown, disabled, or answered by the end of the connection), over RESP2. All
+//! else goes over RESP2: `fred` takes half as long again to read RESP3. `?protocol=resp2` or `?protocol=resp3` insists on one for everything.
+//!
+//! The subscriber's connection is not `fred`'s: `fred` throws messages away that come faster than they are taken, and can't be kept from reading.
 //!
 //! # Rights
 //!
@@ -49,6 +51,7 @@
 
 mod config;
 mod connect;
+mod subscriber;
 #[cfg(feature = "tls")]
 mod tls;
 mod value;

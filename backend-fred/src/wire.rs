@@ -3,7 +3,6 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
-use core::time::Duration;
 
 use fred::bytes_utils::Str;
 use fred::clients::Client;
@@ -11,25 +10,29 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{ClientLike, PubsubInterface, StreamsInterface};
 use fred::types::streams::{XCapKind, XCapTrim, XID};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
-use sio_streams_core::{ByteString, Bytes, CommandError};
-use sio_streams_driver::wire::{
-    Frame as _, Gone, Opened, Subscription, SubscriptionKind, Value, Wire, Words, refusal,
-};
+use sio_streams_core::{Bytes, CommandError};
+use sio_streams_driver::wire::{Gone, Subscription, TaskWire, Value, Wire, Words};
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 use crate::connect::words;
 use crate::value::FredFrame;
 
-/// A connection of the fred crate. It is closed when it is dropped.
-pub struct FredWire {
+/// A connection to Redis. It is closed when it is dropped.
+pub struct FredWire(Link);
+
+// There are few of them.
+#[allow(clippy::large_enum_variant)]
+enum Link {
+    Fred(FredLink),
+    Subscriber(TaskWire<Value>),
+}
+
+/// A connection of the fred crate.
+struct FredLink {
     client: Client,
     /// It ends when the connection does.
     task: Task<Result<(), Error>>,
-    _forwarder: Option<Task<()>>,
     gone: Gone,
-    /// How many PINGs were sent that must be told apart.
-    pings: u64,
 }
 
 /// A task that ends when this is dropped.
@@ -42,13 +45,12 @@ impl<T> Drop for Task<T> {
 }
 
 impl FredWire {
-    pub(crate) fn new(
-        client: Client,
-        task: Task<Result<(), Error>>,
-        forwarder: Option<Task<()>>,
-        gone: Gone,
-    ) -> Self {
-        FredWire { client, task, _forwarder: forwarder, gone, pings: 0 }
+    pub(crate) fn new(client: Client, task: Task<Result<(), Error>>, gone: Gone) -> Self {
+        FredWire(Link::Fred(FredLink { client, task, gone }))
+    }
+
+    pub(crate) fn subscriber(wire: TaskWire<Value>) -> Self {
+        FredWire(Link::Subscriber(wire))
     }
 
     /// Says its name, for CLIENT LIST.
@@ -57,7 +59,9 @@ impl FredWire {
         // Whatever is answered: the connection is as good without.
         self.send(vec![words.into()]).await;
     }
+}
 
+impl FredLink {
     async fn known_to_be_lost(&mut self) -> Option<String> {
         if self.gone.get().is_none() && self.task.0.is_finished() {
             return Some(ended(&mut self.task, &self.gone).await);
@@ -72,70 +76,6 @@ impl FredWire {
         self.gone.set(why.clone());
         CommandError::Lost(why)
     }
-
-    /// Changes subscriptions, with a PING behind it, whose answer is what is returned: it bears the PING's number if all is well.
-    ///
-    /// fred drops the answers to these commands. And it takes a refusal of one for the answer to the command that was sent next, if there is one
-    /// by then: the two go in one piece, so that there always is.
-    async fn change(
-        &mut self,
-        channels: Vec<String>,
-        kind: SubscriptionKind,
-        on: bool,
-    ) -> Result<Argument, Error> {
-        let pipeline = self.client.pipeline();
-        match (kind, on) {
-            (SubscriptionKind::Channels | SubscriptionKind::Sharded, true) => {
-                pipeline.subscribe(channels).await?
-            }
-            (SubscriptionKind::Channels, false) => pipeline.unsubscribe(channels).await?,
-            (SubscriptionKind::Sharded, false) => {
-                for channel in channels {
-                    pipeline.sunsubscribe(channel).await?;
-                }
-            }
-            (SubscriptionKind::Patterns, true) => pipeline.psubscribe(channels).await?,
-            (SubscriptionKind::Patterns, false) => pipeline.punsubscribe(channels).await?,
-        }
-        self.pings += 1;
-        let ping = CustomCommand::new_static("PING", ClusterHash::Random, false);
-        pipeline.custom::<(), _>(ping, vec![self.pings.to_string()]).await?;
-        answer(&mut self.task, &self.gone, pipeline.last()).await
-    }
-
-    /// After a refusal, the answer to the PING behind it is left over. fred drops it if nothing else is under way when it comes; otherwise all
-    /// answers would be one behind. So PINGs with numbers are sent, after pauses that grow, until one is answered by its own number.
-    async fn come_back_in_step(&mut self) -> Result<(), CommandError> {
-        let mut pause = Duration::from_millis(1);
-        loop {
-            sleep(pause).await;
-            pause *= 2;
-            self.pings += 1;
-            let number = self.pings.to_string();
-            let ping = [Bytes::from_static(b"PING"), Bytes::from(number.clone())];
-            match self.send(vec![ping.into()]).await.pop().map(|result| result.map(Value::of)) {
-                Some(Ok(Value::Error { code, message })) => {
-                    return Err(CommandError::Server { code, message });
-                }
-                Some(Ok(pong)) => {
-                    // Over RESP2, with subscriptions, it is a list of two.
-                    let last = match pong {
-                        Value::List(mut items) => items.pop().unwrap_or(Value::Nil),
-                        other => other,
-                    };
-                    if last.text().is_some_and(|text| *text == *number) {
-                        return Ok(());
-                    }
-                }
-                Some(Err(error)) => return Err(error),
-                None => return Err(CommandError::Lost("a reply is missing".into())),
-            }
-        }
-    }
-}
-
-impl Wire for FredWire {
-    type Frame = FredFrame;
 
     async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<FredFrame, CommandError>> {
         if let Some(why) = self.known_to_be_lost().await {
@@ -162,45 +102,44 @@ impl Wire for FredWire {
                 Pending::Sent(future) => answer(&mut self.task, &self.gone, future).await,
                 Pending::Answered(result) => result,
             };
-            results.push(result.map(FredFrame).map_err(|error| self.failed(&error)));
+            results.push(result.map(FredFrame::theirs).map_err(|error| self.failed(&error)));
         }
         results
     }
+}
+
+impl Wire for FredWire {
+    type Frame = FredFrame;
+
+    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<FredFrame, CommandError>> {
+        match &mut self.0 {
+            Link::Fred(link) => link.send(commands).await,
+            Link::Subscriber(wire) => {
+                let values = wire.send(commands).await;
+                values.into_iter().map(|value| value.map(FredFrame::own)).collect()
+            }
+        }
+    }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
-        let Subscription { channels, kind, on } = change;
-        if kind == SubscriptionKind::Sharded && on {
-            // These alone are answered as other commands are. One call for each channel, as their slots may differ.
-            let subscribe =
-                |channel: ByteString| [Bytes::from_static(b"SSUBSCRIBE"), channel.into_bytes()].into();
-            for result in self.send(channels.into_iter().map(subscribe).collect()).await {
-                if let Opened::Error { code, message } = result?.open() {
-                    return Err(CommandError::Server { code, message });
-                }
-            }
-            return Ok(());
+        match &mut self.0 {
+            Link::Fred(link) => match link.known_to_be_lost().await {
+                Some(why) => Err(CommandError::NotSent(why)),
+                None => Err(CommandError::Unusable("this connection is not for subscriptions".into())),
+            },
+            Link::Subscriber(wire) => wire.subscribe(change).await,
         }
-        if let Some(why) = self.known_to_be_lost().await {
-            return Err(CommandError::NotSent(why));
-        }
-        let names: Vec<String> = channels.iter().map(ToString::to_string).collect();
-        let Err(error) = self.change(names, kind, on).await else { return Ok(()) };
-        if !is_refusal(&error) {
-            return Err(self.failed(&error));
-        }
-        // The one who is refused here is the PING, which is as good an answer.
-        if error.details().contains("'ping'") {
-            return Ok(());
-        }
-        // If PINGs are refused too, there is no way to know: a new connection then.
-        if let Err(error) = self.come_back_in_step().await {
-            self.gone.set(format!("a subscription can't be confirmed: {error}"));
-        }
-        Err(refusal(error.details()))
     }
 
     async fn lost(&mut self) -> String {
-        ended(&mut self.task, &self.gone).await
+        match &mut self.0 {
+            Link::Fred(link) => ended(&mut link.task, &link.gone).await,
+            Link::Subscriber(wire) => wire.lost().await,
+        }
+    }
+
+    fn is_stalled(&self) -> bool {
+        matches!(&self.0, Link::Subscriber(wire) if wire.is_stalled())
     }
 }
 
@@ -293,6 +232,11 @@ async fn custom(client: &Client, words: Words) -> Result<Frame, Error> {
 
 impl fmt::Debug for FredWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FredWire").field("gone", &self.gone.get()).finish_non_exhaustive()
+        match &self.0 {
+            Link::Fred(link) => {
+                f.debug_struct("FredWire").field("gone", &link.gone.get()).finish_non_exhaustive()
+            }
+            Link::Subscriber(wire) => f.debug_tuple("FredWire").field(wire).finish(),
+        }
     }
 }

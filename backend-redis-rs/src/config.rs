@@ -50,6 +50,7 @@ impl RedisBackend {
     pub fn builder(url: impl Into<String>) -> Builder {
         Builder {
             url: url.into(),
+            password: None,
             heartbeat: Heartbeat::default(),
             #[cfg(feature = "tls")]
             ca: None,
@@ -63,6 +64,7 @@ impl RedisBackend {
 #[derive(Clone)]
 pub struct Builder {
     url: String,
+    password: Option<String>,
     heartbeat: Heartbeat,
     #[cfg(feature = "tls")]
     ca: Option<Vec<u8>>,
@@ -94,6 +96,13 @@ impl Builder {
         self
     }
 
+    /// The password, in place of one in the URL: for those who get it from elsewhere.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
     /// After how long an idle connection is tried with a `PING`, and within which time the answer must come, else the connection counts as lost.
     /// 5 seconds each by default.
     ///
@@ -118,8 +127,14 @@ impl Builder {
             false => Protocols::Best,
         };
         let info = self.with_certificates(info)?;
-        let settings =
+        let mut settings =
             info.redis_settings().clone().set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+        if let Some(password) = self.password {
+            settings = settings.set_password(password);
+        } else if settings.username().is_some() && settings.password().is_none() {
+            // Without a password the crate would log in as the default user. A user who needs none takes any.
+            settings = settings.set_password("");
+        }
         // Off by default in redis 1.8. A batch is one write, and its sender waits for the reply: Nagle's algorithm could only delay it.
         let tcp = TcpSettings::default().set_nodelay(true);
         Ok(RedisBackend {
@@ -205,6 +220,16 @@ mod tests {
         assert_eq!(backend.info.redis_settings().password(), Some("secret"));
         assert_eq!(backend.info.redis_settings().username(), Some("ann"));
         assert_eq!(backend.info.redis_settings().db(), 2);
+    }
+
+    #[test]
+    fn a_user_without_a_password_is_still_that_user() {
+        let backend = RedisBackend::new("redis://ann@host").unwrap();
+        let settings = backend.info.redis_settings();
+        assert_eq!((settings.username(), settings.password()), (Some("ann"), Some("")));
+        let backend = RedisBackend::builder("redis://ann:old@host").password("new").build().unwrap();
+        assert_eq!(backend.info.redis_settings().password(), Some("new"));
+        assert_eq!(RedisBackend::new("redis://host").unwrap().info.redis_settings().password(), None);
     }
 
     #[test]

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::{MultiplexedConnection, PubSub, SendError};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, ServerErrorKind, Value, cmd,
+    PushKind, RedisError, RedisResult, Value, cmd,
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{Address, Dialer, Gone, WireConnection, client_name};
+use sio_streams_driver::wire::{Address, Dialer, Gone, TaskWire, WireConnection, client_name};
 use tokio_stream::StreamExt;
 
 use crate::config::{Protocols, RedisBackend};
@@ -20,14 +20,11 @@ use crate::{direct, error, value};
 /// A connection to Redis, for one lane. It is closed when it is dropped.
 pub type RedisConnection = WireConnection<RedisWire>;
 
-/// Takes the messages of a connection.
-type OnPush = Arc<dyn Fn(ByteString, Bytes) + Send + Sync>;
-
 impl Backend for RedisBackend {
     type Connection = RedisConnection;
 
     async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<RedisConnection, ConnectError> {
-        self.open(lane, move |channel, payload| pushes.send(channel, payload)).await
+        self.open_at(self.info.clone(), lane, &pushes).await
     }
 }
 
@@ -59,8 +56,7 @@ impl Dialer for RedisBackend {
             }
             (Address::Tcp(host, port), _) => ConnectionAddr::Tcp(host.clone(), *port),
         };
-        let on_push: OnPush = Arc::new(move |channel, payload| pushes.send(channel, payload));
-        self.open_at(self.info.clone().set_addr(addr), lane, on_push).await
+        self.open_at(self.info.clone().set_addr(addr), lane, &pushes).await
     }
 }
 
@@ -73,29 +69,29 @@ impl RedisBackend {
         lane: &Lane,
         on_push: impl Fn(ByteString, Bytes) + Send + Sync + 'static,
     ) -> Result<RedisConnection, ConnectError> {
-        self.open_at(self.info.clone(), lane, Arc::new(on_push)).await
+        self.open_at(self.info.clone(), lane, &PushSender::to(on_push)).await
     }
 
     async fn open_at(
         &self,
         info: ConnectionInfo,
         lane: &Lane,
-        on_push: OnPush,
+        pushes: &PushSender,
     ) -> Result<RedisConnection, ConnectError> {
         let first = match self.protocols {
             Protocols::Only(protocol) => protocol,
             Protocols::Best => ProtocolVersion::RESP3,
         };
-        let refusal = match self.open_speaking(first, &info, lane, &on_push).await {
+        let refusal = match self.open_speaking(first, &info, lane, pushes).await {
             Ok(connection) => return Ok(connection),
             Err(refusal) => refusal,
         };
-        if self.protocols != Protocols::Best || !may_be_about_hello(&refusal) {
+        if self.protocols != Protocols::Best || never_asked(&refusal) {
             return Err(ConnectError(error::words(&refusal)));
         }
-        self.open_speaking(ProtocolVersion::RESP2, &info, lane, &on_push).await.map_err(|error| {
+        self.open_speaking(ProtocolVersion::RESP2, &info, lane, pushes).await.map_err(|error| {
             let (first, second) = (error::words(&refusal), error::words(&error));
-            // The refusal was about something else if it is met again.
+            // What is met again was about something else.
             ConnectError(if first == second {
                 first
             } else {
@@ -109,23 +105,25 @@ impl RedisBackend {
         protocol: ProtocolVersion,
         info: &ConnectionInfo,
         lane: &Lane,
-        on_push: &OnPush,
+        pushes: &PushSender,
     ) -> RedisResult<RedisConnection> {
         let settings = info.redis_settings().clone().set_protocol(protocol);
         let info = info.clone().set_redis_settings(settings);
         let (gone, leaving) = (Gone::new(), Arc::default());
-        let direct = match lane {
-            Lane::Subscriber => None,
-            _ => direct::connect(&info, lane).await?,
-        };
+        let direct = direct::connect(&info, lane).await?.map(|wire| match lane {
+            Lane::Subscriber => {
+                Link::Subscriber(TaskWire::spawn(wire.into_subscriber(pushes.clone()), pushes.clone()))
+            }
+            _ => Link::Direct(wire),
+        });
         let link = match (direct, protocol, lane) {
-            (Some(wire), ..) => Link::Direct(wire),
+            (Some(link), ..) => link,
             (None, ProtocolVersion::RESP2, Lane::Subscriber) => {
-                subscribe_resp2(&Client::open(info)?, on_push, &gone).await?
+                subscribe_resp2(&Client::open(info)?, pushes, &gone).await?
             }
             (None, ProtocolVersion::RESP2, _) => multiplexed(&Client::open(info)?, config(), lane).await?,
             (None, ..) => {
-                let config = config().set_push_sender(sorter(on_push, &gone, &leaving));
+                let config = config().set_push_sender(sorter(pushes, &gone, &leaving));
                 multiplexed(&Client::open(info)?, config, lane).await?
             }
         };
@@ -139,15 +137,10 @@ pub(crate) fn config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
-/// Whether a server's words may mean that it knows no `HELLO 3`. Proxies find many words for it. `HELLO` also carries the password: a refusal of that
-/// has a code of its own, and the server says the same again if this takes something else for a refusal of `HELLO`.
-fn may_be_about_hello(error: &RedisError) -> bool {
-    match error.kind() {
-        // The crate recognizes just the words of Redis before 7.0.
-        ErrorKind::RESP3NotSupported => true,
-        ErrorKind::Server(ServerErrorKind::ResponseError | ServerErrorKind::NoPerm) => true,
-        _ => error.code() == Some("NOPROTO"),
-    }
+/// Whether the server was not even reached. Anything else may be about `HELLO`: proxies find many words for not knowing it, and some just close the
+/// connection.
+fn never_asked(error: &RedisError) -> bool {
+    error.is_connection_refusal() || matches!(error.kind(), ErrorKind::InvalidClientConfig)
 }
 
 /// Takes what the crate's task pushes. The crate calls it from within that task, so the order is that of arrival.
@@ -157,24 +150,27 @@ fn may_be_about_hello(error: &RedisError) -> bool {
 ///
 /// A sharded subscription that ends without having been asked to: its slot has moved to another server of the cluster.
 fn sorter(
-    on_push: &OnPush,
+    pushes: &PushSender,
     gone: &Gone,
     leaving: &Arc<AtomicBool>,
 ) -> impl Fn(PushInfo) -> Result<(), SendError> + Send + Sync + 'static + use<> {
-    let (on_push, gone, leaving) = (Arc::clone(on_push), gone.clone(), Arc::clone(leaving));
+    let (pushes, gone, leaving) = (pushes.clone(), gone.clone(), Arc::clone(leaving));
+    // The crate's task, which drops this when it ends, however it ends.
+    let ended = Ended(gone.clone());
     move |push| {
+        let _ = &ended;
         match push.kind {
             PushKind::Message | PushKind::SMessage => {
                 // A channel whose name is not text is none that was subscribed to.
                 if let Some((channel, payload)) = value::message(push.data) {
-                    on_push(channel, payload);
+                    pushes.send(channel, payload);
                 }
             }
             PushKind::PMessage => {
                 // The pattern comes first.
                 let data = push.data.into_iter().skip(1).collect();
                 if let Some((channel, payload)) = value::message(data) {
-                    on_push(channel, payload);
+                    pushes.send(channel, payload);
                 }
             }
             PushKind::SUnsubscribe if !leaving.load(Ordering::Acquire) => {
@@ -208,7 +204,7 @@ pub(crate) async fn introduce(connection: &mut MultiplexedConnection, lane: &Lan
 
 /// Over RESP2 messages come as ordinary lists, which `MultiplexedConnection` takes for replies. The crate has another connection for that,
 /// which can do nothing but subscribe and ping: it stays without a name.
-async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> RedisResult<Link> {
+async fn subscribe_resp2(client: &Client, pushes: &PushSender, gone: &Gone) -> RedisResult<Link> {
     let pubsub: PubSub = client.get_async_pubsub().await?;
     let (mut sink, mut messages) = pubsub.split();
     // Also here nothing has been refused yet if a password is missing.
@@ -216,13 +212,25 @@ async fn subscribe_resp2(client: &Client, on_push: &OnPush, gone: &Gone) -> Redi
         Err(error) if error.code() == Some("NOAUTH") || error.is_io_error() => return Err(error),
         _ => {}
     }
-    let (on_push, gone) = (Arc::clone(on_push), gone.clone());
+    let (pushes, ended) = (pushes.clone(), Ended(gone.clone()));
     let forwarder = tokio::spawn(async move {
+        let _ended = ended;
         // The stream ends with the connection. It is this task's: aborting the task closes the connection.
         while let Some(message) = messages.next().await {
-            on_push(message.get_channel_name().into(), Bytes::copy_from_slice(message.get_payload_bytes()));
+            // What is not taken here waits with the server, as far as the crate lets it.
+            pushes.room().await;
+            let payload = Bytes::copy_from_slice(message.get_payload_bytes());
+            pushes.send(message.get_channel_name().into(), payload);
         }
-        gone.set("the connection was closed");
     });
     Ok(Link::PubSub { sink, _forwarder: Forwarder(forwarder) })
+}
+
+/// Notes that a connection is gone when the task that carries it ends, be it by a panic.
+struct Ended(Gone);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.set("the connection was closed");
+    }
 }

@@ -29,18 +29,7 @@ impl Frame for RedisFrame {
     fn open(self) -> Opened<Self> {
         match self.0 {
             Form::Theirs(value) => open(value),
-            Form::Own(value) => match value.open() {
-                Opened::Nil => Opened::Nil,
-                Opened::Int(number) => Opened::Int(number),
-                Opened::Bytes(bytes) => Opened::Bytes(bytes),
-                Opened::List(items) => Opened::List(items.into_iter().map(RedisFrame::own).collect()),
-                Opened::Map(pairs) => {
-                    let own = |(name, value)| (RedisFrame::own(name), RedisFrame::own(value));
-                    Opened::Map(pairs.into_iter().map(own).collect())
-                }
-                Opened::Entries(entries) => Opened::Entries(entries),
-                Opened::Error { code, message } => Opened::Error { code, message },
-            },
+            Form::Own(value) => value.open().map(RedisFrame::own),
         }
     }
 }

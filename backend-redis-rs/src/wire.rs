@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::{Gone, RespWire, Subscription, SubscriptionKind, Value, Wire, Words};
+use sio_streams_driver::wire::{
+    Gone, RespWire, Subscription, SubscriptionKind, TaskWire, Value, Wire, Words,
+};
 use tokio::task::JoinHandle;
 
 use crate::direct::Socket;
@@ -23,8 +25,10 @@ pub struct RedisWire {
 }
 
 pub(crate) enum Link {
-    /// Plain sockets, except the subscriber's.
+    /// Plain sockets.
     Direct(RespWire<Socket>),
+    /// The subscriber on one of these.
+    Subscriber(TaskWire<Value>),
     Multiplexed(MultiplexedConnection),
     /// The subscriber over RESP2.
     PubSub {
@@ -99,6 +103,9 @@ impl Wire for RedisWire {
         if let Link::Direct(wire) = &mut self.link {
             return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
         }
+        if let Link::Subscriber(wire) = &mut self.link {
+            return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
+        }
         let count = commands.len();
         let mut pipeline = Pipeline::with_capacity(count);
         for words in commands {
@@ -114,8 +121,10 @@ impl Wire for RedisWire {
         if let Some(why) = self.gone.get() {
             return Err(CommandError::NotSent(why));
         }
-        if let Link::Direct(wire) = &mut self.link {
-            return wire.subscribe(change).await;
+        match &mut self.link {
+            Link::Direct(wire) => return wire.subscribe(change).await,
+            Link::Subscriber(wire) => return wire.subscribe(change).await,
+            _ => {}
         }
         let Subscription { channels, kind, on } = change;
         let names: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
@@ -131,7 +140,7 @@ impl Wire for RedisWire {
             (Link::Multiplexed(connection), true, true) => connection.psubscribe(&names).await,
             (Link::Multiplexed(connection), false, true) => connection.punsubscribe(&names).await,
             // It was sent on its way above.
-            (Link::Direct(_), ..) => return Ok(()),
+            (Link::Direct(_) | Link::Subscriber(_), ..) => return Ok(()),
             (Link::PubSub { sink, .. }, true, false) => sink.subscribe(&names).await,
             (Link::PubSub { sink, .. }, false, false) => sink.unsubscribe(&names).await,
             (Link::PubSub { sink, .. }, true, true) => sink.psubscribe(&names).await,
@@ -143,14 +152,20 @@ impl Wire for RedisWire {
     async fn lost(&mut self) -> String {
         match &mut self.link {
             Link::Direct(wire) => wire.lost().await,
+            Link::Subscriber(wire) => wire.lost().await,
             _ => self.gone.wait().await,
         }
+    }
+
+    fn is_stalled(&self) -> bool {
+        matches!(&self.link, Link::Subscriber(wire) if wire.is_stalled())
     }
 
     /// The crate discards a reply that nobody waits for any more.
     async fn ping(&mut self) -> Result<(), CommandError> {
         let pong = match &mut self.link {
             Link::Direct(wire) => return wire.ping().await,
+            Link::Subscriber(wire) => return wire.ping().await,
             Link::Multiplexed(connection) => connection.send_packed_command(&redis::cmd("PING")).await,
             Link::PubSub { sink, .. } => sink.ping::<Theirs>().await,
         };

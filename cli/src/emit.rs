@@ -10,7 +10,6 @@ use sio_streams_driver::sio_streams_core::{
     SubscriptionMode,
 };
 use sio_streams_driver::{Emitter, Error as DriverError};
-use sio_streams_redis_rs::RedisBackend;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +23,8 @@ Exit codes: 0 Redis has the message, 1 it hasn't, or it is not known, 2 wrong us
 #[derive(Debug, Args)]
 pub(crate) struct EmitArgs {
     /// The Redis or Valkey server: redis://, rediss:// (TLS) or unix://
+    ///
+    /// The password may stand in the environment variable REDISCLI_AUTH instead.
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     redis: String,
 
@@ -188,7 +189,7 @@ fn try_run(args: EmitArgs) -> Result<Option<EntryId>, Error> {
     let mut opts =
         BroadcastOptions { rooms: names(args.to), except: names(args.except), ..BroadcastOptions::default() };
     opts.flags.volatile = args.volatile.then_some(true);
-    let emitter = Emitter::new(config, RedisBackend::new(args.redis.as_str())?)?;
+    let emitter = Emitter::new(config, crate::backend(&args.redis).build()?)?;
     let nsp = args.nsp.as_str();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;

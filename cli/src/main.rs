@@ -8,6 +8,7 @@ mod timeline;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use sio_streams_redis_rs::{Builder, RedisBackend};
 
 /// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
 ///
@@ -53,7 +54,7 @@ enum Command {
 struct DemoArgs {
     /// Use this Redis or Valkey server instead of one that is simulated in memory
     ///
-    /// redis://, rediss:// (TLS) or unix://. The demo then takes a stream and channels of its own,
+    /// redis://, rediss:// (TLS) or unix://. The password may stand in the environment variable REDISCLI_AUTH instead. The demo then takes a stream and channels of its own,
     /// with a random name, and deletes the stream in the end.
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
@@ -84,11 +85,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// The environment variable with the password, as `redis-cli` knows it.
+const PASSWORD: &str = "REDISCLI_AUTH";
+
+/// The password that stands in the environment: there it is not seen by all who look at the list of processes.
+fn password() -> Option<String> {
+    std::env::var(PASSWORD).ok().filter(|password| !password.is_empty())
+}
+
+/// A backend for this URL, and that password.
+fn backend(url: &str) -> Builder {
+    let builder = RedisBackend::builder(url);
+    match password() {
+        Some(password) => builder.password(password),
+        None => builder,
+    }
+}
+
 /// Says what went wrong, and gives the exit code back.
 fn complain(what: &str, code: u8) -> ExitCode {
     use std::io::Write;
-    // One line, whatever the words are that came from elsewhere.
-    let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+    // One line, with nothing in it that a terminal obeys, whatever the words are that came from elsewhere.
+    let what = sio_streams_driver::wire::for_log(what);
     // There is no other place to say that this one can't be written to.
     let _ = writeln!(std::io::stderr(), "error: {what}");
     ExitCode::from(code)

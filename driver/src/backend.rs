@@ -5,10 +5,8 @@
 
 use core::future::Future;
 use core::time::Duration;
-use std::sync::Arc;
 
-use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
-use tokio::sync::{Notify, mpsc};
+use sio_streams_core::{Command, CommandError, Lane, Reply};
 
 /// Opens connections.
 pub trait Backend: Send + Sync + 'static {
@@ -18,7 +16,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Opens the connection for a lane. The driver calls it when a lane is first needed, and again, after a pause, each time the connection
     /// was lost or could not be opened.
     ///
-    /// Pub/Sub messages that arrive on the [`Subscriber`](Lane::Subscriber) lane's connection go to `pushes`.
+    /// Pub/Sub messages that arrive on the [`Subscriber`](Lane::Subscriber) lane's connection go to `pushes`. A backend that can stop reading should
+    /// do so while there is no [room](PushSender::poll_room): then Redis keeps what comes, within its own limits.
     fn connect(
         &self,
         lane: &Lane,
@@ -34,7 +33,7 @@ pub trait Connection: Send + 'static {
     /// [`CommandError::NotSent`]: the command certainly did not reach the server. [`CommandError::Lost`]: anything else; when in doubt, this. After
     /// either of the last two the driver drops the connection and opens another.
     ///
-    /// The driver bounds the time; dropping the future counts as losing the connection.
+    /// The driver bounds the time; dropping the future counts as losing the connection. So does a panic.
     fn execute(
         &mut self,
         commands: Vec<Command>,
@@ -49,61 +48,7 @@ pub trait Connection: Send + 'static {
 #[error("can't connect to Redis: {0}")]
 pub struct ConnectError(pub String);
 
-/// Takes the Pub/Sub messages that arrive. Sending never waits.
-#[derive(Clone, Debug)]
-pub struct PushSender {
-    queue: mpsc::Sender<Push>,
-    overflow: Arc<Notify>,
-}
-
-/// A Pub/Sub message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Push {
-    /// The channel on which it came.
-    pub channel: ByteString,
-    /// What was published.
-    pub payload: Bytes,
-}
-
-/// Gives out what a [`PushSender`] has taken.
-#[derive(Debug)]
-pub struct PushReceiver(mpsc::Receiver<Push>);
-
-impl PushReceiver {
-    /// The next message; nothing when all senders are gone.
-    pub async fn recv(&mut self) -> Option<Push> {
-        self.0.recv().await
-    }
-
-    /// The next message, if one is there already.
-    pub fn try_recv(&mut self) -> Option<Push> {
-        self.0.try_recv().ok()
-    }
-}
-
-impl PushSender {
-    /// A queue for so many messages. The driver makes its own; this is for the tests of backends.
-    pub fn channel(capacity: usize) -> (PushSender, PushReceiver) {
-        let (queue, receiver) = mpsc::channel(capacity.max(1));
-        (PushSender { queue, overflow: Arc::default() }, PushReceiver(receiver))
-    }
-
-    /// A sender into the same queue that signals its own overflow.
-    pub(crate) fn fresh(&self) -> Self {
-        PushSender { queue: self.queue.clone(), overflow: Arc::default() }
-    }
-
-    /// Hands over a message. If too many are waiting it is dropped, and with it the connection, so that the loss is seen.
-    pub fn send(&self, channel: ByteString, payload: Bytes) {
-        if let Err(mpsc::error::TrySendError::Full(_)) = self.queue.try_send(Push { channel, payload }) {
-            self.overflow.notify_one();
-        }
-    }
-
-    pub(crate) async fn overflow(&self) {
-        self.overflow.notified().await;
-    }
-}
+pub use crate::pushes::{Push, PushReceiver, PushSender};
 
 /// How long the driver waits, beside what a blocking command may take by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +57,8 @@ pub struct Timing {
     pub response: Duration,
     /// For a connection to be opened.
     pub connect: Duration,
-    /// Before a lost connection is first opened again. Doubles with each failure, with some chance added.
+    /// Before a lost connection is first opened again. Doubles with each failure, less a random part. A failure is the first one again when a
+    /// connection has been of use: when it has got over what the last one was lost by.
     pub backoff_min: Duration,
     /// At most before a connection is tried again.
     pub backoff_max: Duration,

@@ -5,15 +5,21 @@ use sio_streams_core::{
     Packet, Payload, Reply,
 };
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Backend, Connection, PushSender, Timing};
+use crate::caught::caught;
+use crate::lane;
 use crate::node::Error;
+use crate::retry::Retry;
 
 /// Broadcasts into a cluster from outside: for programs that only emit. It is never counted as a node, and hears nothing.
 ///
 /// Each call is done when Redis has the message. If the connection is lost before Redis says so, the call fails with
-/// [`CommandError::Lost`]: whether the message is published is not known then, and it is not sent again.
+/// [`CommandError::Lost`]: whether the message is published is not known then, and it is not sent again. What certainly had no effect is: on a new
+/// connection if the one that was kept is gone, or if the server is no master any more; until there is one, for
+/// [`Timing::response`] at most.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -103,14 +109,53 @@ impl<B: Backend> Emitter<B> {
         self.execute(self.emitter.server_side_emit(nsp, packet)).await
     }
 
+    /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
     async fn execute(&self, command: Result<Command, CallError>) -> Emitted {
         let command = command?;
         let mut connection = self.connection.lock().await;
-        let kept = connection.is_some();
-        match self.try_on(&mut connection, command.clone()).await {
-            // The connection had been lost before: nothing was sent.
-            Err(CommandError::NotSent(_)) if kept => Ok(self.try_on(&mut connection, command).await?),
-            result => Ok(result?),
+        let began = Instant::now();
+        let mut retry = Retry::new(self.timing.backoff_min, self.timing.backoff_max);
+        loop {
+            self.look(&mut connection).await;
+            let kept = connection.is_some();
+            let result = self.try_on(&mut connection, command.clone()).await;
+            match &result {
+                // The connection had been lost before: nothing was sent.
+                Err(CommandError::NotSent(_)) if kept => {}
+                // At once the first time: another server may be the master already.
+                Err(CommandError::Server { .. }) if connection.is_none() => {
+                    if retry.failures() > 0 || !kept {
+                        let pause = retry.pause();
+                        if began.elapsed().saturating_add(pause) >= self.timing.response {
+                            return Ok(result?);
+                        }
+                        sleep(pause).await;
+                    } else {
+                        retry.pause();
+                    }
+                }
+                _ => return Ok(result?),
+            }
+        }
+    }
+
+    /// Drops a connection whose end has arrived meanwhile.
+    async fn look(&self, connection: &mut Option<B::Connection>) {
+        let Some(open) = connection else { return };
+        let gone = {
+            // What has arrived is to be noticed first.
+            let notice = async {
+                yield_now().await;
+                yield_now().await;
+            };
+            tokio::select! {
+                biased;
+                _ = caught(async { open.lost().await }) => true,
+                () = notice => false,
+            }
+        };
+        if gone {
+            *connection = None;
         }
     }
 
@@ -124,13 +169,14 @@ impl<B: Backend> Emitter<B> {
             None => self.connect().await?,
         };
         // Until it has answered, the connection is out of its place: a future that is dropped takes it along.
-        let silent = || vec![Err(CommandError::Lost("Redis did not answer in time".into()))];
-        let reply = timeout(self.timing.response, open.execute(vec![command]))
-            .await
-            .unwrap_or_else(|_| silent())
-            .pop();
-        let reply = reply.unwrap_or_else(|| Err(CommandError::Lost("the reply is missing".into())));
-        if !matches!(reply, Err(CommandError::Lost(_) | CommandError::NotSent(_))) {
+        let lost = |why: String| vec![Err(CommandError::Lost(why))];
+        let executed = caught(async { open.execute(vec![command]).await });
+        let mut replies = match timeout(self.timing.response, executed).await {
+            Ok(replies) => replies.unwrap_or_else(lost),
+            Err(_) => lost("Redis did not answer in time".into()),
+        };
+        let reply = replies.pop().unwrap_or_else(|| Err(CommandError::Lost("the reply is missing".into())));
+        if lane::ends(&reply).is_none() {
             *connection = Some(open);
         }
         match reply? {
@@ -142,8 +188,10 @@ impl<B: Backend> Emitter<B> {
 
     async fn connect(&self) -> Result<B::Connection, CommandError> {
         let (pushes, _) = PushSender::channel(1);
-        match timeout(self.timing.connect, self.backend.connect(&Lane::Writer, pushes)).await {
-            Ok(connection) => connection.map_err(|error| CommandError::NotSent(error.to_string())),
+        let connecting = caught(async { self.backend.connect(&Lane::Writer, pushes).await });
+        match timeout(self.timing.connect, connecting).await {
+            Ok(Ok(connection)) => connection.map_err(|error| CommandError::NotSent(error.to_string())),
+            Ok(Err(panic)) => Err(CommandError::NotSent(panic)),
             Err(_) => Err(CommandError::NotSent("no connection in time".into())),
         }
     }

@@ -30,7 +30,9 @@
 //! Take them steadily. While they are not taken, the streams are not read on: nothing is lost, but answers to requests that come by a stream
 //! wait there too. So don't wait for a request in the very task that takes the events; spawn it.
 
+mod acceptance;
 pub mod backend;
+mod caught;
 pub mod cluster;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -38,15 +40,20 @@ mod emitter;
 mod event;
 mod lane;
 mod line;
+mod links;
 pub mod memory;
 mod node;
 mod observe;
+mod opening;
+mod pushes;
 mod queue;
 mod remote;
+mod retry;
 mod run;
 pub mod sentinel;
 pub mod wire;
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use sio_streams_core::{Config, ConfigError, Engine, Time};
@@ -70,8 +77,14 @@ pub struct Options {
     pub timing: Timing,
     /// How many events wait for the application before the streams are not read on.
     pub event_buffer: usize,
-    /// How many Pub/Sub messages may wait to be looked at. If there are more, the connection is opened anew: what was lost is seen then.
+    /// How many Pub/Sub messages may wait to be looked at. While there are so many, no more are read from the connection: Redis keeps them, within
+    /// its `client-output-buffer-limit`, beyond which it closes the connection. Where the client crate can't be kept from reading, the
+    /// connection is given up, and opened again when there is room. Either way [`Event::Link`] tells.
     pub push_buffer: usize,
+    /// How many bytes of them: 16 MiB by default.
+    pub push_buffer_bytes: usize,
+    /// How long [`Node::open`] waits for Redis: a minute by default.
+    pub open_within: Duration,
     /// What the node's name and its request ids are drawn from; `None`: the operating system's randomness.
     pub seed: Option<u64>,
 }
@@ -83,6 +96,8 @@ impl Default for Options {
             timing: Timing::default(),
             event_buffer: 1_024,
             push_buffer: 16_384,
+            push_buffer_bytes: 16 << 20,
+            open_within: Duration::from_secs(60),
             seed: None,
         }
     }
@@ -101,6 +116,9 @@ pub enum StartError {
     /// The options can't work.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A time within which nothing can be done.
+    #[error("{0} must not be zero")]
+    NoTime(&'static str),
     /// The operating system gives no randomness.
     #[error("no randomness for the node's name: {0}; give a seed")]
     Randomness(getrandom::Error),
@@ -118,7 +136,12 @@ pub enum StartError {
 pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Node, Events), StartError> {
     let mut options = options.into();
     options.event_buffer = options.event_buffer.max(1);
-    options.push_buffer = options.push_buffer.max(1);
+    let Timing { response, connect, .. } = options.timing;
+    let times =
+        [(response, "timing.response"), (connect, "timing.connect"), (options.open_within, "open_within")];
+    if let Some((_, name)) = times.into_iter().find(|(time, _)| time.is_zero()) {
+        return Err(StartError::NoTime(name));
+    }
     let seed = match options.seed {
         Some(seed) => seed,
         None => getrandom::u64().map_err(StartError::Randomness)?,
@@ -129,9 +152,13 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
     let uid = engine.uid().clone();
     let line = Arc::new(line::Line::new(options.config.limits));
     let weak = node::WeakNode { calls: calls.downgrade() };
+    let patience = node::Patience {
+        open: options.open_within,
+        accept: options.config.recovery.as_ref().map_or(options.timing.response, |recovery| recovery.timeout),
+    };
     let run = run::Run::new(engine, options, weak, teller, Arc::clone(&line));
     tokio::spawn(run::Loop::new(run, backend, inbox).run());
-    Ok((Node { calls, line, uid }, Events { taker }))
+    Ok((Node { calls, line, uid, patience }, Events { taker }))
 }
 
 /// What the application hears, in order. A stream.

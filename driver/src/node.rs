@@ -1,5 +1,6 @@
 //! What the application holds.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use sio_streams_core::{
@@ -7,10 +8,13 @@ use sio_streams_core::{
     Packet, Payload, RemoteSocket, Restored, Session, Ticket,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_stream::Stream;
 
+use crate::acceptance::{Acceptance, Place};
 use crate::line::{Line, Publishing, bytes, names};
-use crate::run::{Call, OnRestored, Run, Waiting};
+use crate::opening::{Done, Token};
+use crate::run::{Call, Run, Waiting};
 
 /// Why something that was asked of a node did not happen.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +40,31 @@ pub enum Error {
     /// Too many events are waiting to be taken by the application.
     #[error("{0} events have not been taken; take them before asking for more")]
     EventsNotTaken(usize),
+    /// Redis did not let the namespace be opened in time. The attempt is given up; it can be made again.
+    #[error("the namespace {nsp:?} could not be opened within {within:?}: {why}")]
+    NotOpened {
+        /// The namespace.
+        nsp: ByteString,
+        /// How long it was tried: [`Options::open_within`](crate::Options::open_within).
+        within: Duration,
+        /// What is wrong with the connections, as far as it is known.
+        why: String,
+    },
+    /// The namespace was closed while it was being opened.
+    #[error("the namespace {0:?} was closed before it was open")]
+    ClosedMeanwhile(ByteString),
     /// The node is closed.
     #[error("the node is closed")]
     Closed,
+}
+
+/// How long a node waits for things.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a namespace to be open.
+    pub(crate) open: Duration,
+    /// For a restored session to be accepted.
+    pub(crate) accept: Duration,
 }
 
 /// A node of the cluster. Cheap to clone; all clones are the same node. When the last one is dropped the node leaves the cluster.
@@ -47,6 +73,7 @@ pub struct Node {
     pub(crate) calls: mpsc::UnboundedSender<Call>,
     pub(crate) line: Arc<Line>,
     pub(crate) uid: NodeId,
+    pub(crate) patience: Patience,
 }
 
 /// A node that may be gone.
@@ -86,26 +113,37 @@ impl Node {
         &self.uid
     }
 
-    /// Enters the cluster in a namespace; done when everything that is published from now on is heard.
+    /// Enters the cluster in a namespace; done when everything that is published from now on is heard, and its stream can be read.
     ///
-    /// While Redis can't be reached this waits, and [`Event::Link`](crate::Event::Link) tells so: put a time limit around it if that is not
-    /// wanted.
+    /// While Redis can't be reached, or refuses, this waits, for [`Options::open_within`](crate::Options::open_within) at most; [`Event::Link`] and
+    /// [`Event::Refused`] tell why. If a namespace of this name is just being closed, it waits for that, too. A future that is dropped takes
+    /// the attempt back: the namespace is closed again, and can be opened again.
+    ///
+    /// [`Event::Link`]: crate::Event::Link
+    /// [`Event::Refused`]: crate::Event::Refused
     ///
     /// # Errors
     ///
-    /// [`Error::Call`] if the namespace is open already, or its name can't be one; [`Error::Closed`].
+    /// [`Error::Call`] if the namespace is open already, or its name can't be one; [`Error::NotOpened`]; [`Error::ClosedMeanwhile`];
+    /// [`Error::Closed`].
     pub async fn open(&self, nsp: impl Into<ByteString>) -> Result<Namespace, Error> {
         let nsp = nsp.into();
-        let name = nsp.clone();
-        let ready = submit(&self.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| match run
-            .engine
-            .open_namespace(run.now(), &name)
-        {
-            Ok(()) => run.opening.entry(name).or_default().push(answer),
-            Err(error) => drop(answer.send(Err(error))),
-        });
-        ready?.await.map_err(|_| Error::Closed)??;
-        Ok(Namespace { node: self.clone(), nsp })
+        let token = Token::default();
+        let mut attempt = Attempt { calls: &self.calls, nsp: &nsp, token: &token, given_up: false };
+        let (name, mine) = (nsp.clone(), Arc::clone(&token));
+        let opened = submit(&self.calls, move |run, done: Done| run.open(name, mine, done))?;
+        match timeout(self.patience.open, opened).await {
+            Ok(opened) => {
+                // Whatever came of it is known here.
+                attempt.given_up = true;
+                opened.map_err(|_| Error::Closed)??;
+                Ok(Namespace { node: self.clone(), nsp: nsp.clone() })
+            }
+            Err(_) => {
+                let why = attempt.give_up()?.await.map_err(|_| Error::Closed)?;
+                Err(Error::NotOpened { nsp: nsp.clone(), within: self.patience.open, why })
+            }
+        }
     }
 
     /// The handle of a namespace, for those who have only its name. Its calls fail while the namespace is not open.
@@ -127,13 +165,44 @@ impl Node {
         lags?.await.map_err(|_| Error::Closed)
     }
 
-    /// Leaves the cluster: tells the others, waits until they can know (or Redis has been away for too long), and closes the connections.
-    /// Everything that is still under way ends with [`Error::Closed`].
+    /// Leaves the cluster: publishes what has been said before, tells the others, waits until they can know (or Redis has been away for
+    /// [`Timing::response`](crate::backend::Timing::response)), and closes the connections. A message that is not known to be published by then
+    /// ends with [`CommandError::Lost`], everything else that is still under way with [`Error::Closed`].
     pub async fn close(self) {
         let done = submit(&self.calls, |run, answer: oneshot::Sender<()>| run.close(Some(answer)));
         if let Ok(done) = done {
             // It ends either way.
             let _ = done.await;
+        }
+    }
+}
+
+/// An attempt to open a namespace, which is taken back when its future is dropped.
+struct Attempt<'a> {
+    calls: &'a mpsc::UnboundedSender<Call>,
+    nsp: &'a ByteString,
+    token: &'a Token,
+    given_up: bool,
+}
+
+impl Attempt<'_> {
+    /// Takes it back; why it came to nothing is returned.
+    fn give_up(&mut self) -> Result<oneshot::Receiver<String>, Error> {
+        self.given_up = true;
+        let (nsp, token) = (self.nsp.clone(), Arc::clone(self.token));
+        submit(self.calls, move |run, why: oneshot::Sender<String>| {
+            // Whoever asked may be gone.
+            let _ = why.send(run.troubles());
+            run.abandon(&nsp, &token);
+        })
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.given_up {
+            // If the node is closed, so is the namespace.
+            let _ = self.give_up();
         }
     }
 }
@@ -436,7 +505,9 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// [`Error::NotRecovered`] says why the client must begin anew. [`Error::Call`]; [`Error::EventsNotTaken`]; [`Error::Closed`].
+    /// [`Error::NotRecovered`] says why the client must begin anew. [`Error::Call`]; [`Error::EventsNotTaken`] if the events are not taken within
+    /// [`Recovery::timeout`](sio_streams_core::Recovery::timeout), as they can't be by a task that awaits this: the session is stored again then,
+    /// and can be restored later. [`Error::Command`] if that fails. [`Error::Closed`].
     pub async fn restore_session<T: Send + 'static>(
         &self,
         pid: &str,
@@ -444,31 +515,53 @@ impl Namespace {
         accept: impl FnOnce(Restored) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (pid, offset) = (pid.to_owned(), offset.to_owned());
-        let (done, restored) = oneshot::channel();
-        let when_restored: OnRestored = Box::new(move |result| {
-            let result = result.map(accept);
-            // Whoever asked may be gone.
-            let _ = done.send(result);
-        });
+        let (told, restored) = oneshot::channel();
+        let (done, mut accepted) = oneshot::channel();
+        let place = Place::default();
+        // Whoever asked may be gone.
+        let accept = move |restored| drop(done.send(accept(restored)));
         let call = move |run: &mut Run, nsp: &str| run.engine.restore_session(run.now(), nsp, &pid, &offset);
-        self.start(call, Waiting::Restored(when_restored)).await?;
-        Ok(restored.await.map_err(|_| Error::Closed)??)
+        let acceptance = Acceptance::new(told, accept, place.clone());
+        self.start(call, Waiting::Restored(acceptance)).await?;
+        restored.await.map_err(|_| Error::Closed)??;
+        if let Ok(accepted) = timeout(self.node.patience.accept, &mut accepted).await {
+            return accepted.map_err(|_| Error::Closed);
+        }
+        match place.withdraw() {
+            // Just now, or just being accepted.
+            None => accepted.await.map_err(|_| Error::Closed),
+            Some(restored) => Err(self.put_back(restored.session).await?),
+        }
     }
 
-    /// Leaves the cluster in this namespace; done when the others have been told.
+    /// Stores a session again that nobody has accepted; what is to be said of it.
+    async fn put_back(&self, session: Session) -> Result<Error, Error> {
+        let (done, saved) = oneshot::channel();
+        let nsp = self.nsp.clone();
+        // However many events wait: who takes none must not lose the session, too.
+        let taken = submit(&self.node.calls, move |run, answer: oneshot::Sender<Result<usize, Error>>| {
+            let stored = run
+                .engine
+                .remove_socket(&nsp, &session.sid)
+                .and_then(|_| run.engine.persist_session(run.now(), &nsp, &session));
+            let stored = stored.map(|ticket| drop(run.waiting.insert(ticket, Waiting::Saved(done))));
+            let _ = answer.send(stored.map(|()| run.untaken()).map_err(Error::from));
+        })?;
+        let untaken = taken.await.map_err(|_| Error::Closed)??;
+        saved.await.map_err(|_| Error::Closed)??;
+        Ok(Error::EventsNotTaken(untaken))
+    }
+
+    /// Leaves the cluster in this namespace; done when the others have been told. Whoever waits for it to be open gets
+    /// [`Error::ClosedMeanwhile`]. A future that is dropped takes nothing back.
     ///
     /// # Errors
     ///
     /// [`Error::Call`] if it is closed already; [`Error::Closed`].
     pub async fn close(self) -> Result<(), Error> {
         let nsp = self.nsp.clone();
-        let closed = submit(&self.node.calls, move |run, answer: oneshot::Sender<Result<(), CallError>>| {
-            match run.engine.close_namespace(run.now(), &nsp) {
-                Ok(()) => run.closing.entry(nsp).or_default().push(answer),
-                Err(error) => drop(answer.send(Err(error))),
-            }
-        });
-        Ok(closed?.await.map_err(|_| Error::Closed)??)
+        let closed = submit(&self.node.calls, move |run, done: Done| run.close_namespace(nsp, done));
+        closed?.await.map_err(|_| Error::Closed)?
     }
 
     async fn call<T: Send + 'static>(

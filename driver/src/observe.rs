@@ -11,16 +11,26 @@
 //! | `sio_streams_lost_total` | counter | `stream`: entries that were trimmed before they were read, where the server counts them |
 //! | `sio_streams_rewound_total` | counter | `stream` |
 //! | `sio_streams_repeated_total` | counter | `stream` |
-//! | `sio_streams_waiting_entries` | gauge | `stream`: read, and not taken by the application |
-//! | `sio_streams_unread_entries` | gauge | `stream`: not read yet, where the server counts them |
-//! | `sio_streams_lag_seconds` | gauge | `stream`: how old the next entry is, by this machine's clock; 0 if there is none |
+//! | `sio_streams_refused_total` | counter | `lane`: reported refusals of the server's |
+//! | `sio_streams_notice_failed_total` | counter | heartbeats and answers that were not published |
+//! | `sio_streams_name_taken_total` | counter | `stream` |
 //! | `sio_streams_link_lost_total` | counter | `lane` |
+//! | `sio_streams_reconnects_total` | counter | `lane`: lost connections that were opened again |
 //! | `sio_streams_nodes_down_total` | counter | `reason`: `closed` or `silent` |
+//! | `sio_streams_in_flight` | gauge | `node`: messages whose fate is not known |
+//! | `sio_streams_waiting_entries` | gauge | `node`, `stream`: read, and not taken by the application |
+//! | `sio_streams_unread_entries` | gauge | `node`, `stream`: not read yet, where the server counts them |
+//! | `sio_streams_lag_seconds` | gauge | `node`, `stream`: how old the next entry is, by this machine's clock; 0 if there is none |
+//!
+//! Gauges are set every second, whatever happens or does not, and go to 0 when their stream is not read any more, or their node is closed. `node` is
+//! the node's name. Words from outside stand in log lines with their control characters escaped.
 
+use core::fmt::{self, Write as _};
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use metrics::{counter, gauge};
-use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost};
+use metrics::{Gauge, counter, gauge};
+use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
 
 /// What happens with each message, until it is added to the counters.
 #[derive(Debug, Default)]
@@ -52,14 +62,14 @@ impl Counts {
 /// A message was not taken, and nobody waits for its fate.
 pub(crate) fn refused(error: &crate::Error) {
     counter!("sio_streams_publish_failed_total").increment(1);
-    tracing::warn!(%error, "not published");
+    tracing::warn!(error = %Clean(error), "not published");
 }
 
 fn event(event: &Event) {
     match event {
         Event::PublishFailed { ticket, error } => {
             counter!("sio_streams_publish_failed_total").increment(1);
-            tracing::warn!(%ticket, %error, "not published");
+            tracing::warn!(%ticket, error = %Clean(error), "not published");
         }
         Event::RequestDone { ticket, outcome } => {
             let complete = outcome.is_complete();
@@ -68,7 +78,7 @@ fn event(event: &Event) {
             if !complete {
                 tracing::warn!(
                     %ticket,
-                    missing = ?outcome.missing,
+                    missing = %Clean(format_args!("{:?}", outcome.missing)),
                     missing_unnamed = outcome.missing_unnamed,
                     timed_out = outcome.timed_out,
                     "a request was not answered by everyone"
@@ -77,41 +87,46 @@ fn event(event: &Event) {
         }
         Event::Skipped { source, reason } => {
             counter!("sio_streams_skipped_total").increment(1);
-            tracing::warn!(?source, %reason, "skipped what is no message");
+            tracing::warn!(source = %Clean(format_args!("{source:?}")), reason = %Clean(reason), "skipped what is no message");
         }
         Event::Rewound { stream, cursor, last, lost } => {
             counter!("sio_streams_rewound_total", "stream" => stream.to_string()).increment(1);
-            tracing::error!(%stream, %cursor, %last, ?lost, "the server has lost entries that had been read");
+            tracing::error!(stream = %Clean(stream), %cursor, %last, ?lost, "the server has lost entries that had been read");
         }
         Event::Gap { stream, after, until, lost } => {
             counter!("sio_streams_gaps_total", "stream" => stream.to_string()).increment(1);
             if let Lost::Exactly(lost) = lost {
                 counter!("sio_streams_lost_total", "stream" => stream.to_string()).increment(*lost);
             }
-            tracing::error!(%stream, %after, %until, ?lost, "entries were trimmed before they were read");
+            tracing::error!(stream = %Clean(stream), %after, %until, ?lost, "entries were trimmed before they were read");
         }
         Event::Repeated { stream, id, from } => {
             counter!("sio_streams_repeated_total", "stream" => stream.to_string()).increment(1);
-            tracing::warn!(%stream, %id, %from, "passed over an entry that came before");
+            tracing::warn!(stream = %Clean(stream), %id, from = %Clean(from), "passed over an entry that came before");
         }
         Event::NameTaken { stream, id } => {
-            tracing::error!(%stream, %id, "another node bears this node's name");
+            counter!("sio_streams_name_taken_total", "stream" => stream.to_string()).increment(1);
+            tracing::error!(stream = %Clean(stream), %id, "another node bears this node's name");
         }
         Event::NoticeFailed { stream, error } => {
-            tracing::warn!(%stream, %error, "a heartbeat or an answer was not published");
+            counter!("sio_streams_notice_failed_total").increment(1);
+            tracing::warn!(stream = %Clean(stream), error = %Clean(error), "a heartbeat or an answer was not published");
         }
-        Event::Refused { lane, error } => tracing::error!(%lane, %error, "Redis refuses"),
-        Event::NodeUp { nsp, node } => tracing::info!(%nsp, %node, "node up"),
+        Event::Refused { lane, error } => {
+            counter!("sio_streams_refused_total", "lane" => lane.to_string()).increment(1);
+            tracing::error!(lane = %Clean(lane), error = %Clean(error), "Redis refuses");
+        }
+        Event::NodeUp { nsp, node } => tracing::info!(nsp = %Clean(nsp), node = %Clean(node), "node up"),
         Event::NodeDown { nsp, node, reason } => {
             let reason = match reason {
                 DownReason::Closed => "closed",
                 DownReason::Silent => "silent",
             };
             counter!("sio_streams_nodes_down_total", "reason" => reason).increment(1);
-            tracing::info!(%nsp, %node, reason, "node down");
+            tracing::info!(nsp = %Clean(nsp), node = %Clean(node), reason, "node down");
         }
-        Event::Ready { nsp } => tracing::debug!(%nsp, "ready"),
-        Event::Closed { nsp } => tracing::debug!(%nsp, "closed"),
+        Event::Ready { nsp } => tracing::debug!(nsp = %Clean(nsp), "ready"),
+        Event::Closed { nsp } => tracing::debug!(nsp = %Clean(nsp), "closed"),
         _ => {}
     }
 }
@@ -119,24 +134,97 @@ fn event(event: &Event) {
 /// `changed`: whether it was not so before; else only the reason has changed.
 pub(crate) fn link(lane: &Lane, up: bool, reason: &str, changed: bool) {
     if up {
-        tracing::info!(%lane, "link up");
+        if changed {
+            counter!("sio_streams_reconnects_total", "lane" => lane.to_string()).increment(1);
+        }
+        tracing::info!(lane = %Clean(lane), "link up");
     } else if !changed {
-        tracing::warn!(%lane, %reason, "link still down");
+        tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link still down");
     } else {
         counter!("sio_streams_link_lost_total", "lane" => lane.to_string()).increment(1);
-        tracing::warn!(%lane, %reason, "link down");
+        tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link down");
     }
 }
 
-/// How far the node is behind a stream.
-pub(crate) fn lag(stream: &ByteString, lag: &Lag) {
-    let label = || stream.to_string();
-    gauge!("sio_streams_waiting_entries", "stream" => label()).set(lag.waiting as f64);
-    if let Some(unread) = lag.unread {
-        gauge!("sio_streams_unread_entries", "stream" => label()).set(unread as f64);
+/// A node's gauges.
+#[derive(Debug)]
+pub(crate) struct Gauges {
+    node: String,
+    /// The streams of which something is said.
+    streams: BTreeSet<ByteString>,
+}
+
+impl Gauges {
+    pub(crate) fn new(node: &NodeId) -> Self {
+        Gauges { node: node.to_string(), streams: BTreeSet::new() }
     }
-    let behind = lag.waiting > 0 || lag.unread.is_some_and(|unread| unread > 0);
-    gauge!("sio_streams_lag_seconds", "stream" => label()).set(if behind { age(lag) } else { 0.0 });
+
+    /// How far the node is behind its streams, and how much is under way.
+    pub(crate) fn set<'a>(&mut self, lags: impl Iterator<Item = (&'a ByteString, Lag)>, in_flight: usize) {
+        let mut gone = core::mem::take(&mut self.streams);
+        for (stream, lag) in lags {
+            gone.remove(stream);
+            self.streams.insert(stream.clone());
+            let [waiting, unread, seconds] = self.of_stream(stream);
+            waiting.set(lag.waiting as f64);
+            if let Some(count) = lag.unread {
+                unread.set(count as f64);
+            }
+            let behind = lag.waiting > 0 || lag.unread.is_some_and(|unread| unread > 0);
+            seconds.set(if behind { age(&lag) } else { 0.0 });
+        }
+        for stream in gone {
+            self.of_stream(&stream).iter().for_each(|gauge| gauge.set(0.0));
+        }
+        gauge!("sio_streams_in_flight", "node" => self.node.clone()).set(in_flight as f64);
+    }
+
+    /// The node is closed.
+    pub(crate) fn end(&mut self) {
+        self.set(core::iter::empty(), 0);
+    }
+
+    fn of_stream(&self, stream: &ByteString) -> [Gauge; 3] {
+        let (node, stream) = (|| self.node.clone(), || stream.to_string());
+        [
+            gauge!("sio_streams_waiting_entries", "node" => node(), "stream" => stream()),
+            gauge!("sio_streams_unread_entries", "node" => node(), "stream" => stream()),
+            gauge!("sio_streams_lag_seconds", "node" => node(), "stream" => stream()),
+        ]
+    }
+}
+
+/// Words from outside, for a log line: on one line, with nothing in them that a terminal obeys, and not too long.
+pub(crate) struct Clean<T>(pub(crate) T);
+
+impl<T: fmt::Display> fmt::Display for Clean<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LONGEST: usize = 500;
+        struct Escape<'a, 'b> {
+            out: &'a mut fmt::Formatter<'b>,
+            left: usize,
+        }
+        impl fmt::Write for Escape<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                for c in text.chars() {
+                    match self.left {
+                        0 => return Ok(()),
+                        1 => self.out.write_char('…')?,
+                        _ if c.is_control() || is_invisible(c) => write!(self.out, "{}", c.escape_unicode())?,
+                        _ => self.out.write_char(c)?,
+                    }
+                    self.left -= 1;
+                }
+                Ok(())
+            }
+        }
+        write!(Escape { out: f, left: LONGEST }, "{}", self.0)
+    }
+}
+
+/// Ends of lines that are no control characters, and marks that change the direction of what follows.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// How long ago the entry was added that was delivered last, in seconds.
@@ -144,4 +232,18 @@ fn age(lag: &Lag) -> f64 {
     let Some(position) = lag.position else { return 0.0 };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     (now - position.ms as f64 / 1_000.0).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_from_outside_stay_on_their_line() {
+        let evil = "a\nb\r\u{1b}[2J\u{2028}\u{202e}é\u{7f}\u{85}";
+        let clean = r"a\u{a}b\u{d}\u{1b}[2J\u{2028}\u{202e}é\u{7f}\u{85}";
+        assert_eq!(Clean(evil).to_string(), clean);
+        let long = Clean("x".repeat(10_000)).to_string();
+        assert!(long.chars().count() == 500 && long.ends_with('…'), "{}", long.len());
+    }
 }

@@ -109,7 +109,8 @@ impl Teller {
         self.untaken() >= self.shared.capacity
     }
 
-    fn untaken(&self) -> usize {
+    /// How many have been told and not taken.
+    pub(crate) fn untaken(&self) -> usize {
         self.shared.untaken.load(Ordering::Acquire) + self.fresh.len()
     }
 

@@ -1,7 +1,8 @@
 //! The loop that carries a node.
 
+use core::time::Duration;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -11,14 +12,17 @@ use sio_streams_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::acceptance::Acceptance;
 use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::event::{AckReply, Broadcast, EmitReply, Event, SocketsReply, Told};
-use crate::lane::{BATCH, Batch, LaneTask, Report};
+use crate::lane::{self, BATCH, Batch, LaneTask, Report};
 use crate::line::Line;
+use crate::links::Links;
 use crate::node::{Error, Fate, Responses, Sockets, WeakNode};
-use crate::observe::Counts;
+use crate::observe::{Counts, Gauges};
+use crate::opening::Comings;
 use crate::queue::Teller;
 use crate::remote::Names;
 use crate::{Options, observe};
@@ -27,7 +31,7 @@ use crate::{Options, observe};
 pub(crate) type Call = Box<dyn FnOnce(&mut Run) + Send>;
 
 /// How often the gauges are set, at most.
-const OBSERVE: std::time::Duration = std::time::Duration::from_secs(1);
+const OBSERVE: Duration = Duration::from_secs(1);
 
 /// Calls that are taken in one go, at most.
 const CALLS_AT_ONCE: usize = 256;
@@ -42,24 +46,26 @@ pub(crate) enum Waiting {
     Order { obeyed: bool, done: oneshot::Sender<(bool, Outcome)> },
     Count(oneshot::Sender<Result<u64, CommandError>>),
     Saved(oneshot::Sender<Result<(), CommandError>>),
-    Restored(OnRestored),
+    Restored(Acceptance),
 }
-
-/// What is done when a session was restored, or not, in its place among the events.
-pub(crate) type OnRestored = Box<dyn FnOnce(Result<Restored, NotRecovered>) + Send>;
-
-type Opening = oneshot::Sender<Result<(), CallError>>;
 
 /// The node's state, as calls find it.
 pub(crate) struct Run {
     pub(crate) engine: Engine,
     started: Instant,
     pub(crate) waiting: FxHashMap<Ticket, Waiting>,
-    pub(crate) opening: HashMap<ByteString, Vec<Opening>>,
-    pub(crate) closing: HashMap<ByteString, Vec<Opening>>,
+    /// How many of them wait for the fate of a message.
+    publishing: usize,
+    pub(crate) comings: Comings,
+    /// The streams that the server lets be read.
+    pub(crate) readable: BTreeSet<ByteString>,
+    /// What is wrong with the connections, in the server's words.
+    troubles: BTreeMap<Lane, String>,
     node: WeakNode,
     events: Teller,
+    links: Links,
     counts: Counts,
+    gauges: Gauges,
     /// When a closing node stops waiting for its farewells.
     deadline: Option<Instant>,
     closed: Vec<oneshot::Sender<()>>,
@@ -78,13 +84,17 @@ impl Run {
         line: Arc<Line>,
     ) -> Self {
         Run {
+            gauges: Gauges::new(engine.uid()),
             engine,
             started: Instant::now(),
             waiting: FxHashMap::default(),
-            opening: HashMap::new(),
-            closing: HashMap::new(),
+            publishing: 0,
+            comings: Comings::default(),
+            readable: BTreeSet::new(),
+            troubles: BTreeMap::new(),
             node,
             events,
+            links: Links::default(),
             counts: Counts::default(),
             deadline: None,
             closed: Vec::new(),
@@ -100,7 +110,21 @@ impl Run {
     }
 
     fn instant(&self, time: Time) -> Instant {
-        self.started + time.since(Time::ZERO)
+        later(self.started, time.since(Time::ZERO))
+    }
+
+    /// What may be the reason that something takes so long.
+    pub(crate) fn troubles(&self) -> String {
+        let troubles = self.troubles.iter().map(|(lane, reason)| format!("{lane}: {reason}"));
+        match troubles.collect::<Vec<_>>() {
+            none if none.is_empty() => "Redis has not answered yet".to_owned(),
+            some => some.join("; "),
+        }
+    }
+
+    /// How many events are not taken.
+    pub(crate) fn untaken(&self) -> usize {
+        self.events.untaken()
     }
 
     /// How many events are not taken, if they are too many for more calls.
@@ -122,7 +146,10 @@ impl Run {
             None => call(self).map_err(Error::from),
         };
         match taken {
-            Ok(ticket) => drop(self.waiting.insert(ticket, Waiting::Published(fate))),
+            Ok(ticket) => {
+                self.publishing += 1;
+                self.waiting.insert(ticket, Waiting::Published(fate));
+            }
             Err(error) => {
                 if let Err(Err(error)) = fate.send(Err(error)) {
                     observe::refused(&error);
@@ -133,16 +160,34 @@ impl Run {
 
     pub(crate) fn close(&mut self, done: Option<oneshot::Sender<()>>) {
         self.engine.close(self.now());
-        self.deadline.get_or_insert(Instant::now() + self.options.timing.response);
+        self.deadline.get_or_insert(later(Instant::now(), self.options.timing.response));
         self.closed.extend(done);
     }
 
+    /// Whether a node that is to be closed has nothing left to do: it has taken its leave, and what it had said before is published; or that takes
+    /// too long.
     fn is_over(&self) -> bool {
-        self.deadline.is_some_and(|deadline| self.engine.is_closed() || deadline <= Instant::now())
+        let is_done = || self.engine.is_closed() && self.publishing == 0;
+        self.deadline.is_some_and(|deadline| is_done() || deadline <= Instant::now())
+    }
+
+    /// It is over. What was said and not published by now may have been published all the same.
+    fn end(&mut self) {
+        for waiting in core::mem::take(&mut self.waiting).into_values() {
+            if let Waiting::Published(fate) = waiting {
+                let error = CommandError::Lost("the node was closed before Redis had answered".into());
+                let _ = fate.send(Err(error.into()));
+            }
+        }
+        self.publishing = 0;
+        self.gauges.end();
     }
 
     /// Hands on everything that has happened. Entries are looked at only while the application takes what comes of them.
     fn take_events(&mut self) {
+        if !self.events.is_full() {
+            self.links.let_go().for_each(|event| self.events.tell(Told::Event(event)));
+        }
         loop {
             let event = match self.events.is_full() {
                 false => self.engine.poll_event(),
@@ -162,12 +207,8 @@ impl Run {
 
     fn dispatch(&mut self, event: CoreEvent) {
         match event {
-            CoreEvent::Ready { nsp } => answer_all(self.opening.remove(&nsp)),
-            CoreEvent::Closed { nsp } => {
-                answer_all(self.closing.remove(&nsp));
-                // It was closed before it was ready.
-                self.opening.remove(&nsp);
-            }
+            CoreEvent::Ready { nsp } => self.is_heard(&nsp),
+            CoreEvent::Closed { nsp } => self.is_left(&nsp),
             CoreEvent::Published { ticket, entry } => self.published(ticket, Ok(entry)),
             CoreEvent::PublishFailed { ticket, error } => self.published(ticket, Err(error)),
             CoreEvent::ServerCount { ticket, count } => {
@@ -185,7 +226,13 @@ impl Run {
             CoreEvent::Answer { ticket, from, answer } => self.answered(ticket, from, answer),
             CoreEvent::RequestDone { ticket, outcome } => self.request_done(ticket, outcome),
             other => {
-                if let Some(event) = self.for_application(other) {
+                if let CoreEvent::Refused { lane, error } = &other {
+                    self.troubles.insert(lane.clone(), error.to_string());
+                }
+                // Who takes no events has at least nothing put aside that concerns none of its clients.
+                if let Some(event) = self.for_application(other)
+                    && !(self.events.is_full() && concerns_nobody(&event))
+                {
                     self.tell(event);
                 }
             }
@@ -196,16 +243,16 @@ impl Run {
 
     fn published(&mut self, ticket: Ticket, result: Result<Option<EntryId>, CommandError>) {
         if let Some(Waiting::Published(done)) = self.waiting.remove(&ticket) {
+            self.publishing -= 1;
             let _ = done.send(result.map_err(Error::from));
         }
     }
 
     fn restored(&mut self, ticket: Ticket, result: Result<Restored, NotRecovered>) {
-        if let Some(Waiting::Restored(done)) = self.waiting.remove(&ticket) {
-            match result {
-                // Broadcasts that are told before this must not be taken for the socket that is here again.
-                Ok(restored) => self.put(Told::Act(Box::new(move || done(Ok(restored))))),
-                Err(reason) => done(Err(reason)),
+        if let Some(Waiting::Restored(acceptance)) = self.waiting.remove(&ticket) {
+            // Broadcasts that are told before this must not be taken for the socket that is here again.
+            if let Some(act) = acceptance.settle(result) {
+                self.events.tell(Told::Act(act));
             }
         }
     }
@@ -282,18 +329,30 @@ impl Run {
     }
 
     fn tell(&mut self, event: Event) {
-        self.put(Told::Event(event));
+        self.events.tell(Told::Event(event));
     }
 
-    fn put(&mut self, told: Told) {
-        self.events.tell(told);
+    /// Tells of a connection, or has it wait until there is room. A connection comes and goes whether events are taken or not.
+    fn tell_link(&mut self, lane: Lane, up: bool, reason: String) {
+        match up {
+            true => drop(self.troubles.remove(&lane)),
+            false => drop(self.troubles.insert(lane.clone(), reason.clone())),
+        }
+        match self.events.is_full() {
+            true => self.links.hold(lane, up, reason),
+            false => self.tell(Event::Link { lane, up, reason }),
+        }
     }
 }
 
-fn answer_all(waiting: Option<Vec<Opening>>) {
-    for answer in waiting.into_iter().flatten() {
-        let _ = answer.send(Ok(()));
-    }
+fn concerns_nobody(event: &Event) -> bool {
+    matches!(event, Event::Broadcast(broadcast) if broadcast.sockets.is_empty())
+}
+
+/// The end of time is a day off, at least: a point in time that can't be represented is as good as any that is never reached.
+fn later(instant: Instant, time: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    instant.checked_add(time).unwrap_or_else(|| instant + FAR)
 }
 
 /// What the loop holds of a lane's task.
@@ -336,7 +395,8 @@ pub(crate) struct Loop<B: Backend> {
 
 impl<B: Backend> Loop<B> {
     pub(crate) fn new(run: Run, backend: B, calls: mpsc::UnboundedReceiver<Call>) -> Self {
-        let (push_sender, pushes) = PushSender::channel(run.options.push_buffer);
+        let (push_sender, pushes) =
+            PushSender::bounded(run.options.push_buffer, run.options.push_buffer_bytes);
         let (report_sender, reports) = mpsc::unbounded_channel();
         Loop {
             run,
@@ -360,7 +420,7 @@ impl<B: Backend> Loop<B> {
             self.run.take_events();
             if observed.elapsed() >= OBSERVE {
                 observed = Instant::now();
-                self.run.engine.lags().for_each(|(stream, lag)| observe::lag(stream, &lag));
+                self.run.gauges.set(self.run.engine.lags(), self.run.publishing);
             }
             while let Some((id, command)) = self.run.engine.poll_command() {
                 self.send(id, command);
@@ -371,9 +431,10 @@ impl<B: Backend> Loop<B> {
             if self.run.is_over() {
                 break;
             }
-            let waker =
-                [self.run.engine.poll_timeout().map(|time| self.run.instant(time)), self.run.deadline];
-            let waker = waker.into_iter().flatten().min();
+            // The gauges tell of standstill, too.
+            let observe = Some(later(observed, OBSERVE));
+            let due = self.run.engine.poll_timeout().map(|time| self.run.instant(time));
+            let waker = [due, self.run.deadline, observe].into_iter().flatten().min();
             let crowded = self.run.events.is_full();
             tokio::select! {
                 Some(report) = self.reports.recv() => {
@@ -397,12 +458,17 @@ impl<B: Backend> Loop<B> {
                     self.run.engine.handle_push(now, &push.channel, &push.payload);
                 }
                 () = self.run.events.room(), if crowded => {}
+                // What has ended is not kept.
+                Some(_) = self.tasks.join_next() => {}
                 () = sleep_until(waker.unwrap_or_else(Instant::now)), if waker.is_some() => {
                     let now = self.run.now();
                     self.run.engine.handle_timeout(now);
                 }
             }
         }
+        self.run.end();
+        // Whoever waits for the end finds all connections closed. A backend that does not let go can't hold it up.
+        let _ = timeout(self.run.options.timing.response, self.tasks.shutdown()).await;
         for done in self.run.closed.drain(..) {
             let _ = done.send(());
         }
@@ -421,8 +487,20 @@ impl<B: Backend> Loop<B> {
                 self.run.take_events();
                 self.run.engine.handle_link(now, &lane, up);
                 // The engine's own event of this has no reason: it is not told one.
-                self.run.tell(Event::Link { lane, up, reason });
+                self.run.tell_link(lane, up, reason);
             }
+            Report::Readable { lane: Lane::Reader(stream), instance, readable } => {
+                let lane = Lane::Reader(stream.clone());
+                if self.lanes.get(&lane).is_none_or(|current| current.instance != instance) {
+                    return;
+                }
+                match readable {
+                    true => drop(self.run.readable.insert(stream)),
+                    false => drop(self.run.readable.remove(&stream)),
+                }
+                self.run.tell_the_opened();
+            }
+            Report::Readable { .. } => {}
             Report::Replies { ids, results } => {
                 for (id, reply) in ids.into_iter().zip(results) {
                     self.run.engine.handle_reply(now, id, reply);
@@ -435,6 +513,10 @@ impl<B: Backend> Loop<B> {
         if let Command::Release { lane } = &command {
             if let Some(handle) = self.lanes.remove(lane) {
                 handle.task.abort();
+            }
+            self.run.troubles.remove(lane);
+            if let Lane::Reader(stream) = lane {
+                self.run.readable.remove(stream);
             }
             let now = self.run.now();
             return self.run.engine.handle_reply(now, id, Ok(Reply::Done));
@@ -459,6 +541,7 @@ impl<B: Backend> Loop<B> {
                     pushes: self.push_sender.clone(),
                     inbox,
                     reports: self.report_sender.clone(),
+                    state: lane::State::new(&self.run.options.timing),
                 };
                 let task = self.tasks.spawn(task.run());
                 new.insert(LaneHandle { instance, up: true, batch: Batch::default(), inbox: sender, task })
@@ -477,7 +560,7 @@ impl<B: Backend> Loop<B> {
         let engine = &mut self.run.engine;
         for lane in self.gathered.drain(..) {
             let Some(unsent) = self.lanes.get_mut(&lane).and_then(LaneHandle::hand_over) else { continue };
-            // The lane's task has died of a panic in the backend.
+            // The lane's task is gone, with its runtime.
             self.lanes.remove(&lane);
             for id in unsent.ids {
                 let gone = CommandError::Lost("the connection's task is gone".into());

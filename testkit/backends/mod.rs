@@ -5,6 +5,7 @@ mod access;
 mod cluster;
 mod commands;
 pub(crate) mod common;
+mod limits;
 mod links;
 mod member;
 mod nodes;

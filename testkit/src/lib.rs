@@ -20,6 +20,7 @@
 #![warn(missing_docs)]
 
 mod builder;
+mod chaos;
 mod cluster;
 mod fault;
 mod ports;
@@ -32,6 +33,7 @@ mod tls;
 mod wait;
 
 pub use builder::RedisServerBuilder;
+pub use chaos::{Chaos, Habit};
 pub use cluster::{Move, RedisCluster};
 pub use fault::{Direction, Fault, Trouble};
 pub use proxy::Proxy;

@@ -15,7 +15,7 @@ use sio_streams_driver::StartError;
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::sio_streams_core::{self, Config, DecodeError, PayloadError};
-use sio_streams_redis_rs::{ConfigError, RedisBackend};
+use sio_streams_redis_rs::ConfigError;
 
 use crate::timeline::Timeline;
 use cluster::Cluster;
@@ -127,7 +127,7 @@ async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
         let redis = MemoryRedis::new();
         return show(plan, &config, "a Redis that is simulated in memory", || redis.backend()).await;
     };
-    let backend = RedisBackend::builder(target.url).heartbeat(USUAL, USUAL * plan.patience).build()?;
+    let backend = crate::backend(target.url).heartbeat(USUAL, USUAL * plan.patience).build()?;
     let limit = LIMIT * plan.patience;
     let result = tokio::select! {
         result = show(plan, &config, &target.shown, || backend.clone()) => result,
@@ -179,7 +179,12 @@ async fn delete(target: &Target<'_>, stream: &str, limit: Duration) {
     let deleted = tokio::time::timeout(limit, async {
         // Without limits of the crate's own, which are short.
         let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let client = redis::Client::open(target.url)?;
+        let mut info = redis::IntoConnectionInfo::into_connection_info(target.url)?;
+        if let Some(password) = crate::password() {
+            let settings = info.redis_settings().clone().set_password(password);
+            info = info.set_redis_settings(settings);
+        }
+        let client = redis::Client::open(info)?;
         let mut connection = client.get_multiplexed_async_connection_with_config(&unlimited).await?;
         redis::cmd("DEL").arg(stream).query_async::<()>(&mut connection).await
     });

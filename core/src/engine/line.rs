@@ -55,6 +55,8 @@ pub(super) struct Item {
     pub(super) counted: bool,
     /// A try of it was not found, and may yet be executed.
     pub(super) doubtful: bool,
+    /// How many tries of it have got no reply.
+    pub(super) unanswered: u32,
     pub(super) state: State,
 }
 
@@ -68,6 +70,25 @@ pub(super) enum State {
     Unknown(CommandError),
     /// It was found in the stream.
     Found(EntryId),
+}
+
+/// So large is a message that may be more than a server, or something on the way, lets through.
+const LARGE: usize = 16 << 10;
+
+/// After so many tries a message is given up that goes out apart.
+const TRIES: u32 = 4;
+
+impl Item {
+    /// Whether it goes out with nothing beside it: its size may be what the link was lost by, and what goes out with it would be lost each time,
+    /// too.
+    fn is_apart(&self) -> bool {
+        self.unanswered > 0 && self.message.size >= LARGE
+    }
+
+    /// Whether it has been tried apart often enough.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.is_apart() && self.unanswered >= TRIES
+    }
 }
 
 impl State {
@@ -133,7 +154,16 @@ impl Publisher {
             && !self.unknown
             && !self.searching
             && self.handed < self.items.len()
+            && !self.keeps_apart()
             && (self.open == self.handed || mutant!(RetryOutOfOrder))
+    }
+
+    /// Whether the next message has to wait because it, or the one before it, goes out alone.
+    fn keeps_apart(&self) -> bool {
+        let before = self.handed.checked_sub(1).and_then(|at| self.items.get(at));
+        before.is_some_and(|before| {
+            before.is_apart() || self.items.get(self.handed).is_some_and(Item::is_apart)
+        })
     }
 
     /// Whether the stream is to be searched: not before every reply has come that may come, because what it says counts.

@@ -105,6 +105,8 @@ pub struct Engine {
     lanes: Lanes,
     /// The server's refusal to write that was reported last.
     refused: Option<CommandError>,
+    /// The server's refusal of a subscription that was reported last.
+    unheard: Option<CommandError>,
     in_flight: HashMap<CommandId, InFlight, Numbered>,
     /// How many of these ask on behalf of requests.
     asking: usize,
@@ -324,6 +326,7 @@ impl Engine {
             recoveries: Recoveries::new(hash),
             lanes: Lanes::default(),
             refused: None,
+            unheard: None,
             in_flight: HashMap::with_hasher(Numbered),
             asking: 0,
             counts: BTreeMap::new(),

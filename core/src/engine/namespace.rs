@@ -273,6 +273,11 @@ impl Engine {
         channels.chain(self.config.room_channels(nsp, namespace.rooms.names())).collect()
     }
 
+    /// The streams from which a namespace is read, if it is open.
+    pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
+        self.namespaces.get(nsp).into_iter().flat_map(Namespace::streams)
+    }
+
     /// Asks to hear these namespaces' patterns and channels.
     pub(super) fn subscribe(&mut self, names: Vec<ByteString>) {
         let mut patterns = Vec::new();
@@ -305,6 +310,7 @@ impl Engine {
     }
 
     pub(super) fn subscribed(&mut self, names: &[ByteString]) {
+        self.unheard = None;
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscriptions += 1;
@@ -317,7 +323,9 @@ impl Engine {
     /// A subscription has failed. If the link is down it is made again when the link comes back; if not, after a while.
     pub(super) fn subscribe_failed(&mut self, names: Vec<ByteString>, error: CommandError) {
         let down = self.lanes.is_down(&Lane::Subscriber);
-        if matches!(error, CommandError::Server { .. } | CommandError::Unusable(_)) {
+        let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
+        if refused && self.unheard.as_ref() != Some(&error) {
+            self.unheard = Some(error.clone());
             self.events.push_back(Event::Refused { lane: Lane::Subscriber, error });
         }
         for nsp in names {

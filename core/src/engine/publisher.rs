@@ -72,6 +72,7 @@ impl Engine {
             seq: None,
             counted: false,
             doubtful: false,
+            unanswered: 0,
             state: State::Waiting(None),
         });
         if publisher.becomes_eager() {
@@ -197,6 +198,9 @@ impl Engine {
                 }
                 publisher.unknown = true;
                 publisher.set(at, State::Unknown(error));
+                if let Some(item) = publisher.items.get_mut(at) {
+                    item.unanswered += 1;
+                }
                 self.note_eager(line);
                 // Give the connection a moment to be reported lost, or to come to itself.
                 self.rest(&Lane::Writer);
@@ -306,6 +310,7 @@ impl Engine {
         let last_found = publisher.items.iter().rev().find_map(found).map(|seq| seq.saturating_add(1));
         let in_stream = last_found.unwrap_or_default().max(publisher.published);
         self.settle_before(line, in_stream, true);
+        self.give_up_too_large(line);
         let Some(publisher) = self.publishers.get_mut(line) else { return };
         publisher.searching = false;
         for at in 0..publisher.items.len() {
@@ -317,6 +322,19 @@ impl Engine {
         let waiting = |item: &Item| matches!(item.state, State::Waiting(_));
         publisher.handed = publisher.items.iter().position(waiting).unwrap_or(publisher.items.len());
         self.note_eager(line);
+    }
+
+    /// What is lost each time, all alone, and was not found, will not get through: those behind it have waited for it long enough.
+    fn give_up_too_large(&mut self, line: &Line) {
+        let is_it = |item: &Item| matches!(item.state, State::Unknown(_)) && item.is_too_large();
+        while let Some(at) =
+            self.publishers.get(line).and_then(|publisher| publisher.items.iter().position(is_it))
+        {
+            let size = self.publishers[line].items[at].message.size;
+            let words =
+                format!("the connection was lost each time that this message of {size} bytes was sent");
+            self.give_up(line, at, CommandError::Lost(words));
+        }
     }
 
     /// The message has its place in the stream.

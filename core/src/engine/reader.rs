@@ -56,6 +56,8 @@ pub(super) struct Reader {
     newest: VecDeque<(ByteString, u64)>,
     /// How many entries are read at once.
     count: u32,
+    /// The last read was cut off.
+    cut_off: bool,
     /// How large entries are, as far as is known: the mean of the last batch that was full.
     mean: usize,
     /// The next batch begins with this entry, or something is missing.
@@ -85,7 +87,7 @@ pub(super) struct Reader {
     ended: bool,
     /// Namespaces that judge nobody's silence until what has come is looked at.
     pub(super) overdue: BTreeSet<ByteString>,
-    /// The refusal that was reported last.
+    /// The refusal that was reported last. It is over when something was read: that the server may be asked what it counts proves nothing.
     refused: Option<CommandError>,
 }
 
@@ -100,6 +102,7 @@ impl Reader {
             newcomers: BTreeMap::new(),
             newest: VecDeque::new(),
             count,
+            cut_off: false,
             mean: 0,
             next: None,
             books: Books::default(),
@@ -290,7 +293,6 @@ impl Engine {
         // A stream that isn't there yet is read from its beginning.
         let info = info.unwrap_or_else(StreamInfo::absent);
         let last = info.last_generated_id;
-        reader.refused = None;
         reader.checked = self.now;
         reader.suspect = false;
         reader.next = None;
@@ -349,6 +351,7 @@ impl Engine {
         let Some(reader) = self.readers.get_mut(stream) else { return };
         let full_at = u64::from(reader.count).min(max_len);
         reader.refused = None;
+        reader.cut_off = false;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
         // Each entry once, whatever a backend may repeat.
@@ -421,12 +424,21 @@ impl Engine {
     }
 
     /// Reading has failed: when the link is back, or after a while, the stream's end is asked for again, because the server may be another one.
-    pub(super) fn read_failed(&mut self, stream: &ByteString, error: CommandError) {
+    ///
+    /// `during_read`: it was entries that were asked for.
+    pub(super) fn read_failed(&mut self, stream: &ByteString, error: CommandError, during_read: bool) {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
         reader.ended = false;
         reader.heard_since = None;
+        // Once is chance. Twice, the reply may be larger than the server, or something on the way, lets through.
+        if during_read
+            && matches!(error, CommandError::Lost(_))
+            && core::mem::replace(&mut reader.cut_off, true)
+        {
+            reader.count = (reader.count / 2).max(1);
+        }
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());

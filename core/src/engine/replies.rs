@@ -11,27 +11,33 @@ impl Engine {
         let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
         self.asking -= usize::from(purpose.asks());
         match purpose {
-            Purpose::Locate(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
-                Reply::Stream(info) => {
-                    engine.located(&stream, info);
-                    None
-                }
-                other => Some(other),
-            }),
-            Purpose::Check(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
-                Reply::Stream(info) => {
-                    engine.checked(&stream, info);
-                    None
-                }
-                other => Some(other),
-            }),
-            Purpose::Read(stream) => self.reader_replied(id, &stream, reply, |engine, reply| match reply {
-                Reply::Entries(entries) => {
-                    engine.entries_read(&stream, entries);
-                    None
-                }
-                other => Some(other),
-            }),
+            Purpose::Locate(stream) => {
+                self.reader_replied(id, &stream, reply, false, |engine, reply| match reply {
+                    Reply::Stream(info) => {
+                        engine.located(&stream, info);
+                        None
+                    }
+                    other => Some(other),
+                })
+            }
+            Purpose::Check(stream) => {
+                self.reader_replied(id, &stream, reply, false, |engine, reply| match reply {
+                    Reply::Stream(info) => {
+                        engine.checked(&stream, info);
+                        None
+                    }
+                    other => Some(other),
+                })
+            }
+            Purpose::Read(stream) => {
+                self.reader_replied(id, &stream, reply, true, |engine, reply| match reply {
+                    Reply::Entries(entries) => {
+                        engine.entries_read(&stream, entries);
+                        None
+                    }
+                    other => Some(other),
+                })
+            }
             Purpose::Patterns(names) => match reply {
                 Ok(_) => self.subscribe_channels(names),
                 Err(error) => self.subscribe_failed(names, error),
@@ -89,6 +95,7 @@ impl Engine {
         id: CommandId,
         stream: &ByteString,
         reply: Result<Reply, CommandError>,
+        reads: bool,
         take: impl FnOnce(&mut Self, Reply) -> Option<Reply>,
     ) {
         if !self.is_awaited(stream, id) {
@@ -99,7 +106,7 @@ impl Engine {
             Err(error) => Some(error),
         };
         if let Some(error) = refused {
-            self.read_failed(stream, error);
+            self.read_failed(stream, error, reads);
         }
     }
 

@@ -5,9 +5,12 @@
 //! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
 mod entries;
+mod login;
+mod pushed;
 mod reply;
 mod request;
 mod resp;
+mod task;
 mod words;
 
 use core::fmt;
@@ -15,12 +18,14 @@ use core::time::Duration;
 
 use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::backend::{ConnectError, Connection, PushSender};
+pub use login::Login;
 pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
 pub use resp::RespWire;
+pub use task::TaskWire;
 pub use words::Words;
 
 /// One connection of a client crate.
@@ -41,6 +46,12 @@ pub trait Wire: Send + 'static {
 
     /// Completes when the connection is known to be lost, with words for the log. May be dropped and called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
+
+    /// Whether messages that have come are held back, because there is no [room](PushSender::poll_room) for them. Whatever is answered is read
+    /// only behind them.
+    fn is_stalled(&self) -> bool {
+        false
+    }
 
     /// Asks for a sign of life. A refusal is one.
     ///
@@ -334,8 +345,14 @@ impl<W: Wire> Connection for WireConnection<W> {
         }
         let Heartbeat { interval, patience } = self.heartbeat;
         let why = loop {
-            if let Ok(why) = timeout_at(self.quiet + interval, self.wire.lost()).await {
+            let left = interval.saturating_sub(self.quiet.elapsed());
+            if let Ok(why) = timeout(left, self.wire.lost()).await {
                 break why;
+            }
+            // What is held back stands before the answer, and its sender is alive.
+            if self.wire.is_stalled() {
+                self.quiet = Instant::now();
+                continue;
             }
             // A link can be dead and tell nobody.
             let pong = timeout(patience, self.wire.ping()).await;

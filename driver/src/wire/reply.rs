@@ -35,6 +35,23 @@ pub enum Opened<F> {
     },
 }
 
+impl<F> Opened<F> {
+    /// The same, with another form of what is in it.
+    pub fn map<G>(self, form: impl Fn(F) -> G) -> Opened<G> {
+        match self {
+            Opened::Nil => Opened::Nil,
+            Opened::Int(number) => Opened::Int(number),
+            Opened::Bytes(bytes) => Opened::Bytes(bytes),
+            Opened::List(items) => Opened::List(items.into_iter().map(form).collect()),
+            Opened::Map(pairs) => {
+                Opened::Map(pairs.into_iter().map(|(name, value)| (form(name), form(value))).collect())
+            }
+            Opened::Entries(entries) => Opened::Entries(entries),
+            Opened::Error { code, message } => Opened::Error { code, message },
+        }
+    }
+}
+
 /// A whole reply: for what is not worth a [`Frame`] of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {

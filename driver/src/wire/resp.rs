@@ -1,7 +1,7 @@
-//! RESP over any stream of bytes, in both versions, for connections that do nothing but ask and be answered.
+//! RESP over any stream of bytes, in both versions.
 //!
 //! For backends whose client crate can connect, but takes long to read: strings are slices of what was read, and a reply that comes in pieces is
-//! looked at once.
+//! looked at once. And for those whose client crate can't be kept from reading Pub/Sub messages that nobody takes: this one stops.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -9,11 +9,13 @@ use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 use std::io;
 
-use sio_streams_core::{Bytes, CommandError};
+use sio_streams_core::{ByteString, Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
 use super::entries::{self, Wrapping};
-use super::{Subscription, Value, Wire, Words, for_log};
+use super::pushed::{Pushed, message};
+use super::{Subscription, SubscriptionKind, Value, Wire, Words, for_log};
+use crate::backend::PushSender;
 
 /// How much is read at once, at least.
 const CHUNK: usize = 16 << 10;
@@ -23,6 +25,9 @@ const LARGEST: usize = 1 << 20;
 
 /// Lists in lists in lists. Nothing that a node asks for is answered by more than a few.
 const DEPTH: usize = 32;
+
+/// How many channels one command subscribes to, at most.
+const CHANNELS_AT_ONCE: usize = 1_000;
 
 /// A connection over a stream of bytes. Whoever opens it has said who it is: no reply is owed to anybody.
 ///
@@ -49,7 +54,21 @@ pub struct RespWire<S> {
     written: usize,
     /// Replies that are still to come.
     owed: usize,
+    /// Subscriptions that are just being changed on demand.
+    changing: usize,
+    /// Who takes the messages, if this connection is for subscriptions.
+    pushes: Option<PushSender>,
+    /// A message for which there is no room. Nothing behind it is read.
+    held: Option<(ByteString, Bytes)>,
     gone: Option<String>,
+}
+
+/// What has come.
+#[derive(Debug)]
+enum Came {
+    Reply(Value),
+    /// A subscription has begun or ended.
+    Change,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
@@ -62,12 +81,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
             write: Vec::new(),
             written: 0,
             owed: 0,
+            changing: 0,
+            pushes: None,
+            held: None,
             gone: None,
         }
     }
 
-    /// The next reply. Meanwhile, what is to be written is written: neither side waits for the other to read.
-    async fn next(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
+    /// A connection that has just been opened, for subscriptions in particular. Their messages go to `pushes`. While there is no room for them,
+    /// nothing is read.
+    pub fn subscriber(stream: S, pushes: PushSender) -> Self {
+        RespWire { pushes: Some(pushes), ..Self::new(stream) }
+    }
+
+    /// The same connection, from now on for subscriptions.
+    #[must_use]
+    pub fn into_subscriber(mut self, pushes: PushSender) -> Self {
+        self.pushes = Some(pushes);
+        self
+    }
+
+    /// The next reply. Subscriptions may change before it.
+    async fn reply(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
+        loop {
+            if let Came::Reply(value) = self.next(entries).await? {
+                return Ok(value);
+            }
+        }
+    }
+
+    /// What comes next. Meanwhile, what is to be written is written: neither side waits for the other to read.
+    async fn next(&mut self, entries: Option<Wrapping>) -> Result<Came, String> {
         if let Some(why) = &self.gone {
             return Err(why.clone());
         }
@@ -75,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         next.map_err(|error| self.gone.insert(for_log(&error.to_string())).clone())
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Value>> {
+    fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
         // What can't be written now is tried again when there is room; until then, what comes is read. What has come is read even from a
         // connection that takes no more.
         let written = self.poll_write(context);
@@ -85,18 +129,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Value>> {
+    fn poll_read(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
         loop {
+            if let Some(pushes) = self.pushes.as_ref().filter(|_| self.held.is_some()) {
+                ready!(pushes.poll_room(context));
+                if let Some((channel, payload)) = self.held.take() {
+                    pushes.send(channel, payload);
+                }
+            }
             if let Some(end) = self.scan.complete(&self.read)? {
                 self.scan = Scan::default();
                 let whole = self.read.split_to(end).freeze();
                 if let Some(entries) = entries.and_then(|wrapping| entries::read(&whole, wrapping)) {
-                    return Poll::Ready(Ok(Value::Entries(entries)));
+                    return Poll::Ready(Ok(Came::Reply(Value::Entries(entries))));
                 }
                 let (value, pushed) = Parser { whole: &whole, at: 0 }.value(0)?;
-                // Nobody has subscribed here.
-                if !pushed {
-                    return Poll::Ready(Ok(value));
+                match (Pushed::of(&value, pushed, self.pushes.is_some()), value) {
+                    (None, value) => return Poll::Ready(Ok(Came::Reply(value))),
+                    (Some(Pushed::Message { at }), Value::List(parts)) if self.pushes.is_some() => {
+                        self.held = message(parts, at);
+                    }
+                    (Some(Pushed::Change { ended_sharded }), _) => {
+                        if ended_sharded && self.changing == 0 {
+                            let words = "the server has ended a subscription: its slot has moved";
+                            return Poll::Ready(Err(io::Error::other(words)));
+                        }
+                        return Poll::Ready(Ok(Came::Change));
+                    }
+                    _ => {}
                 }
                 continue;
             }
@@ -144,7 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         let mut results = Vec::with_capacity(commands.len());
         for number in 0..left_over + commands.len() {
             let command = number.checked_sub(left_over).and_then(|number| commands.get(number));
-            let reply = self.next(command.and_then(|words| Wrapping::of(words.name()))).await;
+            let reply = self.reply(command.and_then(|words| Wrapping::of(words.name()))).await;
             self.owed -= 1;
             if command.is_some() {
                 // It may have been executed: only the server knows.
@@ -154,20 +214,75 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         results
     }
 
-    async fn subscribe(&mut self, _: Subscription) -> Result<(), CommandError> {
-        Err(CommandError::Unusable("this connection is not for subscriptions".into()))
+    /// All in one go, however many there are: each channel is confirmed by itself, in order, or its command is refused.
+    async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
+        if self.pushes.is_none() {
+            return Err(CommandError::Unusable("this connection is not for subscriptions".into()));
+        }
+        if let Some(why) = &self.gone {
+            return Err(CommandError::NotSent(why.clone()));
+        }
+        let Subscription { channels, kind, on } = change;
+        let name = match (kind, on) {
+            (SubscriptionKind::Channels, true) => "SUBSCRIBE",
+            (SubscriptionKind::Channels, false) => "UNSUBSCRIBE",
+            (SubscriptionKind::Sharded, true) => "SSUBSCRIBE",
+            (SubscriptionKind::Sharded, false) => "SUNSUBSCRIBE",
+            (SubscriptionKind::Patterns, true) => "PSUBSCRIBE",
+            (SubscriptionKind::Patterns, false) => "PUNSUBSCRIBE",
+        };
+        // Sharded channels of one command must have the same slot.
+        let at_once = if kind == SubscriptionKind::Sharded { 1 } else { CHANNELS_AT_ONCE };
+        let mut counts = Vec::new();
+        for some in channels.chunks(at_once) {
+            let names = some.iter().map(|channel| channel.as_bytes().clone());
+            let words: Vec<Bytes> =
+                core::iter::once(Bytes::from_static(name.as_bytes())).chain(names).collect();
+            encode(&words.into(), &mut self.write);
+            counts.push(some.len());
+        }
+        let left_over = core::mem::take(&mut self.owed);
+        for _ in 0..left_over {
+            self.reply(None).await.map_err(CommandError::Lost)?;
+        }
+        self.changing = counts.len();
+        let mut refused = None;
+        for count in counts {
+            for _ in 0..count {
+                match self.next(None).await.map_err(CommandError::Lost)? {
+                    Came::Change => {}
+                    Came::Reply(Value::Error { code, message }) => {
+                        refused.get_or_insert(CommandError::Server { code, message });
+                        // All of this command's channels are refused by one answer.
+                        break;
+                    }
+                    Came::Reply(other) => {
+                        let why = format!("a subscription is answered by {other:?}");
+                        let why = self.gone.insert(for_log(&why)).clone();
+                        return Err(CommandError::Lost(why));
+                    }
+                }
+            }
+            self.changing -= 1;
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     async fn lost(&mut self) -> String {
         loop {
             match self.next(None).await {
-                Ok(_) if self.owed > 0 => self.owed -= 1,
-                Ok(_) => {
+                Ok(Came::Change) => {}
+                Ok(Came::Reply(_)) if self.owed > 0 => self.owed -= 1,
+                Ok(Came::Reply(_)) => {
                     self.gone.get_or_insert_with(|| "the server has answered what was not asked".into());
                 }
                 Err(why) => return why,
             }
         }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.held.is_some()
     }
 }
 

@@ -1,0 +1,79 @@
+//! Saying who connects.
+
+use core::fmt;
+
+use sio_streams_core::{Bytes, CommandError};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{RespWire, Value, Wire, Words};
+
+/// What a connection begins with, for backends that open their sockets themselves.
+#[derive(Clone, Default)]
+pub struct Login {
+    /// The user; `None`: the default user.
+    pub user: Option<String>,
+    /// The password, if there is one.
+    pub password: Option<String>,
+    /// The database, if it is not the first one.
+    pub database: Option<u64>,
+    /// The connection's name, for people who look at `CLIENT LIST`. It does without the right to set it.
+    pub name: String,
+}
+
+impl Login {
+    /// Logs in on a connection that has just been opened, in this version of the protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Server`] with the server's refusal; [`CommandError::Lost`] if it closes the connection instead.
+    pub async fn on<S>(&self, wire: &mut RespWire<S>, resp3: bool) -> Result<(), CommandError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let user = self.user.as_deref();
+        if resp3 {
+            let mut hello = vec!["HELLO", "3"];
+            if let Some(password) = &self.password {
+                hello.extend(["AUTH", user.unwrap_or("default"), password]);
+            }
+            accepted(wire, &hello).await?;
+        } else if let Some(password) = &self.password {
+            let auth: Vec<&str> = core::iter::once("AUTH").chain(user).chain([password.as_str()]).collect();
+            accepted(wire, &auth).await?;
+        }
+        if let Some(database) = self.database {
+            accepted(wire, &["SELECT", &database.to_string()]).await?;
+        }
+        match accepted(wire, &["CLIENT", "SETNAME", &self.name]).await {
+            // Nothing else has been refused so far if a password is missing.
+            Err(CommandError::Server { code, message }) if code == "NOAUTH" => {
+                Err(CommandError::Server { code, message })
+            }
+            Err(CommandError::Server { .. }) => Ok(()),
+            named => named,
+        }
+    }
+}
+
+async fn accepted<S>(wire: &mut RespWire<S>, words: &[&str]) -> Result<(), CommandError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+    match wire.send(vec![Words::from(words)]).await.pop() {
+        Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
+        Some(result) => result.map(drop),
+        None => Err(CommandError::Lost("a reply is missing".into())),
+    }
+}
+
+impl fmt::Debug for Login {
+    /// Shows no secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .field("database", &self.database)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}

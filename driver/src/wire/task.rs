@@ -1,0 +1,117 @@
+//! A wire that reads on whether anybody asks or not.
+
+use core::fmt;
+
+use sio_streams_core::CommandError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::{Frame, Gone, Subscription, Wire, Words};
+use crate::backend::PushSender;
+
+type Answers<F> = Vec<Result<F, CommandError>>;
+
+enum Request<F> {
+    Send(Vec<Words>, oneshot::Sender<Answers<F>>),
+    Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
+}
+
+/// A [`Wire`] in a task of its own, which ends with it. Messages reach those who take them though nothing is asked just now; as long as there is no
+/// room for them, nothing is read.
+pub struct TaskWire<F> {
+    requests: mpsc::UnboundedSender<Request<F>>,
+    pushes: PushSender,
+    gone: Gone,
+    task: AbortHandle,
+}
+
+impl<F: Frame> TaskWire<F> {
+    /// Has a wire read whose messages go to `pushes`.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn spawn(wire: impl Wire<Frame = F>, pushes: PushSender) -> Self {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let gone = Gone::new();
+        let task = tokio::spawn(serve(wire, inbox, Ended(gone.clone()))).abort_handle();
+        TaskWire { requests, pushes, gone, task }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request<F>,
+    ) -> Result<T, CommandError> {
+        if let Some(why) = self.gone.get() {
+            return Err(CommandError::NotSent(why));
+        }
+        let (sender, answer) = oneshot::channel();
+        if self.requests.send(request(sender)).is_err() {
+            return Err(CommandError::NotSent(self.gone.wait().await));
+        }
+        match answer.await {
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(CommandError::Lost(self.gone.wait().await)),
+        }
+    }
+}
+
+async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<W::Frame>>, gone: Ended) {
+    loop {
+        let request = tokio::select! {
+            why = wire.lost() => return gone.0.set(why),
+            request = inbox.recv() => request,
+        };
+        // Whoever asked may have gone: then so does the connection, soon.
+        match request {
+            Some(Request::Send(commands, answer)) => drop(answer.send(wire.send(commands).await)),
+            Some(Request::Subscribe(change, answer)) => drop(answer.send(wire.subscribe(change).await)),
+            None => return,
+        }
+    }
+}
+
+/// Notes that the connection is gone when its task ends, be it by a panic.
+struct Ended(Gone);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.set("the connection was closed");
+    }
+}
+
+impl<F: Frame> Wire for TaskWire<F> {
+    type Frame = F;
+
+    async fn send(&mut self, commands: Vec<Words>) -> Answers<F> {
+        let count = commands.len();
+        match self.ask(|answer| Request::Send(commands, answer)).await {
+            Ok(answers) => answers,
+            Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
+        self.ask(|answer| Request::Subscribe(change, answer)).await?
+    }
+
+    async fn lost(&mut self) -> String {
+        self.gone.wait().await
+    }
+
+    fn is_stalled(&self) -> bool {
+        !self.pushes.has_room()
+    }
+}
+
+impl<F> Drop for TaskWire<F> {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl<F> fmt::Debug for TaskWire<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskWire").field("gone", &self.gone.get()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! Servers with limits: on what they send, what they take, how long they wait, and who may do what.
+
+use core::time::Duration;
+
+use super::common::*;
+use super::member::Member;
+use crate::Backend;
+use sio_streams_core::{BroadcastOptions, CommandError, Config, Dialect, Lane, Packet};
+use sio_streams_driver::{Emitter, Error, Event, Options};
+use sio_streams_testkit::{Chaos, Habit, Proxy, RedisServer};
+
+fn packet(number: u64, size: usize) -> Packet {
+    Packet::event("n", &(number, "x".repeat(size))).unwrap()
+}
+
+fn classic() -> Config {
+    Config { dialect: Dialect::Classic, ..Config::default() }
+}
+
+/// The options of a node on streams.
+fn streams() -> Options {
+    options(Config::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
+    let redis = RedisServer::start().unwrap();
+    let (node, mut events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    within(nsp.add_socket("a")).await.unwrap();
+    let (writer, _events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
+    let there = within(writer.open("/")).await.unwrap();
+    // From now on nothing is taken: the first few fill what may wait, and the others pile up in the stream.
+    redis.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
+    let fates: Vec<_> = (0..101)
+        .map(|number| {
+            let size = if number < 100 { 100_000 } else { 1 };
+            there.broadcast(packet(number, size), BroadcastOptions::all())
+        })
+        .collect();
+    redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 4mb 0"]);
+    redis.command(&["CLIENT", "UNPAUSE"]);
+    for fate in fates {
+        within(fate).await.unwrap();
+    }
+    let mut expected = 0;
+    while expected < 101 {
+        match within(events.next()).await.unwrap() {
+            Event::Broadcast(broadcast) => {
+                let (_, number, _): (String, u64, String) = broadcast.packet.data.decode().unwrap();
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+            Event::Gap { .. } | Event::Rewound { .. } => panic!("nothing was lost"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_holds_up_nobody_for_long() {
+    let redis = RedisServer::start().unwrap();
+    redis.command(&["CONFIG", "SET", "client-query-buffer-limit", "1mb"]);
+    let (node, _events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    let large = nsp.broadcast(packet(0, 3_000_000), BroadcastOptions::all());
+    let small: Vec<_> =
+        (1..=5).map(|number| nsp.broadcast(packet(number, 1), BroadcastOptions::all())).collect();
+    let fate = within(large).await;
+    let Err(Error::Command(CommandError::Lost(why))) = &fate else { panic!("{fate:?}") };
+    assert!(why.contains("bytes"), "{why}");
+    for fate in small {
+        within(fate).await.unwrap();
+    }
+    assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_read_is_told_once_and_is_not_ready() {
+    let rights = "~socket.io &socket.io* -@all +xadd +xrange +xinfo|stream +publish +subscribe +unsubscribe \
+                  +pubsub|numsub +pubsub|channels +ping";
+    let redis = RedisServer::builder().user("blind", "pw", rights).start().unwrap();
+    let within_short = Options { open_within: Duration::from_secs(2), ..streams() };
+    let url = redis.url_as("blind", "pw");
+    let (node, mut events) = sio_streams_driver::start(within_short, Backend::new(&url).unwrap()).unwrap();
+    let refused = within(node.open("/")).await;
+    let Err(Error::NotOpened { why, .. }) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("NOPERM"), "{why}");
+    let mut told = 0;
+    while let Some(event) = events.try_next() {
+        told += u32::from(matches!(event, Event::Refused { lane: Lane::Reader(_), .. }));
+    }
+    assert_eq!(told, 1);
+    redis.command(&["ACL", "SETUSER", "blind", "+xread"]);
+    within(async { while node.open("/").await.is_err() {} }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_without_a_password_is_that_user() {
+    let redis = RedisServer::start().unwrap();
+    redis.command(&["ACL", "SETUSER", "guest", "on", "nopass", "~*", "&*", "+@all"]);
+    for lane in [Lane::Writer, Lane::Subscriber] {
+        let url = redis.url().replace("redis://", "redis://guest@");
+        let _connection = open(&url, lane).await;
+        let clients = redis.command(&["CLIENT", "LIST"]);
+        assert!(clients.as_str().unwrap().contains("user=guest"), "{clients:?}");
+    }
+    redis.command(&["ACL", "SETUSER", "guest", "resetpass", ">secret"]);
+    let url = redis.url().replace("redis://", "redis://guest@");
+    let words = refusal(&Backend::new(&url).unwrap(), Lane::Writer).await;
+    assert!(words.contains("WRONGPASS") || words.contains("invalid username-password"), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_messages_arrives_whole() {
+    const COUNT: u64 = 30_000;
+    let redis = RedisServer::start().unwrap();
+    let mut listener = Member::start(classic(), steady(&redis.url())).await;
+    let sender = Member::start(classic(), steady(&redis.url())).await;
+    sender.sees(2).await;
+    let namespace = sender.namespace.clone();
+    let sending = tokio::spawn(async move {
+        let mut fates = std::collections::VecDeque::new();
+        for number in 0..COUNT {
+            let packet = Packet::event("n", &(number,)).unwrap();
+            fates.push_back(namespace.broadcast(packet, BroadcastOptions::all()));
+            if fates.len() == 5_000 {
+                within(fates.pop_front().unwrap()).await.unwrap();
+            }
+        }
+        for fate in fates {
+            within(fate).await.unwrap();
+        }
+    });
+    listener.hears(0..COUNT).await;
+    sending.await.unwrap();
+    assert_eq!(listener.losses(&Lane::Subscriber), Vec::<String>::new());
+}
+
+/// Redis keeps what is not taken, up to its own limit, and nobody connects again and again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_sleeps_is_waited_for() {
+    const COUNT: u64 = 5_000;
+    let redis = RedisServer::start().unwrap();
+    let small =
+        Options { event_buffer: 8, push_buffer: 64, push_buffer_bytes: 1 << 16, ..options(classic()) };
+    let (node, mut events) = sio_streams_driver::start(small, steady(&redis.url())).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    within(nsp.add_socket("a")).await.unwrap();
+    let sender = Member::start(classic(), steady(&redis.url())).await;
+    sender.sees(2).await;
+    within(sender.sends(0..COUNT)).await.unwrap();
+    let mut expected = 0;
+    while expected < COUNT {
+        match within(events.next()).await.unwrap() {
+            Event::Broadcast(broadcast) => {
+                let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
+                assert_eq!(number, expected);
+                expected += 1;
+            }
+            Event::Link { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emitter_looks_before_it_sends() {
+    let redis = RedisServer::start().unwrap();
+    let emitter = Emitter::new(Config::default(), Backend::new(&redis.url()).unwrap()).unwrap();
+    for number in 0..5 {
+        within(emitter.broadcast("/", packet(number, 1), BroadcastOptions::all())).await.unwrap();
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        // What a server says at its end takes a moment, too.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emitter_leaves_a_server_that_is_read_only() {
+    let redis = RedisServer::start().unwrap();
+    let master = RedisServer::start().unwrap();
+    let link = Proxy::start(redis.addr()).unwrap();
+    let emitter = Emitter::new(Config::default(), Backend::new(&link.url()).unwrap()).unwrap();
+    within(emitter.broadcast("/", packet(0, 1), BroadcastOptions::all())).await.unwrap();
+    redis.command(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+    // The name leads to another server; the old connection stays.
+    link.retarget(master.addr());
+    within(emitter.broadcast("/", packet(1, 1), BroadcastOptions::all())).await.unwrap();
+    assert_eq!(master.command(&["XLEN", STREAM]).as_int(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_hello_is_answered_by_resp2_is_tried() {
+    let redis = RedisServer::start().unwrap();
+    let refuse = |words: &str| Habit::Refuse("HELLO", words.to_owned());
+    for habit in [
+        Habit::CloseAt("HELLO"),
+        refuse("unsupported command"),
+        refuse("NOTALLOWED in this tier"),
+        refuse("WRONGPASS what is HELLO"),
+    ] {
+        let proxy = Chaos::start(redis.addr(), vec![habit.clone()]).unwrap();
+        let (mut listener, mut messages) = subscriber(&proxy.url()).await;
+        run(&mut listener, subscribe(&["a"], false)).await.unwrap();
+        let mut writer = open(&proxy.url(), Lane::Writer).await;
+        run(&mut writer, publish("a", "x", false)).await.unwrap();
+        assert_eq!(within(messages.recv()).await.unwrap().1, "x", "{habit:?}");
+        // If that fails too, both are told.
+        proxy.habits(vec![habit.clone(), Habit::Refuse("CLIENT", "NOAUTH nobody gets in".into())]);
+        let words = refusal(&Backend::new(&proxy.url()).unwrap(), Lane::Subscriber).await;
+        assert!(
+            words.contains("nobody gets in") && words.contains("RESP3 was refused"),
+            "{habit:?}: {words}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_does_not_let_reads_wait_is_not_asked_all_the_time() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Chaos::start(redis.addr(), vec![Habit::StripBlock]).unwrap();
+    let mut member = Member::start(Config::default(), steady(&proxy.url())).await;
+    member.send(0).await;
+    member.hears([0]).await;
+    let before = redis.calls("xread");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    // A slow machine makes it fewer.
+    let asked = redis.calls("xread") - before;
+    assert!(asked < 60, "{asked} in four seconds");
+    member.send(1).await;
+    member.hears([1]).await;
+}
+
+/// A service has put another server behind a name: the old one names that, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_sent_elsewhere_connects_anew() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
+    let mut member = Member::start(Config::default(), steady(&proxy.url())).await;
+    member.send(0).await;
+    let before = proxy.accepted();
+    let moved = |command| Habit::Refuse(command, format!("MOVED 9972 {}", proxy.addr()));
+    proxy.habits(vec![moved("XADD"), moved("PUBLISH")]);
+    let sending = member.sends(1..2);
+    until(|| proxy.accepted() > before).await;
+    proxy.habits(Vec::new());
+    within(sending).await.unwrap();
+    member.hears([0, 1]).await;
+}
