@@ -3,6 +3,7 @@
 use super::line::What;
 use super::requests::Taken;
 use super::{CallError, Engine};
+use crate::config::Dialect;
 use crate::event::{
     AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
 };
@@ -115,9 +116,11 @@ impl Engine {
     pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer, by_stream: bool) {
         let limit = self.config.limits.nodes;
         let Some(ticket) = self.requests.find(id).filter(|_| from.is_a_node()) else { return };
-        let by_stream = by_stream || *from == self.uid;
-        if self.requests.answer(ticket, from, &answer, by_stream, limit) {
+        // A question on the stream is heard by nodes that do not subscribe just now, too.
+        let uncounted = by_stream || *from == self.uid || self.config.dialect == Dialect::Bridge;
+        if self.requests.answer(ticket, from, &answer, uncounted, limit) {
             self.take_answer(ticket, from, answer);
+            self.recheck_if_late(ticket);
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::channels::escape_glob;
+use super::channels::{Carries, escape_glob};
 use super::line::{Outgoing, What};
 use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
@@ -133,11 +133,11 @@ impl Engine {
             other => return Err(super::replies::unusable(&other)),
         };
         let sharded = self.config.sharded();
-        let namespace = self.namespaces.get_mut(&census.nsp);
+        let namespace = self.namespaces.get(&census.nsp);
         // Channels of sharded Pub/Sub lie on several servers, whose numbers are of different moments; and a room may have a
         // channel that looks like a node's. So one subscription is believed, if this node knows of it.
         let steady = census.own.is_some_and(|since| {
-            namespace.as_ref().is_some_and(|namespace| namespace.subscribed_since() == Some(since))
+            namespace.is_some_and(|namespace| namespace.subscribed_since() == Some(since))
         });
         let own = if mutant!(OwnSubscriptionTaken) {
             1
@@ -148,14 +148,24 @@ impl Engine {
         };
         let one = |count: u64| if sharded { count.min(1) } else { count };
         let mut roll = Roll { may_have_own: sharded && !steady, ..Roll::default() };
-        let mut rest = counts[0].saturating_sub(own);
-        for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2).map(one)) {
-            rest = rest.saturating_sub(count);
-            roll.others += u64::from(count > 0);
+        let total = counts[0].saturating_sub(own);
+        let (mut named, mut present) = (0_u64, 0_u64);
+        for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
+            // A room of this node's may be called as that node.
+            let channel = self.config.private_channel(&census.nsp, name.as_str());
+            let room = self.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
+            let count = one(count.saturating_sub(room.into()));
+            named = named.saturating_add(count);
+            present += u64::from(count > 0);
             roll.named.insert(name, count);
         }
-        roll.others = roll.others.saturating_add(rest);
-        if let Some(namespace) = namespace {
+        // More nodes than there are: others have rooms that are called as nodes.
+        roll.is_doubtful = named > total;
+        roll.others = match roll.is_doubtful {
+            true => total,
+            false => present.saturating_add(total - named),
+        };
+        if let Some(namespace) = self.namespaces.get_mut(&census.nsp) {
             namespace.known.retain(|name| roll.named.get(name) != Some(&0));
         }
         Ok(roll)
@@ -232,6 +242,16 @@ impl Engine {
             && !core::mem::replace(&mut namespace.rechecking, true)
         {
             self.timers.arm(Timer::Recheck(nsp.clone()), self.now + RECHECK);
+        }
+    }
+
+    /// A node has answered that was not known to subscribe: whether it does can be asked at once.
+    pub(super) fn recheck_if_late(&mut self, ticket: Ticket) {
+        let Some(request) = self.requests.get_mut(ticket) else { return };
+        if request.is_unsure() && self.config.dialect.subscribes() {
+            let nsp = request.nsp.clone();
+            self.recheck_later(&nsp, ticket);
+            self.timers.hasten(&Timer::Recheck(nsp), self.now);
         }
     }
 

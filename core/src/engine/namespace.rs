@@ -449,6 +449,13 @@ impl Engine {
 
     /// A heartbeat has been published, or given up.
     pub(super) fn beat_is_out(&mut self, nsp: &str) {
+        let Some((name, namespace)) = self.namespaces.get_key_value(nsp) else { return };
+        let (name, stream) = (name.clone(), namespace.stream.clone());
+        // It may have been read back before its reply came: whoever is in doubt can go on asking now.
+        let reader = stream.and_then(|stream| self.readers.get(&stream));
+        if reader.is_some_and(|reader| reader.overdue.contains(nsp) && !reader.hearing.is_probing()) {
+            self.timers.arm(Timer::Expiry(name), self.now);
+        }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
             namespace.beating = false;
         }

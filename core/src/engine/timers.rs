@@ -47,6 +47,13 @@ impl Timers {
         self.due.insert((at, timer));
     }
 
+    /// Moves a timer that is armed, if that makes it earlier.
+    pub(super) fn hasten(&mut self, timer: &Timer, at: Time) {
+        if self.armed.get(timer).is_some_and(|before| *before > at) {
+            self.arm(timer.clone(), at);
+        }
+    }
+
     pub(super) fn cancel(&mut self, timer: &Timer) {
         if let Some((timer, at)) = self.armed.remove_entry(timer) {
             self.due.remove(&(at, timer));

@@ -27,6 +27,12 @@ impl Outages {
         self.0.push((now, NEVER));
     }
 
+    /// What was to be impossible has been done.
+    fn worked(&mut self, now: Time) {
+        let wrong = self.0.iter_mut().filter(|(from, until)| *from < now && now < *until);
+        wrong.for_each(|(_, until)| *until = now);
+    }
+
     fn end(&mut self, now: Time) {
         self.0.iter_mut().filter(|(_, until)| *until == NEVER).for_each(|(_, until)| *until = now);
     }
@@ -90,7 +96,10 @@ fn before(at: Time, by: Duration) -> Time {
 
 impl Oracle {
     pub(super) fn spoke(&mut self, nsp: &ByteString, node: &NodeId) {
-        self.silences.spoke.entry((nsp.clone(), node.clone())).or_default().push(self.now);
+        let now = self.now;
+        self.silences.spoke.entry((nsp.clone(), node.clone())).or_default().push(now);
+        // A restart can cut another one short.
+        self.silences.server.worked(now);
     }
 
     pub(super) fn silenced_by(&mut self, fault: &Fault) {

@@ -109,6 +109,7 @@ impl Requests {
 
     /// These subscribe, and are expected to answer.
     pub(super) fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
+        let by_name = by_name && !roll.is_doubtful;
         let named = roll.present().filter(|_| by_name);
         for node in named {
             self.expect(ticket, node);

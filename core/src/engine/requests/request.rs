@@ -51,6 +51,8 @@ pub(in crate::engine) struct Roll {
     pub(in crate::engine) named: BTreeMap<NodeId, u64>,
     /// Whether this node's own subscription may be among those of the others: it was just being made.
     pub(in crate::engine) may_have_own: bool,
+    /// Whether some of the names are not those of nodes.
+    pub(in crate::engine) is_doubtful: bool,
 }
 
 impl Roll {
@@ -212,6 +214,11 @@ impl Request {
         self.unnamed() > 0 || self.anonymous.acks < self.anonymous.clients || self.awaited > 0
     }
 
+    /// Whether somebody has answered of whom it is not known whether it was counted, and others may be missing.
+    pub(in crate::engine) fn is_unsure(&self) -> bool {
+        !self.late.is_empty() && self.unnamed() > 0 && self.awaited == 0
+    }
+
     /// Whether more is expected of the node; nothing, if it is not known.
     pub(super) fn awaits(&self, node: &NodeId) -> Option<bool> {
         self.nodes.get(node).map(|node| node.is_awaited())
@@ -316,6 +323,10 @@ impl Request {
         let (subscribers, late) =
             self.late.drain(..).partition::<Vec<_>, _>(|node| roll.has(node) == Some(true));
         self.late = late;
+        if !subscribers.is_empty() {
+            // They may have come back since the others were counted.
+            self.subscribers = self.subscribers.max(roll.others);
+        }
         subscribers.iter().for_each(|node| self.subscribes(node));
         let accounted = |node: &&NodeId| self.nodes.get(*node).is_some_and(|node| node.subscriber);
         let accounted = roll.present().filter(accounted).count() as u64;
@@ -424,6 +435,7 @@ mod tests {
         Roll {
             others,
             may_have_own: false,
+            is_doubtful: false,
             named: named.iter().map(|(name, count)| (node(name), *count)).collect(),
         }
     }
