@@ -70,7 +70,7 @@ impl Default for Timing {
             response: Duration::from_secs(5),
             connect: Duration::from_secs(5),
             backoff_min: Duration::from_millis(50),
-            backoff_max: Duration::from_secs(5),
+            backoff_max: Duration::from_secs(1),
         }
     }
 }
