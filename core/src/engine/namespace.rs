@@ -544,9 +544,8 @@ impl Engine {
         let (silent, next) = namespace.members.expire(proven, timeout);
         match next {
             Some(next) if next > self.now => {
-                if !mutant!(ExpiryNotRearmed) {
-                    self.timers.arm(Timer::Expiry(nsp.clone()), next);
-                }
+                let next = Some(next).filter(|_| !mutant!(ExpiryNotRearmed));
+                next.into_iter().for_each(|next| self.timers.arm(Timer::Expiry(nsp.clone()), next));
             }
             // By the clock it was silent for too long. Whether it was is known when something of this node's own has made
             // its way to the server and back.

@@ -87,7 +87,7 @@ async fn outages_kill_nobody<C: Client>() {
                 silent += usize::from(seen.silence > PATIENCE);
             }
         }
-        println!(
+        eprintln!(
             "{outage} ms: {dead} of {} declared dead, {silent} silent for longer than that",
             trials.len()
         );
