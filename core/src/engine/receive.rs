@@ -75,19 +75,21 @@ impl Engine {
             self.last_seq = seq.filter(near).unwrap_or(self.last_seq);
             return false;
         }
-        if let Some(seq) = seq.filter(|_| *author == self.uid)
+        let mut hung = false;
+        if reader.hearing.is_probing()
+            && let Some(seq) = seq.filter(|_| *author == self.uid)
             && let Some(took) = reader.hearing.own_entry(seq, self.now)
         {
             let overdue = core::mem::take(&mut reader.overdue);
             overdue.into_iter().for_each(|nsp| self.timers.arm(Timer::Expiry(nsp), self.now));
             // The server hung, and the others may have been cut off meanwhile.
             let spare = self.config.heartbeat_timeout.saturating_sub(self.config.heartbeat_interval);
-            if took > spare / 2 {
-                self.nobody_could_speak(Some(stream));
-            }
+            hung = took > spare / 2;
         }
-        let Some(reader) = self.readers.get_mut(stream) else { return false };
         let first = seq.is_none_or(|seq| reader.seen.is_new(author, seq) || mutant!(RepetitionDelivered));
+        if hung {
+            self.nobody_could_speak(Some(stream));
+        }
         if !first {
             let (stream, from) = (stream.clone(), author.clone());
             self.events.push_back(Event::Repeated { stream, id, from });

@@ -32,6 +32,13 @@ impl Runs {
     fn is_new(&mut self, number: u64) -> bool {
         let continues =
             |run: &Run| number > run.high && (number - run.high <= NEAR || mutant!(NumbersBelieved));
+        // Nearly always it is the first.
+        if let Some(run) = self.0.first_mut()
+            && continues(run)
+        {
+            run.high = number;
+            return true;
+        }
         if let Some(at) = self.0.iter().position(continues) {
             self.0[at].high = number;
             self.0[..=at].rotate_right(1);

@@ -73,8 +73,9 @@ impl<'a> Parts<'a> {
         if mutant!(NumbersOfNobody) {
             return number(text);
         }
-        let author = self.author().filter(|name| !name.is_empty() && *name != NodeId::EMITTER.as_str());
-        author.and_then(|_| number(text))
+        let author = self.uid?;
+        let shared = author.is_empty() || author == NodeId::EMITTER.as_str();
+        if shared || core::str::from_utf8(author).is_err() { None } else { number(text) }
     }
 
     /// Whether a node of the bridge dialect marks its heartbeat: see [`BRIDGE_FIELD`].
