@@ -176,6 +176,26 @@ async fn a_deaf_node_asks_the_sharded_adapter() -> Result<()> {
     a_deaf_node_asks(SHARDED).await
 }
 
+/// The question of a request whose time is up before it could be written is published all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_waited_longer_than_its_request_is_published() -> Result<()> {
+    let redis = RedisServer::start()?;
+    let (node, sid) = answering(V02, &redis).await?;
+    let link = Proxy::start(redis.addr())?;
+    let ours = OurServer::start(V02.ours(), &redis.url_via(link.port()), &[NSP]).await?;
+    link.cut();
+    eventually("the end of the writer's link", || async {
+        ours.log().iter().any(|line| line.starts_with("Link { lane: Writer, up: false"))
+    })
+    .await?;
+    let acks = ours.emit_with_ack(&Select::all(NSP).timeout(100), "ask", &[json!(0)]).await?;
+    let pending = matches!(&acks, Acks::Failed { error, .. } if error.contains("pending: true"));
+    assert!(pending, "{acks:?}");
+    link.restore()?;
+    assert_eq!(heard(&node, &sid, "ask", 1).await?, numbers(1));
+    Ok(())
+}
+
 /// While its Pub/Sub link is down, a node does not say that its own sockets are all there are, nor
 /// that it is alone.
 async fn a_deaf_node_fetches(kind: Kind) -> Result<()> {
