@@ -206,7 +206,9 @@ impl Redis {
                 max_deleted_entry_id: Some(id),
                 first_entry_id: Some(id),
             })),
-            Some(Reply::Counts(counts)) => Reply::Counts(counts.iter().map(|count| n >> (count % 8)).collect()),
+            Some(Reply::Counts(counts)) => {
+                Reply::Counts(counts.iter().map(|count| n >> (count % 8)).collect())
+            }
             Some(Reply::Channels(_)) => {
                 let names = [
                     "",
