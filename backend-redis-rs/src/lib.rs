@@ -33,8 +33,8 @@
 //! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
 //!
 //! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
-//! Over RESP2 with TLS a dead link is noticed later (see [`Builder::heartbeat`]). Over RESP2 there is no sharded Pub/Sub: the `redis` crate can't
-//! receive it there.
+//! Over RESP2 with TLS a dead link is noticed later (see [`Builder::heartbeat`]), and there is no sharded Pub/Sub: the `redis` crate can't receive
+//! it there.
 //!
 //! # Speed
 //!
