@@ -27,6 +27,9 @@ pub struct Node {
     pub said: Option<Bytes>,
     /// The channels that Redis lists.
     pub channels: Vec<ByteString>,
+    /// Whether the node reads back what it adds, as it does from a server. Only so it learns who has fallen silent.
+    pub echoes: bool,
+    own: Vec<Fields>,
     now: Time,
     last: u64,
     reads: BTreeMap<ByteString, CommandId>,
@@ -67,6 +70,8 @@ impl Node {
             servers: 2,
             stored,
             added,
+            echoes: false,
+            own: Vec::new(),
             said,
             channels,
             now: Time::ZERO,
@@ -157,11 +162,30 @@ impl Node {
             while let Some(event) = self.engine.poll_event() {
                 each(event);
             }
-            let Some((id, command)) = self.engine.poll_command() else { return };
+            let Some((id, command)) = self.engine.poll_command() else {
+                if self.goes_on() {
+                    continue;
+                }
+                return;
+            };
             if let Some(reply) = self.answer(id, &command) {
                 self.engine.handle_reply(self.now, id, reply);
             }
         }
+    }
+
+    /// What it has added is read back, if it echoes, and what is due by that is done; whether there was anything.
+    fn goes_on(&mut self) -> bool {
+        let own = core::mem::take(&mut self.own);
+        if !own.is_empty() {
+            self.feed(own);
+            return true;
+        }
+        let due = self.echoes && self.engine.poll_timeout().is_some_and(|due| due <= self.now);
+        if due {
+            self.engine.handle_timeout(self.now);
+        }
+        due
     }
 
     fn answer(&mut self, id: CommandId, command: &Command) -> Option<Result<Reply, CommandError>> {
@@ -172,6 +196,9 @@ impl Node {
             }
             Command::XAdd { fields, .. } => {
                 self.added = Some(Arc::clone(fields));
+                if self.echoes {
+                    self.own.push(Fields::clone(fields));
+                }
                 self.last += 1;
                 Reply::Added(EntryId { ms: self.last, seq: 0 })
             }

@@ -130,6 +130,7 @@ fn no_answers(nodes: usize) -> Work {
 
 fn all_down(nodes: usize) -> Work {
     let mut node = among(nodes);
+    node.echoes = true;
     Box::new(move || node.pass(Duration::from_secs(60)))
 }
 
@@ -142,6 +143,7 @@ fn each_down(nodes: usize) -> Work {
         node.settle();
         node.pass(pause);
     }
+    node.echoes = true;
     Box::new(move || {
         let mut down = 0;
         while down < nodes {

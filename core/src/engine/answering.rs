@@ -108,7 +108,7 @@ impl Engine {
         let by_stream = asker.way == Way::Stream;
         let id = asker.request_id.clone();
         let content = self.config.answer(&self.uid, &name, &asker.node, by_stream, id, answer)?;
-        self.send(&name, content, What::Notice, None)
+        self.send(name, content, What::Notice, None)
     }
 
     /// An answer to a request of this node, by the stream or by Pub/Sub. In the dialects whose answers bear names, one

@@ -221,11 +221,11 @@ impl Engine {
         } else {
             let content = self.config.content(&self.uid, &name, &body)?;
             let (when_published, at_once) = match self.config.local_delivery {
-                LocalDelivery::WhenPublished => (effect(name, body), None),
-                LocalDelivery::AtOnce => (None, effect(name, body)),
+                LocalDelivery::WhenPublished => (effect(name.clone(), body), None),
+                LocalDelivery::AtOnce => (None, effect(name.clone(), body)),
                 LocalDelivery::StreamOrder => (None, None),
             };
-            self.send(nsp, content, What::Message(ticket), when_published)?;
+            self.send(name, content, What::Message(ticket), when_published)?;
             at_once
         };
         self.pending.extend(at_once.map(|effect| Pending::Effect(effect, None)));
@@ -236,19 +236,19 @@ impl Engine {
     pub(super) fn publish(&mut self, nsp: &str, body: Body, what: What) -> Result<(), CallError> {
         let (name, _) = self.open(nsp)?;
         let content = self.config.content(&self.uid, &name, &body)?;
-        self.send(nsp, content, what, None)
+        self.send(name, content, what, None)
     }
 
     pub(super) fn send(
         &mut self,
-        nsp: &str,
+        nsp: ByteString,
         content: Content,
         what: What,
         effect: Option<Box<Due>>,
     ) -> Result<(), CallError> {
         let size = content.size();
         self.admit(size)?;
-        self.enqueue(Outgoing { nsp: nsp.into(), content, what, effect, size });
+        self.enqueue(Outgoing { nsp, content, what, effect, size });
         Ok(())
     }
 
