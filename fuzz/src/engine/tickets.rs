@@ -47,6 +47,12 @@ impl Tickets {
             _ => return,
         };
         assert_eq!(self.open.remove(ticket), Some(kind), "it had ended, or never begun: {event:?}");
+        // The question still waits to be published, and its fate is told, too.
+        if let Event::RequestDone { ticket, outcome } = event
+            && outcome.pending
+        {
+            self.open.insert(*ticket, Kind::Publish);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
