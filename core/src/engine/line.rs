@@ -168,7 +168,7 @@ impl Publisher {
 
     /// Whether the stream is to be searched: not before every reply has come that may come, because what it says counts.
     pub(super) fn may_search(&self) -> bool {
-        self.unknown && !self.searching && self.sent == 0
+        self.unknown && !self.searching && self.sent == 0 && !self.items.is_empty()
     }
 
     /// Whether it has something to ask or to say.
