@@ -12,6 +12,7 @@ use bytestring::ByteString;
 use super::books::{Books, Finding};
 use super::hearing::Hearing;
 use super::seen::Seen;
+use super::timers::Timers;
 use super::{Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
 use crate::event::{Event, Lag, Lost};
@@ -125,6 +126,12 @@ impl Reader {
     /// Whether its place in the stream is known.
     pub(super) fn located(&self) -> bool {
         self.cursor.is_some()
+    }
+
+    /// More is known of who was silent: namespaces that were in doubt look again.
+    pub(super) fn judge_again(&mut self, timers: &mut Timers, now: Time) {
+        let overdue = core::mem::take(&mut self.overdue);
+        overdue.into_iter().for_each(|nsp| timers.arm(Timer::Expiry(nsp), now));
     }
 
     /// Reads more at once while there is more to read than comes, and less when there is not. `usual` is what is read when there is little.
@@ -270,8 +277,7 @@ impl Engine {
             && let Some(asked) = reader.heard_since.take()
             && reader.hearing.round_trip(asked, now)
         {
-            let overdue = core::mem::take(&mut reader.overdue);
-            overdue.into_iter().for_each(|nsp| self.timers.arm(Timer::Expiry(nsp), now));
+            reader.judge_again(&mut self.timers, now);
         }
     }
 

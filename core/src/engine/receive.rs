@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::sockets::delivery;
-use super::{Effect, EffectKind, Engine, Timer};
+use super::{Effect, EffectKind, Engine};
 use crate::command::Entry;
 use crate::config::{Dialect, LocalDelivery};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
@@ -80,8 +80,7 @@ impl Engine {
             && let Some(seq) = seq.filter(|_| *author == self.uid)
             && let Some(took) = reader.hearing.own_entry(seq, self.now)
         {
-            let overdue = core::mem::take(&mut reader.overdue);
-            overdue.into_iter().for_each(|nsp| self.timers.arm(Timer::Expiry(nsp), self.now));
+            reader.judge_again(&mut self.timers, self.now);
             // The server hung, and the others may have been cut off meanwhile.
             let spare = self.config.heartbeat_timeout.saturating_sub(self.config.heartbeat_interval);
             hung = took > spare / 2;
