@@ -203,14 +203,10 @@ impl Oracle {
         if *lane == Lane::Subscriber {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
-            // What is on its way may have gone out on the next connection: its reply will tell.
+            // What was asked on the lost connection means nothing on the next one, whatever its reply says.
             hearing.asked.clear();
-            hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut hearing.asked, wish));
+            hearing.awaited.clear();
             hearing.stuck = false;
-            if up && !hearing.awaited.is_empty() {
-                // It was meant for the connection before, and is given back.
-                hearing.refused = Some(now);
-            }
         }
     }
 
