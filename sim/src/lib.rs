@@ -83,6 +83,7 @@ mod app;
 pub mod campaign;
 mod chance;
 mod digest;
+mod encoding;
 mod family;
 mod fault;
 mod minimise;
