@@ -86,6 +86,7 @@ mod digest;
 mod encoding;
 mod family;
 mod fault;
+pub mod hashes;
 mod minimise;
 mod oracle;
 mod page;

@@ -128,6 +128,7 @@ fn simulation(workspace: &Workspace) -> Result<Outcome> {
     }
     let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
+    process::run(workspace.cargo().args(simulator).arg("hashes"))?;
     // Fresh ones each time; it prints which.
     process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))?;
     Ok(Outcome::Passed)
