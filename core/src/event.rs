@@ -1,28 +1,14 @@
 //! What the engine tells the application.
 
-use core::fmt;
-
 use bytestring::ByteString;
 
 use crate::command::{CommandError, Lane};
-use crate::id::{EntryId, NodeId, RequestId};
+use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
 use crate::session::{NotRecovered, Restored};
 use crate::wire::WireError;
-
-/// Names something that was asked of the engine and ends with an event: a [`Published`](Event::Published) or
-/// [`PublishFailed`](Event::PublishFailed), a [`RequestDone`](Event::RequestDone), a [`ServerCount`](Event::ServerCount), a
-/// [`SessionSaved`](Event::SessionSaved), a [`Restored`](Event::Restored) or a [`NotRecovered`](Event::NotRecovered).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(crate) u64);
-
-impl fmt::Display for Ticket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
 
 /// What happened.
 ///

@@ -167,6 +167,18 @@ impl fmt::Display for RequestId {
     }
 }
 
+/// Names something that was asked of the engine and ends with an event: a [`Published`](crate::Event::Published) or
+/// [`PublishFailed`](crate::Event::PublishFailed), a [`RequestDone`](crate::Event::RequestDone), a [`ServerCount`](crate::Event::ServerCount), a
+/// [`SessionSaved`](crate::Event::SessionSaved), a [`Restored`](crate::Event::Restored) or a [`NotRecovered`](crate::Event::NotRecovered).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
 /// Sixteen lower-case hexadecimal digits, the form of the streams peers' random ids.
 pub(crate) fn hex16(value: u64) -> ByteString {
     format!("{value:016x}").into()

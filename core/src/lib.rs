@@ -121,9 +121,9 @@ pub use emitter::Emitter;
 pub use engine::{CallError, Engine};
 pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
-    SocketsResponder, Source, Ticket,
+    SocketsResponder, Source,
 };
-pub use id::{EntryId, InvalidEntryId, NodeId, RequestId};
+pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
 pub use message::{Body, Message};
 pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
 pub use payload::{DecodeError, Encoding, MAX_DEPTH, MAX_PAYLOAD, Payload, PayloadError};

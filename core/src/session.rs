@@ -5,8 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::command::CommandError;
-use crate::event::Ticket;
-use crate::id::{EntryId, NodeId};
+use crate::id::{EntryId, NodeId, Ticket};
 use crate::packet::Packet;
 use crate::payload::Payload;
 use crate::rooms::RoomChange;

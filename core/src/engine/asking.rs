@@ -14,8 +14,8 @@ use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
-use crate::event::{Event, Ticket};
-use crate::id::{EntryId, NodeId, RequestId};
+use crate::event::Event;
+use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 

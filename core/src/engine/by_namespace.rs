@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use crate::event::Ticket;
+use crate::id::Ticket;
 use crate::rooms::Keyed;
 
 /// The tickets of each namespace that has any.

@@ -33,8 +33,8 @@ use hashbrown::HashMap;
 
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::{Config, ConfigError, Dialect};
-use crate::event::{Event, Source, Ticket};
-use crate::id::{EntryId, NodeId, hex16};
+use crate::event::{Event, Source};
+use crate::id::{EntryId, NodeId, Ticket, hex16};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::PayloadError;
