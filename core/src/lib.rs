@@ -100,6 +100,7 @@ mod config;
 mod emitter;
 mod engine;
 mod event;
+mod hash;
 mod id;
 mod message;
 #[cfg(sio_streams_mutants)]

@@ -3,61 +3,14 @@
 //! Two maps, as in Socket.IO's adapter: rooms → sockets and sockets → rooms. Both name each other by small numbers, so that a
 //! membership costs sixteen bytes, and a socket leaves a room without anything being searched.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::BuildHasher as _;
 
 use bytestring::ByteString;
 use hashbrown::{HashSet, HashTable};
-use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
+use crate::hash::{Keyed, Numbered};
 use crate::packet::BroadcastOptions;
-
-/// A keyed hash: nobody who chooses room names can know which of them collide.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed(pub(crate) u64, pub(crate) u64);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
-
-/// For tables whose keys the engine counts up itself: nobody else chooses them, so none of them need to collide.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Numbered;
-
-/// Spreads one number.
-#[derive(Debug, Default)]
-pub(crate) struct Spread(u64);
-
-impl BuildHasher for Numbered {
-    type Hasher = Spread;
-
-    fn build_hasher(&self) -> Spread {
-        Spread::default()
-    }
-}
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The golden ratio: neighbours come out far from each other in the upper bits.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
 
 /// What changed as sockets came, went, joined and left. The names are those of the events of Socket.IO's adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -497,18 +450,5 @@ mod tests {
         let few = matching(0, 12);
         assert_eq!(few[..2], [but_one.clone(), union.clone()]);
         assert_eq!(few, matching(20_000, 12));
-    }
-
-    #[test]
-    fn names_chosen_against_one_key_are_like_any_others_under_another() {
-        // Miri takes its time for each name that is tried.
-        let (places, wanted) = if cfg!(miri) { (0x40, 8) } else { (0x1000, 100) };
-        let place = |key: Keyed, name: &str| key.hash_one(name) as usize & (places - 1);
-        // Who knows the key can choose names that all fall into one place of a table.
-        let all = (0..).map(|n| format!("room {n}"));
-        let chosen: Vec<String> = all.filter(|name| place(Keyed(1, 2), name) == 7).take(wanted).collect();
-        let mut crowd = vec![0; places];
-        chosen.iter().for_each(|name| crowd[place(Keyed(3, 4), name)] += 1);
-        assert!(crowd.into_iter().max() <= Some(4));
     }
 }

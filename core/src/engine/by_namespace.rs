@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use crate::hash::Keyed;
 use crate::id::Ticket;
-use crate::rooms::Keyed;
 
 /// The tickets of each namespace that has any.
 #[derive(Debug)]
