@@ -4,7 +4,8 @@ use bytestring::ByteString;
 
 use crate::command::Command;
 use crate::config::{Config, ConfigError};
-use crate::engine::{CallError, check_server_event};
+use crate::engine::check_server_event;
+use crate::error::CallError;
 use crate::id::NodeId;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};

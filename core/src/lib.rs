@@ -99,6 +99,7 @@ mod command;
 mod config;
 mod emitter;
 mod engine;
+mod error;
 mod event;
 mod hash;
 mod id;
@@ -119,7 +120,8 @@ pub use config::{
     Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, Recovery, SubscriptionMode,
 };
 pub use emitter::Emitter;
-pub use engine::{CallError, Engine};
+pub use engine::Engine;
+pub use error::CallError;
 pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
     SocketsResponder, Source,
