@@ -95,6 +95,7 @@ macro_rules! mutant {
     };
 }
 
+mod channel;
 mod command;
 mod config;
 mod emitter;

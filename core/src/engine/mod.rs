@@ -31,6 +31,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::{Config, ConfigError, Dialect};
 use crate::error::CallError;
@@ -43,7 +44,6 @@ use crate::rooms::Rooms;
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
 use asking::Census;
-use channels::Carries;
 use lanes::Lanes;
 use line::{Line, Publisher};
 use namespace::{Closing, Namespace};
