@@ -104,7 +104,10 @@ mod error;
 mod event;
 mod hash;
 mod id;
+mod javascript;
+mod json_text;
 mod message;
+mod msgpack;
 #[cfg(sio_streams_mutants)]
 pub mod mutants;
 mod packet;
@@ -129,8 +132,9 @@ pub use event::{
 };
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
 pub use message::{Body, Message};
+pub use msgpack::MAX_DEPTH;
 pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
-pub use payload::{DecodeError, Encoding, MAX_DEPTH, MAX_PAYLOAD, Payload, PayloadError};
+pub use payload::{DecodeError, Encoding, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
 pub use session::{MAX_PID, Missed, NotRecovered, Restored, Session};
 pub use time::Time;

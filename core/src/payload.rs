@@ -7,20 +7,17 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::id::EntryId;
-use crate::wire::json;
-use crate::wire::msgpack::{self, MsgPackError};
-
-/// How deep arrays and maps may be nested in what is written, and in MessagePack that is read; deeper input is refused.
-///
-/// The peers' encoder (`@msgpack/msgpack`) gives up at 100, envelope included. JSON that peers write may be deeper: as a payload it is
-/// passed on unseen.
-pub const MAX_DEPTH: usize = 100;
+use crate::json_text;
+use crate::msgpack::{self, MAX_DEPTH, MsgPackError};
 
 /// The largest payload that is accepted for writing, in bytes. Redis itself refuses a bulk string over 512 MiB.
 pub const MAX_PAYLOAD: usize = 256 << 20;
 
 /// How many levels the envelope of a message adds around a payload, at most (`{data: {sockets: [{data: …`).
 const ENVELOPE_DEPTH: usize = 5;
+
+/// How deep arrays and maps may be nested in a payload.
+const DEPTH: usize = MAX_DEPTH - ENVELOPE_DEPTH;
 
 /// Most values need less than this, or not much more.
 const ROOM: usize = 64;
@@ -76,7 +73,7 @@ pub enum PayloadError {
     #[error("an integer is beyond 2^53 - 1: JavaScript would change it; send it as a string")]
     Integer,
     /// Arrays and maps are nested too deeply for the peers' encoder and decoder.
-    #[error("the value is nested deeper than {} levels", MAX_DEPTH - ENVELOPE_DEPTH)]
+    #[error("the value is nested deeper than {} levels", DEPTH)]
     Depth,
     /// The value takes more than [`MAX_PAYLOAD`] bytes.
     #[error("the value takes {0} bytes; at most {MAX_PAYLOAD} are accepted")]
@@ -138,7 +135,7 @@ impl Payload {
         if text.len() > MAX_PAYLOAD {
             return Err(PayloadError::Size(text.len()));
         }
-        if is_too_deep(&text) {
+        if json_text::is_deeper_than(&text, DEPTH) {
             return Err(PayloadError::Depth);
         }
         Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
@@ -155,7 +152,7 @@ impl Payload {
             return Err(PayloadError::Size(bytes.len()));
         }
         let raw: &serde_json::value::RawValue = serde_json::from_slice(&bytes)?;
-        if is_too_deep(raw.get().as_bytes()) {
+        if json_text::is_deeper_than(raw.get().as_bytes(), DEPTH) {
             return Err(PayloadError::Depth);
         }
         let bytes = bytes.slice_ref(raw.get().as_bytes());
@@ -227,7 +224,7 @@ impl Payload {
     pub fn with_offset(&self, offset: EntryId) -> Option<Self> {
         let offset = offset.to_string();
         let bytes = match self.encoding {
-            Encoding::Json => json::append(self.as_json()?, &offset)?.into(),
+            Encoding::Json => json_text::append(self.as_json()?, &offset)?.into(),
             Encoding::MsgPack => msgpack::append(&self.bytes, &offset)?.into(),
         };
         Some(Payload { encoding: self.encoding, bytes })
@@ -245,7 +242,7 @@ impl Payload {
 
     fn facts(&self) -> Result<msgpack::Facts, PayloadError> {
         let mut facts = msgpack::Facts::default();
-        let mut reader = msgpack::Reader::with_depth(&self.bytes, MAX_DEPTH - ENVELOPE_DEPTH);
+        let mut reader = msgpack::Reader::with_depth(&self.bytes, DEPTH);
         let walked = reader.walk(&mut facts).and_then(|()| reader.end());
         match walked {
             Ok(()) => Ok(facts),
@@ -322,7 +319,7 @@ impl Payload {
                 if let Err(first) = transcode(&self.bytes, out) {
                     // JavaScript may have cut a character in two; a client can send that. MessagePack's texts are UTF-8.
                     out.truncate(start);
-                    transcode(&without_half_characters(&self.bytes), out).map_err(|_| first)?;
+                    transcode(&json_text::replace_lone_surrogates(&self.bytes), out).map_err(|_| first)?;
                 }
                 let packed = Bytes::copy_from_slice(&out[start..]);
                 Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?;
@@ -391,57 +388,6 @@ fn transcode(json: &[u8], out: &mut Vec<u8>) -> Result<(), PayloadError> {
     serde_transcode::transcode(&mut json, &mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))
 }
 
-/// The well-formed JSON text with each escaped half of a surrogate pair replaced.
-fn without_half_characters(json: &[u8]) -> Vec<u8> {
-    let unit = |at: usize| {
-        let digits = json.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
-        u16::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let (mut out, mut at) = (Vec::with_capacity(json.len()), 0);
-    while at < json.len() {
-        let len = match (unit(at), unit(at + 6)) {
-            (Some(0xd800..0xdc00), Some(0xdc00..0xe000)) => 12,
-            (Some(0xd800..0xe000), _) => {
-                out.extend_from_slice(b"\\ufffd");
-                at += 6;
-                continue;
-            }
-            (Some(_), _) => 6,
-            // Another escape, which may be that of a backslash.
-            _ if json[at] == b'\\' => 2,
-            _ => 1,
-        };
-        out.extend_from_slice(&json[at..(at + len).min(json.len())]);
-        at += len;
-    }
-    out
-}
-
-/// Whether the text, which is well-formed, is nested too deeply for a payload. Few texts have so many brackets at all.
-fn is_too_deep(text: &[u8]) -> bool {
-    let opened: usize = text.iter().map(|byte| usize::from(matches!(byte, b'[' | b'{'))).sum();
-    opened > MAX_DEPTH - ENVELOPE_DEPTH && json_depth(text) > MAX_DEPTH - ENVELOPE_DEPTH
-}
-
-/// How deep arrays and objects are nested in `text`, which is well-formed.
-fn json_depth(text: &[u8]) -> usize {
-    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_string => depth -= 1,
-            _ => {}
-        }
-    }
-    deepest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -468,11 +414,6 @@ mod tests {
     }
 
     #[test]
-    fn brackets_in_strings_are_not_depth() {
-        assert_eq!(json_depth(br#"["[[[\"[",{"a":"}"}]"#), 2);
-    }
-
-    #[test]
     fn arguments_are_an_array_however_they_are_written() {
         let raw = |text: &str| serde_json::value::RawValue::from_string(text.into()).unwrap();
         for (args, event) in [
@@ -488,7 +429,7 @@ mod tests {
             assert!(matches!(Payload::event("e", &raw(args)), Err(PayloadError::NotAnEvent)), "{args}");
         }
         let deep = |depth: usize| raw(&format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
-        assert!(Payload::event("e", &deep(MAX_DEPTH - ENVELOPE_DEPTH)).is_ok());
+        assert!(Payload::event("e", &deep(DEPTH)).is_ok());
         assert!(matches!(Payload::event("e", &deep(MAX_DEPTH)), Err(PayloadError::Depth)));
     }
 }

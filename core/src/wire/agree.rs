@@ -11,13 +11,14 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
 
 use super::classic::{self, Asked, Keys};
-use super::data::{self, BROADCAST};
+use super::data::BROADCAST;
 use super::entry::{self, Parts};
-use super::msgpack::{self, Facts, Reader};
-use super::{WireError, json, packed, pubsub, usual};
+use super::json::{self, fast};
+use super::{WireError, base64, encode, msgpack_body, pubsub};
 use crate::command::Fields;
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack::{self, Facts, Reader};
 use crate::payload::{Encoding, Payload};
 
 /// The data of messages as the peers write it, with their numbers.
@@ -256,12 +257,12 @@ fn shown<T: core::fmt::Debug>(read: &Result<T, WireError>) -> Option<String> {
 /// The quick readers of JSON beside the general one.
 fn quick_and_general(kind: u8, text: &ByteString) {
     let general = json::read_any(kind, text);
-    if let Some(quick) = usual::read(kind, text.as_bytes()) {
+    if let Some(quick) = fast::read(kind, text.as_bytes()) {
         assert_eq!(general.as_ref().ok(), Some(&quick), "{kind}: {text}");
     }
     let body = general.and_then(|data| data.into_body(kind));
     if kind == BROADCAST
-        && let Some(quick) = usual::broadcast(text.as_bytes())
+        && let Some(quick) = fast::broadcast(text.as_bytes())
     {
         assert_eq!(body.as_ref().ok(), Some(&quick), "{text}");
     }
@@ -304,14 +305,14 @@ fn packed_value(text: &str) -> Option<Bytes> {
 
 /// A body whose payloads are all JSON.
 fn in_json(body: Body) -> Option<String> {
-    let payloads: Option<Vec<_>> = data::payloads(&body)
+    let payloads: Option<Vec<_>> = encode::payloads(&body)
         .map(|payload| payload.decode::<serde_json::Value>().ok().map(|value| value.to_string()))
         .collect();
     let payloads = payloads?;
     let shape = format!("{body:?}");
     // The payloads are put apart, since they show how they are encoded.
     let shape =
-        data::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
+        encode::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
     Some(format!("{shape} {payloads:?}"))
 }
 
@@ -320,7 +321,7 @@ fn text_and_packed(kind: u8, text: &str) {
     let Some(bytes) = packed_value(text) else { return };
     let from_text = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
     let mut reader = Reader::new(&bytes);
-    let from_packed = packed::read(kind, &mut reader).and_then(|data| data.into_body(kind));
+    let from_packed = msgpack_body::read(kind, &mut reader).and_then(|data| data.into_body(kind));
     match (from_text, from_packed) {
         (Ok(from_text), Ok(from_packed)) => {
             assert_eq!(in_json(from_text), in_json(from_packed), "{kind}: {text}")
@@ -445,13 +446,13 @@ proptest! {
         changes.iter().for_each(|one| change(&mut data, one));
         let data = Bytes::from(data);
         walked_and_read(&data);
-        parts_and_whole(&entry_of(kind, msgpack::to_base64(&data).as_bytes()));
+        parts_and_whole(&entry_of(kind, base64::encode(&data).as_bytes()));
         // By itself, in an entry, and within a message by Pub/Sub.
         let mut reader = Reader::new(&data);
-        let read = packed::read(kind, &mut reader);
+        let read = msgpack_body::read(kind, &mut reader);
         let alone = read.and_then(|read| reader.end().map(|()| read).map_err(Into::into));
         let alone = alone.and_then(|read| read.into_body(kind));
-        let in_entry = entry::decode(&entry_of(kind, msgpack::to_base64(&data).as_bytes())).map(|it| it.body);
+        let in_entry = entry::decode(&entry_of(kind, base64::encode(&data).as_bytes())).map(|it| it.body);
         if data.first() != Some(&b'{') && !data.is_empty() {
             prop_assert_eq!(shown(&alone), shown(&in_entry));
         }

@@ -10,10 +10,11 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{RawPacket, Scalar};
-use super::msgpack::{Facts, Head, MsgPackError};
-use super::{WireError, json, msgpack, notepack, packed};
+use super::{WireError, json, msgpack_body, notepack};
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Message};
+use crate::msgpack;
+use crate::msgpack::{Facts, Head, MsgPackError};
 use crate::packet::{BroadcastOptions, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
@@ -131,11 +132,11 @@ impl Value {
     }
 
     fn opts(&self) -> Result<BroadcastOptions, WireError> {
-        self.read(json::opts, packed::opts)
+        self.read(json::opts, msgpack_body::opts)
     }
 
     fn name(&self) -> Result<ByteString, WireError> {
-        self.read(json::name, |reader| Ok(packed::name(reader)?))
+        self.read(json::name, |reader| Ok(msgpack_body::name(reader)?))
     }
 
     /// The name of one room. What is no name would make a room that nobody can name again.
@@ -151,16 +152,16 @@ impl Value {
     }
 
     fn names(&self) -> Result<Vec<ByteString>, WireError> {
-        self.read(json::names, |reader| Ok(packed::names(reader)?))
+        self.read(json::names, |reader| Ok(msgpack_body::names(reader)?))
     }
 
     fn set(&self) -> Result<Vec<ByteString>, WireError> {
-        self.read(json::set, |reader| Ok(packed::set(reader)?))
+        self.read(json::set, |reader| Ok(msgpack_body::set(reader)?))
     }
 
     /// The rooms to join or to leave.
     fn joined(&self, join: bool) -> Result<Vec<ByteString>, WireError> {
-        self.read(|text| json::joined(join, text), |reader| Ok(packed::joined(join, reader)?))
+        self.read(|text| json::joined(join, text), |reader| Ok(msgpack_body::joined(join, reader)?))
     }
 
     fn unsigned(&self) -> Result<u64, WireError> {
@@ -168,15 +169,15 @@ impl Value {
     }
 
     fn packet(&self) -> Result<RawPacket, WireError> {
-        self.read(json::packet, packed::packet)
+        self.read(json::packet, msgpack_body::packet)
     }
 
     fn sockets(&self) -> Result<Vec<RemoteSocket>, WireError> {
-        self.read(json::sockets, |reader| reader.array(packed::socket))
+        self.read(json::sockets, |reader| reader.array(msgpack_body::socket))
     }
 
     fn truthy(&self) -> Result<bool, WireError> {
-        self.read(|text| Ok(json::truthy(text)), |reader| Ok(packed::truthy(reader)?))
+        self.read(|text| Ok(json::truthy(text)), |reader| Ok(msgpack_body::truthy(reader)?))
     }
 
     fn is_nothing(&self) -> bool {
@@ -300,8 +301,8 @@ fn read_broadcast(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     reader.end()?;
     let mut part = |key| parts.next().ok_or(WireError::MissingKey { kind: 3, key });
     let (uid, packet, opts) = (part("uid")?, part("packet")?, part("opts")?);
-    let uid = NodeId::new(packed::name(&mut msgpack::Reader::new(&uid))?);
-    let packet = packed::packet(&mut msgpack::Reader::new(&packet))?;
+    let uid = NodeId::new(msgpack_body::name(&mut msgpack::Reader::new(&uid))?);
+    let packet = msgpack_body::packet(&mut msgpack::Reader::new(&packet))?;
     let nsp = match &packet.nsp {
         None => ByteString::from_static("/"),
         Some(Scalar::Text(nsp)) => nsp.clone(),
@@ -312,7 +313,7 @@ fn read_broadcast(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     if !matches!(opts.peek()?, Head::Map(_) | Head::Array(_) | Head::Bin(_) | Head::Ext(..)) {
         return Err(MsgPackError::Unexpected { at: 0, expected: "an object of options" }.into());
     }
-    let body = packet.broadcast(packed::opts(&mut opts)?, None)?;
+    let body = packet.broadcast(msgpack_body::opts(&mut opts)?, None)?;
     Ok((Message { uid, nsp, body }, reader.facts()))
 }
 

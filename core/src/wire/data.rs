@@ -1,16 +1,13 @@
-//! The `data` of a message, between its two encodings and its meaning.
-
-use std::collections::BTreeSet;
+//! The `data` of a message as it was read from either encoding, and the message that it makes up.
 
 use bytestring::ByteString;
 
 use super::WireError;
-use super::msgpack::{self, First};
-use super::sink::Sink;
 use crate::id::RequestId;
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket, is_reserved};
-use crate::payload::{Encoding, Payload, PayloadError};
+use crate::msgpack::{self, First};
+use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket, is_reserved};
+use crate::payload::{Encoding, Payload};
 
 /// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
 #[derive(Debug, PartialEq)]
@@ -173,35 +170,6 @@ pub(super) fn uses(kind: u8, key: &str) -> bool {
     }
 }
 
-/// What JavaScript's `String` makes of an object. Nobody names a room like this: one that is an object matches nothing, and yet counts.
-pub(super) const OBJECT_TEXT: &str = "[object Object]";
-
-/// What JavaScript's `String` makes of a number.
-pub(super) fn number_text(number: f64) -> String {
-    match number.abs() {
-        0.0 => "0".into(),
-        f64::INFINITY => if number > 0.0 { "Infinity" } else { "-Infinity" }.into(),
-        1e-6..1e21 => number.to_string(),
-        1e21.. => format!("{number:e}").replacen('e', "e+", 1),
-        _ if number.is_nan() => "NaN".into(),
-        _ => format!("{number:e}"),
-    }
-}
-
-/// The names that JavaScript makes of a text where it wants a set of them: its characters. Each counts once.
-pub(super) fn characters(text: &ByteString) -> Vec<ByteString> {
-    let mut seen = BTreeSet::new();
-    let fresh = text.char_indices().filter(|(_, character)| seen.insert(*character));
-    fresh.map(|(at, character)| text.slice_ref(&text[at..at + character.len_utf8()])).collect()
-}
-
-/// The integer, not negative and exact in JavaScript, that a float without a fraction is.
-pub(super) fn whole(number: f64) -> Option<u64> {
-    const MAX: f64 = ((1_u64 << 53) - 1) as f64;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked to be exact
-    (number.fract() == 0.0 && (0.0..=MAX).contains(&number)).then_some(number as u64)
-}
-
 impl Data {
     /// The message of this kind that the keys make up.
     pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
@@ -255,175 +223,4 @@ impl Data {
             other => return Err(WireError::UnknownType(other.to_string())),
         })
     }
-}
-
-/// The payloads inside a message, whose encodings decide the message's.
-pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
-    let (one, opts, sockets): (Option<&Payload>, Option<&BroadcastOptions>, &[RemoteSocket]) = match body {
-        Body::Broadcast { packet, opts, .. } => (Some(&packet.data), Some(opts), &[]),
-        Body::SocketsJoin { opts, .. }
-        | Body::SocketsLeave { opts, .. }
-        | Body::DisconnectSockets { opts, .. }
-        | Body::FetchSockets { opts, .. } => (None, Some(opts), &[]),
-        Body::FetchSocketsResponse { sockets, .. } => (None, None, sockets),
-        Body::ServerSideEmit { packet, .. }
-        | Body::ServerSideEmitResponse { packet, .. }
-        | Body::BroadcastAck { packet, .. } => (Some(packet), None, &[]),
-        Body::InitialHeartbeat | Body::Heartbeat | Body::BroadcastClientCount { .. } | Body::AdapterClose => {
-            (None, None, &[])
-        }
-    };
-    let flags = opts.into_iter().flat_map(|opts| opts.flags.other.iter().map(|(_, value)| value));
-    one.into_iter().chain(flags).chain(sockets.iter().flat_map(|socket| [&socket.handshake, &socket.data]))
-}
-
-/// Writes the data of a message. What is absent is omitted, never written as null: to Node, `requestId: null` means that
-/// acknowledgements are wanted, and a `volatile` that is there at all keeps the offset away.
-pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadError> {
-    let string = |out: &mut S, key: &'static str, value: &str| {
-        out.key(key);
-        out.str(value);
-    };
-    match body {
-        Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => out.map(0, |_| Ok(())),
-        Body::Broadcast { packet, opts, request_id } => {
-            out.map(2 + usize::from(request_id.is_some()), |out| {
-                out.key("packet");
-                write_packet(packet, out)?;
-                if let Some(id) = request_id {
-                    string(out, "requestId", id.as_str());
-                }
-                write_opts(opts, out)
-            })
-        }
-        Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            strings("rooms", rooms, out)
-        }),
-        Body::DisconnectSockets { opts, close } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            out.key("close");
-            out.bool(*close);
-            Ok(())
-        }),
-        Body::FetchSockets { opts, request_id } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            string(out, "requestId", request_id.as_str());
-            Ok(())
-        }),
-        Body::FetchSocketsResponse { request_id, sockets } => out.map(2, |out| {
-            string(out, "requestId", request_id.as_str());
-            out.key("sockets");
-            out.array(sockets.len(), |out| sockets.iter().try_for_each(|socket| write_socket(socket, out)))
-        }),
-        Body::ServerSideEmit { packet, request_id } => {
-            out.map(1 + usize::from(request_id.is_some()), |out| {
-                if let Some(id) = request_id {
-                    string(out, "requestId", id.as_str());
-                }
-                out.key("packet");
-                out.payload(packet)
-            })
-        }
-        Body::ServerSideEmitResponse { request_id, packet } | Body::BroadcastAck { request_id, packet } => {
-            out.map(2, |out| {
-                string(out, "requestId", request_id.as_str());
-                out.key("packet");
-                out.payload(packet)
-            })
-        }
-        Body::BroadcastClientCount { request_id, client_count } => out.map(2, |out| {
-            string(out, "requestId", request_id.as_str());
-            out.key("clientCount");
-            out.unsigned(*client_count);
-            Ok(())
-        }),
-    }
-}
-
-pub(super) fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadError> {
-    let keys = 2 + usize::from(packet.nsp.is_some()) + usize::from(packet.id.is_some());
-    out.map(keys, |out| {
-        out.key("type");
-        out.unsigned(u64::from(packet.kind));
-        out.key("data");
-        out.payload(&packet.data)?;
-        if let Some(nsp) = &packet.nsp {
-            out.key("nsp");
-            out.str(nsp);
-        }
-        if let Some(id) = packet.id {
-            out.key("id");
-            out.unsigned(id);
-        }
-        Ok(())
-    })
-}
-
-pub(super) fn write_opts<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
-    out.key("opts");
-    write_opts_value(opts, out)
-}
-
-pub(super) fn write_opts_value<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
-    out.map(3, |out| {
-        strings("rooms", &opts.rooms, out)?;
-        strings("except", &opts.except, out)?;
-        out.key("flags");
-        write_flags(&opts.flags, out)
-    })
-}
-
-fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> {
-    let switches = [
-        ("volatile", flags.volatile),
-        ("compress", flags.compress),
-        ("local", flags.local),
-        ("broadcast", flags.broadcast),
-        ("binary", flags.binary),
-        ("expectSingleResponse", flags.expect_single_response),
-    ];
-    let known =
-        switches.iter().filter(|(_, value)| value.is_some()).count() + usize::from(flags.timeout.is_some());
-    out.map(known + flags.other.len(), |out| {
-        for (key, value) in switches {
-            if let Some(value) = value {
-                out.key(key);
-                out.bool(value);
-            }
-        }
-        if let Some(timeout) = flags.timeout {
-            out.key("timeout");
-            out.unsigned(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        }
-        for (key, value) in &flags.other {
-            out.any_key(key)?;
-            out.payload(value)?;
-        }
-        Ok(())
-    })
-}
-
-pub(super) fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), PayloadError> {
-    out.map(4, |out| {
-        out.key("id");
-        out.str(&socket.id);
-        out.key("handshake");
-        out.payload(&socket.handshake)?;
-        strings("rooms", &socket.rooms, out)?;
-        out.key("data");
-        out.payload(&socket.data)
-    })
-}
-
-pub(super) fn strings<S: Sink>(
-    key: &'static str,
-    values: &[ByteString],
-    out: &mut S,
-) -> Result<(), PayloadError> {
-    out.key(key);
-    out.array(values.len(), |out| {
-        values.iter().for_each(|value| out.str(value));
-        Ok(())
-    })
 }

@@ -5,11 +5,12 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::sink::{self, JsonSink, PackedSink};
-use super::{WireError, data, json, msgpack, packed};
+use super::encoder::{JsonEncoder, MsgPackEncoder};
+use super::{WireError, base64, data, encode, json, msgpack_body};
 use crate::command::Fields;
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack;
 use crate::payload::{Encoding, PayloadError};
 
 /// A field with which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its heartbeats: it subscribes to the namespace's channel
@@ -23,7 +24,7 @@ pub const BRIDGE_FIELD: &str = "sio-streams-bridge";
 /// in those without a name. `docs/protocol.md` says what else a reader must not believe.
 pub const SEQUENCE_FIELD: &str = "sio-streams-seq";
 
-pub(crate) use super::data::payloads;
+pub(crate) use super::encode::payloads;
 
 /// The fields of an entry that mean something, as they stand there. Of those that stand twice, the last counts.
 #[derive(Clone, Copy, Debug, Default)]
@@ -104,9 +105,9 @@ impl<'a> Parts<'a> {
             None => data::Data::default().into_body(kind),
             Some(text) if text.first() == Some(&b'{') => json::body(kind, text),
             Some(text) => {
-                let bytes = Bytes::from(msgpack::from_base64(text)?);
+                let bytes = Bytes::from(base64::decode(text)?);
                 let mut reader = msgpack::Reader::new(&bytes);
-                let data = packed::read(kind, &mut reader)?;
+                let data = msgpack_body::read(kind, &mut reader)?;
                 reader.end()?;
                 data.into_body(kind)
             }
@@ -198,17 +199,17 @@ pub(crate) fn write_into(
 }
 
 fn write_data(body: &Body) -> Result<Vec<u8>, PayloadError> {
-    if let Some(text) = sink::usual_broadcast(body) {
+    if let Some(text) = json::fast::write_broadcast(body) {
         return Ok(text);
     }
-    if data::payloads(body).all(|payload| payload.encoding() == Encoding::Json) {
-        let mut sink = JsonSink::for_payloads(data::payloads(body));
-        data::write(body, &mut sink)?;
-        Ok(sink.out)
+    if encode::payloads(body).all(|payload| payload.encoding() == Encoding::Json) {
+        let mut encoder = JsonEncoder::for_payloads(encode::payloads(body));
+        encode::data(body, &mut encoder)?;
+        Ok(encoder.out)
     } else {
-        let mut sink = PackedSink::default();
-        data::write(body, &mut sink)?;
-        Ok(msgpack::to_base64(&sink.out).into_bytes())
+        let mut encoder = MsgPackEncoder::default();
+        encode::data(body, &mut encoder)?;
+        Ok(base64::encode(&encoder.out).into_bytes())
     }
 }
 

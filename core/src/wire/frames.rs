@@ -8,10 +8,9 @@ use core::fmt::Write as _;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::data::number_text;
-use super::dates::date;
-use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP};
 use crate::id::EntryId;
+use crate::javascript::number_text;
+use crate::msgpack::{Head, MsgPackError, Reader, TIMESTAMP, date};
 use crate::packet::Packet;
 use crate::payload::Encoding;
 

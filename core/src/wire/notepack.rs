@@ -7,8 +7,8 @@
 use bytes::Bytes;
 
 use super::WireError;
-use super::data::number_text;
-use super::msgpack::{self, Facts, Head, MsgPackError, Reader, TIMESTAMP};
+use crate::javascript::number_text;
+use crate::msgpack::{self, Facts, Head, MsgPackError, Reader, TIMESTAMP};
 
 /// Reads a message by `read`, which also says what it has seen in it.
 pub(super) fn read<T>(

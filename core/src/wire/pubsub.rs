@@ -7,11 +7,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{self, Data};
-use super::msgpack::Facts;
-use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, json, msgpack, notepack, packed};
+use super::encoder::{Encoder, JsonEncoder, MsgPackEncoder};
+use super::{WireError, encode, json, msgpack_body, notepack};
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack;
+use crate::msgpack::Facts;
 use crate::payload::{Encoding, PayloadError};
 
 /// What stands around the data, which is JSON or MessagePack.
@@ -48,7 +49,8 @@ pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
 
 fn read_packed(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     let (envelope, facts) = packed_envelope(payload)?;
-    let message = envelope.open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw)))?;
+    let message =
+        envelope.open(|kind, raw: &Bytes| msgpack_body::read(kind, &mut msgpack::Reader::new(raw)))?;
     Ok((message, facts))
 }
 
@@ -71,9 +73,9 @@ fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireErro
     reader.map(|key, value| {
         match &*key {
             "uid" if value.nil()? => envelope.uid = None,
-            "uid" => envelope.uid = Some(packed::name(value)?),
+            "uid" => envelope.uid = Some(msgpack_body::name(value)?),
             "nsp" if value.nil()? => envelope.nsp = None,
-            "nsp" => envelope.nsp = Some(packed::name(value)?),
+            "nsp" => envelope.nsp = Some(msgpack_body::name(value)?),
             "type" => envelope.kind = Some(value.unsigned()?),
             // What the data means depends on the type, which may yet come.
             "data" => envelope.data = Some(value.raw()?),
@@ -119,22 +121,27 @@ pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
 
 /// [`encode`] for the message that these make up.
 pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    write_to(&mut sink, uid, nsp, body)?;
-    Ok(sink.out.into())
+    let mut encoder = MsgPackEncoder::default();
+    write_to(&mut encoder, uid, nsp, body)?;
+    Ok(encoder.out.into())
 }
 
 /// [`encode_sharded`] for the message that these make up.
 pub(crate) fn write_sharded(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
-    if data::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
+    if encode::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
         return write(uid, nsp, body);
     }
-    let mut sink = JsonSink::for_payloads(data::payloads(body));
-    write_to(&mut sink, uid, nsp, body)?;
-    Ok(sink.out.into())
+    let mut encoder = JsonEncoder::for_payloads(encode::payloads(body));
+    write_to(&mut encoder, uid, nsp, body)?;
+    Ok(encoder.out.into())
 }
 
-fn write_to<S: Sink>(out: &mut S, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<(), PayloadError> {
+fn write_to<S: Encoder>(
+    out: &mut S,
+    uid: &NodeId,
+    nsp: &ByteString,
+    body: &Body,
+) -> Result<(), PayloadError> {
     let kind = body.kind();
     let with_data = data::carries_data(kind);
     out.map(3 + usize::from(with_data), |out| {
@@ -147,7 +154,7 @@ fn write_to<S: Sink>(out: &mut S, uid: &NodeId, nsp: &ByteString, body: &Body) -
         match with_data {
             true => {
                 out.key("data");
-                data::write(body, out)
+                encode::data(body, out)
             }
             false => Ok(()),
         }

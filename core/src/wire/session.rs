@@ -6,9 +6,10 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::packed::{names, payload};
-use super::sink::{PackedSink, Sink};
-use super::{MsgPackError, WireError, msgpack};
+use super::encoder::{Encoder, MsgPackEncoder};
+use super::msgpack_body::{names, payload};
+use super::{WireError, base64};
+use crate::msgpack::{self, MsgPackError};
 use crate::payload::{Payload, PayloadError};
 use crate::session::Session;
 
@@ -27,7 +28,7 @@ pub fn decode(value: &[u8]) -> Result<Session, WireError> {
 ///
 /// If it is none: see [`WireError`].
 pub fn decode_with_namespace(value: &[u8]) -> Result<(Session, Option<ByteString>), WireError> {
-    let bytes = Bytes::from(msgpack::from_base64(value)?);
+    let bytes = Bytes::from(base64::decode(value)?);
     let mut reader = msgpack::Reader::new(&bytes);
     let (mut sid, mut pid, mut rooms, mut data, mut nsp) = (None, None, None, None, None);
     reader.map(|key, value| {
@@ -71,24 +72,24 @@ pub fn encode_with_namespace(session: &Session, nsp: &str) -> Result<Bytes, Payl
 }
 
 fn write(session: &Session, nsp: Option<&str>) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    sink.map(4 + usize::from(nsp.is_some()), |sink| {
-        sink.key("sid");
-        sink.str(&session.sid);
-        sink.key("pid");
-        sink.str(&session.pid);
-        sink.key("rooms");
-        sink.array(session.rooms.len(), |sink| {
-            session.rooms.iter().for_each(|room| sink.str(room));
+    let mut encoder = MsgPackEncoder::default();
+    encoder.map(4 + usize::from(nsp.is_some()), |encoder| {
+        encoder.key("sid");
+        encoder.str(&session.sid);
+        encoder.key("pid");
+        encoder.str(&session.pid);
+        encoder.key("rooms");
+        encoder.array(session.rooms.len(), |encoder| {
+            session.rooms.iter().for_each(|room| encoder.str(room));
             Ok::<(), PayloadError>(())
         })?;
-        sink.key("data");
-        sink.payload(&session.data)?;
+        encoder.key("data");
+        encoder.payload(&session.data)?;
         if let Some(nsp) = nsp {
-            sink.key("nsp");
-            sink.str(nsp);
+            encoder.key("nsp");
+            encoder.str(nsp);
         }
         Ok::<(), PayloadError>(())
     })?;
-    Ok(msgpack::to_base64(&sink.out).into())
+    Ok(base64::encode(&encoder.out).into())
 }

@@ -3,22 +3,21 @@
 //! That is nearly every message, and it takes a single pass. Whatever else there is, is nothing here, and left to [`json`](super::json), which
 //! knows what JavaScript makes of it. What is something here is the same there.
 
-use core::ops::Range;
-
 use bytes::Bytes;
-use bytestring::ByteString;
 
-use super::data::{BROADCAST, Data, PacketData, RawPacket, Scalar, check_event, uses};
+use super::scanner::Scanner;
 use crate::id::RequestId;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
-use crate::payload::{Encoding, Payload};
+use crate::payload::Encoding;
+use crate::wire::data::{BROADCAST, Data, PacketData, RawPacket, Scalar, check_event, uses};
+use crate::wire::encoder::is_plain;
 
 /// Reads the data of a message of this kind, if it is written as usual. The text is UTF-8.
-pub(super) fn read(kind: u8, text: &Bytes) -> Option<Data> {
-    let mut reader = Reader { text, bytes: text, at: 0 };
+pub(in crate::wire) fn read(kind: u8, text: &Bytes) -> Option<Data> {
+    let mut scanner = Scanner::new(text);
     let mut data = Data::default();
-    reader.object(|key, value| {
+    scanner.object(|key, value| {
         match key {
             key if !uses(kind, key) => value.skip()?,
             "packet" if kind == BROADCAST => data.packet = Some(PacketData::Packet(packet(value)?)),
@@ -34,37 +33,37 @@ pub(super) fn read(kind: u8, text: &Bytes) -> Option<Data> {
         }
         Some(())
     })?;
-    (reader.at == reader.bytes.len()).then_some(data)
+    scanner.is_at_end().then_some(data)
 }
 
 /// Reads the data of a broadcast, if it is written as Node's adapters and this crate write it: the same keys in the same order. Most of a message
 /// then is what was expected, and only has to be compared. The text is UTF-8.
-pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
-    let mut reader = Reader { text, bytes: text, at: 0 };
-    reader.literal(br#"{"packet":{"type":2,"data":"#)?;
-    if reader.peek() != Some(b'[') {
+pub(in crate::wire) fn broadcast(text: &Bytes) -> Option<Body> {
+    let mut scanner = Scanner::new(text);
+    scanner.literal(br#"{"packet":{"type":2,"data":"#)?;
+    if scanner.peek() != Some(b'[') {
         return None;
     }
-    let data = reader.payload()?;
+    let data = scanner.payload()?;
     check_event(&data).ok()?;
-    let nsp = if reader.starts(br#","nsp":"#) { Some(reader.name()?) } else { None };
-    reader.literal(b"}")?;
+    let nsp = if scanner.starts(br#","nsp":"#) { Some(scanner.name()?) } else { None };
+    scanner.literal(b"}")?;
     let mut request_id = None;
-    if reader.starts(br#","requestId":"#) {
-        request_id = Some(reader.name()?);
+    if scanner.starts(br#","requestId":"#) {
+        request_id = Some(scanner.name()?);
     }
-    reader.literal(br#","opts":{"rooms":"#)?;
-    let rooms = reader.names()?;
-    reader.literal(br#","except":"#)?;
-    let except = reader.names()?;
-    reader.literal(br#","flags":"#)?;
-    let flags = if reader.starts(b"{}") { Flags::default() } else { flags(&mut reader)? };
-    reader.literal(b"}")?;
-    if reader.starts(br#","requestId":"#) {
-        request_id = Some(reader.name()?);
+    scanner.literal(br#","opts":{"rooms":"#)?;
+    let rooms = scanner.names()?;
+    scanner.literal(br#","except":"#)?;
+    let except = scanner.names()?;
+    scanner.literal(br#","flags":"#)?;
+    let flags = if scanner.starts(b"{}") { Flags::default() } else { flags(&mut scanner)? };
+    scanner.literal(b"}")?;
+    if scanner.starts(br#","requestId":"#) {
+        request_id = Some(scanner.name()?);
     }
-    reader.literal(b"}")?;
-    if reader.at != reader.bytes.len() {
+    scanner.literal(b"}")?;
+    if !scanner.is_at_end() {
         return None;
     }
     let packet = Packet { kind: EVENT, data, nsp, id: None };
@@ -72,9 +71,50 @@ pub(super) fn broadcast(text: &Bytes) -> Option<Body> {
     Some(Body::Broadcast { packet, opts, request_id: request_id.map(RequestId::new) })
 }
 
-fn packet(reader: &mut Reader<'_>) -> Option<RawPacket> {
+/// The data of a broadcast in JSON, if it is nothing but an event for some rooms: most are. It is what [`data::write`](super::data::write) would
+/// write, and takes as much memory as it is long.
+pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
+    const PIECES: [&[u8]; 4] = [
+        br#"{"packet":{"type":2,"data":"#,
+        br#"},"opts":{"rooms":["#,
+        br#"],"except":["#,
+        br#"],"flags":{}}}"#,
+    ];
+    let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
+    let Packet { kind: EVENT, data, nsp: None, id: None } = packet else { return None };
+    if data.encoding() != Encoding::Json || opts.flags != Flags::default() {
+        return None;
+    }
+    let mut size = PIECES.iter().map(|piece| piece.len()).sum::<usize>() + data.bytes().len();
+    for names in [&opts.rooms, &opts.except] {
+        for name in names {
+            if !is_plain(name.as_bytes()) {
+                return None;
+            }
+            // Quoted, and a comma.
+            size += name.len() + 3;
+        }
+        size -= usize::from(!names.is_empty());
+    }
+    let mut out = Vec::with_capacity(size);
+    out.extend_from_slice(PIECES[0]);
+    out.extend_from_slice(data.bytes());
+    for (piece, names) in [(PIECES[1], &opts.rooms), (PIECES[2], &opts.except)] {
+        out.extend_from_slice(piece);
+        for (at, name) in names.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'"');
+        }
+    }
+    out.extend_from_slice(PIECES[3]);
+    debug_assert_eq!(out.len(), size);
+    Some(out)
+}
+
+fn packet(scanner: &mut Scanner<'_>) -> Option<RawPacket> {
     let mut packet = RawPacket::default();
-    reader.object(|key, value| {
+    scanner.object(|key, value| {
         match key {
             "type" => packet.kind = Some(Scalar::Whole(value.count()?)),
             // Null counts as nothing.
@@ -89,9 +129,9 @@ fn packet(reader: &mut Reader<'_>) -> Option<RawPacket> {
     Some(packet)
 }
 
-fn opts(reader: &mut Reader<'_>) -> Option<BroadcastOptions> {
+fn opts(scanner: &mut Scanner<'_>) -> Option<BroadcastOptions> {
     let mut opts = BroadcastOptions::default();
-    reader.object(|key, value| {
+    scanner.object(|key, value| {
         match key {
             "rooms" => opts.rooms = value.names()?,
             "except" => opts.except = value.names()?,
@@ -103,9 +143,9 @@ fn opts(reader: &mut Reader<'_>) -> Option<BroadcastOptions> {
     Some(opts)
 }
 
-fn flags(reader: &mut Reader<'_>) -> Option<Flags> {
+fn flags(scanner: &mut Scanner<'_>) -> Option<Flags> {
     let mut flags = Flags::default();
-    reader.object(|key, value| {
+    scanner.object(|key, value| {
         let known = match key {
             "timeout" => flags.set(key, None, Some(value.count()?)),
             _ => flags.set(key, Some(value.switch()?), None),
@@ -115,270 +155,16 @@ fn flags(reader: &mut Reader<'_>) -> Option<Flags> {
     Some(flags)
 }
 
-/// Reads values one after the other. Nothing: what stands there is not as usual, and may be wrong.
-struct Reader<'a> {
-    text: &'a Bytes,
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
-    }
-
-    fn next(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    /// Consumes this byte, if it is the next.
-    fn eat(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        self.eat(byte).then_some(())
-    }
-
-    /// Consumes this, if it comes next. Inlined, so that a constant is compared in a few steps.
-    #[inline(always)]
-    fn starts(&mut self, with: &[u8]) -> bool {
-        let there = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(with));
-        self.at += if there { with.len() } else { 0 };
-        there
-    }
-
-    #[inline(always)]
-    fn literal(&mut self, rest: &[u8]) -> Option<()> {
-        self.starts(rest).then_some(())
-    }
-
-    /// Reads an object with `each`, which gets a key and must consume its value.
-    fn object(&mut self, mut each: impl FnMut(&'a str, &mut Self) -> Option<()>) -> Option<()> {
-        self.expect(b'{')?;
-        if self.eat(b'}') {
-            return Some(());
-        }
-        loop {
-            let key = core::str::from_utf8(&self.bytes[self.plain()?]).ok()?;
-            self.expect(b':')?;
-            each(key, self)?;
-            match self.next()? {
-                b',' => {}
-                b'}' => return Some(()),
-                _ => return None,
-            }
-        }
-    }
-
-    /// Where a string stands that stands for itself.
-    fn plain(&mut self) -> Option<Range<usize>> {
-        self.expect(b'"')?;
-        let start = self.at;
-        (self.special()? == b'"').then(|| start..self.at - 1)
-    }
-
-    fn name(&mut self) -> Option<ByteString> {
-        let name = self.plain()?;
-        ByteString::try_from(self.text.slice(name)).ok()
-    }
-
-    fn names(&mut self) -> Option<Vec<ByteString>> {
-        self.expect(b'[')?;
-        if self.eat(b']') {
-            return Some(Vec::new());
-        }
-        let mut names = Vec::with_capacity(1);
-        loop {
-            names.push(self.name()?);
-            match self.next()? {
-                b',' => {}
-                b']' => return Some(names),
-                _ => return None,
-            }
-        }
-    }
-
-    fn switch(&mut self) -> Option<bool> {
-        match self.next()? {
-            b't' => self.literal(b"rue").map(|()| true),
-            b'f' => self.literal(b"alse").map(|()| false),
-            _ => None,
-        }
-    }
-
-    /// A number that every way of reading numbers agrees on.
-    fn count(&mut self) -> Option<u64> {
-        let start = self.at;
-        let mut count = 0;
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            count = count * 10 + u64::from(digit - b'0');
-            self.at += 1;
-            if self.at - start > 15 {
-                return None;
-            }
-        }
-        let zeros = self.bytes.get(start) == Some(&b'0') && self.at > start + 1;
-        (self.at > start && !zeros && !matches!(self.peek(), Some(b'.' | b'e' | b'E'))).then_some(count)
-    }
-
-    fn payload(&mut self) -> Option<Payload> {
-        let start = self.at;
-        self.skip()?;
-        Some(Payload::from_wire(Encoding::Json, self.text.slice(start..self.at)))
-    }
-
-    /// Consumes a value, whatever it is, if it is JSON and stands right here.
-    fn skip(&mut self) -> Option<()> {
-        // A bit for each container that is open, behind a first one: whether it is an object.
-        let mut open: u128 = 1;
-        loop {
-            match self.next()? {
-                b'"' => self.string()?,
-                b'0' => self.number(b'0')?,
-                digit @ (b'1'..=b'9' | b'-') => self.number(digit)?,
-                b't' => self.literal(b"rue")?,
-                b'f' => self.literal(b"alse")?,
-                b'n' => self.literal(b"ull")?,
-                bracket @ (b'{' | b'[') => {
-                    let object = bracket == b'{';
-                    self.blanks();
-                    if !self.eat(bracket + 2) {
-                        // Deeper than there are bits, it is unusual.
-                        open = (open.leading_zeros() > 0).then_some(open << 1 | u128::from(object))?;
-                        if object {
-                            self.key()?;
-                        }
-                        continue;
-                    }
-                }
-                _ => return None,
-            }
-            loop {
-                if open == 1 {
-                    return Some(());
-                }
-                self.blanks();
-                let object = open & 1 == 1;
-                match self.next()? {
-                    b',' if object => break self.key()?,
-                    b',' => break self.blanks(),
-                    b'}' if object => open >>= 1,
-                    b']' if !object => open >>= 1,
-                    _ => return None,
-                }
-            }
-        }
-    }
-
-    fn blanks(&mut self) {
-        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.peek() {
-            self.at += 1;
-        }
-    }
-
-    /// Consumes a key and its colon.
-    fn key(&mut self) -> Option<()> {
-        self.blanks();
-        self.expect(b'"')?;
-        self.string()?;
-        self.blanks();
-        self.expect(b':')?;
-        self.blanks();
-        Some(())
-    }
-
-    /// Consumes what is left of a string.
-    fn string(&mut self) -> Option<()> {
-        loop {
-            match self.special()? {
-                b'"' => return Some(()),
-                b'\\' => match self.next()? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
-                    b'u' => {
-                        let digits = self.bytes.get(self.at..self.at + 4)?;
-                        if !digits.iter().all(u8::is_ascii_hexdigit) {
-                            return None;
-                        }
-                        self.at += 4;
-                    }
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-    }
-
-    /// Consumes a string's bytes up to one that means something: a quote, a backslash, a control character.
-    fn special(&mut self) -> Option<u8> {
-        const ONES: u64 = u64::MAX / 255;
-        // The high bit of each byte that is zero; where none is, of none.
-        let zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-        while let Some(chunk) = self.bytes[self.at..].first_chunk() {
-            let word = u64::from_le_bytes(*chunk);
-            let control = word.wrapping_sub(ONES * 0x20) & !word & (ONES << 7);
-            let found =
-                control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
-            if found != 0 {
-                // The first is right; those behind it may not be.
-                self.at += found.trailing_zeros() as usize / 8;
-                return self.next();
-            }
-            self.at += 8;
-        }
-        loop {
-            if let special @ (b'"' | b'\\' | 0..0x20) = self.next()? {
-                return Some(special);
-            }
-        }
-    }
-
-    /// Consumes what is left of a number.
-    fn number(&mut self, first: u8) -> Option<()> {
-        let first = if first == b'-' { self.next()? } else { first };
-        match first {
-            b'0' => {}
-            b'1'..=b'9' => self.digits(),
-            _ => return None,
-        }
-        if self.eat(b'.') {
-            self.digit()?;
-            self.digits();
-        }
-        if self.eat(b'e') || self.eat(b'E') {
-            if !self.eat(b'+') {
-                self.eat(b'-');
-            }
-            self.digit()?;
-            self.digits();
-        }
-        Some(())
-    }
-
-    fn digit(&mut self) -> Option<()> {
-        self.next()?.is_ascii_digit().then_some(())
-    }
-
-    fn digits(&mut self) {
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.at += 1;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytestring::ByteString;
     use proptest::collection::vec;
     use proptest::prelude::*;
     use proptest::sample::{Index, select};
 
     use super::*;
-    use crate::wire::sink::JsonSink;
-    use crate::wire::{data, json};
+    use crate::wire::encoder::JsonEncoder;
+    use crate::wire::{encode, json};
 
     /// Pieces of messages, so that what is put together often is one, or nearly.
     const PIECES: [&str; 60] = [
@@ -551,9 +337,9 @@ mod tests {
         for request_id in [None, Some(RequestId::new("r"))] {
             let packet = Packet::event("e", &("a \"word\"",)).unwrap();
             let body = Body::Broadcast { packet, opts: opts.clone(), request_id };
-            let mut sink = JsonSink::default();
-            data::write(&body, &mut sink).unwrap();
-            assert!(agree_on_broadcast(&String::from_utf8(sink.out).unwrap()));
+            let mut encoder = JsonEncoder::default();
+            encode::data(&body, &mut encoder).unwrap();
+            assert!(agree_on_broadcast(&String::from_utf8(encoder.out).unwrap()));
         }
     }
 
@@ -579,5 +365,36 @@ mod tests {
         assert!(!agree(10, &nested(129)));
         let deep = if cfg!(miri) { 1_000 } else { 100_000 };
         assert!(json::read(10, &nested(deep).into()).is_ok());
+    }
+
+    #[test]
+    fn a_broadcast_is_written_as_the_general_way_writes_it() {
+        let event = Packet::event("e", &("é \" \n", 1)).unwrap();
+        let (all, to) = (BroadcastOptions::all(), |room: &str| BroadcastOptions::to(room));
+        let packets = [
+            (event.clone(), true),
+            (Packet { nsp: Some("/".into()), ..event.clone() }, false),
+            (Packet { id: Some(1), ..event.clone() }, false),
+            (Packet { kind: 3, ..event }, false),
+        ];
+        let options = [
+            (all.clone(), true),
+            (to("a"), true),
+            (to("a").and("é").except("b").except("c").except(""), true),
+            (all.clone().except("b"), true),
+            (to("a \"room\""), false),
+            (all.clone().except("\u{1}"), false),
+            (all.volatile(), false),
+        ];
+        for (packet, packet_is) in &packets {
+            for (opts, opts_are) in &options {
+                let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
+                let usual = write_broadcast(&body);
+                assert_eq!(usual.is_some(), *packet_is && *opts_are, "{body:?}");
+                let mut encoder = JsonEncoder::default();
+                encode::data(&body, &mut encoder).unwrap();
+                assert!(usual.is_none_or(|text| text == encoder.out), "{body:?}");
+            }
+        }
     }
 }

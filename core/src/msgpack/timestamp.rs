@@ -1,7 +1,10 @@
 //! The dates of MessagePack, which are extension −1, as JavaScript prints them.
 
+/// The extension that a JavaScript `Date` is.
+pub(crate) const TIMESTAMP: i8 = -1;
+
 /// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
-pub(super) fn date(content: &[u8]) -> Option<String> {
+pub(crate) fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {
         [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
         [a, b, c, d, e, f, g, h] => {

@@ -1,61 +1,13 @@
-//! MessagePack, seen as bytes: walking over values without building them.
-//!
-//! What arrives stays where it is: a value that the engine has no use for is skipped and kept as a slice. Nothing here allocates in
-//! proportion to a length that the input merely claims.
+//! Reading MessagePack one value after the other.
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use bytestring::ByteString;
 use rmp::Marker;
 
-use super::data::{number_text, whole};
-use super::dates::date;
-
-/// Why bytes are not the MessagePack that was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MsgPackError {
-    /// The bytes end in the middle of a value.
-    #[error("the MessagePack value is cut off at byte {at}")]
-    Truncated {
-        /// Where the bytes end.
-        at: usize,
-    },
-    /// Bytes follow the one value that was expected.
-    #[error("bytes follow the MessagePack value, from byte {at}")]
-    Trailing {
-        /// Where the first surplus byte stands.
-        at: usize,
-    },
-    /// The marker byte 0xc1, which MessagePack never uses.
-    #[error("byte {at} is no MessagePack marker")]
-    Marker {
-        /// Where it stands.
-        at: usize,
-    },
-    /// Arrays and maps are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
-    #[error("the MessagePack value is nested too deeply at byte {at}")]
-    TooDeep {
-        /// Where the first container too many begins.
-        at: usize,
-    },
-    /// A map key is neither a string nor a number, or is `__proto__`. The peers' decoder refuses the whole message.
-    #[error("the map key at byte {at} is neither a string nor a number, or is \"__proto__\"")]
-    Key {
-        /// Where it stands.
-        at: usize,
-    },
-    /// Another kind of value stands here than the message needs.
-    #[error("the MessagePack value at byte {at} is not {expected}")]
-    Unexpected {
-        /// Where the value stands.
-        at: usize,
-        /// What the message needs.
-        expected: &'static str,
-    },
-}
+use super::{MAX_DEPTH, MsgPackError, TIMESTAMP};
+use crate::javascript::{number_text, whole};
 
 /// What a walk over a value saw, beside its being well-formed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,30 +48,6 @@ impl Facts {
     }
 }
 
-/// The first element of an array, as far as it can be an event's name.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum First<'a> {
-    Text(&'a [u8]),
-    Number(f64),
-    /// A date, if JavaScript has one for it.
-    Date(Option<()>),
-    Other,
-}
-
-/// The first element of `array`; nothing if it has none.
-pub(super) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
-    let mut reader = Reader::new(array);
-    let Head::Array(1..) = reader.head()? else { return Ok(None) };
-    Ok(Some(match reader.head()? {
-        Head::Str(len) => First::Text(reader.take(len)?),
-        Head::Unsigned(number) => First::Number(number as f64),
-        Head::Signed(number) => First::Number(number as f64),
-        Head::Float(number) => First::Number(number),
-        Head::Ext(TIMESTAMP, len) => First::Date(date(reader.take(len)?).map(drop)),
-        _ => First::Other,
-    }))
-}
-
 /// The first bytes of a value: its kind, and its length where it has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Head {
@@ -154,19 +82,16 @@ pub(crate) struct Reader<'a> {
 
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// The extension that a JavaScript `Date` is.
-pub(super) const TIMESTAMP: i8 = -1;
-
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Self {
-        Self::with_depth(bytes, crate::MAX_DEPTH)
+        Self::with_depth(bytes, MAX_DEPTH)
     }
 
     pub(crate) fn with_depth(bytes: &'a Bytes, depth: usize) -> Self {
         Reader { bytes, at: 0, depth_left: depth, facts: Facts::default() }
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
         let bytes: &'a [u8] = self.bytes;
         let end = self.at.checked_add(len).filter(|&end| end <= bytes.len());
         let end = end.ok_or(MsgPackError::Truncated { at: bytes.len() })?;
@@ -318,17 +243,17 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
+    pub(crate) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or(MsgPackError::TooDeep { at })?;
         Ok(())
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.depth_left += 1;
     }
 
     /// What a head of this length is followed by.
-    pub(super) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
+    pub(crate) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
         let content = self.take(len)?;
         Ok(self.bytes.slice_ref(content))
     }
@@ -342,7 +267,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of the next value, and what is in it.
-    pub(super) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
+    pub(crate) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
         let before = core::mem::take(&mut self.facts);
         let value = self.raw()?;
         let facts = self.facts;
@@ -351,12 +276,12 @@ impl<'a> Reader<'a> {
     }
 
     /// What was seen in the values that were walked over.
-    pub(super) fn facts(&self) -> Facts {
+    pub(crate) fn facts(&self) -> Facts {
         self.facts
     }
 
     /// Where the next value begins.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
@@ -384,7 +309,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
         let number = match self.head()? {
             Head::Str(len) => match self.take(len)? {
@@ -489,121 +414,6 @@ pub(crate) fn facts(bytes: &Bytes) -> Result<Facts, MsgPackError> {
     Ok(facts)
 }
 
-/// `bytes`, a well-formed value, with each extension value put into a form that serde's data model has: a JavaScript `Date` (a
-/// timestamp, extension −1) becomes the ISO text that JSON would have carried, or null if it is no valid date; any other extension its
-/// bytes.
-pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
-    let mut out = Vec::with_capacity(bytes.len() + 32);
-    let mut reader = Reader::new(bytes);
-    // A well-formed value is a sequence of heads and contents: containers need no recursion to be copied.
-    while reader.at < bytes.len() {
-        let start = reader.at;
-        match reader.head()? {
-            Head::Ext(TIMESTAMP, len) => match date(reader.take(len)?) {
-                Some(text) => write_str(&mut out, &text),
-                // As JSON has it.
-                None => out.push(Marker::Null.to_u8()),
-            },
-            Head::Ext(_, len) => write_bin(&mut out, reader.take(len)?),
-            Head::Str(len) | Head::Bin(len) => {
-                reader.take(len)?;
-                out.extend_from_slice(&bytes[start..reader.at]);
-            }
-            _ => out.extend_from_slice(&bytes[start..reader.at]),
-        }
-    }
-    Ok(out)
-}
-
-/// The array in `array`, with `first` put before its elements; nothing if it is no array.
-pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
-    let mut reader = Reader::new(array);
-    let Ok(Head::Array(len)) = reader.head() else { return None };
-    let mut out = Vec::with_capacity(array.len() + first.len() + 8);
-    write_array(&mut out, len + 1);
-    write_str(&mut out, first);
-    out.extend_from_slice(&array[reader.at..]);
-    Some(out)
-}
-
-/// The array in `array`, with `last` put behind its elements; nothing if it is no array.
-pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
-    let mut reader = Reader::new(array);
-    let Ok(Head::Array(len)) = reader.head() else { return None };
-    let mut out = Vec::with_capacity(array.len() + last.len() + 8);
-    write_array(&mut out, len + 1);
-    out.extend_from_slice(&array[reader.at..]);
-    write_str(&mut out, last);
-    Some(out)
-}
-
-/// Writing to a `Vec` can't fail, and lengths beyond 32 bits are excluded by [`MAX_PAYLOAD`](crate::MAX_PAYLOAD): these wrap
-/// `rmp`'s encoders accordingly.
-macro_rules! infallible {
-    ($call:expr) => {
-        if let Err(error) = $call {
-            unreachable!("a Vec takes every write: {error}")
-        }
-    };
-}
-
-pub(crate) fn write_map(out: &mut Vec<u8>, len: usize) {
-    infallible!(rmp::encode::write_map_len(out, len32(len)));
-}
-
-pub(crate) fn write_array(out: &mut Vec<u8>, len: usize) {
-    infallible!(rmp::encode::write_array_len(out, len32(len)));
-}
-
-pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    infallible!(rmp::encode::write_str(out, text));
-}
-
-pub(crate) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
-    infallible!(rmp::encode::write_bin(out, bytes));
-}
-
-pub(crate) fn write_bool(out: &mut Vec<u8>, value: bool) {
-    infallible!(rmp::encode::write_bool(out, value));
-}
-
-pub(crate) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
-    infallible!(rmp::encode::write_uint(out, value));
-}
-
-pub(super) fn write_signed(out: &mut Vec<u8>, value: i64) {
-    infallible!(rmp::encode::write_sint(out, value));
-}
-
-fn len32(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-/// The form in which a stream entry carries MessagePack.
-pub(crate) fn to_base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// The peers' decoder, Node's `Buffer.from(text, "base64")`, does without padding, takes the alphabet for URLs as well, and passes over
-/// line breaks: so do the encoders of other languages write it. What it makes of anything else is garbage, and an error here.
-pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
-    const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        base64::engine::GeneralPurposeConfig::new()
-            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    LENIENT.decode(text).or_else(|_| {
-        let standard = |byte: &u8| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => *other,
-        };
-        let digits: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
-        LENIENT.decode(digits)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -629,8 +439,8 @@ mod tests {
             bytes.push(0xc0);
             facts(&bytes.into())
         };
-        assert!(nested(crate::MAX_DEPTH).is_ok());
-        assert_eq!(nested(crate::MAX_DEPTH + 1), Err(MsgPackError::TooDeep { at: crate::MAX_DEPTH }));
+        assert!(nested(MAX_DEPTH).is_ok());
+        assert_eq!(nested(MAX_DEPTH + 1), Err(MsgPackError::TooDeep { at: MAX_DEPTH }));
         assert!(nested(1_000_000).is_err());
     }
 }

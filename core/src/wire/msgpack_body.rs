@@ -3,9 +3,9 @@
 use bytestring::ByteString;
 
 use super::WireError;
-use super::data::{BROADCAST, Data, JOIN, OBJECT_TEXT, PacketData, RawPacket, Scalar};
-use super::data::{characters, number_text, uses, whole};
-use super::msgpack::{Head, MsgPackError, Reader};
+use super::data::{BROADCAST, Data, JOIN, PacketData, RawPacket, Scalar, uses};
+use crate::javascript::{OBJECT_TEXT, characters, number_text, whole};
+use crate::msgpack::{Head, MsgPackError, Reader};
 use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
