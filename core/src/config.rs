@@ -80,8 +80,8 @@ impl SubscriptionMode {
 /// struct Reversed;
 ///
 /// impl Codec for Reversed {
-///     fn encode(&self, packed: Bytes) -> Bytes {
-///         packed.iter().rev().copied().collect::<Vec<u8>>().into()
+///     fn encode(&self, msgpack: Bytes) -> Bytes {
+///         msgpack.iter().rev().copied().collect::<Vec<u8>>().into()
 ///     }
 ///     fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
 ///         Ok(self.encode(payload.clone()))
@@ -92,7 +92,7 @@ impl SubscriptionMode {
 /// ```
 pub trait Codec: fmt::Debug + Send + Sync {
     /// From MessagePack.
-    fn encode(&self, packed: Bytes) -> Bytes;
+    fn encode(&self, msgpack: Bytes) -> Bytes;
 
     /// To MessagePack.
     ///

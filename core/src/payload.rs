@@ -111,22 +111,22 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let (packed, facts) = Payload::pack(value)?;
+        let (encoded, facts) = Payload::pack(value)?;
         if facts.binary {
-            return Ok(packed);
+            return Ok(encoded);
         }
-        let mut text = Vec::with_capacity(2 * packed.bytes.len() + ROOM);
+        let mut text = Vec::with_capacity(2 * encoded.bytes.len() + ROOM);
         write_json(value, &mut text)?;
         Payload::from_text(text)
     }
 
     /// The value in MessagePack, which shows whether Node peers could read it, and whether binary data is inside.
     fn pack<T: Serialize + ?Sized>(value: &T) -> Result<(Self, msgpack::Facts), PayloadError> {
-        let mut packed = Vec::with_capacity(ROOM);
+        let mut encoded = Vec::with_capacity(ROOM);
         // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
-        let mut writer = rmp_serde::Serializer::new(&mut packed).with_struct_map().with_human_readable();
+        let mut writer = rmp_serde::Serializer::new(&mut encoded).with_struct_map().with_human_readable();
         value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
-        Payload::check_msgpack(packed.into())
+        Payload::check_msgpack(encoded.into())
     }
 
     /// Takes what this crate has just written as JSON.
@@ -189,12 +189,12 @@ impl Payload {
     ///
     /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        let (packed, facts) = Payload::pack(args)?;
+        let (encoded, facts) = Payload::pack(args)?;
         if facts.binary {
-            let event = msgpack::prepend(name, &packed.bytes).ok_or(PayloadError::NotAnEvent)?;
+            let event = msgpack::prepend(name, &encoded.bytes).ok_or(PayloadError::NotAnEvent)?;
             return Payload::from_msgpack(event);
         }
-        let mut text = Vec::with_capacity(name.len() + 2 * packed.bytes.len() + ROOM);
+        let mut text = Vec::with_capacity(name.len() + 2 * encoded.bytes.len() + ROOM);
         text.push(b'[');
         write_json(name, &mut text)?;
         // The arguments' own bracket becomes the comma behind the name.
@@ -321,8 +321,8 @@ impl Payload {
                     out.truncate(start);
                     transcode(&json_text::replace_lone_surrogates(&self.bytes), out).map_err(|_| first)?;
                 }
-                let packed = Bytes::copy_from_slice(&out[start..]);
-                Payload { encoding: Encoding::MsgPack, bytes: packed }.facts()?;
+                let encoded = Bytes::copy_from_slice(&out[start..]);
+                Payload { encoding: Encoding::MsgPack, bytes: encoded }.facts()?;
             }
         }
         Ok(())
@@ -409,8 +409,8 @@ mod tests {
 
     #[test]
     fn a_date_reads_the_same_from_both_encodings() {
-        let packed = Payload::from_msgpack(vec![0x91, 0xd6, 0xff, 0x65, 0x53, 0xf1, 0x00]).unwrap();
-        assert_eq!(packed.decode::<[String; 1]>().unwrap(), ["2023-11-14T22:13:20.000Z"]);
+        let date = Payload::from_msgpack(vec![0x91, 0xd6, 0xff, 0x65, 0x53, 0xf1, 0x00]).unwrap();
+        assert_eq!(date.decode::<[String; 1]>().unwrap(), ["2023-11-14T22:13:20.000Z"]);
     }
 
     #[test]

@@ -295,7 +295,7 @@ fn parts_and_whole(fields: &Fields) {
 }
 
 /// The same value in MessagePack, if that is one that the other encoding has too.
-fn packed_value(text: &str) -> Option<Bytes> {
+fn msgpack_value(text: &str) -> Option<Bytes> {
     let mut out = Vec::new();
     Payload::from_json(text.to_owned()).ok()?.write_msgpack(&mut out).ok()?;
     // What is no text there is none here: a text would be replaced, a number be infinite.
@@ -317,17 +317,17 @@ fn in_json(body: Body) -> Option<String> {
 }
 
 /// JSON beside MessagePack of the same value.
-fn text_and_packed(kind: u8, text: &str) {
-    let Some(bytes) = packed_value(text) else { return };
-    let from_text = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
+fn json_and_msgpack(kind: u8, text: &str) {
+    let Some(bytes) = msgpack_value(text) else { return };
+    let from_json = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
     let mut reader = Reader::new(&bytes);
-    let from_packed = msgpack_body::read(kind, &mut reader).and_then(|data| data.into_body(kind));
-    match (from_text, from_packed) {
-        (Ok(from_text), Ok(from_packed)) => {
-            assert_eq!(in_json(from_text), in_json(from_packed), "{kind}: {text}")
+    let from_msgpack = msgpack_body::read(kind, &mut reader).and_then(|data| data.into_body(kind));
+    match (from_json, from_msgpack) {
+        (Ok(from_json), Ok(from_msgpack)) => {
+            assert_eq!(in_json(from_json), in_json(from_msgpack), "{kind}: {text}")
         }
         (Err(_), Err(_)) => {}
-        (from_text, from_packed) => panic!("{kind}: {text}\n{from_text:?}\n{from_packed:?}"),
+        (from_json, from_msgpack) => panic!("{kind}: {text}\n{from_json:?}\n{from_msgpack:?}"),
     }
 }
 
@@ -348,17 +348,17 @@ fn keyed_and_whole(payload: &Bytes) {
     }
 }
 
-fn classic_text_and_packed(text: &str) {
-    let Some(bytes) = packed_value(text) else { return };
+fn classic_json_and_msgpack(text: &str) {
+    let Some(bytes) = msgpack_value(text) else { return };
     let text = Bytes::copy_from_slice(text.as_bytes());
     let show = |request: (NodeId, classic::Request)| match request {
         (uid, classic::Request::Common(body)) => Some(format!("{uid} {}", in_json(body)?)),
         other => Some(format!("{other:?}")),
     };
     match (classic::decode_request(&text), classic::decode_request(&bytes)) {
-        (Ok(from_text), Ok(from_packed)) => assert_eq!(show(from_text), show(from_packed), "{text:?}"),
+        (Ok(from_json), Ok(from_msgpack)) => assert_eq!(show(from_json), show(from_msgpack), "{text:?}"),
         (Err(_), Err(_)) => {}
-        (from_text, from_packed) => panic!("{text:?}\n{from_text:?}\n{from_packed:?}"),
+        (from_json, from_msgpack) => panic!("{text:?}\n{from_json:?}\n{from_msgpack:?}"),
     }
     for asked in ASKED {
         let read = |payload| classic::decode_response(payload, asked);
@@ -418,7 +418,7 @@ proptest! {
         changes.iter().for_each(|one| change_whole(&mut text, one));
         quick_and_general(kind, &ByteString::from(&*text));
         parts_and_whole(&entry_of(kind, text.as_bytes()));
-        text_and_packed(kind, &text);
+        json_and_msgpack(kind, &text);
         // In the envelope of the sharded adapter, too.
         let wrapped = |text: &str| Bytes::from(format!(r#"{{"uid":"u","nsp":"/","type":{kind},"data":{text}}}"#));
         let inside = pubsub::decode_sharded(&wrapped(&text)).map(|message| message.body);
@@ -432,17 +432,17 @@ proptest! {
     ) {
         let mut text = text.to_owned();
         changes.iter().for_each(|one| change_whole(&mut text, one));
-        classic_text_and_packed(&text);
+        classic_json_and_msgpack(&text);
         keyed_and_whole(&Bytes::from(text));
     }
 
     #[test]
-    fn a_packed_message_with_a_byte_changed_is_read_alike_by_all(
+    fn a_msgpack_message_with_a_byte_changed_is_read_alike_by_all(
         (kind, text) in select(&MESSAGES[..]),
         request in select(&CLASSIC[..]),
         changes in vec(byte(), 0..3),
     ) {
-        let mut data = packed_value(text).unwrap().to_vec();
+        let mut data = msgpack_value(text).unwrap().to_vec();
         changes.iter().for_each(|one| change(&mut data, one));
         let data = Bytes::from(data);
         walked_and_read(&data);
@@ -462,7 +462,7 @@ proptest! {
         if msgpack::facts(&data).is_ok() {
             prop_assert_eq!(shown(&inside), shown(&alone));
         }
-        let mut request = packed_value(request).unwrap().to_vec();
+        let mut request = msgpack_value(request).unwrap().to_vec();
         changes.iter().for_each(|one| change(&mut request, one));
         keyed_and_whole(&request.into());
     }

@@ -123,11 +123,11 @@ impl Value {
     fn read<T>(
         &self,
         json: impl FnOnce(&ByteString) -> Result<T, WireError>,
-        packed: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
+        msgpack: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
     ) -> Result<T, WireError> {
         match self {
             Value::Json(text) => json(text),
-            Value::MsgPack(bytes) => packed(&mut msgpack::Reader::new(bytes)),
+            Value::MsgPack(bytes) => msgpack(&mut msgpack::Reader::new(bytes)),
         }
     }
 
@@ -205,13 +205,13 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
         if payload.first() != Some(&b'{') {
-            return notepack::read(payload, Keys::read_packed);
+            return notepack::read(payload, Keys::read_msgpack);
         }
         let pairs = json::pairs(&json::text(payload))?;
         Keys::of(pairs.into_iter().map(|(key, text)| (key, Value::Json(text))).collect())
     }
 
-    fn read_packed(payload: &Bytes) -> Result<(Self, Facts), WireError> {
+    fn read_msgpack(payload: &Bytes) -> Result<(Self, Facts), WireError> {
         let mut pairs = Vec::new();
         let mut reader = msgpack::Reader::new(payload);
         reader.map(|key, value| {

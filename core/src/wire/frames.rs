@@ -45,12 +45,12 @@ impl Packet {
     /// ```
     pub fn frames(&self, nsp: &str, offset: Option<EntryId>) -> Frames {
         let mut attachments = Vec::new();
-        let packed;
+        let converted;
         let data = match self.data.encoding() {
             Encoding::Json => self.data.as_json().unwrap_or_default(),
             Encoding::MsgPack => {
-                packed = to_json(self.data.bytes(), &mut attachments);
-                &*packed
+                converted = to_json(self.data.bytes(), &mut attachments);
+                &*converted
             }
         };
         // Two digits and more for the packet's kind, an id, an offset: rarely all of them.
@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::payload::Payload;
 
-    fn packed(bytes: &[u8]) -> Packet {
+    fn msgpack_packet(bytes: &[u8]) -> Packet {
         let data = Payload::from_wire(Encoding::MsgPack, Bytes::copy_from_slice(bytes));
         Packet { kind: 2, data, nsp: None, id: None }
     }
@@ -205,7 +205,7 @@ mod tests {
             assert_eq!(packet.frames("/", offset).text, text);
             assert_eq!(packet.frames("/", None).text, format!("2{data}"));
         }
-        let binary = packed(&[0x91, 0xc4, 1, 7]).frames("/x", offset);
+        let binary = msgpack_packet(&[0x91, 0xc4, 1, 7]).frames("/x", offset);
         assert_eq!(binary.text, r#"51-/x,[{"_placeholder":true,"num":0},"5-1"]"#);
     }
 
@@ -227,9 +227,9 @@ mod tests {
                 r#"52-[{"_placeholder":true,"num":0},{"b":{"_placeholder":true,"num":1}}]"#,
             ),
         ] {
-            assert_eq!(packed(bytes).frames("/", None).text, text);
+            assert_eq!(msgpack_packet(bytes).frames("/", None).text, text);
         }
-        let with_id = Packet { id: Some(12), ..packed(&[0x91, 0xc4, 1, 9]) }.frames("/admin", None);
+        let with_id = Packet { id: Some(12), ..msgpack_packet(&[0x91, 0xc4, 1, 9]) }.frames("/admin", None);
         assert_eq!(with_id.text, r#"51-/admin,12[{"_placeholder":true,"num":0}]"#);
         assert_eq!(with_id.attachments, [&[9][..]]);
     }

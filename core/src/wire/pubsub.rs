@@ -30,8 +30,8 @@ struct Envelope<T> {
 /// If the bytes are none of the protocol's messages: see [`WireError`].
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
-        Some(b'{') => text_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
-        _ => Ok(read_packed(payload)?.0),
+        Some(b'{') => json_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
+        _ => Ok(read_msgpack(payload)?.0),
     }
 }
 
@@ -43,12 +43,12 @@ pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
 pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
         Some(b'{') => decode(payload),
-        _ => notepack::read(payload, read_packed),
+        _ => notepack::read(payload, read_msgpack),
     }
 }
 
-fn read_packed(payload: &Bytes) -> Result<(Message, Facts), WireError> {
-    let (envelope, facts) = packed_envelope(payload)?;
+fn read_msgpack(payload: &Bytes) -> Result<(Message, Facts), WireError> {
+    let (envelope, facts) = msgpack_envelope(payload)?;
     let message =
         envelope.open(|kind, raw: &Bytes| msgpack_body::read(kind, &mut msgpack::Reader::new(raw)))?;
     Ok((message, facts))
@@ -67,7 +67,7 @@ impl<T> Envelope<T> {
     }
 }
 
-fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireError> {
+fn msgpack_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     let mut reader = msgpack::Reader::new(payload);
     reader.map(|key, value| {
@@ -87,7 +87,7 @@ fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireErro
     Ok((envelope, reader.facts()))
 }
 
-fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
+fn json_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     for (key, value) in json::pairs(&json::text(payload))? {
         match &*key {

@@ -232,8 +232,8 @@ mod tests {
 
     fn agree(kind: u8, text: &str) -> bool {
         let text = ByteString::from(text);
-        let Some(usual) = read(kind, text.as_bytes()) else { return false };
-        assert_eq!(usual, json::read_any(kind, &text).unwrap(), "{kind}: {text}");
+        let Some(fast) = read(kind, text.as_bytes()) else { return false };
+        assert_eq!(fast, json::read_any(kind, &text).unwrap(), "{kind}: {text}");
         true
     }
 
@@ -305,8 +305,8 @@ mod tests {
     }
 
     #[test]
-    fn what_node_writes_is_as_usual() {
-        let usual = [
+    fn the_fast_path_reads_what_node_writes() {
+        let messages = [
             (
                 3,
                 r#"{"packet":{"type":2,"data":["hello",{"from":"ann","text":"a \"word\" \u2028é"},-1.5e-7,[[]],null,true],"nsp":"/"},"opts":{"rooms":["a","b"],"except":[],"flags":{}}}"#,
@@ -325,7 +325,7 @@ mod tests {
             (10, r#"{"requestId":"r","packet":[1,{"a":"b"}]}"#),
             (11, r#"{"type":"r","requestId":"r","clientCount":0}"#),
         ];
-        for (kind, text) in usual {
+        for (kind, text) in messages {
             assert!(agree(kind, text), "{text}");
             assert_eq!(agree_on_broadcast(text), kind == BROADCAST, "{text}");
         }
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_deeply_is_not_as_usual_and_no_worse_for_it() {
+    fn deep_nesting_is_left_to_the_general_reader() {
         let nested = |depth: usize| format!(r#"{{"packet":{}{}}}"#, "[".repeat(depth), "]".repeat(depth));
         assert!(agree(10, &nested(128)));
         assert!(!agree(10, &nested(129)));
@@ -389,11 +389,11 @@ mod tests {
         for (packet, packet_is) in &packets {
             for (opts, opts_are) in &options {
                 let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
-                let usual = write_broadcast(&body);
-                assert_eq!(usual.is_some(), *packet_is && *opts_are, "{body:?}");
+                let fast = write_broadcast(&body);
+                assert_eq!(fast.is_some(), *packet_is && *opts_are, "{body:?}");
                 let mut encoder = JsonEncoder::default();
                 encode::data(&body, &mut encoder).unwrap();
-                assert!(usual.is_none_or(|text| text == encoder.out), "{body:?}");
+                assert!(fast.is_none_or(|text| text == encoder.out), "{body:?}");
             }
         }
     }
