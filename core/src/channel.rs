@@ -6,50 +6,52 @@ use crate::config::{Config, Dialect, SubscriptionMode};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 
-/// What comes through a channel.
+/// The kind of message that a channel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Carries {
     /// Any message.
     Messages,
-    /// Sharded: messages to a room, as long as a socket of this node is in it.
+    /// Messages to one room, in the sharded dialect. The node hears the channel while it has a
+    /// socket in the room.
     Room,
-    /// Classic: broadcasts.
+    /// Broadcasts, in the classic dialect.
     Broadcasts,
-    /// Classic: requests.
+    /// Requests, in the classic dialect.
     Requests,
-    /// Classic: responses.
+    /// Responses, in the classic dialect.
     Responses,
 }
 
 impl Config {
-    /// Whether Pub/Sub is the sharded kind.
+    /// Returns `true` if the node uses sharded Pub/Sub.
     pub(crate) fn sharded(&self) -> bool {
         self.use_sharded_pub_sub && self.dialect != Dialect::Classic || self.dialect == Dialect::Sharded
     }
 
-    /// Whether rooms have channels that look like those of nodes.
+    /// Returns `true` if rooms have channels, whose names have the same form as those of nodes.
     pub(crate) fn rooms_are_channels(&self) -> bool {
         self.dialect == Dialect::Sharded && self.subscription_mode != SubscriptionMode::Static
     }
 
-    /// The channel on which a namespace's nodes ask each other. They are counted here.
+    /// The channel for requests between the nodes of a namespace. The number of its subscribers is
+    /// the number of nodes.
     pub(crate) fn request_channel(&self, nsp: &str) -> ByteString {
         let kind = if self.dialect == Dialect::Classic { "-request" } else { "" };
         format!("{}{kind}#{nsp}#", self.channel_prefix).into()
     }
 
-    /// How the channels begin on which nodes get their answers.
+    /// The common prefix of the channels on which nodes receive responses.
     pub(crate) fn response_prefix(&self, nsp: &str) -> ByteString {
         let kind = if self.dialect == Dialect::Classic { "-response" } else { "" };
         format!("{}{kind}#{nsp}#", self.channel_prefix).into()
     }
 
-    /// The channel on which one node gets its answers.
+    /// The channel on which one node receives responses.
     pub(crate) fn private_channel(&self, nsp: &str, node: &str) -> ByteString {
         format!("{}{node}#", self.response_prefix(nsp)).into()
     }
 
-    /// The channel on which a node's answers are awaited.
+    /// The channel to which a response for this node is published.
     pub(crate) fn response_channel(&self, nsp: &str, node: &str) -> ByteString {
         match self.dialect == Dialect::Classic && !self.publish_on_specific_response_channel {
             true => self.response_prefix(nsp),
@@ -57,7 +59,7 @@ impl Config {
         }
     }
 
-    /// The channel of a broadcast that asks for nothing.
+    /// The channel of a broadcast without acknowledgements.
     pub(crate) fn broadcast_channel(&self, nsp: &str, opts: &BroadcastOptions) -> ByteString {
         let room = match &*opts.rooms {
             [room] if self.dialect == Dialect::Classic || self.subscription_mode.is_apart(room) => room,
@@ -70,7 +72,7 @@ impl Config {
         format!("{}#{nsp}#{room}#", self.channel_prefix).into()
     }
 
-    /// The channel on which a message goes out that is no answer.
+    /// The channel of a message that is not a response.
     pub(crate) fn channel_for(&self, nsp: &str, body: &Body) -> ByteString {
         match body {
             Body::Broadcast { opts, request_id: None, .. } if !self.dialect.has_streams() => {
@@ -80,7 +82,7 @@ impl Config {
         }
     }
 
-    /// The channels that every node of the namespace hears.
+    /// The channels to which every node of the namespace subscribes.
     pub(crate) fn channels(&self, nsp: &str, node: &str) -> Vec<(ByteString, Carries)> {
         let private = self.private_channel(nsp, node);
         match self.dialect {
@@ -93,17 +95,19 @@ impl Config {
         }
     }
 
-    /// How the channels begin that carry the namespace's broadcasts, if each room has one: they are heard by a pattern.
+    /// The common prefix of the channels that carry the namespace's broadcasts, if each room has
+    /// one. Nodes subscribe to them by a pattern.
     pub(crate) fn broadcast_prefix(&self, nsp: &str) -> Option<ByteString> {
         (self.dialect == Dialect::Classic).then(|| format!("{}#{nsp}#", self.channel_prefix).into())
     }
 
-    /// The pattern that every node of the namespace hears.
+    /// The pattern to which every node of the namespace subscribes.
     pub(crate) fn pattern(&self, nsp: &str) -> Option<ByteString> {
         self.broadcast_prefix(nsp).map(|prefix| format!("{}*", escape_glob(&prefix)).into())
     }
 
-    /// The channels of rooms in which this node has sockets.
+    /// The channels of these rooms, if the dialect gives rooms channels that a node must subscribe
+    /// to.
     pub(crate) fn room_channels<'a>(
         &self,
         nsp: &str,
@@ -117,7 +121,7 @@ impl Config {
     }
 }
 
-/// A pattern that matches just this text.
+/// Escapes the text, so that it is a glob pattern that matches only itself.
 pub(crate) fn escape_glob(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,10 +1,12 @@
-//! The hashers of the engine's tables. They draw no keys of their own, so that a run can be repeated.
+//! The hashers of the engine's tables. They draw no keys of their own, so that a run can be
+//! repeated.
 
 use core::hash::{BuildHasher, Hasher};
 
 use siphasher::sip::SipHasher13;
 
-/// A keyed hash: nobody who chooses room names can know which of them collide.
+/// A keyed hash, for tables whose keys come from outside. A client that chooses room names can't
+/// know which of them collide.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keyed(pub(crate) u64, pub(crate) u64);
 
@@ -16,11 +18,11 @@ impl BuildHasher for Keyed {
     }
 }
 
-/// For tables whose keys the engine counts up itself: nobody else chooses them, so none of them need to collide.
+/// A cheap hash, for tables whose keys the engine counts up itself. No outsider chooses such keys.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Numbered;
 
-/// NumberHashers one number.
+/// Hashes one number.
 #[derive(Debug, Default)]
 pub(crate) struct NumberHasher(u64);
 
@@ -42,7 +44,8 @@ impl Hasher for NumberHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
-        // The golden ratio: neighbours come out far from each other in the upper bits.
+        // The multiplier is derived from the golden ratio. It puts neighbours far apart in the
+        // upper bits.
         self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 
@@ -57,10 +60,10 @@ mod tests {
 
     #[test]
     fn names_chosen_against_one_key_are_like_any_others_under_another() {
-        // Miri takes its time for each name that is tried.
+        // Miri is slow on each name that is tried.
         let (places, wanted) = if cfg!(miri) { (0x40, 8) } else { (0x1000, 100) };
         let place = |key: Keyed, name: &str| key.hash_one(name) as usize & (places - 1);
-        // Who knows the key can choose names that all fall into one place of a table.
+        // A client that knows the key can choose names that all fall into one bucket of a table.
         let all = (0..).map(|n| format!("room {n}"));
         let chosen: Vec<String> = all.filter(|name| place(Keyed(1, 2), name) == 7).take(wanted).collect();
         let mut crowd = vec![0; places];

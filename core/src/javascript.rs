@@ -1,13 +1,14 @@
-//! What JavaScript makes of values that it converts: numbers, objects and strings.
+//! JavaScript's conversions of numbers, objects and strings.
 
 use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-/// What JavaScript's `String` makes of an object. Nobody names a room like this: one that is an object matches nothing, and yet counts.
+/// The text that JavaScript's `String` gives for an object. No application names a room like this.
+/// A room that is an object matches no socket, but it counts as a room.
 pub(crate) const OBJECT_TEXT: &str = "[object Object]";
 
-/// What JavaScript's `String` makes of a number.
+/// Returns the text that JavaScript's `String` gives for the number.
 pub(crate) fn number_text(number: f64) -> String {
     match number.abs() {
         0.0 => "0".into(),
@@ -19,14 +20,15 @@ pub(crate) fn number_text(number: f64) -> String {
     }
 }
 
-/// The names that JavaScript makes of a text where it wants a set of them: its characters. Each counts once.
+/// Returns the elements of the set that JavaScript makes of a text: its characters, each once.
 pub(crate) fn characters(text: &ByteString) -> Vec<ByteString> {
     let mut seen = BTreeSet::new();
     let fresh = text.char_indices().filter(|(_, character)| seen.insert(*character));
     fresh.map(|(at, character)| text.slice_ref(&text[at..at + character.len_utf8()])).collect()
 }
 
-/// The integer, not negative and exact in JavaScript, that a float without a fraction is.
+/// Returns the integer that the float represents, if it is not negative and JavaScript represents
+/// it exactly.
 pub(crate) fn whole(number: f64) -> Option<u64> {
     const MAX: f64 = ((1_u64 << 53) - 1) as f64;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked to be exact

@@ -1,13 +1,14 @@
-//! Looking into JSON texts, and changing them, without parsing them.
+//! Inspecting and editing JSON texts without parsing them.
 
-/// `array`, a JSON text, with `last`, which needs no escapes, put behind its elements; nothing if it is no array.
+/// Appends `last`, a string that needs no escapes, to the JSON array `array`. Returns `None` if it
+/// is not an array.
 pub(crate) fn append(array: &str, last: &str) -> Option<String> {
     let rest = array.trim_ascii().strip_prefix('[')?.strip_suffix(']')?;
     let comma = if rest.trim_ascii().is_empty() { "" } else { "," };
     Some(format!("[{rest}{comma}\"{last}\"]"))
 }
 
-/// The well-formed JSON text with each escaped half of a surrogate pair replaced.
+/// Replaces each escaped lone surrogate in a well-formed JSON text.
 pub(crate) fn replace_lone_surrogates(json: &[u8]) -> Vec<u8> {
     let unit = |at: usize| {
         let digits = json.get(at..)?.strip_prefix(b"\\u")?.get(..4)?;
@@ -23,7 +24,7 @@ pub(crate) fn replace_lone_surrogates(json: &[u8]) -> Vec<u8> {
                 continue;
             }
             (Some(_), _) => 6,
-            // Another escape, which may be that of a backslash.
+            // Any other escape has two bytes. It may be that of a backslash.
             _ if json[at] == b'\\' => 2,
             _ => 1,
         };
@@ -33,13 +34,14 @@ pub(crate) fn replace_lone_surrogates(json: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether the text, which is well-formed, is nested too deeply for a payload. Few texts have so many brackets at all.
+/// Returns `true` if the text, which is well-formed, is nested deeper than `limit`. Counting
+/// brackets first is cheap, and few texts have more than `limit` of them.
 pub(crate) fn is_deeper_than(text: &[u8], limit: usize) -> bool {
     let opened: usize = text.iter().map(|byte| usize::from(matches!(byte, b'[' | b'{'))).sum();
     opened > limit && depth(text) > limit
 }
 
-/// How deep arrays and objects are nested in `text`, which is well-formed.
+/// Returns the nesting depth of arrays and objects in `text`, which is well-formed.
 fn depth(text: &[u8]) -> usize {
     let (mut level, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in text {

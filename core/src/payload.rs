@@ -1,4 +1,4 @@
-//! Values that the engine carries without looking into them.
+//! Values that the engine carries without decoding them.
 
 use core::fmt;
 
@@ -10,30 +10,34 @@ use crate::id::EntryId;
 use crate::json_text;
 use crate::msgpack::{self, MAX_DEPTH, MsgPackError};
 
-/// The largest payload that is accepted for writing, in bytes. Redis itself refuses a bulk string over 512 MiB.
+/// The largest payload that is accepted for writing, in bytes. Redis refuses bulk strings over 512
+/// MiB.
 pub const MAX_PAYLOAD: usize = 256 << 20;
 
-/// How many levels the envelope of a message adds around a payload, at most (`{data: {sockets: [{data: …`).
+/// The largest number of levels that the envelope of a message adds around a payload (`{data:
+/// {sockets: [{data: …`).
 const ENVELOPE_DEPTH: usize = 5;
 
-/// How deep arrays and maps may be nested in a payload.
+/// The deepest nesting of arrays and maps in a payload.
 const DEPTH: usize = MAX_DEPTH - ENVELOPE_DEPTH;
 
-/// Most values need less than this, or not much more.
+/// The initial capacity for an encoded value. Most values need less than this, or not much more.
 const ROOM: usize = 64;
 
-/// How a [`Payload`] is written.
+/// The encoding of a [`Payload`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Encoding {
     /// JSON text.
     Json,
-    /// MessagePack. The peers use it for whatever holds binary data, and for everything that goes through Pub/Sub.
+    /// MessagePack. The peers use it for everything that holds binary data, and for everything that
+    /// goes through Pub/Sub.
     MsgPack,
 }
 
-/// One value, still in the form in which it came or will go: JSON text or MessagePack.
+/// A value in encoded form, as it arrived or will be sent: JSON text or MessagePack.
 ///
-/// Cloning is cheap: it shares the bytes. The value is decoded only when asked for, into a type of the caller's.
+/// Cloning is cheap, because clones share the bytes. The value is decoded on demand, into a type
+/// that the caller chooses.
 ///
 /// ```
 /// use sio_streams_core::{Encoding, Payload};
@@ -53,7 +57,7 @@ pub struct Payload {
     bytes: Bytes,
 }
 
-/// Why a value can't be carried.
+/// The reason why a value can't be carried.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PayloadError {
@@ -66,10 +70,10 @@ pub enum PayloadError {
     /// The bytes are not MessagePack.
     #[error("not a MessagePack value: {0}")]
     MsgPack(#[from] MsgPackError),
-    /// A map key is not a string, or is `__proto__`: Node's decoder would refuse the whole message.
+    /// A map key is not a string, or is `__proto__`. Node's decoder would refuse the whole message.
     #[error("a map key is not a string, or is \"__proto__\": Node peers can't read that; use other keys")]
     Key,
-    /// An integer is beyond ±(2^53 − 1): a JavaScript number would change it silently.
+    /// An integer is beyond ±(2^53 − 1). A JavaScript number would change it silently.
     #[error("an integer is beyond 2^53 - 1: JavaScript would change it; send it as a string")]
     Integer,
     /// Arrays and maps are nested too deeply for the peers' encoder and decoder.
@@ -78,14 +82,15 @@ pub enum PayloadError {
     /// The value takes more than [`MAX_PAYLOAD`] bytes.
     #[error("the value takes {0} bytes; at most {MAX_PAYLOAD} are accepted")]
     Size(usize),
-    /// The value is not `[event, …args]`: an array that begins with the event's name.
+    /// The value is not `[event, …args]`, an array that begins with the event's name.
     #[error("an event is an array that begins with its name, a string")]
     NotAnEvent,
-    /// Socket.IO keeps this name for itself. A Node client that receives it ends its connection.
+    /// Socket.IO reserves this name. A Node client that receives it ends its connection.
     #[error("the event name {0:?} is reserved by Socket.IO")]
     ReservedEvent(String),
-    /// Beside binary data, an object with `_placeholder: true` is inside: a client takes it for the place of a binary value, and ends its
-    /// connection if there is none.
+    /// The value holds binary data, and an object with `_placeholder: true`. A client takes that
+    /// object for the placeholder of a binary value, and ends its connection if there is no such
+    /// value.
     #[error("beside binary data, an object with \"_placeholder\": true can't be sent to clients")]
     Placeholder,
     /// The classic Pub/Sub adapter has no message of this kind.
@@ -93,7 +98,7 @@ pub enum PayloadError {
     NoRequest,
 }
 
-/// Why a payload is not the type that was asked for.
+/// The reason why a payload can't be decoded into the requested type.
 #[derive(Debug, thiserror::Error)]
 #[error("the payload is no {wanted}: {reason}")]
 pub struct DecodeError {
@@ -102,14 +107,14 @@ pub struct DecodeError {
 }
 
 impl Payload {
-    /// Encodes `value`: as JSON, or, if any binary data (serde's *bytes*) is inside, as MessagePack.
+    /// Encodes `value` as JSON, or as MessagePack if it contains binary data (serde's *bytes*).
     ///
-    /// Types that have a text form (`is_human_readable`) go out as text either way. Integers of 128 bits are taken for binary data: send
-    /// them as strings.
+    /// Types with a text form (`is_human_readable`) are written as text in both encodings. Integers
+    /// of 128 bits count as binary data; send them as strings.
     ///
     /// # Errors
     ///
-    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    /// Refuses values that a Node peer could not read or would change: see [`PayloadError`].
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         let (encoded, facts) = Payload::pack(value)?;
         if facts.binary {
@@ -120,18 +125,21 @@ impl Payload {
         Payload::from_text(text)
     }
 
-    /// The value in MessagePack, which shows whether Node peers could read it, and whether binary data is inside.
+    /// Encodes `value` as MessagePack. The walk over the result shows whether Node peers can read
+    /// it, and whether it contains binary data.
     fn pack<T: Serialize + ?Sized>(value: &T) -> Result<(Self, msgpack::Facts), PayloadError> {
         let mut encoded = Vec::with_capacity(ROOM);
-        // As for JSON: a type with a text form goes out as text, and not as bytes because something else in the message is binary.
+        // A type with a text form is written as text, as in JSON, even if something else in the
+        // message is binary.
         let mut writer = rmp_serde::Serializer::new(&mut encoded).with_struct_map().with_human_readable();
         value.serialize(&mut writer).map_err(|e| PayloadError::Serialize(e.to_string()))?;
         Payload::check_msgpack(encoded.into())
     }
 
-    /// Takes what this crate has just written as JSON.
+    /// Checks a JSON text that this crate has just written.
     fn from_text(text: Vec<u8>) -> Result<Self, PayloadError> {
-        // Longer than the packed form where much is escaped, and deeper where a `RawValue` is inside.
+        // The text is longer than the MessagePack where it has many escapes, and deeper where it
+        // contains a `RawValue`.
         if text.len() > MAX_PAYLOAD {
             return Err(PayloadError::Size(text.len()));
         }
@@ -141,11 +149,12 @@ impl Payload {
         Ok(Payload { encoding: Encoding::Json, bytes: text.into() })
     }
 
-    /// Takes a JSON text as it is. Blanks around it are cut off.
+    /// Creates a payload from a JSON text. Whitespace around it is removed.
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Json`] if it is not one JSON value in UTF-8; [`PayloadError::Depth`], [`PayloadError::Size`].
+    /// [`PayloadError::Json`] if the text is not one JSON value in UTF-8; [`PayloadError::Depth`],
+    /// [`PayloadError::Size`].
     pub fn from_json(text: impl Into<Bytes>) -> Result<Self, PayloadError> {
         let bytes: Bytes = text.into();
         if bytes.len() > MAX_PAYLOAD {
@@ -159,11 +168,11 @@ impl Payload {
         Ok(Payload { encoding: Encoding::Json, bytes })
     }
 
-    /// Takes a MessagePack value as it is.
+    /// Creates a payload from a MessagePack value.
     ///
     /// # Errors
     ///
-    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    /// Refuses values that a Node peer could not read or would change: see [`PayloadError`].
     pub fn from_msgpack(bytes: impl Into<Bytes>) -> Result<Self, PayloadError> {
         Ok(Payload::check_msgpack(bytes.into())?.0)
     }
@@ -183,11 +192,12 @@ impl Payload {
         Ok((payload, facts))
     }
 
-    /// `[name, …args]`: an event with its arguments, which are a tuple, an array or a `Vec` of values; `()` for none.
+    /// Encodes `[name, …args]`, an event with its arguments. The arguments are a tuple, an array or
+    /// a `Vec` of values. `()` stands for no arguments.
     ///
     /// # Errors
     ///
-    /// Refuses what a Node peer could not read or would change: see [`PayloadError`].
+    /// Refuses values that a Node peer could not read or would change: see [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
         let (encoded, facts) = Payload::pack(args)?;
         if facts.binary {
@@ -211,8 +221,8 @@ impl Payload {
         Payload::from_text(text)
     }
 
-    /// The array with one more element at its end, a client's offset: what goes to clients where connection state recovery is on. Nothing if the
-    /// value is no array.
+    /// Appends a client's offset to the array. Clients receive their packets in this form if
+    /// connection state recovery is on. Returns `None` if the value is not an array.
     ///
     /// ```
     /// use sio_streams_core::Packet;
@@ -230,12 +240,12 @@ impl Payload {
         Some(Payload { encoding: self.encoding, bytes })
     }
 
-    /// `null`.
+    /// Returns `null`.
     pub fn null() -> Self {
         Payload { encoding: Encoding::Json, bytes: Bytes::from_static(b"null") }
     }
 
-    /// A value that the wire's readers have already walked over.
+    /// Wraps a value that a reader of the wire has already checked.
     pub(crate) fn from_wire(encoding: Encoding, bytes: Bytes) -> Self {
         Payload { encoding, bytes }
     }
@@ -252,17 +262,17 @@ impl Payload {
         }
     }
 
-    /// How the value is written.
+    /// Returns the encoding of the value.
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 
-    /// The value as it is written: JSON text, or MessagePack.
+    /// Returns the encoded value: JSON text or MessagePack.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The JSON text, if that is how the value is written.
+    /// Returns the JSON text, if the value is encoded as JSON.
     pub fn as_json(&self) -> Option<&str> {
         match self.encoding {
             Encoding::Json => core::str::from_utf8(&self.bytes).ok(),
@@ -270,14 +280,14 @@ impl Payload {
         }
     }
 
-    /// Decodes the value into a type of the caller's.
+    /// Decodes the value into a type that the caller chooses.
     ///
-    /// A JavaScript `Date` inside MessagePack reads as the ISO text that JSON would have carried, so that it makes no difference which
-    /// of the two a peer chose.
+    /// A JavaScript `Date` in MessagePack is decoded as the ISO text that JSON would have carried,
+    /// so that a peer's choice of encoding makes no difference.
     ///
     /// # Errors
     ///
-    /// If the value is not a `T`.
+    /// Returns an error if the value is not a `T`.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         let reason = match self.encoding {
             Encoding::Json => match serde_json::from_slice(&self.bytes) {
@@ -304,10 +314,10 @@ impl Payload {
         decoded.map_err(|e| e.to_string())
     }
 
-    /// Appends the value in MessagePack, whatever its own encoding.
+    /// Appends the value to `out` in MessagePack, converting it if necessary.
     ///
-    /// It is looked at once more. What came in a shallow message may be too deep for this one; and `__proto__` is a plain key in JSON, but
-    /// makes the peers' MessagePack decoder fail.
+    /// The value is checked again. Its message may now be deeper than the one in which it came. And
+    /// `__proto__`, a plain key in JSON, makes the peers' MessagePack decoder fail.
     pub(crate) fn write_msgpack(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         match self.encoding {
             Encoding::MsgPack => {
@@ -317,7 +327,8 @@ impl Payload {
             Encoding::Json => {
                 let start = out.len();
                 if let Err(first) = transcode(&self.bytes, out) {
-                    // JavaScript may have cut a character in two; a client can send that. MessagePack's texts are UTF-8.
+                    // JavaScript may have cut a character in two, and a client can send the halves.
+                    // MessagePack's strings must be UTF-8.
                     out.truncate(start);
                     transcode(&json_text::replace_lone_surrogates(&self.bytes), out).map_err(|_| first)?;
                 }
@@ -328,7 +339,7 @@ impl Payload {
         Ok(())
     }
 
-    /// The name of the event, if the value is `[event, …args]`.
+    /// Returns the name of the event, if the value is `[event, …args]`.
     pub fn event_name(&self) -> Option<String> {
         match self.encoding {
             Encoding::Json => {
@@ -345,13 +356,14 @@ impl Payload {
         }
     }
 
-    /// Whether a client would take an object in here for the place of a binary value.
+    /// Returns `true` if a client would take an object in the value for the placeholder of a binary
+    /// value.
     pub(crate) fn has_false_placeholder(&self) -> bool {
         self.encoding == Encoding::MsgPack
             && msgpack::facts(&self.bytes).is_ok_and(msgpack::Facts::has_false_placeholder)
     }
 
-    /// Whether the value is an array.
+    /// Returns `true` if the value is an array.
     pub(crate) fn is_array(&self) -> bool {
         match self.encoding {
             Encoding::Json => self.bytes.trim_ascii_start().first() == Some(&b'['),
@@ -362,7 +374,7 @@ impl Payload {
     }
 }
 
-/// With the text form of types that have one, as `Payload::encode` writes it and as JSON has it.
+/// Decodes types with a text form from text, as `Payload::encode` writes it and as JSON has it.
 fn from_msgpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
     T::deserialize(&mut rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable())
 }

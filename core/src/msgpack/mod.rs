@@ -1,7 +1,7 @@
-//! MessagePack, seen as bytes: walking over values without building them.
+//! MessagePack at the level of bytes. Values are walked over without being built.
 //!
-//! What arrives stays where it is: a value that the engine has no use for is skipped and kept as a slice. Nothing here allocates in
-//! proportion to a length that the input merely claims.
+//! Input stays in place: a value that the engine does not use is skipped and kept as a slice.
+//! Nothing here allocates in proportion to a length that the input merely claims.
 
 mod error;
 mod reader;
@@ -17,8 +17,9 @@ pub(crate) use writer::{
     write_array, write_bin, write_bool, write_map, write_signed, write_str, write_unsigned,
 };
 
-/// How deep arrays and maps may be nested in what is written, and in MessagePack that is read; deeper input is refused.
+/// The deepest nesting of arrays and maps in output, and in MessagePack input. Deeper input is
+/// refused.
 ///
-/// The peers' encoder (`@msgpack/msgpack`) gives up at 100, envelope included. JSON that peers write may be deeper: as a payload it is
-/// passed on unseen.
+/// The peers' encoder (`@msgpack/msgpack`) gives up at 100 levels, including the envelope. JSON
+/// from peers may be deeper, because a JSON payload is passed on without being walked.
 pub const MAX_DEPTH: usize = 100;

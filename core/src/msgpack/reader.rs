@@ -9,27 +9,29 @@ use rmp::Marker;
 use super::{MAX_DEPTH, MsgPackError, TIMESTAMP};
 use crate::javascript::{number_text, whole};
 
-/// What a walk over a value saw, beside its being well-formed.
+/// The findings of a walk over a well-formed value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// A `bin` value occurs.
+    /// There is a `bin` value.
     pub(crate) binary: bool,
-    /// An extension value occurs; a JavaScript `Date` is one.
+    /// There is an extension value. A JavaScript `Date` is one.
     pub(crate) extension: bool,
-    /// An integer occurs that a JavaScript number can't hold exactly.
+    /// There is an integer that a JavaScript number can't represent exactly.
     pub(crate) unsafe_integer: bool,
-    /// A map key occurs that is a number. JavaScript makes text of it.
+    /// There is a map key that is a number. JavaScript converts it to text.
     pub(crate) number_key: bool,
-    /// A map occurs that says `_placeholder: true`, as clients know the place of a binary value.
+    /// There is a map with `_placeholder: true`, by which clients recognise the place of a binary
+    /// value.
     pub(crate) placeholder: bool,
-    /// A value occurs that goes to clients in a binary frame: `bin`, or an extension that is no date.
+    /// There is a value that goes to clients in a binary frame: `bin`, or an extension that is not
+    /// a date.
     pub(crate) attachment: bool,
-    /// An extension occurs that `notepack.io` reads in its own way.
+    /// There is an extension that `notepack.io` reads in its own way.
     pub(crate) foreign: bool,
 }
 
 impl Facts {
-    /// What was seen here or there.
+    /// Combines the findings of two walks.
     fn and(self, other: Facts) -> Facts {
         Facts {
             binary: self.binary | other.binary,
@@ -42,13 +44,13 @@ impl Facts {
         }
     }
 
-    /// Whether a client would take a map in here for the place of a binary value.
+    /// Returns `true` if a client would take a map for the placeholder of a binary value.
     pub(crate) fn has_false_placeholder(self) -> bool {
         self.placeholder && self.attachment
     }
 }
 
-/// The first bytes of a value: its kind, and its length where it has one.
+/// The head of a value: its type, and its length if it has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Head {
     Nil,
@@ -63,7 +65,7 @@ pub(crate) enum Head {
     Ext(i8, usize),
 }
 
-/// A map key, as far as it matters.
+/// The kinds of map key that make a difference.
 enum Key {
     Text,
     Number,
@@ -76,7 +78,7 @@ pub(crate) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
     depth_left: usize,
-    /// What was seen in the values that were walked over and not read.
+    /// The findings in values that were walked over, not in those that were read.
     facts: Facts,
 }
 
@@ -115,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     fn len32(&mut self) -> Result<usize, MsgPackError> {
-        // A length that no `usize` holds is longer than any input.
+        // A length that exceeds `usize` is longer than any input.
         Ok(usize::try_from(u32::from_be_bytes(self.number()?)).unwrap_or(usize::MAX))
     }
 
@@ -123,7 +125,7 @@ impl<'a> Reader<'a> {
         Ok(Head::Ext(i8::from_be_bytes(self.number()?), len))
     }
 
-    /// Reads what comes before the content of the next value.
+    /// Reads the head of the next value.
     pub(crate) fn head(&mut self) -> Result<Head, MsgPackError> {
         let at = self.at;
         let [marker] = self.number()?;
@@ -177,7 +179,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The kind of the next value, which is not consumed.
+    /// Returns the head of the next value without consuming it.
     pub(crate) fn peek(&self) -> Result<Head, MsgPackError> {
         self.clone().head()
     }
@@ -252,13 +254,13 @@ impl<'a> Reader<'a> {
         self.depth_left += 1;
     }
 
-    /// What a head of this length is followed by.
+    /// Consumes the content that follows a head of this length.
     pub(crate) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
         let content = self.take(len)?;
         Ok(self.bytes.slice_ref(content))
     }
 
-    /// The bytes of the next value, whatever it is.
+    /// Consumes the next value and returns its bytes.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
         let (start, mut facts) = (self.at, self.facts);
         self.walk(&mut facts)?;
@@ -266,7 +268,7 @@ impl<'a> Reader<'a> {
         Ok(self.bytes.slice(start..self.at))
     }
 
-    /// The bytes of the next value, and what is in it.
+    /// Consumes the next value, and returns its bytes and the findings in it.
     pub(crate) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
         let before = core::mem::take(&mut self.facts);
         let value = self.raw()?;
@@ -275,12 +277,12 @@ impl<'a> Reader<'a> {
         Ok((value, facts))
     }
 
-    /// What was seen in the values that were walked over.
+    /// Returns the findings in the values that were walked over.
     pub(crate) fn facts(&self) -> Facts {
         self.facts
     }
 
-    /// Where the next value begins.
+    /// Returns the position of the next value.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
@@ -293,7 +295,7 @@ impl<'a> Reader<'a> {
         Ok(nil)
     }
 
-    /// A string. Bytes that are not UTF-8 are replaced, as JavaScript's decoder does.
+    /// Reads a string. Invalid UTF-8 is replaced, as in JavaScript's decoder.
     pub(crate) fn str(&mut self) -> Result<ByteString, MsgPackError> {
         let at = self.at;
         match self.head()? {
@@ -308,7 +310,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
+    /// Reads a map key. JavaScript converts numbers to text. The peers' decoder fails on any other
+    /// type.
     pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
         let number = match self.head()? {
@@ -324,7 +327,7 @@ impl<'a> Reader<'a> {
         Ok(number_text(number).into())
     }
 
-    /// A key that is kept.
+    /// Converts a key into one that shares the reader's bytes.
     pub(crate) fn shared(&self, key: Cow<'a, str>) -> ByteString {
         match key {
             Cow::Borrowed(text) => {
@@ -342,7 +345,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An integer that is not negative. JavaScript has one kind of number: a float without a fraction counts.
+    /// Reads a non-negative integer. JavaScript has one number type, so a float without a fraction
+    /// counts.
     pub(crate) fn unsigned(&mut self) -> Result<u64, MsgPackError> {
         let at = self.at;
         match self.head()? {
@@ -364,7 +368,7 @@ impl<'a> Reader<'a> {
         match self.head()? {
             Head::Array(len) => {
                 self.enter(at)?;
-                // The claimed length is not believed: each element takes a byte at least.
+                // The claimed length is not trusted: each element takes at least one byte.
                 let mut out = Vec::with_capacity(len.min((self.bytes.len() - self.at) / 8 + 1));
                 for _ in 0..len {
                     out.push(each(self)?);
@@ -396,7 +400,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Returns an error if bytes follow.
     pub(crate) fn end(&self) -> Result<(), MsgPackError> {
         match self.at == self.bytes.len() {
             true => Ok(()),
@@ -405,7 +409,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Walks over `bytes`, which must be one whole value.
+/// Walks over `bytes`, which must be one complete value.
 pub(crate) fn facts(bytes: &Bytes) -> Result<Facts, MsgPackError> {
     let mut facts = Facts::default();
     let mut reader = Reader::new(bytes);

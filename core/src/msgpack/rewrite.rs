@@ -1,21 +1,21 @@
-//! Looking into MessagePack values, and changing them, without decoding them.
+//! Inspecting and rewriting MessagePack values without decoding them.
 
 use bytes::Bytes;
 use rmp::Marker;
 
 use super::{Head, MsgPackError, Reader, TIMESTAMP, date, write_array, write_bin, write_str};
 
-/// The first element of an array, as far as it can be an event's name.
+/// The first element of an array, in the detail that an event's name needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum First<'a> {
     Text(&'a [u8]),
     Number(f64),
-    /// A date, if JavaScript has one for it.
+    /// A timestamp. It is `None` if JavaScript has no date for it.
     Date(Option<()>),
     Other,
 }
 
-/// The first element of `array`; nothing if it has none.
+/// Returns the first element of `array`, or `None` if there is no such element.
 pub(crate) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
     let mut reader = Reader::new(array);
     let Head::Array(1..) = reader.head()? else { return Ok(None) };
@@ -29,19 +29,20 @@ pub(crate) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
     }))
 }
 
-/// `bytes`, a well-formed value, with each extension value put into a form that serde's data model has: a JavaScript `Date` (a
-/// timestamp, extension −1) becomes the ISO text that JSON would have carried, or null if it is no valid date; any other extension its
-/// bytes.
+/// Copies a well-formed value, converting each extension value to a form that serde's data model
+/// supports. A JavaScript `Date` (a timestamp, extension −1) becomes the ISO text that JSON would
+/// have carried, or null if the date is invalid. Any other extension becomes its bytes.
 pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
     let mut out = Vec::with_capacity(bytes.len() + 32);
     let mut reader = Reader::new(bytes);
-    // A well-formed value is a sequence of heads and contents: containers need no recursion to be copied.
+    // A well-formed value is a sequence of heads and contents, so containers are copied without
+    // recursion.
     while reader.at() < bytes.len() {
         let start = reader.at();
         match reader.head()? {
             Head::Ext(TIMESTAMP, len) => match date(reader.take(len)?) {
                 Some(text) => write_str(&mut out, &text),
-                // As JSON has it.
+                // JSON has null for an invalid date, too.
                 None => out.push(Marker::Null.to_u8()),
             },
             Head::Ext(_, len) => write_bin(&mut out, reader.take(len)?),
@@ -55,7 +56,7 @@ pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError>
     Ok(out)
 }
 
-/// The array in `array`, with `first` put before its elements; nothing if it is no array.
+/// Inserts `first` before the elements of `array`. Returns `None` if it is not an array.
 pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
     let mut reader = Reader::new(array);
     let Ok(Head::Array(len)) = reader.head() else { return None };
@@ -66,7 +67,7 @@ pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The array in `array`, with `last` put behind its elements; nothing if it is no array.
+/// Appends `last` to the elements of `array`. Returns `None` if it is not an array.
 pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
     let mut reader = Reader::new(array);
     let Ok(Head::Array(len)) = reader.head() else { return None };

@@ -1,7 +1,7 @@
 //! Writing the heads and the scalars of MessagePack.
 
-/// Writing to a `Vec` can't fail, and lengths beyond 32 bits are excluded by [`MAX_PAYLOAD`](crate::MAX_PAYLOAD): these wrap
-/// `rmp`'s encoders accordingly.
+/// Wraps a call of an `rmp` encoder. Writing to a `Vec` can't fail, and
+/// [`MAX_PAYLOAD`](crate::MAX_PAYLOAD) excludes lengths beyond 32 bits.
 macro_rules! infallible {
     ($call:expr) => {
         if let Err(error) = $call {

@@ -1,7 +1,8 @@
-//! Each message is read in more than one way: quickly, as it usually is written, and in general; from JSON and from MessagePack; by a few of its
-//! keys, and as a whole. All ways read the same, and refuse the same.
+//! Tests that all readers of a message agree. Each message can be read in more than one way: by the
+//! fast path or in general, from JSON or from MessagePack, by a few of its keys or as a whole. All
+//! ways must give the same result, and refuse the same input.
 //!
-//! What is tried are valid messages in which something was changed: a byte, or a key or a value as a whole.
+//! The inputs are valid messages with something changed: a byte, or a whole key or value.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -21,7 +22,7 @@ use crate::message::{Body, Message};
 use crate::msgpack::{self, Facts, Reader};
 use crate::payload::{Encoding, Payload};
 
-/// The data of messages as the peers write it, with their numbers.
+/// The data of messages as the peers write it, with the messages' numbers.
 const MESSAGES: [(u8, &str); 15] = [
     (
         3,
@@ -71,7 +72,7 @@ const CLASSIC: [&str; 12] = [
     r#"{"requestId":"r","sockets":[{"id":"s","rooms":["s"],"data":1}],"rooms":["a"]}"#,
 ];
 
-/// Values that may come in the place of another.
+/// Replacements for a value.
 const VALUES: [&str; 30] = [
     "null",
     "true",
@@ -124,7 +125,7 @@ const KEYS: [&str; 16] = [
     "x",
 ];
 
-/// Bytes that mean something in one of the encodings.
+/// Bytes that have a meaning in one of the encodings.
 const BYTES: &[u8] = b"{}[]:,\"\\ \ntfn0129-+.eEXu\x00\x1f\x7f\x80\x90\xa1\xc0\xc2\xc3\xc4\xca\xd4\xff";
 
 /// A change of a byte.
@@ -193,7 +194,7 @@ fn whole() -> impl Strategy<Value = Whole> {
     ]
 }
 
-/// Where the values stand in a well-formed JSON text, and whether they are keys.
+/// Returns the position of each value in a well-formed JSON text, and `true` if it is a key.
 fn values(text: &str) -> Vec<(core::ops::Range<usize>, bool)> {
     let (mut all, mut open) = (Vec::new(), Vec::new());
     let bytes = text.as_bytes();
@@ -223,7 +224,7 @@ fn values(text: &str) -> Vec<(core::ops::Range<usize>, bool)> {
     all
 }
 
-/// Well-formed JSON stays so.
+/// Changes a key or a value. Well-formed JSON stays well-formed.
 fn change_whole(text: &mut String, change: &Whole) {
     let all = values(text);
     let pick = |at: &Index, key: bool| {
@@ -249,12 +250,12 @@ fn change_whole(text: &mut String, change: &Whole) {
     }
 }
 
-/// What another reader makes of it, in a form that leaves no question of how it was read.
+/// Formats a result without a trace of how it was read.
 fn shown<T: core::fmt::Debug>(read: &Result<T, WireError>) -> Option<String> {
     read.as_ref().ok().map(|message| format!("{message:?}"))
 }
 
-/// The quick readers of JSON beside the general one.
+/// Compares the fast path for JSON with the general reader.
 fn quick_and_general(kind: u8, text: &ByteString) {
     let general = json::read_any(kind, text);
     if let Some(quick) = fast::read(kind, text.as_bytes()) {
@@ -268,7 +269,7 @@ fn quick_and_general(kind: u8, text: &ByteString) {
     }
     let all = json::body(kind, text.as_bytes());
     assert_eq!(shown(&all), shown(&body), "{kind}: {text}");
-    // A blank keeps the quick readers away.
+    // A blank disables the fast path.
     if let Some(rest) = text.strip_prefix('{') {
         let blank = ByteString::from(format!("{{ {rest}"));
         assert_eq!(shown(&json::body(kind, blank.as_bytes())), shown(&all), "{kind}: {text}");
@@ -282,7 +283,7 @@ fn entry_of(kind: u8, data: &[u8]) -> Fields {
     fields
 }
 
-/// What is looked at before the rest beside the whole.
+/// Compares what is looked at first with the whole entry.
 fn parts_and_whole(fields: &Fields) {
     let (parts, whole) = (Parts::of(fields), entry::decode(fields));
     if let Ok(Message { uid, nsp, body }) = &whole {
@@ -294,29 +295,30 @@ fn parts_and_whole(fields: &Fields) {
     }
 }
 
-/// The same value in MessagePack, if that is one that the other encoding has too.
+/// Returns the same value in MessagePack, if MessagePack can represent it.
 fn msgpack_value(text: &str) -> Option<Bytes> {
     let mut out = Vec::new();
     Payload::from_json(text.to_owned()).ok()?.write_msgpack(&mut out).ok()?;
-    // What is no text there is none here: a text would be replaced, a number be infinite.
+    // MessagePack has no lone surrogates and no infinite numbers: the first would be replaced, the
+    // second overflow.
     let lossless = !text.contains("\\ud83d") && !text.contains("e400");
     lossless.then(|| out.into())
 }
 
-/// A body whose payloads are all JSON.
+/// Formats a body with its payloads converted to JSON.
 fn in_json(body: Body) -> Option<String> {
     let payloads: Option<Vec<_>> = encode::payloads(&body)
         .map(|payload| payload.decode::<serde_json::Value>().ok().map(|value| value.to_string()))
         .collect();
     let payloads = payloads?;
     let shape = format!("{body:?}");
-    // The payloads are put apart, since they show how they are encoded.
+    // The payloads are listed apart, because their `Debug` output shows the encoding.
     let shape =
         encode::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
     Some(format!("{shape} {payloads:?}"))
 }
 
-/// JSON beside MessagePack of the same value.
+/// Compares JSON with MessagePack of the same value.
 fn json_and_msgpack(kind: u8, text: &str) {
     let Some(bytes) = msgpack_value(text) else { return };
     let from_json = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
@@ -334,7 +336,8 @@ fn json_and_msgpack(kind: u8, text: &str) {
 const ASKED: [Asked; 6] =
     [Asked::SocketIds, Asked::Rooms, Asked::Remote, Asked::Sockets, Asked::Emit, Asked::Acks];
 
-/// A request or a response, by its keys and as a whole, from JSON and from MessagePack.
+/// Compares a request or a response read by its keys with the whole, from JSON and from
+/// MessagePack.
 fn keyed_and_whole(payload: &Bytes) {
     let keys = Keys::read(payload);
     for asked in ASKED {
@@ -366,7 +369,7 @@ fn classic_json_and_msgpack(text: &str) {
     }
 }
 
-/// A walk over MessagePack beside reading it.
+/// Compares walking over MessagePack with reading it.
 fn walked_and_read(bytes: &Bytes) {
     let facts = msgpack::facts(bytes);
     let raw = Reader::new(bytes).raw();
@@ -377,10 +380,11 @@ fn walked_and_read(bytes: &Bytes) {
     }
 }
 
-/// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+/// Uses the same cases in every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others, and
+/// more of them.
 fn config() -> ProptestConfig {
     let given = ProptestConfig::default();
-    // Miri takes its time.
+    // Miri is slow.
     let cases = if cfg!(miri) { 4 } else { 4_000 };
     ProptestConfig {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
@@ -419,7 +423,7 @@ proptest! {
         quick_and_general(kind, &ByteString::from(&*text));
         parts_and_whole(&entry_of(kind, text.as_bytes()));
         json_and_msgpack(kind, &text);
-        // In the envelope of the sharded adapter, too.
+        // The same data in the envelope of the sharded adapter reads alike, too.
         let wrapped = |text: &str| Bytes::from(format!(r#"{{"uid":"u","nsp":"/","type":{kind},"data":{text}}}"#));
         let inside = pubsub::decode_sharded(&wrapped(&text)).map(|message| message.body);
         prop_assert_eq!(shown(&inside), shown(&json::body(kind, &Bytes::from(text))));
@@ -447,7 +451,7 @@ proptest! {
         let data = Bytes::from(data);
         walked_and_read(&data);
         parts_and_whole(&entry_of(kind, base64::encode(&data).as_bytes()));
-        // By itself, in an entry, and within a message by Pub/Sub.
+        // The data is read by itself, in an entry, and within a Pub/Sub message.
         let mut reader = Reader::new(&data);
         let read = msgpack_body::read(kind, &mut reader);
         let alone = read.and_then(|read| reader.end().map(|()| read).map_err(Into::into));
@@ -458,7 +462,7 @@ proptest! {
         }
         let wrapped = [b"\x84\xa3uid\xa1u\xa3nsp\xa1/\xa4type", &[kind][..], b"\xa4data", &data].concat();
         let inside = pubsub::decode(&wrapped.into()).map(|it| it.body);
-        // Inside it is one level deeper, and what isn't used is looked at as well.
+        // Within a message, the data is one level deeper, and unused keys are checked as well.
         if msgpack::facts(&data).is_ok() {
             prop_assert_eq!(shown(&inside), shown(&alone));
         }
@@ -468,7 +472,7 @@ proptest! {
     }
 }
 
-/// The faults that the properties were written for.
+/// These faults were the reason for the properties above.
 #[test]
 fn a_literal_is_one_to_its_last_letter() {
     for (kind, text) in [

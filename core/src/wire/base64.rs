@@ -1,14 +1,15 @@
-//! The base64 in which stream entries and stored sessions carry MessagePack.
+//! Base64, in which stream entries and stored sessions carry MessagePack.
 
 use base64::Engine as _;
 
-/// The form in which a stream entry carries MessagePack.
+/// Encodes MessagePack for a stream entry or a stored session.
 pub(super) fn encode(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-/// The peers' decoder, Node's `Buffer.from(text, "base64")`, does without padding, takes the alphabet for URLs as well, and passes over
-/// line breaks: so do the encoders of other languages write it. What it makes of anything else is garbage, and an error here.
+/// Decodes base64 as leniently as the peers' decoder, Node's `Buffer.from(text, "base64")`. It
+/// needs no padding, accepts the URL-safe alphabet, and skips line breaks, because encoders of
+/// other languages produce such text. Node turns any other input into garbage; here it is an error.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
     const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
         &base64::alphabet::STANDARD,

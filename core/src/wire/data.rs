@@ -1,4 +1,4 @@
-//! The `data` of a message as it was read from either encoding, and the message that it makes up.
+//! The `data` of a message as read from either encoding, and its conversion to a message.
 
 use bytestring::ByteString;
 
@@ -9,37 +9,38 @@ use crate::msgpack::{self, First};
 use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket, is_reserved};
 use crate::payload::{Encoding, Payload};
 
-/// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
+/// The value of the key `packet`: a packet for clients in a broadcast, and any value elsewhere.
 #[derive(Debug, PartialEq)]
 pub(super) enum PacketData {
     Packet(RawPacket),
     Value(Payload),
 }
 
-/// A packet as it stands in a message. Whether clients can take it is another question: see [`RawPacket::broadcast`].
+/// A packet as read from a message. [`RawPacket::broadcast`] checks whether clients can handle it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct RawPacket {
     pub(super) kind: Option<Scalar>,
     pub(super) data: Option<Payload>,
     pub(super) nsp: Option<Scalar>,
     pub(super) id: Option<Scalar>,
-    /// Binary values are inside, and an object that a client takes for the place of one.
+    /// `true` if the packet contains binary values, and an object that a client takes for the
+    /// placeholder of one.
     pub(super) confusing: bool,
 }
 
-/// A value that Node's encoder puts into a frame as it is, whatever its kind.
+/// A value of any type that Node's encoder puts into a frame unchanged.
 #[derive(Debug, PartialEq)]
 pub(super) enum Scalar {
     /// `null`.
     Null,
-    /// A whole number that is not negative.
+    /// A non-negative integer.
     Whole(u64),
     Text(ByteString),
     Other,
 }
 
 impl Scalar {
-    /// The number whose digits these are.
+    /// Returns the number that the digits represent.
     fn digits(&self) -> Option<u64> {
         match self {
             Scalar::Whole(number) => Some(*number),
@@ -50,7 +51,8 @@ impl Scalar {
 }
 
 impl RawPacket {
-    /// The broadcast of this packet, unless clients would end their connections over it, or take it for something else than it is.
+    /// Converts the packet to a broadcast. Returns an error if clients would end their connections
+    /// on it, or would take it for another kind of packet.
     pub(super) fn broadcast(
         self,
         mut opts: BroadcastOptions,
@@ -58,7 +60,7 @@ impl RawPacket {
     ) -> Result<Body, WireError> {
         match &self.kind {
             None | Some(Scalar::Null) => {}
-            // Whether an event carries binary values shows when it is written for clients.
+            // The encoder of frames determines whether the event carries binary values.
             Some(kind) if matches!(kind.digits(), Some(2 | 5)) => {}
             Some(_) => return Err(WireError::PacketType),
         }
@@ -68,7 +70,7 @@ impl RawPacket {
             return Err(WireError::Placeholder);
         }
         let id = match &self.id {
-            // Where acknowledgements are wanted, each server gives an id of its own.
+            // If acknowledgements are wanted, each server assigns an id of its own.
             _ if request_id.is_some() => None,
             None => None,
             Some(Scalar::Null) => {
@@ -83,15 +85,15 @@ impl RawPacket {
         };
         let nsp = match self.nsp {
             Some(Scalar::Text(nsp)) => Some(nsp),
-            // Receivers give a packet the namespace of its message.
+            // Receivers use the namespace of the message instead.
             _ => None,
         };
         Ok(Body::Broadcast { packet: Packet { kind: EVENT, data, nsp, id }, opts, request_id })
     }
 }
 
-/// Whether a client takes `data`, an array, for the data of an event: it begins with a number, or with a text that Socket.IO does not keep for
-/// itself.
+/// Checks that a client takes `data`, an array, for the data of an event: it must begin with a
+/// number, or with a name that Socket.IO does not reserve.
 pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
     let is_event = match data.encoding() {
         Encoding::Json => {
@@ -112,20 +114,21 @@ pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
     is_event.then_some(()).ok_or(WireError::EventName)
 }
 
-/// Whether the JSON string that begins behind a quote here is a name that Socket.IO keeps for itself.
+/// Returns `true` if Socket.IO reserves the name in this JSON string, which begins behind its
+/// quote.
 fn is_reserved_json(rest: &[u8]) -> bool {
     let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
     if rest.get(end) != Some(&b'\\') {
         return is_reserved(&rest[..end]);
     }
-    // With escapes, which few names have.
+    // Few names have escapes.
     let text = [b"\"", rest].concat();
     let mut texts = serde_json::Deserializer::from_slice(&text).into_iter::<String>();
-    // Half of a surrogate pair is no text of Rust's, and in none of these names.
+    // A lone surrogate makes the string invalid in Rust. No reserved name contains one.
     matches!(texts.next(), Some(Ok(name)) if is_reserved(name.as_bytes()))
 }
 
-/// The keys that occur in the data of some message or other, as far as they were there.
+/// The keys of the data of any message, as far as they are present.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Data {
     pub(super) packet: Option<PacketData>,
@@ -137,13 +140,13 @@ pub(super) struct Data {
     pub(super) client_count: Option<u64>,
 }
 
-/// The message number of a broadcast: only there `packet` is a packet.
+/// The number of a broadcast. Only in a broadcast, `packet` is a packet.
 pub(super) const BROADCAST: u8 = 3;
 
-/// The message number of a join: only there a room may stand by itself.
+/// The number of a join. Only in a join, a room may stand without an array around it.
 pub(super) const JOIN: u8 = 4;
 
-/// The message's number, from its text or number.
+/// Checks the number of a message.
 pub(super) fn kind(number: u64) -> Result<u8, WireError> {
     match u8::try_from(number) {
         Ok(kind @ 1..=13) => Ok(kind),
@@ -151,12 +154,13 @@ pub(super) fn kind(number: u64) -> Result<u8, WireError> {
     }
 }
 
-/// Whether messages of this kind have `data` at all.
+/// Returns `true` if messages of this kind have `data`.
 pub(super) fn carries_data(kind: u8) -> bool {
     !matches!(kind, 1 | 2 | 13)
 }
 
-/// Whether messages of this kind use this key of their data. What another key holds doesn't matter, as with the peers.
+/// Returns `true` if messages of this kind use this key of their data. The value of an unused key
+/// is ignored, as in the peers.
 pub(super) fn uses(kind: u8, key: &str) -> bool {
     match key {
         "packet" => matches!(kind, BROADCAST | 9 | 10 | 12),
@@ -171,15 +175,15 @@ pub(super) fn uses(kind: u8, key: &str) -> bool {
 }
 
 impl Data {
-    /// The message of this kind that the keys make up.
+    /// Converts the keys to a message of this kind.
     pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
         let missing = |key| WireError::MissingKey { kind, key };
         let request_id = self.request_id.map(RequestId::new);
         let opts = self.opts.ok_or_else(|| missing("opts"));
-        // An answer of `undefined` leaves no key behind in JSON.
+        // In JSON, an answer of `undefined` leaves no key behind.
         let value = |packet| match packet {
             Some(PacketData::Value(value)) => value,
-            // Only a broadcast has one.
+            // Only a broadcast has a packet.
             Some(PacketData::Packet(_)) | None => Payload::null(),
         };
         Ok(match kind {

@@ -7,7 +7,7 @@ use crate::message::Body;
 use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
 use crate::payload::{Payload, PayloadError};
 
-/// The payloads inside a message, whose encodings decide the message's.
+/// Iterates over the payloads in a message. Their encodings decide that of the message.
 pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
     let (one, opts, sockets): (Option<&Payload>, Option<&BroadcastOptions>, &[RemoteSocket]) = match body {
         Body::Broadcast { packet, opts, .. } => (Some(&packet.data), Some(opts), &[]),
@@ -27,8 +27,9 @@ pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
     one.into_iter().chain(flags).chain(sockets.iter().flat_map(|socket| [&socket.handshake, &socket.data]))
 }
 
-/// Writes the data of a message. What is absent is omitted, never written as null: to Node, `requestId: null` means that
-/// acknowledgements are wanted, and a `volatile` that is there at all keeps the offset away.
+/// Writes the data of a message. An absent value is omitted, never written as null: Node takes
+/// `requestId: null` as a wish for acknowledgements, and gives no offset to a packet on which
+/// `volatile` is present.
 pub(super) fn data<S: Encoder>(body: &Body, out: &mut S) -> Result<(), PayloadError> {
     let text = |out: &mut S, key: &'static str, value: &str| {
         out.key(key);

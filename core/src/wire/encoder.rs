@@ -1,17 +1,17 @@
-//! One way of writing for both encodings, so that each message is spelled out once.
+//! One interface for writing both encodings, so that each message is spelled out once.
 
 use crate::msgpack;
 use crate::payload::{Encoding, Payload, PayloadError};
 
-/// Takes the pieces of a value in order.
+/// Receives the parts of a value in order.
 pub(super) trait Encoder: Sized {
-    /// A map of `len` keys, which `content` writes with their values.
+    /// Writes a map of `len` keys. `content` writes the keys and values.
     fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
-    /// An array of `len` elements, which `content` writes.
+    /// Writes an array of `len` elements. `content` writes the elements.
     fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
-    /// A key that this crate chose: a plain name.
+    /// Writes a key that this crate chose and that needs no escapes.
     fn key(&mut self, key: &'static str);
-    /// Any key.
+    /// Writes any key.
     fn any_key(&mut self, key: &str) -> Result<(), PayloadError>;
     fn str(&mut self, value: &str);
     fn unsigned(&mut self, value: u64);
@@ -19,7 +19,7 @@ pub(super) trait Encoder: Sized {
     fn payload(&mut self, value: &Payload) -> Result<(), PayloadError>;
 }
 
-/// Writes JSON. It is used only where every payload is JSON already.
+/// Writes JSON. It is used only if every payload is JSON already.
 #[derive(Debug, Default)]
 pub(super) struct JsonEncoder {
     pub(super) out: Vec<u8>,
@@ -27,7 +27,8 @@ pub(super) struct JsonEncoder {
 }
 
 impl JsonEncoder {
-    /// For a message with these payloads: there is room for them and for what usually stands around them, so that nothing is moved as it grows.
+    /// Creates an encoder for a message with these payloads. Its buffer has room for them and for a
+    /// typical envelope, so that it rarely grows.
     pub(super) fn for_payloads<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Self {
         const AROUND: usize = 160;
         let size: usize = payloads.map(|payload| payload.bytes().len()).sum();
@@ -66,7 +67,7 @@ impl JsonEncoder {
     }
 }
 
-/// Whether a JSON string holds this text as it is.
+/// Returns `true` if a JSON string holds this text without escapes.
 pub(super) fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
 }
@@ -80,7 +81,7 @@ impl Encoder for JsonEncoder {
         self.container(*b"[]", content)
     }
 
-    // Inlined, so that each key is a constant that is put down in a few steps.
+    // It is inlined so that each key is a constant, which takes few instructions to write.
     #[inline]
     fn key(&mut self, key: &'static str) {
         debug_assert!(is_plain(key.as_bytes()));
@@ -148,7 +149,7 @@ impl Encoder for MsgPackEncoder {
     }
 
     fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
-        // The peers' decoder fails on this one.
+        // The peers' decoder fails on this key.
         if key == "__proto__" {
             return Err(PayloadError::Key);
         }

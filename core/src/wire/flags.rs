@@ -5,7 +5,8 @@ use core::time::Duration;
 use crate::packet::Flags;
 
 impl Flags {
-    /// Sets the flag of this name, if it is a known one and its value is of the usual kind.
+    /// Sets the flag with this name. Returns `false` if the name is unknown, or the value has an
+    /// unexpected type.
     pub(super) fn set(&mut self, key: &str, switch: Option<bool>, millis: Option<u64>) -> bool {
         let slot = match key {
             "volatile" => &mut self.volatile,
@@ -24,7 +25,8 @@ impl Flags {
         switch.is_some()
     }
 
-    /// Of equal keys the last counts: what came of an unusual kind before the usual one is not there.
+    /// Applies the rule that the last of equal keys counts. A known flag that was set after a value
+    /// of an unexpected type replaces that value.
     pub(super) fn last_counts(&mut self) {
         let mut other = core::mem::take(&mut self.other);
         other.retain(|(key, _)| match &**key {

@@ -1,7 +1,8 @@
-//! What goes to clients: a packet as Socket.IO's own encoder writes it, made from the bytes in which it came.
+//! Frames for clients: a packet as Socket.IO's own encoder writes it, made from the bytes in which
+//! it came.
 //!
-//! JSON is copied, MessagePack is put into JSON as it is walked over; no value is built. Binary values go into frames of their own, and where
-//! they stood stands a placeholder.
+//! JSON is copied. MessagePack is converted to JSON during a walk; no value is built. Binary values
+//! go into frames of their own, and a placeholder takes their place.
 
 use core::fmt::Write as _;
 
@@ -14,20 +15,21 @@ use crate::msgpack::{Head, MsgPackError, Reader, TIMESTAMP, date};
 use crate::packet::Packet;
 use crate::payload::Encoding;
 
-/// A packet, ready for clients: see [`Packet::frames`].
+/// A packet in the form that clients receive: see [`Packet::frames`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frames {
-    /// The text frame, without the `4` with which Engine.IO marks a message.
+    /// The text frame, without the `4` by which Engine.IO marks a message.
     pub text: ByteString,
-    /// The binary frames that follow it, in this order. They share the bytes of the packet.
+    /// The binary frames that follow the text frame, in this order. They share the packet's bytes.
     pub attachments: Vec<Bytes>,
 }
 
 impl Packet {
-    /// The frames that bring the packet to a client of the namespace, the same for all of them. `offset` is put behind the packet's arguments: pass
-    /// that of the [`Delivery`](crate::Delivery) if connection state recovery is on.
+    /// Makes the frames that bring the packet to a client of the namespace. They are the same for
+    /// all clients. `offset` is appended to the packet's arguments. Pass the offset of the
+    /// [`Delivery`](crate::Delivery) if connection state recovery is on.
     ///
-    /// No value is decoded. Binary values are not copied.
+    /// No value is decoded, and no binary value is copied.
     ///
     /// ```
     /// use serde_bytes::Bytes;
@@ -53,9 +55,11 @@ impl Packet {
                 &*converted
             }
         };
-        // Two digits and more for the packet's kind, an id, an offset: rarely all of them.
+        // The extra room is for the packet's kind, its id and the offset. Few packets have all of
+        // them.
         let mut text = String::with_capacity(nsp.len() + data.len() + if offset.is_some() { 48 } else { 8 });
-        // A kind that carries binary values is another one, by the parser's numbers. Whether it does is seen here.
+        // In the parser's numbering, a packet with binary values is of another kind. This is where
+        // it is known whether there are any.
         let plain = if matches!(self.kind, 5 | 6) { self.kind - 3 } else { self.kind };
         let kind = plain.saturating_add(if attachments.is_empty() { 0 } else { 3 });
         match char::from_digit(kind.into(), 10) {
@@ -94,9 +98,10 @@ fn push(text: &mut String, value: impl core::fmt::Display) {
     }
 }
 
-/// The JSON text of a packet's value, as JavaScript would write it, and its binary values.
+/// Returns the JSON text of a packet's value, as JavaScript would write it, and collects its binary
+/// values.
 fn to_json(value: &Bytes, attachments: &mut Vec<Bytes>) -> String {
-    // Binary values, which may be long, are not in the text.
+    // Binary values, which may be long, are not part of the text.
     let mut out = Vec::with_capacity(value.len().min(512));
     let mut reader = Reader::new(value);
     if let Err(error) = write(&mut reader, &mut out, attachments) {
@@ -125,7 +130,7 @@ fn write(
             Some(text) => json(out, &text),
             None => out.extend_from_slice(b"null"),
         },
-        // What the peers' decoder has for an extension that it doesn't know.
+        // The peers' decoder represents an unknown extension in this form.
         Head::Ext(kind, len) => {
             out.extend_from_slice(b"{\"type\":");
             json(out, &kind);
@@ -159,7 +164,7 @@ fn write(
     Ok(())
 }
 
-/// A binary value goes into the next frame.
+/// Writes a placeholder, and adds the binary value to the frames.
 fn placeholder(out: &mut Vec<u8>, attachments: &mut Vec<Bytes>, content: Bytes) {
     out.extend_from_slice(b"{\"_placeholder\":true,\"num\":");
     json(out, &attachments.len());
@@ -167,7 +172,7 @@ fn placeholder(out: &mut Vec<u8>, attachments: &mut Vec<Bytes>, content: Bytes) 
     attachments.push(content);
 }
 
-/// As `JSON.stringify` writes a number.
+/// Writes a number as `JSON.stringify` does.
 fn float(out: &mut Vec<u8>, number: f64) {
     match number.is_finite() {
         true => out.extend_from_slice(number_text(number).as_bytes()),
@@ -209,7 +214,8 @@ mod tests {
         assert_eq!(binary.text, r#"51-/x,[{"_placeholder":true,"num":0},"5-1"]"#);
     }
 
-    // The texts are those of socket.io-parser 4.2, given what @msgpack/msgpack 2.8 reads from the bytes.
+    // The texts are those of socket.io-parser 4.2, given the values that @msgpack/msgpack 2.8 reads
+    // from the bytes.
     #[test]
     fn values_are_written_as_the_peers_write_them() {
         for (bytes, text) in [

@@ -1,4 +1,4 @@
-//! Bytes ↔ messages, without state.
+//! Stateless conversion between bytes and messages.
 //!
 //! | module | what it reads and writes |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | [`classic`] | the messages of the classic Pub/Sub adapter |
 //! | [`session`] | a stored session: `{sid, pid, rooms, data}` in MessagePack |
 //!
-//! Decoding never panics, needs memory in proportion to its input only, and leaves payloads where they are: they come out as slices of
-//! the bytes that came in. Encoding writes nothing that a Node peer can't digest.
+//! Decoding never panics, and needs memory only in proportion to its input. Payloads stay in place:
+//! they are slices of the input. Encoding writes only what a Node peer can read.
 //!
 //! ```
 //! use sio_streams_core::wire::entry;

@@ -1,7 +1,9 @@
-//! A Pub/Sub message of streams-0.3 or of the sharded adapter: `{uid, nsp, type, data}`, its keys in any order.
+//! Pub/Sub messages of streams-0.3 and of the sharded adapter: `{uid, nsp, type, data}`, with the
+//! keys in any order.
 //!
-//! Streams-0.3 writes MessagePack always; the sharded adapter writes JSON unless binary data is inside. What begins with `{` is JSON. The two don't
-//! read MessagePack alike: they use different libraries.
+//! Streams-0.3 always writes MessagePack. The sharded adapter writes JSON unless there is binary
+//! data. A message that begins with `{` is JSON. The two adapters read MessagePack differently,
+//! because they use different libraries.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -15,7 +17,7 @@ use crate::msgpack;
 use crate::msgpack::Facts;
 use crate::payload::{Encoding, PayloadError};
 
-/// What stands around the data, which is JSON or MessagePack.
+/// The envelope of the data, which is JSON or MessagePack.
 struct Envelope<T> {
     uid: Option<ByteString>,
     nsp: Option<ByteString>,
@@ -23,11 +25,11 @@ struct Envelope<T> {
     data: Option<T>,
 }
 
-/// Reads a message as streams-0.3 does. Keys that this crate doesn't know are passed over.
+/// Reads a message as streams-0.3 does. Unknown keys are ignored.
 ///
 /// # Errors
 ///
-/// If the bytes are none of the protocol's messages: see [`WireError`].
+/// Returns an error if the bytes are not a message of the protocol: see [`WireError`].
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
         Some(b'{') => json_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
@@ -35,11 +37,12 @@ pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     }
 }
 
-/// Reads a message as the sharded adapter does, to which extension 0 of MessagePack is `undefined`, a date or an `ArrayBuffer`.
+/// Reads a message as the sharded adapter does. It takes extension 0 of MessagePack for
+/// `undefined`, a date or an `ArrayBuffer`.
 ///
 /// # Errors
 ///
-/// If the bytes are none of the protocol's messages: see [`WireError`].
+/// Returns an error if the bytes are not a message of the protocol: see [`WireError`].
 pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
         Some(b'{') => decode(payload),
@@ -77,7 +80,7 @@ fn msgpack_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireErr
             "nsp" if value.nil()? => envelope.nsp = None,
             "nsp" => envelope.nsp = Some(msgpack_body::name(value)?),
             "type" => envelope.kind = Some(value.unsigned()?),
-            // What the data means depends on the type, which may yet come.
+            // The type decides how to read the data, and may follow it.
             "data" => envelope.data = Some(value.raw()?),
             _ => drop(value.raw()?),
         }
@@ -105,28 +108,31 @@ fn json_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
     write(&message.uid, &message.nsp, &message.body)
 }
 
-/// Writes a message as the sharded adapter does: JSON if every payload inside is JSON, MessagePack otherwise.
+/// Writes a message as the sharded adapter does, as JSON if every payload is JSON, and as
+/// MessagePack otherwise.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
     write_sharded(&message.uid, &message.nsp, &message.body)
 }
 
-/// [`encode`] for the message that these make up.
+/// Does the same as [`encode`], for a message in parts.
 pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
     let mut encoder = MsgPackEncoder::default();
     write_to(&mut encoder, uid, nsp, body)?;
     Ok(encoder.out.into())
 }
 
-/// [`encode_sharded`] for the message that these make up.
+/// Does the same as [`encode_sharded`], for a message in parts.
 pub(crate) fn write_sharded(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
     if encode::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
         return write(uid, nsp, body);

@@ -15,7 +15,8 @@ use crate::wire::encoder::{Encoder, JsonEncoder, MsgPackEncoder};
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode_broadcast(
     uid: &NodeId,
     nsp: &ByteString,
@@ -31,12 +32,13 @@ pub fn encode_broadcast(
     Ok(encoder.out.into())
 }
 
-/// Writes a request. Emitters are not named: pass [`NodeId::EMITTER`].
+/// Writes a request. An emitter passes [`NodeId::EMITTER`], and is not named in the request.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that this adapter
-/// has no request for.
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`]. Returns [`PayloadError::NoRequest`] for a message that this adapter has no
+/// request for.
 pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Result<Bytes, PayloadError> {
     let (kind, id) = match request {
         Request::SocketIds { request_id, .. } => (0, Some(request_id)),
@@ -59,7 +61,7 @@ pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Resu
         _ => None,
     };
     let head = Head { kind: Some(kind), uid: (!uid.is_emitter()).then_some(uid), id };
-    // The peers write a broadcast's packet in MessagePack whatever is in it.
+    // The peers always write a broadcast's packet in MessagePack.
     head.write(body, kind != 7, RequestKeys { nsp, request })
 }
 
@@ -67,8 +69,8 @@ pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Resu
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that are no
-/// response.
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`]. Returns [`PayloadError::NoRequest`] for a message that is not a response.
 pub fn encode_response(response: &Response) -> Result<Bytes, PayloadError> {
     let (kind, id) = match response {
         Response::SocketIds { request_id, .. }
@@ -97,14 +99,14 @@ struct Head<'a> {
     id: Option<&'a RequestId>,
 }
 
-/// The keys that follow.
+/// The keys that follow the head.
 trait Rest {
     fn count(&self) -> usize;
     fn write<S: Encoder>(&self, out: &mut S) -> Result<(), PayloadError>;
 }
 
 impl Head<'_> {
-    /// Writes JSON, if that is wanted and every payload is JSON; MessagePack otherwise.
+    /// Writes JSON if `text` is set and every payload is JSON, and MessagePack otherwise.
     fn write(self, body: Option<&Body>, text: bool, rest: impl Rest) -> Result<Bytes, PayloadError> {
         let plain = |body| encode::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
         if text && body.is_none_or(plain) {

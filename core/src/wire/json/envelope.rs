@@ -1,4 +1,4 @@
-//! The envelope of a message in JSON, for serde: payloads stay text.
+//! The envelope of a message in JSON, as types for serde. Payloads stay text.
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use crate::javascript::{OBJECT_TEXT, number_text, whole};
 use crate::wire::data::{BROADCAST, JOIN, uses};
 
-/// The data of a message of this kind: only the keys that it uses are looked at.
+/// Reads the data of a message of this kind. Only the keys that the kind uses are read.
 pub(super) struct DataOf(pub(super) u8);
 
 #[derive(Default)]
@@ -63,7 +63,8 @@ impl<'de> Visitor<'de> for DataOf {
     }
 }
 
-/// An object with these keys. Others are passed over; of equal ones the last counts, as in JavaScript.
+/// Defines an object with these keys. Other keys are ignored. The last of equal keys counts, as in
+/// JavaScript.
 macro_rules! object {
     ($name:ident { $($key:literal => $field:ident: $type:ty,)* }) => {
         #[derive(Default)]
@@ -116,7 +117,7 @@ object!(JsonSocket {
     "data" => data: Option<&'a RawValue>,
 });
 
-/// The text of a value that matters whatever its kind, null included; nothing where there is no value.
+/// The text of a value of any type, including null, or `None` if the key is absent.
 #[derive(Default)]
 pub(super) struct JsonScalar<'a>(pub(super) Option<&'a str>);
 
@@ -126,7 +127,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonScalar<'a> {
     }
 }
 
-/// Options. In JavaScript anything but null has properties: what is no object has none of these.
+/// Options. In JavaScript, every value except null has properties. A value that is not an object
+/// has none of these.
 pub(super) struct AnyOptions<'a>(pub(super) JsonOptions<'a>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for AnyOptions<'a> {
@@ -140,7 +142,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for AnyOptions<'a> {
     }
 }
 
-/// Anything of which JavaScript makes a set: an array, the characters of a text, nothing.
+/// Any value that JavaScript converts to a set: an array, the characters of a string, or null for
+/// the empty set.
 #[derive(Default)]
 pub(super) enum JsonSet<'a> {
     #[default]
@@ -162,7 +165,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonSet<'a> {
     }
 }
 
-/// The rooms to join, of which a single one may stand without an array around it.
+/// The rooms to join. A single room may stand without an array around it.
 pub(super) struct Joined<'a>(pub(super) Vec<JsonStr<'a>>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
@@ -176,7 +179,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Joined<'a> {
     }
 }
 
-/// An integer that is not negative. JavaScript has one kind of number: a float without a fraction counts.
+/// A non-negative integer. JavaScript has one number type, so a float without a fraction counts.
 pub(super) struct Whole(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Whole {
@@ -187,8 +190,9 @@ impl<'de> Deserialize<'de> for Whole {
     }
 }
 
-/// A string that borrows from the text unless it holds escapes. What is no string counts by the text that JavaScript gives it: room
-/// names may be numbers, and are `null` where somebody named an `undefined` room.
+/// A string that borrows from the text unless it has escapes. Any other value is represented by the
+/// text that JavaScript converts it to: room names may be numbers, and are `null` if the
+/// application used an `undefined` room.
 pub(super) struct JsonStr<'a>(pub(super) Cow<'a, str>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
@@ -205,7 +209,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     }
 }
 
-/// The string that this JSON text stands for. Half of a surrogate pair is replaced, as it is where MessagePack carries it.
+/// Decodes a JSON string. Lone surrogates are replaced, as they are in MessagePack.
 fn unescaped(json: &str) -> serde_json::Result<String> {
     struct Lossy;
     impl Visitor<'_> for Lossy {
@@ -220,7 +224,7 @@ fn unescaped(json: &str) -> serde_json::Result<String> {
     serde_json::Deserializer::from_str(json).deserialize_bytes(Lossy)
 }
 
-/// The keys of an object in order, their values still text.
+/// The keys of an object in order, with undecoded values.
 pub(super) struct Pairs<'a>(pub(super) Vec<(JsonStr<'a>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
@@ -243,7 +247,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     }
 }
 
-/// Flags. In JavaScript anything has properties: what is no object has none of these.
+/// Flags. In JavaScript, a value that is not an object has none of these properties.
 pub(super) struct JsonFlags<'a>(pub(super) Vec<(JsonStr<'a>, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonFlags<'a> {

@@ -1,7 +1,9 @@
-//! Reading the `data` of a message from JSON as the peers write it: no blanks between keys, no escapes in names, no value of an odd kind.
+//! The fast path for JSON as Node's adapters and this crate write it: no blanks between keys, no
+//! escapes in names, no values of unexpected types.
 //!
-//! That is nearly every message, and it takes a single pass. Whatever else there is, is nothing here, and left to [`json`](super::json), which
-//! knows what JavaScript makes of it. What is something here is the same there.
+//! Nearly every message has that form, and is read in a single pass. For any other input the
+//! functions return `None`, and the general reader in [`json`](super) takes over. If they return a
+//! value, the general reader gives the same.
 
 use bytes::Bytes;
 
@@ -13,7 +15,7 @@ use crate::payload::Encoding;
 use crate::wire::data::{BROADCAST, Data, PacketData, RawPacket, Scalar, check_event, uses};
 use crate::wire::encoder::is_plain;
 
-/// Reads the data of a message of this kind, if it is written as usual. The text is UTF-8.
+/// Reads the data of a message of this kind. The text must be UTF-8.
 pub(in crate::wire) fn read(kind: u8, text: &Bytes) -> Option<Data> {
     let mut scanner = Scanner::new(text);
     let mut data = Data::default();
@@ -21,7 +23,7 @@ pub(in crate::wire) fn read(kind: u8, text: &Bytes) -> Option<Data> {
         match key {
             key if !uses(kind, key) => value.skip()?,
             "packet" if kind == BROADCAST => data.packet = Some(PacketData::Packet(packet(value)?)),
-            // Null counts as nothing.
+            // A null value counts as absent.
             "packet" if value.peek() == Some(b'n') => return None,
             "packet" => data.packet = Some(PacketData::Value(value.payload()?)),
             "opts" => data.opts = Some(opts(value)?),
@@ -36,8 +38,9 @@ pub(in crate::wire) fn read(kind: u8, text: &Bytes) -> Option<Data> {
     scanner.is_at_end().then_some(data)
 }
 
-/// Reads the data of a broadcast, if it is written as Node's adapters and this crate write it: the same keys in the same order. Most of a message
-/// then is what was expected, and only has to be compared. The text is UTF-8.
+/// Reads the data of a broadcast whose keys are in the order in which Node's adapters and this
+/// crate write them. Most of such a message is known in advance and only has to be compared. The
+/// text must be UTF-8.
 pub(in crate::wire) fn broadcast(text: &Bytes) -> Option<Body> {
     let mut scanner = Scanner::new(text);
     scanner.literal(br#"{"packet":{"type":2,"data":"#)?;
@@ -71,8 +74,9 @@ pub(in crate::wire) fn broadcast(text: &Bytes) -> Option<Body> {
     Some(Body::Broadcast { packet, opts, request_id: request_id.map(RequestId::new) })
 }
 
-/// The data of a broadcast in JSON, if it is nothing but an event for some rooms: most are. It is what [`data::write`](super::data::write) would
-/// write, and takes as much memory as it is long.
+/// Writes the data of a broadcast, if it is an event for some rooms and nothing else, as most are.
+/// The result equals that of [`encode::data`](crate::wire::encode::data), in a buffer of exactly
+/// the right size.
 pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
     const PIECES: [&[u8]; 4] = [
         br#"{"packet":{"type":2,"data":"#,
@@ -91,7 +95,7 @@ pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
             if !is_plain(name.as_bytes()) {
                 return None;
             }
-            // Quoted, and a comma.
+            // Each name takes two quotes and a comma.
             size += name.len() + 3;
         }
         size -= usize::from(!names.is_empty());
@@ -117,7 +121,7 @@ fn packet(scanner: &mut Scanner<'_>) -> Option<RawPacket> {
     scanner.object(|key, value| {
         match key {
             "type" => packet.kind = Some(Scalar::Whole(value.count()?)),
-            // Null counts as nothing.
+            // A null value counts as absent.
             "data" if value.peek() == Some(b'n') => return None,
             "data" => packet.data = Some(value.payload()?),
             "nsp" => packet.nsp = Some(Scalar::Text(value.name()?)),
@@ -166,7 +170,7 @@ mod tests {
     use crate::wire::encoder::JsonEncoder;
     use crate::wire::{encode, json};
 
-    /// Pieces of messages, so that what is put together often is one, or nearly.
+    /// Pieces of messages. Joined, they often make up a valid message, or nearly one.
     const PIECES: [&str; 60] = [
         "{",
         "}",
@@ -244,7 +248,8 @@ mod tests {
         true
     }
 
-    /// The data of a broadcast with its keys in order, of which some may be missing, and some values odd.
+    /// Generates the data of a broadcast with its keys in order. Some keys may be missing, and some
+    /// values unexpected.
     fn in_order() -> impl Strategy<Value = String> {
         let kind = select(&["2", "2", "2", "3", "\"2\""][..]);
         let data = select(&["[]", "[\"e\"]", "[\"e\",{\"a\":[\"\\\"é\"]}]", "[1,", "null", "{}"][..]);
@@ -266,7 +271,7 @@ mod tests {
     }
 
     proptest! {
-        // Miri takes its time.
+        // Miri is slow.
         #![proptest_config(if cfg!(miri) { ProptestConfig::with_cases(10) } else { ProptestConfig::default() })]
 
         #[test]
@@ -349,7 +354,7 @@ mod tests {
             ["\u{0}", "\u{1f}", "\"", "\\"].into_iter().flat_map(|bad| (0..20).map(move |at| (bad, at)))
         {
             let fillers = ["x", "\u{7f}", "ÿ", "!", "#", "["];
-            // Miri takes its time.
+            // Miri is slow.
             for filler in &fillers[..if cfg!(miri) { 1 } else { fillers.len() }] {
                 let text = format!("{}{bad}{}", filler.repeat(at), filler.repeat(20 - at));
                 assert!(!agree(4, &format!(r#"{{"rooms":["{text}"]}}"#)));

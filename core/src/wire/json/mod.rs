@@ -1,4 +1,4 @@
-//! Reading the `data` of a message from JSON. Only the envelope is parsed; payloads stay text.
+//! Reading the `data` of a message from JSON. Only the envelope is parsed, and payloads stay text.
 
 mod envelope;
 pub(super) mod fast;
@@ -22,7 +22,7 @@ use crate::message::Body;
 use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
-/// Reads what a message of this kind says.
+/// Reads the body of a message of this kind.
 pub(in crate::wire) fn body(kind: u8, bytes: &Bytes) -> Result<Body, WireError> {
     if kind == BROADCAST
         && (is_ascii(bytes) || core::str::from_utf8(bytes).is_ok())
@@ -33,7 +33,8 @@ pub(in crate::wire) fn body(kind: u8, bytes: &Bytes) -> Result<Body, WireError> 
     read(kind, &text(bytes))?.into_body(kind)
 }
 
-/// Like the method of the same name, which looks at most of a short text byte by byte.
+/// Returns `true` if all bytes are ASCII. The standard method looks at most bytes of a short text
+/// one by one.
 fn is_ascii(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks();
     let together = words.iter().fold(0, |all, word| all | u64::from_le_bytes(*word));
@@ -48,7 +49,7 @@ pub(in crate::wire) fn read(kind: u8, text: &ByteString) -> Result<Data, WireErr
     }
 }
 
-/// The same, however it is written.
+/// Does the same without the fast path.
 pub(in crate::wire) fn read_any(kind: u8, text: &ByteString) -> Result<Data, WireError> {
     let mut json = serde_json::Deserializer::from_str(text);
     let data = DataOf(kind).deserialize(&mut json)?;
@@ -56,12 +57,12 @@ pub(in crate::wire) fn read_any(kind: u8, text: &ByteString) -> Result<Data, Wir
     Source(text).data(data)
 }
 
-/// The JSON text as the peers see it, whose clients replace what is no UTF-8 before they parse.
+/// Returns the text as the peers see it. Their clients replace invalid UTF-8 before they parse.
 pub(in crate::wire) fn text(bytes: &Bytes) -> ByteString {
     ByteString::try_from(bytes.clone()).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
 }
 
-/// The keys of an object in order, each with the text of its value.
+/// Returns the keys of an object in order, each with the text of its value.
 pub(in crate::wire) fn pairs(json: &ByteString) -> Result<Vec<(ByteString, ByteString)>, WireError> {
     let source = Source(json);
     let Pairs(pairs) = serde_json::from_str(json)?;
@@ -69,38 +70,38 @@ pub(in crate::wire) fn pairs(json: &ByteString) -> Result<Vec<(ByteString, ByteS
     Ok(pairs.into_iter().map(shared).collect())
 }
 
-/// The value that a JSON text stands for, where a packet is expected.
+/// Reads a packet from the text of its value.
 pub(in crate::wire) fn packet(json: &ByteString) -> Result<RawPacket, WireError> {
     Source(json).packet(serde_json::from_str(json)?)
 }
 
-/// The same, where options are.
+/// Reads options from the text of their value.
 pub(in crate::wire) fn opts(json: &ByteString) -> Result<BroadcastOptions, WireError> {
     let AnyOptions(opts) = serde_json::from_str(json)?;
     Ok(Source(json).opts(opts))
 }
 
-/// The same, where a name is.
+/// Reads a name from the text of its value.
 pub(in crate::wire) fn name(json: &ByteString) -> Result<ByteString, WireError> {
     Ok(Source(json).str(serde_json::from_str(json)?))
 }
 
-/// The same, where a name may be.
+/// Reads a name that may be null.
 pub(in crate::wire) fn some_name(json: &ByteString) -> Result<Option<ByteString>, WireError> {
     if *json == "null" { Ok(None) } else { name(json).map(Some) }
 }
 
-/// The same, where names are.
+/// Reads an array of names from the text of its value.
 pub(in crate::wire) fn names(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
     Ok(Source(json).strs(serde_json::from_str(json)?))
 }
 
-/// The same, where anything is of which JavaScript makes a set of names.
+/// Reads the names in any value that JavaScript converts to a set.
 pub(in crate::wire) fn set(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
     Ok(Source(json).set(serde_json::from_str(json)?))
 }
 
-/// The same, where the rooms to join or to leave are.
+/// Reads the rooms to join or to leave.
 pub(in crate::wire) fn joined(join: bool, json: &ByteString) -> Result<Vec<ByteString>, WireError> {
     if !join {
         return names(json);
@@ -109,19 +110,19 @@ pub(in crate::wire) fn joined(join: bool, json: &ByteString) -> Result<Vec<ByteS
     Ok(Source(json).strs(Some(rooms)))
 }
 
-/// The same, where sockets are.
+/// Reads sockets from the text of their value.
 pub(in crate::wire) fn sockets(json: &ByteString) -> Result<Vec<RemoteSocket>, WireError> {
     let sockets: Vec<JsonSocket<'_>> = serde_json::from_str(json)?;
     sockets.into_iter().map(|socket| Source(json).socket(socket)).collect()
 }
 
-/// The same, where a number is.
+/// Reads a number from the text of its value.
 pub(in crate::wire) fn unsigned(json: &ByteString) -> Result<u64, WireError> {
     let Whole(number) = serde_json::from_str(json)?;
     Ok(number)
 }
 
-/// The text that everything borrows from: what comes out shares its bytes.
+/// The text that values borrow from. The results share its bytes.
 struct Source<'a>(&'a ByteString);
 
 impl Source<'_> {
@@ -174,7 +175,7 @@ impl Source<'_> {
             data: packet.data.map(|raw| self.payload(raw)),
             nsp: scalar(packet.nsp)?,
             id: scalar(packet.id)?,
-            // Binary values are in no JSON.
+            // JSON contains no binary values.
             confusing: false,
         })
     }
@@ -204,7 +205,7 @@ impl Source<'_> {
             let switch = match raw.get() {
                 "true" => Some(true),
                 "false" => Some(false),
-                // The one that counts by its truth.
+                // This flag is set by any truthy value.
                 other if *key.0 == *"volatile" && truthy(other) => Some(true),
                 _ => None,
             };
@@ -228,7 +229,7 @@ impl Source<'_> {
     }
 }
 
-/// Whether JavaScript takes the value of this JSON text for true.
+/// Returns `true` if the value of this JSON text is truthy in JavaScript.
 pub(in crate::wire) fn truthy(json: &str) -> bool {
     !matches!(json, "false" | "null" | "\"\"") && json.parse() != Ok(0.0)
 }

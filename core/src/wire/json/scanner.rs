@@ -1,4 +1,4 @@
-//! Scanning JSON in a single pass, for the fast path.
+//! A scanner of JSON for the fast path.
 
 use core::ops::Range;
 
@@ -7,7 +7,8 @@ use bytestring::ByteString;
 
 use crate::payload::{Encoding, Payload};
 
-/// Reads values one after the other. Nothing: what stands there is not as usual, and may be wrong.
+/// Reads values one after the other. Each method returns `None` if the input does not have the
+/// usual form; it may still be valid JSON.
 pub(super) struct Scanner<'a> {
     text: &'a Bytes,
     bytes: &'a [u8],
@@ -34,7 +35,7 @@ impl<'a> Scanner<'a> {
         Some(byte)
     }
 
-    /// Consumes this byte, if it is the next.
+    /// Consumes the byte if it comes next.
     pub(super) fn eat(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
@@ -45,7 +46,8 @@ impl<'a> Scanner<'a> {
         self.eat(byte).then_some(())
     }
 
-    /// Consumes this, if it comes next. Inlined, so that a constant is compared in a few steps.
+    /// Consumes these bytes if they come next. The function is inlined so that comparing a constant
+    /// takes few instructions.
     #[inline(always)]
     pub(super) fn starts(&mut self, with: &[u8]) -> bool {
         let there = self.bytes.get(self.at..).is_some_and(|rest| rest.starts_with(with));
@@ -76,7 +78,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Where a string stands that stands for itself.
+    /// Consumes a string without escapes, and returns the position of its content.
     pub(super) fn plain(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
         let start = self.at;
@@ -112,7 +114,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A number that every way of reading numbers agrees on.
+    /// Consumes a number on which all conversions of JSON numbers agree.
     pub(super) fn count(&mut self) -> Option<u64> {
         let start = self.at;
         let mut count = 0;
@@ -133,9 +135,10 @@ impl<'a> Scanner<'a> {
         Some(Payload::from_wire(Encoding::Json, self.text.slice(start..self.at)))
     }
 
-    /// Consumes a value, whatever it is, if it is JSON and stands right here.
+    /// Consumes any value. It must be valid JSON without leading blanks.
     pub(super) fn skip(&mut self) -> Option<()> {
-        // A bit for each container that is open, behind a first one: whether it is an object.
+        // One bit per open container, behind a first bit that is always set. The bit is set if the
+        // container is an object.
         let mut open: u128 = 1;
         loop {
             match self.next()? {
@@ -149,7 +152,7 @@ impl<'a> Scanner<'a> {
                     let object = bracket == b'{';
                     self.blanks();
                     if !self.eat(bracket + 2) {
-                        // Deeper than there are bits, it is unusual.
+                        // Deeper nesting than there are bits is left to the general reader.
                         open = (open.leading_zeros() > 0).then_some(open << 1 | u128::from(object))?;
                         if object {
                             self.key()?;
@@ -193,7 +196,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// Consumes what is left of a string.
+    /// Consumes the rest of a string.
     pub(super) fn string(&mut self) -> Option<()> {
         loop {
             match self.special()? {
@@ -214,10 +217,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes a string's bytes up to one that means something: a quote, a backslash, a control character.
+    /// Consumes the bytes of a string up to and including the first quote, backslash or control
+    /// character.
     pub(super) fn special(&mut self) -> Option<u8> {
         const ONES: u64 = u64::MAX / 255;
-        // The high bit of each byte that is zero; where none is, of none.
+        // Sets the high bit of each byte that is zero, and no bit if no byte is zero.
         let zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
         while let Some(chunk) = self.bytes[self.at..].first_chunk() {
             let word = u64::from_le_bytes(*chunk);
@@ -225,7 +229,7 @@ impl<'a> Scanner<'a> {
             let found =
                 control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')));
             if found != 0 {
-                // The first is right; those behind it may not be.
+                // The lowest bit is right. Higher ones may be false.
                 self.at += found.trailing_zeros() as usize / 8;
                 return self.next();
             }
@@ -238,7 +242,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes what is left of a number.
+    /// Consumes the rest of a number.
     pub(super) fn number(&mut self, first: u8) -> Option<()> {
         let first = if first == b'-' { self.next()? } else { first };
         match first {
