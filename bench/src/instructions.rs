@@ -22,7 +22,7 @@ impl Program {
         Ok(Program(copy))
     }
 
-    /// How many instructions it takes, started with these arguments.
+    /// The number of instructions that it takes, started with these arguments.
     ///
     /// # Errors
     ///
@@ -31,7 +31,8 @@ impl Program {
         self.callgrind(&[], args)
     }
 
-    /// How many instructions it takes within [`count_these_instructions`], started with these arguments.
+    /// The number of instructions that it takes within [`count_these_instructions`], started with
+    /// these arguments.
     ///
     /// # Errors
     ///

@@ -151,7 +151,8 @@ async fn an_upgrade_under_way_loses_nothing() -> Result<()> {
     let ours = bridge.connect(NSP).await?;
     let theirs = stays.connect(NSP).await?;
 
-    // Three senders, without a pause: ours, the 0.3 server that stays, and whichever server is being replaced.
+    // Three senders, without a pause: ours, the 0.3 server that stays, and whichever server is
+    // being replaced.
     let total = 600;
     let mut leaving = Some(old);
     let mut upgraded: Option<Member> = None;

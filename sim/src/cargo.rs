@@ -1,4 +1,5 @@
-//! What needs the source tree: an engine with deliberate bugs, and the tests of the simulated Redis.
+//! The subcommands that need the source tree: mutants of the engine, and the tests of the simulated
+//! Redis.
 
 use std::env;
 use std::process::Command;
@@ -40,7 +41,7 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
     use sio_streams_sim::Family;
     use sio_streams_sim::campaign::{self, Campaign};
 
-    // What a bug breaks is told by its failure.
+    // The failure says what the bug breaks.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut wanted, mut needed) = (0, Vec::new());
     for (index, (_, name, what)) in mutants::ALL.iter().enumerate() {
@@ -71,7 +72,7 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
     needed.len() == wanted
 }
 
-/// Runs the comparison of the simulated Redis with a real one, with so many commands.
+/// Compares the simulated Redis with a real one, with this number of commands.
 pub(crate) fn differential(commands: u64) -> bool {
     let mut command = cargo();
     command.args(["test", "--release", "--package", "sio-streams-store", "--test", "differential", "--"]);

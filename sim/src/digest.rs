@@ -1,4 +1,5 @@
-//! What a Node server can digest: the rules of `docs/protocol.md`, section 16, checked without any of the engine's code.
+//! Checks that a Node server can process a message: the rules of `docs/protocol.md`, section 16,
+//! without any of the engine's code.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,11 +7,11 @@ use bytes::Bytes;
 use rmpv::Value;
 use sio_streams_core::Fields;
 
-/// Whether every Node server that reads the entry lives on.
+/// Checks that every Node server that reads the entry survives it.
 ///
 /// # Errors
 ///
-/// What would make one throw, drop the entry, or misunderstand it.
+/// The error names what would make a server throw, drop the entry, or misunderstand it.
 pub(crate) fn entry(fields: &Fields) -> Result<(), String> {
     let text = |name: &str| -> Result<String, String> {
         let value = fields.get(name).ok_or_else(|| format!("no field {name}"))?;
@@ -29,7 +30,7 @@ pub(crate) fn entry(fields: &Fields) -> Result<(), String> {
     }
 }
 
-/// Whether every Node server that gets the Pub/Sub message lives on.
+/// Checks that every Node server that gets the Pub/Sub message survives it.
 ///
 /// # Errors
 ///
@@ -61,7 +62,8 @@ fn envelope(message: &Value) -> Result<(), String> {
     }
 }
 
-/// Whether every Node server that gets this broadcast of the classic adapter lives on, and understands it.
+/// Checks that every Node server that gets this broadcast of the classic adapter survives and
+/// understands it.
 ///
 /// # Errors
 ///

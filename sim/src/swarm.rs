@@ -1,7 +1,7 @@
 //! From a seed to a plan.
 //!
-//! Each seed turns a random subset of faults and operations on, with rates of its own: a run in which everything happens a little shows less than
-//! many in which few things happen often.
+//! Each seed turns a random subset of faults and operations on, with rates of its own: a run in
+//! which everything happens a little shows less than many in which few things happen often.
 
 mod adverse;
 
@@ -99,7 +99,7 @@ fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {
     &from[rng.usize(..from.len())]
 }
 
-/// True in so many of 100 cases.
+/// Returns `true` in the given number of 100 cases.
 fn often(rng: &mut Rng, percent: u64) -> bool {
     rng.u64(..100) < percent
 }
@@ -141,7 +141,7 @@ fn config(rng: &mut Rng, dialect: Dialect, latency: Duration) -> Config {
     }
 }
 
-/// What only the dialects without streams have.
+/// Draws the options that only the dialects without streams have.
 fn without_streams(rng: &mut Rng, config: &mut Config) {
     config.subscription_mode =
         *pick(rng, &[SubscriptionMode::Static, SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate]);
@@ -167,7 +167,7 @@ fn recovery(rng: &mut Rng, config: &mut Config) {
     });
 }
 
-/// What clients do.
+/// Draws the steps of the clients.
 fn clients(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, chaos: Duration) -> Vec<Step> {
     let ours = hosts.iter().filter(|host| host.kind == HostKind::Ours).count();
     let clients = rng.usize(1..=4);
@@ -256,7 +256,7 @@ fn hosts(rng: &mut Rng, config: &Config) -> Vec<HostPlan> {
 }
 
 fn calls(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, chaos: Duration) -> Vec<Step> {
-    // Which operations are on, and how often each comes.
+    // The operations that are on, and the rate of each.
     let weights: Vec<u64> = (0..15).map(|_| if rng.bool() { rng.u64(1..10) } else { 0 }).collect();
     let count = *pick(rng, &[5, 30, 80, 150]);
     let burst = *pick(rng, &[1, 1, 3, 30]);
@@ -469,7 +469,7 @@ fn stream(rng: &mut Rng, config: &Config, _: &[ByteString]) -> ByteString {
     }
 }
 
-/// What somebody else may publish: nonsense.
+/// A message that somebody else may publish: nonsense.
 fn noise(rng: &mut Rng, config: &Config, namespaces: &[ByteString]) -> Fault {
     let (prefix, nsp) = (&config.channel_prefix, pick(rng, namespaces));
     let kinds: &[&str] = match config.dialect {
@@ -490,7 +490,7 @@ fn noise(rng: &mut Rng, config: &Config, namespaces: &[ByteString]) -> Fault {
     }
 }
 
-/// What somebody else may write: an emitter's broadcast, or nonsense of all kinds.
+/// An entry that somebody else may write: an emitter's broadcast, or nonsense of all kinds.
 fn foreign(rng: &mut Rng, namespaces: &[ByteString]) -> Fields {
     let nsp = pick(rng, namespaces).to_string();
     let broadcast =

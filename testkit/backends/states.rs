@@ -51,7 +51,7 @@ async fn a_server_that_is_full_is_reported_and_waited_for() {
             }
         })
         .await;
-        // The server says so and closes, which may overtake its words.
+        // The server says it and closes, which may overtake its words.
         let known = ["max number of clients", "reset", "closed", "roken pipe"];
         assert!(known.iter().any(|words| why.contains(words)), "{why}");
         assert!(!opening.is_finished());

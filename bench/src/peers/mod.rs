@@ -20,7 +20,7 @@ pub mod worker;
 
 use sio_streams_core::Packet;
 
-/// What went wrong. It ends the program.
+/// An error. It ends the program.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something that may go wrong.

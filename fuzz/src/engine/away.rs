@@ -4,7 +4,8 @@ use arbitrary::Arbitrary;
 
 use super::plan::{Call, How, Said, Scenario, Setup, Step, Stored, To, Value, Which, Wire};
 
-/// As [`Scenario`], with recovery on, a stream that others have written to, and a namespace that is open.
+/// As [`Scenario`], with recovery on, a stream that others have written to, and a namespace that is
+/// open.
 #[derive(Arbitrary, Debug)]
 pub struct Away {
     setup: Setup,

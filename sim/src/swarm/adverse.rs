@@ -1,4 +1,5 @@
-//! What is rare: forged entries and answers, names that look alike, replies that nobody understands, a day without links.
+//! Rare circumstances: forged entries and answers, names that look alike, replies that nobody
+//! understands, a day without links.
 
 use core::time::Duration;
 
@@ -19,7 +20,7 @@ pub(super) fn namespaces(rng: &mut Rng, dialect: Dialect) -> Vec<ByteString> {
         &[&["/"], &["/", "/admin"], &["/", "/admin"], &["/a", "/a#b"], &["/", "/a", "/a#b", "/a#b#c"]],
     );
     let names = names.iter().map(|name| ByteString::from_static(name));
-    // There, they are refused beside each other.
+    // There, they are refused together.
     names.filter(|name| dialect != Dialect::Classic || !name.contains('#')).collect()
 }
 
@@ -104,7 +105,7 @@ fn fault(
         3 => {
             let by_number = matches!(config.dialect, Dialect::Streams03 | Dialect::Sharded);
             let who = match by_number {
-                // Who is counted by number can't be told from a stranger.
+                // Where nodes are counted by number, they can't be told from a stranger.
                 true => *pick(rng, &[Impostor::Nobody, Impostor::Parrot]),
                 false => *pick(rng, &[Impostor::Nobody, Impostor::Parrot, Impostor::Stranger]),
             };
@@ -125,7 +126,7 @@ fn fault(
     })
 }
 
-/// What emitters write, or what looks like it.
+/// An entry of an emitter, or one that looks like it.
 fn emitted(rng: &mut Rng, nsp: &str) -> Fields {
     let data = r#"{"packet":{"type":2,"data":["emitted",1]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let pairs = |name: Option<String>| {
@@ -184,7 +185,7 @@ fn stray(rng: &mut Rng, ours: usize, namespaces: usize, chaos: Duration, steps: 
     }
 }
 
-/// Whoever drops may come back in another namespace first.
+/// A client that drops may come back in another namespace first.
 pub(super) fn strays(rng: &mut Rng, hosts: &[HostPlan], namespaces: usize, steps: &[Step]) -> Vec<Step> {
     let ours = hosts.iter().filter(|host| host.kind == HostKind::Ours).count();
     let mut found = Vec::new();
