@@ -114,7 +114,8 @@ fn simulation(workspace: &Workspace) -> Result<()> {
 }
 
 fn fuzz(workspace: &Workspace) -> Result<()> {
-    fuzz::run(workspace, &FuzzOptions { seconds: FUZZ_SECONDS, seed: None, coverage: false, targets: Vec::new() })
+    let options = FuzzOptions { seconds: FUZZ_SECONDS, seed: None, coverage: false, targets: Vec::new() };
+    fuzz::run(workspace, &options)
 }
 
 /// rustfmt and clippy are components of the toolchain that minimal installations leave out.
