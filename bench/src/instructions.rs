@@ -1,4 +1,4 @@
-//! Instructions, counted by Valgrind: unlike time, they are the same on a machine that is busy.
+//! Instructions, counted by Valgrind. Unlike time, they are the same on a busy machine.
 
 use std::path::PathBuf;
 use std::process::{self, Command};

@@ -1,4 +1,4 @@
-//! An engine that needs no Redis: what it asks is answered by the book.
+//! An engine without Redis: its commands are answered as a server would.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! `sio-streams emit`: speaks into a cluster from outside.
+//! `sio-streams emit`: sends into a cluster from outside.
 
 use std::io::Write;
 use std::process::ExitCode;

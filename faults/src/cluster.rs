@@ -1,4 +1,4 @@
-//! A cluster, and what must be true of it.
+//! A cluster, and the checks of its deliveries.
 
 use core::fmt::Display;
 use core::marker::PhantomData;

@@ -1,5 +1,4 @@
-//! The server loses what it had acknowledged, or trims what was not read; what is then reported
-//! must be just that.
+//! The server loses acknowledged entries, or trims unread ones. The reports must say exactly that.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

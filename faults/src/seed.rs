@@ -1,4 +1,4 @@
-//! Chance, that can be had again.
+//! Randomness that a seed repeats.
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]
 
 use std::env;

@@ -1,5 +1,5 @@
-//! Everything at random: links that break, a server that is killed, hangs and pauses, while
-//! everybody talks.
+//! Everything at random: links that break, a server that is killed, hangs and pauses, while all
+//! servers send.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! An application that takes no events: it slows the reading of its own stream, and nothing else.
-//! Alone in its process, for its memory's sake.
+//! An application that takes no events: it slows down the reading of its own stream, and nothing
+//! else. This test is alone in its process, because it measures memory.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]

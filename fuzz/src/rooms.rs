@@ -1,4 +1,4 @@
-//! Rooms against a model so plain that it can't be wrong.
+//! Rooms, compared with a simple model.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

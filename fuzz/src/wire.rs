@@ -1,4 +1,5 @@
-//! Messages: what is read can be written, and what is written can be read, here and by Node.
+//! Messages: each one that can be read can be written, and each one that is written can be read,
+//! here and by Node.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

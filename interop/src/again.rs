@@ -1,4 +1,5 @@
-//! Questions that are asked again: who is slow to answer can't be told from who doesn't.
+//! Questions that are asked again, because a slow server can't be told from one that does not
+//! answer.
 
 use serde_json::Value;
 
@@ -9,9 +10,12 @@ use crate::{Error, Result};
 /// which can't be changed.
 const TRIES: usize = 6;
 
-/// Asks clients, of whom some never answer, until exactly the `expected` acknowledgements have
-/// come: with ever more time, in milliseconds. That everyone has answered, or somebody else, is an
-/// error at once.
+/// Asks clients until exactly the `expected` acknowledgements have come. Some clients never answer.
+/// Each attempt has the next of the `timeouts`, in milliseconds.
+///
+/// # Errors
+///
+/// If all clients have answered, or an unexpected one has.
 pub async fn partial_acks(
     expected: &[Value],
     timeouts: &[u64],
@@ -27,8 +31,11 @@ pub async fn partial_acks(
     Err(missing(expected))
 }
 
-/// Asks servers, of which some never answer, until exactly the `expected` responses have come. That
-/// all have answered, or another one, is an error at once.
+/// Asks servers until exactly the `expected` responses have come. Some servers never answer.
+///
+/// # Errors
+///
+/// If all servers have answered, or an unexpected one has.
 pub async fn partial_responses(
     expected: &[Value],
     mut ask: impl AsyncFnMut() -> Result<Responses>,
@@ -43,7 +50,7 @@ pub async fn partial_responses(
     Err(missing(expected))
 }
 
-/// Asks servers until all of them have answered in time: their responses.
+/// Asks servers until all of them have answered in time. Returns their responses.
 pub async fn all_responses(mut ask: impl AsyncFnMut() -> Result<Responses>) -> Result<Vec<Value>> {
     let mut last = String::new();
     for _ in 0..TRIES {

@@ -1,4 +1,4 @@
-//! Both generations in one cluster, and a node of ours between them: what a rolling upgrade needs.
+//! Both generations in one cluster, and a node of ours between them, as in a rolling upgrade.
 
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::Dialect;

@@ -1,4 +1,4 @@
-//! From a run that breaks a rule to a shorter one that breaks the same rule.
+//! Shortens a run that breaks a rule to one that breaks the same rule.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A run as a page: one file, with nothing from anywhere else.
+//! A run as an HTML page: one self-contained file.
 
 use std::collections::BTreeMap;
 

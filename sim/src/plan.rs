@@ -1,4 +1,4 @@
-//! A run, written down: who is there, what they do, what goes wrong, and when.
+//! The plan of a run: its hosts, their calls, and the faults, with their times.
 //!
 //! A plan follows from a seed, but doesn't depend on it any more: anything may be taken out of it,
 //! and the rest stays as it is.

@@ -1,5 +1,5 @@
-//! An embedder's test: a list of who is present, kept by every node from what it hears, in all the
-//! bad times that proptest can think of.
+//! An embedder's test: a list of who is present, kept by every node from the events that it gets,
+//! under random faults by proptest.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Redis Cluster: the suite, and what changes under way.
+//! Redis Cluster: the suite, and changes of the cluster during operation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

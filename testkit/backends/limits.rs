@@ -1,4 +1,4 @@
-//! Servers with limits: on what they send, what they take, how long they wait, and who may do what.
+//! Servers with limits on output, input, time and rights.
 
 use core::time::Duration;
 

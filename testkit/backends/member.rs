@@ -1,4 +1,4 @@
-//! A node under test: what it hears, and what it is told of its links.
+//! A node under test, with the messages and the events of its links.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,5 @@
-//! Clients that were away, in a Redis Cluster: their sessions lie on all servers, the stream on
-//! one.
+//! Clients that were away, in a Redis Cluster: their sessions are spread over all servers, the
+//! stream is on one.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

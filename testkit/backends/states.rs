@@ -1,4 +1,4 @@
-//! Servers in states that pass: what a node is told, and that it goes on by itself.
+//! Servers in temporary states: a node is told of them, and recovers by itself.
 
 use super::common::*;
 use super::member::Member;

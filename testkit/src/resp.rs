@@ -1,4 +1,5 @@
-//! A blocking client over the `redis` crate, with which tests inject entries and look inside a server.
+//! A blocking client over the `redis` crate, with which tests inject entries and look inside a
+//! server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,7 +50,8 @@ impl Reply {
         }
     }
 
-    /// The value that follows `key` in a flat list of keys and values, as `XINFO STREAM` or an entry's fields.
+    /// The value that follows `key` in a flat list of keys and values, as `XINFO STREAM` or an
+    /// entry's fields.
     pub fn field(&self, key: &str) -> Option<&Reply> {
         let mut pairs = self.items().chunks_exact(2);
         pairs.find(|pair| pair[0].as_str() == Some(key)).map(|pair| &pair[1])

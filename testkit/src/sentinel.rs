@@ -1,4 +1,4 @@
-//! A master, a replica, and sentinels that watch over them.
+//! A master, a replica, and sentinels that monitor them.
 
 use std::io;
 

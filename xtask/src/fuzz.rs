@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: the fuzz targets under `fuzz/`, each for a while.
+//! `cargo xtask fuzz`: runs the fuzz targets under `fuzz/`.
 
 use std::path::PathBuf;
 use std::process::Command;

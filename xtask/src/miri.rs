@@ -1,5 +1,5 @@
-//! `cargo xtask miri`: core's tests in an interpreter that sees undefined behaviour. Not part of
-//! `ci`: it takes its time.
+//! `cargo xtask miri`: core's tests in an interpreter that detects undefined behaviour. It is not
+//! part of `ci`, because it takes long.
 
 use std::env;
 use std::process::Command;

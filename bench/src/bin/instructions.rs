@@ -1,5 +1,5 @@
-//! Counts instructions, and compares them with what was recorded: unlike time, they are the same on
-//! a machine that is busy.
+//! Counts instructions, and compares them with the recorded ones. Unlike time, they are the same on
+//! a busy machine.
 //!
 //! ```text
 //! instructions             counts, and fails if a case takes over a tenth more than its budget

@@ -1,4 +1,5 @@
-//! Whole nodes in processes of their own, saying and hearing the same broadcasts on the same Redis.
+//! Whole nodes in processes of their own, which send and receive the same broadcasts on the same
+//! Redis.
 
 #[cfg(feature = "peers")]
 pub mod aims;

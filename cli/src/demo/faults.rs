@@ -1,4 +1,4 @@
-//! The play's last part: what happens when things break.
+//! The last part of the demo: faults.
 
 use core::future::poll_fn;
 use core::task::Poll;

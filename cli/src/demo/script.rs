@@ -1,4 +1,4 @@
-//! The play: what happens, and what must come of it.
+//! The script of the demo: its steps, and the checks of their results.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

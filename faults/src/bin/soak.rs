@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: everything that can go wrong, at random, for as long as wanted. Any
-//! violation ends it, with the seed.
+//! `cargo xtask soak`: all faults at random, for a given time. A violation ends it, and prints the
+//! seed.
 
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]

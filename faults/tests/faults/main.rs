@@ -1,4 +1,4 @@
-//! Faults on real servers: what was said arrives once and in order, or its loss is reported.
+//! Faults on real servers: every message arrives once and in order, or its loss is reported.
 //!
 //! Each scenario runs through each Redis client. Chance comes from a seed, which a failing test has
 //! printed; `SIO_STREAMS_FAULTS_SEED` repeats it. `SIO_STREAMS_FAULTS_FULL` asks for the long

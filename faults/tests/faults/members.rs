@@ -1,4 +1,5 @@
-//! At the default timings no outage that is shorter than the patience makes a living node dead.
+//! With the default timings, no outage that is shorter than the timeouts makes others declare a
+//! living node dead.
 
 use std::time::Duration;
 

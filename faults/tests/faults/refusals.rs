@@ -1,5 +1,5 @@
-//! The server refuses, in every way in which it can: each is seen as a state, and over when its
-//! cause is.
+//! The server refuses commands, in every way in which it can. Each refusal is reported as a state
+//! that ends with its cause.
 
 use std::cell::Cell;
 use std::fs;

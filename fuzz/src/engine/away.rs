@@ -1,4 +1,4 @@
-//! Clients that go and come back: a scenario in which little else happens, so that it gets far.
+//! Clients that go and come back: a scenario with few other steps, so that it gets far.
 
 use arbitrary::Arbitrary;
 

@@ -1,4 +1,4 @@
-//! The whole engine: whatever comes, in whatever order, it keeps to its word.
+//! The whole engine: it keeps its promises for every input, in every order.
 //!
 //! A [`Scenario`] is a configuration and a list of things that happen: calls of an application,
 //! entries, Pub/Sub messages, replies (right ones, wrong ones, none, twice), links that go and

@@ -1,4 +1,4 @@
-//! A server that says what it should, or anything else.
+//! A server that answers correctly, or with anything else.
 
 use std::collections::BTreeMap;
 

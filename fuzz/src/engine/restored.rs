@@ -1,5 +1,5 @@
-//! Clients that come back: what they get, beside a reading of the whole stream that is too plain to
-//! be wrong.
+//! Clients that come back. The packets that they get are compared with a plain reading of the whole
+//! stream.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! An engine, the little that is outside of it, and what is watched.
+//! An engine, its small environment, and the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

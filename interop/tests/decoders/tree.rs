@@ -1,5 +1,5 @@
-//! Values of JavaScript, to be written as JSON and as MessagePack, and what becomes of them when
-//! one place is changed.
+//! Values of JavaScript, to be written as JSON and as MessagePack, and their variants with one
+//! changed place.
 
 /// A value.
 #[derive(Clone, Debug)]

@@ -1,5 +1,5 @@
-//! The dialects without streams: a node hears just the channels that it should, and what comes
-//! through them is told, once.
+//! The dialects without streams: a node hears just the channels that it should, and tells each
+//! message from them once.
 //!
 //! The channels that a node should hear are computed here from its namespaces and its sockets'
 //! rooms, without the engine's code.

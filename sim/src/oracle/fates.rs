@@ -1,4 +1,4 @@
-//! Each call's fate is told once, and is true; what is published is published once, in order.
+//! Each call's fate is told once, and is true; each message is published once, in order.
 
 use std::rc::Rc;
 

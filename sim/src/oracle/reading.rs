@@ -1,5 +1,5 @@
-//! Each reader reads each entry once, from where it was; what is missing is reported, with the
-//! right number.
+//! Each reader reads each entry once, from its starting point on; missing entries are reported,
+//! with the right number.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

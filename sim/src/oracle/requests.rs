@@ -1,4 +1,4 @@
-//! Each request ends, in time; who is said to have answered has.
+//! Each request ends in time; a node that is said to have answered has answered.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! A machine's own idea of the time.
+//! The clock of a machine.
 
 use core::time::Duration;
 

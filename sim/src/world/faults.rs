@@ -1,4 +1,4 @@
-//! Faults, inflicted.
+//! Inflicts faults.
 
 use core::time::Duration;
 

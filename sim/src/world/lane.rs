@@ -1,5 +1,4 @@
-//! One connection of a host, as the host sees it: what the driver's task for a lane does, as a
-//! state machine.
+//! One connection of a host, as the host sees it: the driver's task for a lane as a state machine.
 
 use std::collections::VecDeque;
 

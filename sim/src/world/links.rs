@@ -1,5 +1,5 @@
-//! The hosts' ends of connections: opened when they are needed, opened again when they are lost,
-//! given up when they are silent.
+//! The hosts' ends of connections. They are opened on demand, reopened after a loss, and given up
+//! when they are silent.
 
 use core::time::Duration;
 use std::collections::VecDeque;

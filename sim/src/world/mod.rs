@@ -1,5 +1,5 @@
-//! The simulated world: hosts, the server, what is on its way between them, and one clock that
-//! jumps from one thing that is due to the next.
+//! The simulated world: hosts, the server, the messages between them, and one clock that jumps from
+//! one due event to the next.
 
 mod clock;
 mod faults;

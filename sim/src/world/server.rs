@@ -1,4 +1,4 @@
-//! The server's end: the simulated Redis, its clock, and what befalls it.
+//! The server's end: the simulated Redis, its clock, and its faults.
 
 use core::time::Duration;
 use std::collections::VecDeque;

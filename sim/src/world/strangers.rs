@@ -1,4 +1,4 @@
-//! Strangers: programs that write what they like, in anybody's name.
+//! Strangers: programs that write arbitrary messages, in anybody's name.
 
 use bytestring::ByteString;
 use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};

@@ -1,4 +1,4 @@
-//! A proxy that understands what it forwards, and has habits, as those of managed services have.
+//! A proxy that understands the protocol, and changes requests as proxies of managed services do.
 
 mod requests;
 

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: what the tests need on this machine.
+//! `cargo xtask setup`: installs what the tests need on this machine.
 
 mod node;
 mod peers;

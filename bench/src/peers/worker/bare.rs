@@ -1,4 +1,4 @@
-//! The same entries, added and read by whatever can: what a node's input and output cost at least.
+//! Adds and reads the same entries by bare clients: a lower bound for a node's input and output.
 //!
 //! An entry's data is made once, by the same encoder as a node's. Nothing of what is read is
 //! decoded but the field that numbers a node's entries, which bears the time here.
