@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::family::Family;
 use crate::trace::Tracer;
 use crate::trial::{self, Report};
-use crate::{minimise, swarm, timeline};
+use crate::{minimise, plan_generator, timeline};
 
 /// One seed of this number is run twice, and must give the same hash.
 const TWICE: u64 = 50;
@@ -80,17 +80,17 @@ impl Summary {
 
 /// Runs one seed.
 pub fn run_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::default())
+    trial::run(&plan_generator::plan(seed), Tracer::default())
 }
 
 /// Runs one seed, and hashes every byte of what happens.
 pub fn hash_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::exact())
+    trial::run(&plan_generator::plan(seed), Tracer::exact())
 }
 
 /// Runs one seed, and records what happens.
 pub fn record_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::recording())
+    trial::run(&plan_generator::plan(seed), Tracer::recording())
 }
 
 /// Runs one seed, twice where its turn has come. A panic is a failure too.
@@ -179,7 +179,7 @@ impl Minimised {
 /// Looks for the shortest run that breaks the same rule as the seed; nothing if the seed breaks
 /// none.
 pub fn minimise_seed(seed: u64) -> Option<Minimised> {
-    let (plan, runs) = minimise::minimise(&swarm::plan(seed))?;
+    let (plan, runs) = minimise::minimise(&plan_generator::plan(seed))?;
     let report = trial::run(&plan, Tracer::recording());
     Some(Minimised { plan: plan.to_string(), report, runs })
 }

@@ -85,18 +85,18 @@
 mod app;
 pub mod campaign;
 mod chance;
-mod digest;
 mod family;
 mod fault;
 mod minimise;
 mod oracle;
 mod page;
 mod peer;
+mod peer_validity;
 mod plan;
+mod plan_generator;
 mod responder;
 #[cfg(feature = "proptest")]
 mod strategy;
-mod swarm;
 mod timeline;
 mod trace;
 mod trial;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod cargo;
+mod dev_commands;
 mod speed;
 
 use std::path::PathBuf;
@@ -123,8 +123,8 @@ fn main() -> ExitCode {
         Command::Regressions => regressions(),
         Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
         Command::Minimise { seed, html } => minimise(seed, html),
-        Command::Mutants { seeds, only } => cargo::mutants(seeds, only.as_deref()),
-        Command::Differential { commands } => cargo::differential(commands),
+        Command::Mutants { seeds, only } => dev_commands::mutants(seeds, only.as_deref()),
+        Command::Differential { commands } => dev_commands::differential(commands),
         Command::Speed => {
             speed::measure();
             true

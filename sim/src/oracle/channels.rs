@@ -14,7 +14,7 @@ use sio_streams_core::{
     Command, CommandError, CommandId, Config, Dialect, EntryId, Lane, Message, Reply, SubscriptionMode, Time,
 };
 
-use crate::digest;
+use crate::peer_validity;
 
 use super::delivery::{Expected, is_for_applications};
 use super::log::call_of;
@@ -261,29 +261,29 @@ impl Oracle {
         if !is_channels_only(view.config.dialect) {
             let asked = pubsub::decode(payload).ok().and_then(|message| call_of(&message.body));
             self.questions_executed.extend(asked.filter(|call| *call > super::FIRST_QUESTION));
-            if let Err(reason) = digest::message(payload) {
-                self.fail("an undigestible message", reason);
+            if let Err(reason) = peer_validity::message(payload) {
+                self.fail("a message that Node servers can't process", reason);
             }
             return;
         }
         let is = |kind: &str| channel.starts_with(&*format!("{}-{kind}#", view.config.channel_prefix));
-        let (digested, body) = match view.config.dialect {
-            Dialect::Classic if is("response") => (digest::classic_response(payload), None),
+        let (valid, body) = match view.config.dialect {
+            Dialect::Classic if is("response") => (peer_validity::classic_response(payload), None),
             Dialect::Classic if is("request") => {
                 let body = match classic::decode_request(payload) {
                     Ok((_, classic::Request::Common(body))) => Some(body),
                     _ => None,
                 };
-                (digest::classic_request(payload), body)
+                (peer_validity::classic_request(payload), body)
             }
             Dialect::Classic => {
                 let message = classic::decode_broadcast(payload).ok();
-                (digest::classic_broadcast(payload), message.map(|message| message.body))
+                (peer_validity::classic_broadcast(payload), message.map(|message| message.body))
             }
-            _ => (digest::sharded(payload), pubsub::decode(payload).ok().map(|message| message.body)),
+            _ => (peer_validity::sharded(payload), pubsub::decode(payload).ok().map(|message| message.body)),
         };
-        if let Err(reason) = digested {
-            return self.fail("an undigestible message", format!("{channel}: {reason}"));
+        if let Err(reason) = valid {
+            return self.fail("a message that Node servers can't process", format!("{channel}: {reason}"));
         }
         let Some(number) = body.as_ref().and_then(call_of) else { return };
         self.questions_executed.extend(Some(number).filter(|call| *call > super::FIRST_QUESTION));

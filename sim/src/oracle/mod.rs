@@ -1,18 +1,18 @@
 //! The rules that must hold in every run.
 //!
-//! | file | what it watches over |
+//! | file | rule |
 //! |---|---|
-//! | [`reading`] | each reader reads each entry once, from where it was; what is missing is reported, with the right number |
-//! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
-//! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
+//! | [`reading`] | each reader reads each entry once; missing entries are reported, with their number |
+//! | [`delivery`] | each message is told once, in order, unchanged; its local effect happens once |
+//! | [`fates`] | each call's fate is told once and is true; each message is published once, in order |
 //! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
-//! | [`clients`] | who drops and comes back has got just what it should have |
-//! | [`requests`] | each request ends, in time; who is said to have answered has |
-//! | [`silence`] | nobody is declared dead who could speak, or could not be heard |
-//! | [`members`] | who is there is known, and nobody is declared dead who isn't |
+//! | [`clients`] | a client that drops and comes back has got just what it should have |
+//! | [`requests`] | each request ends in time; a node that is said to have answered has answered |
+//! | [`silence`] | no node is declared dead that could speak, or could not be heard |
+//! | [`members`] | nodes know each other, and no living node is declared dead |
 //!
-//! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and
-//! nothing left behind.
+//! Also, Node servers can process every entry of ours, no more is in flight than allowed, and nothing
+//! is left behind.
 
 pub(crate) mod channels;
 pub(crate) mod clients;
@@ -35,8 +35,8 @@ use sio_streams_core::{
     CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, Ticket, Time,
 };
 
-use crate::digest;
 use crate::fault::Fault;
+use crate::peer_validity;
 use crate::watch::{Happening, PeerNote, Watch};
 use crate::world::Network;
 use delivery::Expected;
@@ -311,8 +311,8 @@ impl Oracle {
     /// An entry was added to a stream.
     fn added(&mut self, host: usize, stream: &ByteString, id: EntryId, written: Rc<Written>) {
         if self.hosts.get(host).is_some_and(|host| host.ours) {
-            if let Err(reason) = digest::entry(&written.fields) {
-                self.fail("an undigestible entry", format!("{id}: {reason}"));
+            if let Err(reason) = peer_validity::entry(&written.fields) {
+                self.fail("an entry that Node servers can't process", format!("{id}: {reason}"));
             }
             self.numbered(stream, id, &written);
             if let Some(message) = &written.message {

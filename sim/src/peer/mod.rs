@@ -19,7 +19,7 @@ use sio_streams_core::{
 };
 
 use crate::chance::Chance;
-use crate::digest;
+use crate::peer_validity;
 use crate::watch::PeerNote;
 use crate::world::FROM_NOW;
 pub(crate) use questions::Question;
@@ -312,7 +312,7 @@ impl Peer {
         if own || !known {
             return;
         }
-        if let Err(reason) = digest::entry(&fields) {
+        if let Err(reason) = peer_validity::entry(&fields) {
             return self.notes.push(PeerNote::Poisoned { reason });
         }
         // A value that JavaScript accepts and this crate does not is ignored here. The engine is

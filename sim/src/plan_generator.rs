@@ -1,7 +1,7 @@
-//! From a seed to a plan.
+//! Generates a plan from a seed.
 //!
-//! Each seed turns a random subset of faults and operations on, with rates of its own: a run in
-//! which everything happens a little shows less than many in which few things happen often.
+//! Each seed enables a random subset of faults and operations, at rates of its own. Many runs with few
+//! frequent faults find more than one run with a little of everything (swarm testing).
 
 mod adverse;
 
