@@ -65,8 +65,8 @@ impl Peer {
         self.connect_with(&ConnectOptions { nsp: nsp.to_owned(), ..ConnectOptions::default() }).await
     }
 
-    /// Has a client break its connection to whatever server it is connected to, without a word.
-    /// What it knows then.
+    /// Makes a client break its connection to its server without a farewell. Returns the client's
+    /// state then.
     pub async fn cut_client(&self, sid: &str) -> Result<ClientState> {
         self.call("cut_client", json!({ "sid": sid })).await
     }

@@ -354,7 +354,7 @@ async fn trimmed_and_expired() -> Result<()> {
     cluster.heard(at, &witness.sid, "event", "missed").await?;
     let missed = cluster.home(at).client_state(&witness.sid).await?.offset.expect("it has seen something");
     // A server that has just started does not know what was before; and the stream does not either.
-    // What nobody may have read yet stays: it would be missing to the one that was there.
+    // An entry that nobody may have read yet stays. Otherwise the older server would miss it.
     redis.command(&["XTRIM", "socket.io", "MINID", &missed]);
     let late = OurServer::start(recovering(Dialect::Bridge), &cluster.redis.url(), &["/"]).await?;
     let port = Some(late.listen().await?);

@@ -85,6 +85,7 @@
 mod app;
 pub mod campaign;
 mod chance;
+mod encoding;
 mod family;
 mod fault;
 mod minimise;

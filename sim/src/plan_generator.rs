@@ -1,7 +1,7 @@
 //! Generates a plan from a seed.
 //!
-//! Each seed enables a random subset of faults and operations, at rates of its own. Many runs with few
-//! frequent faults find more than one run with a little of everything (swarm testing).
+//! Each seed enables a random subset of faults and operations, at rates of its own. Many runs with
+//! few frequent faults find more than one run with a little of everything (swarm testing).
 
 mod adverse;
 

@@ -1,12 +1,12 @@
 //! The record of a run, as a hash and as a list.
 
-use core::fmt::{self, Write};
 use core::time::Duration;
 
 use bytestring::ByteString;
 use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::{Answer, Command, EntryId, Event, Lost, Payload, Reply, Source, Time};
 
+use crate::encoding::Encoder;
 use crate::watch::{Happening, PeerNote, Watch};
 
 /// The row of a timeline to which something belongs.
@@ -66,8 +66,8 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Tracer {
     hash: Hash,
-    /// `true` if every byte of every happening counts, and not only that it happened.
-    exact: bool,
+    /// Set if every byte of every happening counts, and not only that it happened.
+    exact: Option<Encoder>,
     records: Option<Vec<Record>>,
 }
 
@@ -85,26 +85,35 @@ impl Hash {
     fn add(&mut self, number: u64) {
         self.0 = (self.0 ^ number).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29);
     }
-}
 
-impl Write for Hash {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    /// The length counts too: where one happening ends, the next begins.
+    fn add_bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes.len() as u64);
+        let (chunks, rest) = bytes.as_chunks::<8>();
         chunks.iter().for_each(|chunk| self.add(u64::from_le_bytes(*chunk)));
         rest.iter().for_each(|byte| self.add(u64::from(*byte)));
-        Ok(())
     }
 }
 
 impl Tracer {
-    /// A trace whose hash covers every byte.
+    /// A trace whose hash covers everything that happens, in an encoding that does not depend on
+    /// names in the code.
+    ///
+    /// # Panics
+    ///
+    /// It panics as soon as it sees a variant that the engine has and the encoding has no number
+    /// for.
     pub fn exact() -> Self {
-        Tracer { exact: true, ..Self::default() }
+        Tracer { exact: Some(Encoder::default()), ..Self::default() }
     }
 
     /// The same, with a record.
+    ///
+    /// # Panics
+    ///
+    /// As [`exact`](Tracer::exact) does.
     pub fn recording() -> Self {
-        Tracer { exact: true, records: Some(Vec::new()), ..Self::default() }
+        Tracer { records: Some(Vec::new()), ..Self::exact() }
     }
 
     /// The hash of all that has happened so far.
@@ -129,9 +138,8 @@ impl Tracer {
 impl Watch for Tracer {
     fn saw(&mut self, now: Time, what: &Happening<'_>) {
         self.hash.add(now.as_micros());
-        if self.exact {
-            // Writing to a hash does not fail.
-            let _ = write!(self.hash, "{what:?}");
+        if let Some(encoder) = &mut self.exact {
+            self.hash.add_bytes(encoder.bytes_of(what));
         }
         if let Some(records) = &mut self.records
             && let Some((place, kind, lasts, text)) = describe(what)

@@ -118,6 +118,9 @@ impl Engine {
         let Some(ticket) = self.requests.find(id).filter(|_| from.is_a_node()) else { return };
         // A question on the stream is heard by nodes that do not subscribe just now, too.
         let uncounted = by_stream || *from == self.uid || self.config.dialect == Dialect::Bridge;
+        if *from != self.uid {
+            self.request_heard(ticket);
+        }
         if self.requests.answer(ticket, from, &answer, uncounted, limit) {
             self.take_answer(ticket, from, answer);
             self.recheck_if_late(ticket);
@@ -127,6 +130,7 @@ impl Engine {
     /// An answer in the classic dialect, which doesn't say whose it is.
     pub(super) fn answered_unnamed(&mut self, id: &RequestId, answer: Answer) {
         let Some(ticket) = self.requests.find(id) else { return };
+        self.request_heard(ticket);
         if self.requests.get_mut(ticket).is_some_and(|request| request.answer_unnamed(&answer)) {
             self.take_answer(ticket, &NodeId::UNNAMED, answer);
         }

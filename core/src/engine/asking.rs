@@ -222,6 +222,14 @@ impl Engine {
         self.recheck_later(&nsp, ticket);
     }
 
+    /// Another node answers. If nobody knew what had become of the question, this shows that it was published, perhaps just
+    /// now: those who were counted before may not be those who have heard it.
+    pub(super) fn request_heard(&mut self, ticket: Ticket) {
+        if self.requests.get_mut(ticket).is_some_and(|request| request.is_in_doubt()) {
+            self.request_published(ticket, false, None);
+        }
+    }
+
     /// The question was not published, or nobody knows.
     pub(super) fn request_failed(&mut self, ticket: Ticket, acts: bool, error: CommandError) {
         match (self.requests.get_mut(ticket), error) {
@@ -251,7 +259,10 @@ impl Engine {
         if request.is_unsure() && self.config.dialect.subscribes() {
             let nsp = request.nsp.clone();
             self.recheck_later(&nsp, ticket);
-            self.timers.hasten(&Timer::Recheck(nsp), self.now);
+            // Many requests may be answered late at the same time: one look serves them all.
+            let last = self.namespaces.get(&nsp).and_then(|namespace| namespace.rechecked);
+            let at = last.map_or(self.now, |last| self.now.max(last + RECHECK / 3));
+            self.timers.hasten(&Timer::Recheck(nsp), at);
         }
     }
 
@@ -261,6 +272,7 @@ impl Engine {
         let waits = self.requests.awaiting_subscribers(nsp).next().is_some();
         let unnamed = self.requests.awaiting_subscribers(nsp).any(|(_, request)| unnamed(request));
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        namespace.rechecked = Some(self.now);
         if !waits {
             namespace.rechecking = false;
         } else if unnamed && !self.config.rooms_are_channels() && self.config.dialect != Dialect::Classic {

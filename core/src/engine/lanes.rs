@@ -99,6 +99,11 @@ impl Lanes {
         self.queues.contains_key(lane) && self.change(lane, |queue| queue.waiting.remove(&id).is_some())
     }
 
+    /// Returns `true` if the command has not been handed out.
+    pub(super) fn waits(&self, lane: &Lane, id: CommandId) -> bool {
+        self.queues.get(lane).is_some_and(|queue| queue.waiting.contains_key(&id))
+    }
+
     /// Takes back what waits for the lane.
     pub(super) fn take_waiting(&mut self, lane: &Lane) -> BTreeMap<CommandId, Command> {
         self.ready.remove(lane);

@@ -201,6 +201,19 @@ impl Purpose {
     fn asks(&self) -> bool {
         matches!(self, Purpose::CountFor(..) | Purpose::ServerCount(..))
     }
+
+    /// Returns `true` if the command subscribes to something.
+    fn subscribes(&self) -> bool {
+        matches!(self, Purpose::Patterns(_) | Purpose::Subscribe(_) | Purpose::Rooms(_))
+    }
+
+    /// The namespaces that the command subscribes to as a whole.
+    fn subscribed_names(&self) -> &[ByteString] {
+        match self {
+            Purpose::Patterns(names) | Purpose::Subscribe(names) => names,
+            _ => &[],
+        }
+    }
 }
 
 /// What a published message does on this node itself, once it has its place in the stream.

@@ -60,6 +60,8 @@ pub(super) struct Namespace {
     subscriptions: u64,
     /// It is being looked after those who owe answers, or will be.
     pub(super) rechecking: bool,
+    /// When it was looked after them last.
+    pub(super) rechecked: Option<crate::Time>,
     ready: bool,
     /// When an entry of this node's was published last.
     last_spoken: crate::Time,
@@ -132,6 +134,7 @@ impl Engine {
             subscription: Subscription::No,
             subscriptions: 0,
             rechecking: false,
+            rechecked: None,
             ready: false,
             last_spoken: self.now,
             beating: false,
@@ -341,14 +344,20 @@ impl Engine {
     /// A new connection has no subscriptions.
     pub(super) fn subscriber_changed(&mut self, up: bool) {
         if !up {
-            for namespace in self.namespaces.values_mut() {
-                namespace.subscription = match namespace.subscription {
-                    // Its command will come back by itself.
-                    Subscription::Asked => Subscription::Asked,
-                    _ => Subscription::No,
+            self.prune_subscriptions();
+            // What was asked on the lost connection means nothing on the next one, even if its reply is still to come.
+            let lanes = &self.lanes;
+            self.in_flight
+                .retain(|id, command| !command.purpose.subscribes() || lanes.waits(&Lane::Subscriber, *id));
+            let asked: BTreeSet<&ByteString> =
+                self.in_flight.values().flat_map(|command| command.purpose.subscribed_names()).collect();
+            for (nsp, namespace) in &mut self.namespaces {
+                namespace.subscription = match asked.contains(nsp) {
+                    // It goes out on the next connection.
+                    true => Subscription::Asked,
+                    false => Subscription::No,
                 };
             }
-            self.prune_subscriptions();
             return;
         }
         let mut silent: Vec<ByteString> = self

@@ -80,6 +80,8 @@ pub(super) struct Reader {
     asked_at: Time,
     /// When it was asked last what is new, if all that there was has come since and only has to be looked at.
     heard_since: Option<Time>,
+    /// When an entry came last, whoever wrote it: the server took entries shortly before.
+    came_at: Time,
     /// How long ago all that was said has been looked at.
     pub(super) hearing: Hearing,
     /// The namespaces that live on the stream.
@@ -115,6 +117,7 @@ impl Reader {
             asked: None,
             asked_at: now,
             heard_since: None,
+            came_at: now,
             hearing: Hearing::since(now),
             users: BTreeSet::new(),
             ended: false,
@@ -269,22 +272,31 @@ impl Engine {
     /// All that has come has been looked at: if there was no more, silence can be judged by it.
     pub(super) fn is_heard(&mut self, stream: &ByteString) {
         let now = self.now;
-        // A server that answers reads may still take nothing. As long as this node can write, its own entries tell.
+        // As long as this node can write, its own entries tell. A server that answers reads may still take nothing, so while it
+        // can't, a read tells only of the time before the last entry came.
         let can_write = !self.lanes.is_down(&Lane::Writer);
         let Some(reader) = self.readers.get_mut(stream) else { return };
         if !can_write
             && reader.batch.is_empty()
             && let Some(asked) = reader.heard_since.take()
-            && reader.hearing.round_trip(asked, now)
+            && reader.hearing.round_trip(asked.min(reader.came_at), now)
         {
             reader.judge_again(&mut self.timers, now);
         }
     }
 
-    /// Whether this is what the stream's reader waits for. It waits no longer then.
+    /// Returns `true` if this is what the stream's reader waits for. It waits no longer then.
     pub(super) fn is_awaited(&mut self, stream: &ByteString, id: CommandId) -> bool {
-        let reader = self.readers.get_mut(stream);
-        reader.is_some_and(|reader| reader.asked.take_if(|asked| *asked == id).is_some())
+        let Some(reader) = self.readers.get_mut(stream) else { return false };
+        if reader.asked.take_if(|asked| *asked == id).is_none() {
+            return false;
+        }
+        // The server hung, or could not be reached, and the others may have been cut off meanwhile.
+        let took = self.now.since(reader.asked_at);
+        if took > self.config.block_time.saturating_add(self.config.notable_delay()) {
+            self.nobody_could_speak(Some(stream));
+        }
+        true
     }
 
     /// The stream's end is known, for the first time or after a break.
@@ -368,6 +380,9 @@ impl Engine {
             last = last.max(Some(entry.id));
             is_new
         });
+        if !new.is_empty() {
+            reader.came_at = self.now;
+        }
         let full = new.len() as u64 >= full_at;
         reader.adapt(&new, full, usual);
         let suspect = match next {

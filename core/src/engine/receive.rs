@@ -82,8 +82,7 @@ impl Engine {
         {
             reader.judge_again(&mut self.timers, self.now);
             // The server hung, and the others may have been cut off meanwhile.
-            let spare = self.config.heartbeat_timeout.saturating_sub(self.config.heartbeat_interval);
-            hung = took > spare / 2;
+            hung = took > self.config.notable_delay();
         }
         let first = seq.is_none_or(|seq| reader.seen.is_new(author, seq) || mutant!(RepetitionDelivered));
         if hung {

@@ -103,6 +103,34 @@ fn a_question_whose_time_is_up_before_it_is_published_has_its_fate_told_later() 
     assert!(world.take(0, told).is_some());
 }
 
+/// The link is lost with the question, which is executed late. Who hears it is not known by what was counted before.
+#[test]
+fn a_question_that_is_executed_late_is_answered_by_everybody_who_hears_it_then() {
+    for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {
+        let mut world = World::ready(&[dialect; 3]);
+        world.cut(2, &Lane::Subscriber);
+        world.nodes[0].lost = vec![LostReply::Late].into();
+        let now = world.now();
+        let event = Payload::event("ping", &(1,)).unwrap();
+        let asked = world.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+        world.settle();
+        world.mend(2, &Lane::Subscriber);
+        world.nodes[1].answers = false;
+        world.arrive_late();
+        assert_eq!(world.outcome(0, asked), None, "{dialect:?}: only the third node has answered");
+        let question = world.take(1, |event| matches!(event, Event::ServerSideEmit { .. }));
+        let Some(Event::ServerSideEmit { responder: Some(responder), .. }) = question else {
+            panic!("{dialect:?}: not asked")
+        };
+        let now = world.now();
+        world.nodes[1].engine.respond_emit(now, responder, Payload::null()).unwrap();
+        world.settle();
+        let (answers, outcome) = world.outcome(0, asked).expect("over");
+        assert!(outcome.is_complete(), "{dialect:?}: {outcome:?}");
+        assert_eq!(answers.len(), 2, "{dialect:?}");
+    }
+}
+
 #[test]
 fn a_question_of_unknown_fate_is_not_complete_unless_somebody_answers() {
     for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {

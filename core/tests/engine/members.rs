@@ -115,11 +115,13 @@ fn a_node_that_stood_still_does_not_declare_others_silent() {
     world.pass(2_000);
     assert_eq!(down(&mut world, 0), None);
     assert_eq!(world.count(0), 2);
-    // Who really died meanwhile is missed all the same, and soon.
+    // A node that really died meanwhile is missed all the same, once the others have had their time again.
     let dead = world.uid(1);
     world.kill(1);
     stand_still(&mut world);
-    world.pass(2_000);
+    world.pass(9_000);
+    assert_eq!(down(&mut world, 0), None);
+    world.pass(3_000);
     assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
 }
 
@@ -292,6 +294,47 @@ fn a_server_that_hangs_kills_nobody() {
             }
         }
     }
+}
+
+/// The node that judges loses its own link for writing just then, so that none of its own entries shows that the server hung.
+#[test]
+fn a_server_that_hangs_kills_nobody_for_a_node_that_only_hears() {
+    for hang in [5_000, 9_000, 10_001, 15_000] {
+        let mut world = World::ready(&[Dialect::Streams02; 3]);
+        world.pass(7_000);
+        world.hang();
+        world.cut(0, &Lane::Writer);
+        world.pass(hang);
+        world.go_on(&[0]);
+        // The others are cut off for a moment more.
+        for other in [1, 2] {
+            world.nodes[other].stopped = true;
+        }
+        world.pass(1_000);
+        for other in [1, 2] {
+            world.nodes[other].stopped = false;
+        }
+        world.settle();
+        assert_eq!(down(&mut world, 0), None, "{hang} ms");
+        world.pass(12_000);
+        assert_eq!(down(&mut world, 0), None, "{hang} ms");
+    }
+}
+
+/// A server that takes no entries still answers reads. A node that can't write can't tell that from silence.
+#[test]
+fn a_node_that_only_hears_does_not_judge_by_a_stream_that_stands_still() {
+    let mut world = World::ready(&[Dialect::Streams02; 2]);
+    world.cut(0, &Lane::Writer);
+    world.cut(1, &Lane::Writer);
+    world.pass(60_000);
+    assert_eq!(down(&mut world, 0), None);
+    assert_eq!(down(&mut world, 1), None);
+    world.mend(0, &Lane::Writer);
+    let silent = world.uid(1);
+    world.pass(12_000);
+    assert_eq!(down(&mut world, 0), Some((silent, DownReason::Silent)), "by entries of its own");
+    assert_eq!(down(&mut world, 1), None);
 }
 
 /// Nodes whose own link for writing is down can't send out a question of their own, but they hear.

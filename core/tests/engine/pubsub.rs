@@ -2,7 +2,8 @@
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Bytes, CallError, Codec, Command, CommandError, Config, Dialect, Emitter,
-    Event, Lane, LocalDelivery, Outcome, Payload, PayloadCodec, Reply, SubscriptionMode, Ticket,
+    Engine, Event, Lane, LocalDelivery, Outcome, Payload, PayloadCodec, Reply, SubscriptionMode, Ticket,
+    Time,
 };
 
 use crate::world::{World, config, packet, sockets};
@@ -247,6 +248,45 @@ fn what_is_sent_while_a_link_is_down_is_lost_and_the_link_is_reported() {
         }
         world.mend(0, &Lane::Writer);
         assert_eq!(world.heard(2), ["1", "2", "3"]);
+    }
+}
+
+/// A reply may lie behind the loss of its link, or even behind the next connection. What it says is not true there.
+#[test]
+fn a_subscription_whose_link_is_lost_is_made_again_whatever_its_reply_says() {
+    let lost = || CommandError::Lost("cut".into());
+    for dialect in [Dialect::Streams03, Dialect::Bridge, Dialect::Sharded, Dialect::Classic] {
+        for (reply, after_the_next) in
+            [(Ok(Reply::Done), false), (Ok(Reply::Done), true), (Err(lost()), false), (Err(lost()), true)]
+        {
+            let now = Time::from_millis(1);
+            let mut engine = Engine::new(config(dialect), 1, now).unwrap();
+            engine.open_namespace(now, "/").unwrap();
+            let subscriptions = |engine: &mut Engine| {
+                let commands = core::iter::from_fn(|| engine.poll_command());
+                Vec::from_iter(commands.filter(|(_, command)| command.lane() == Lane::Subscriber))
+            };
+            // The patterns come first, and then the channels.
+            let mut asked = subscriptions(&mut engine);
+            if dialect == Dialect::Classic {
+                let (id, _) = asked.pop().unwrap();
+                engine.handle_reply(now, id, Ok(Reply::Done));
+                asked = subscriptions(&mut engine);
+            }
+            let (id, _) = asked.pop().unwrap();
+            engine.handle_link(now, &Lane::Subscriber, false);
+            if !after_the_next {
+                engine.handle_reply(now, id, reply.clone());
+            }
+            engine.handle_link(now, &Lane::Subscriber, true);
+            if after_the_next {
+                engine.handle_reply(now, id, reply.clone());
+            }
+            let again = subscriptions(&mut engine);
+            assert_eq!(again.len(), 1, "{dialect:?}, {reply:?}, {after_the_next}: {again:?}");
+            let ready = |event: &Event| matches!(event, Event::Ready { .. });
+            assert!(!core::iter::from_fn(|| engine.poll_event()).any(|event| ready(&event)));
+        }
     }
 }
 

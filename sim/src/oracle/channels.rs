@@ -207,14 +207,11 @@ impl Oracle {
         if *lane == Lane::Subscriber {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
-            // A command on its way may have gone out on the next connection. Its reply will tell.
+            // Requests on the lost connection mean nothing on the next one, whatever their replies
+            // say.
             hearing.asked.clear();
-            hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut hearing.asked, wish));
+            hearing.awaited.clear();
             hearing.stuck = false;
-            if up && !hearing.awaited.is_empty() {
-                // It was meant for the connection before, and is given back.
-                hearing.refused = Some(now);
-            }
         }
     }
 

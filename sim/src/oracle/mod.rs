@@ -11,8 +11,8 @@
 //! | [`silence`] | no node is declared dead that could speak, or could not be heard |
 //! | [`members`] | nodes know each other, and no living node is declared dead |
 //!
-//! Also, Node servers can process every entry of ours, no more is in flight than allowed, and nothing
-//! is left behind.
+//! Also, Node servers can process every entry of ours, no more is in flight than allowed, and
+//! nothing is left behind.
 
 pub(crate) mod channels;
 pub(crate) mod clients;

@@ -49,6 +49,9 @@ pub(super) struct ReaderView {
     /// Sums can be compared, but not each for itself: entries were lost at both ends.
     mixed: bool,
     uncounted: bool,
+    /// A gap was reported that was larger than what was missing: entries that the server has lost
+    /// were part of it.
+    told: bool,
     /// Entries that lie before the cursor, as the server has given their ids a second time.
     behind: u64,
     rewinds: u64,
@@ -66,6 +69,11 @@ impl ReaderView {
     /// The number of times that the node reported lost entries.
     pub(super) fn rewinds(&self) -> u64 {
         self.rewinds
+    }
+
+    /// The last entry that has come.
+    pub(super) fn last_read(&self) -> Option<EntryId> {
+        self.came.last().copied()
     }
 
     /// Returns `true` if this entry has come.
@@ -169,7 +177,13 @@ impl Oracle {
                 // Entries that were trimmed by hand between two reads are noticed late, and may be
                 // part of the next gap then.
                 let late: Vec<EntryId> = reader.missing.range(..=after).map(|(id, _)| *id).collect();
-                if said == real + late.len() as u64 && self.trimmed.contains(stream) {
+                let end = u64::from(!reader.came.contains(&until) && !reader.reported.contains(&until));
+                let with_late = real + late.len() as u64;
+                if (said == with_late || said == with_late + end) && self.trimmed.contains(stream) {
+                    if said > with_late {
+                        reader.reported.insert(until);
+                        reader.missing.remove(&until);
+                    }
                     reader.missing.retain(|id, _| *id > after);
                     reader.reported.extend(&late);
                     real = said;
@@ -181,7 +195,9 @@ impl Oracle {
                 }
                 // Entries that were trimmed by hand, and entries that the server has lost, can
                 // cancel each other out. If the trimming left nothing there is no first entry
-                // either by which to tell the gaps apart.
+                // either by which to tell the gaps apart. A loss of entries that came behind the
+                // reader may look like a gap. It was told all the same.
+                reader.told |= reader.mixed && said > real;
                 let confused =
                     self.trimmed.contains(stream) && (history.losses() > 0 || self.emptied.contains(stream));
                 if said != real && !reader.mixed && !confused {
@@ -306,7 +322,7 @@ impl Oracle {
                 }
                 // There are as many of these as were lost. Nobody can tell them apart: not by their
                 // number, and they lie behind the reader.
-                let cancelled = reader.doubled || reader.behind == reader.lost.len() as u64;
+                let cancelled = reader.doubled || reader.told || reader.behind == reader.lost.len() as u64;
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);
                     found.push(("a rewind in silence", details));

@@ -78,10 +78,19 @@ impl Silences {
     }
 
     /// Up to when a host can know what was written: until now, unless it can't read just now, or
-    /// could not a moment ago.
-    fn could_hear_until(&self, host: usize, now: Time, moment: Duration) -> Time {
+    /// could not a moment ago. An outage that was too short to be noticed (`brief`) is over once
+    /// the host has read what was written after it, at `read`.
+    fn could_hear_until(
+        &self,
+        host: usize,
+        now: Time,
+        moment: Duration,
+        brief: Duration,
+        read: Time,
+    ) -> Time {
+        let is_over = |(from, until): &&(Time, Time)| until.since(*from) <= brief && *until <= read;
         let all = self.server.0.iter().chain(self.ears.get(&host).into_iter().flat_map(|ear| &ear.0));
-        let mut all: Vec<(Time, Time)> = all.copied().collect();
+        let mut all: Vec<(Time, Time)> = all.filter(|outage| !is_over(outage)).copied().collect();
         all.sort_unstable();
         let mut until = now;
         for (begins, ends) in all.into_iter().rev() {
@@ -190,7 +199,10 @@ impl Oracle {
         }
         // An entry that is written now is read a moment later; more so where reading begins anew.
         let moment = Duration::from_millis(50) + self.latency * 8;
-        let heard = self.silences.could_hear_until(host, now, moment);
+        let brief = timeout.saturating_sub(interval) / 2 + view.config.block_time;
+        let read = view.readers.get(&stream).and_then(|reader| reader.last_read());
+        let read = read.and_then(|id| self.histories.get(&stream)?.at(id)).map_or(Time::ZERO, |read| read.at);
+        let heard = self.silences.could_hear_until(host, now, moment, brief, read);
         let enough = before(heard, moment);
         let last = spoke.iter().rev().find(|at| **at <= enough).copied()?;
         // A clock that jumps makes silence longer.

@@ -188,6 +188,11 @@ impl Request {
         self.fate = Fate::Unknown(error);
     }
 
+    /// Returns `true` if nobody knows whether it was published.
+    pub(in crate::engine) fn is_in_doubt(&self) -> bool {
+        matches!(self.fate, Fate::Unknown(_))
+    }
+
     /// How many more answers are expected from nodes without a name.
     pub(in crate::engine) fn unnamed(&self) -> u64 {
         let known = self.named.saturating_add(self.answered_unnamed).saturating_add(self.vanished);
