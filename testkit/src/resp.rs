@@ -117,4 +117,13 @@ impl Client {
         let reply = self.0.req_packed_command(&command.get_packed_command());
         Reply::of(reply.map_err(io::Error::other)?)
     }
+
+    /// Reads one reply that nobody asked for just now, such as a message of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or nothing comes in time.
+    pub fn read_reply(&mut self) -> io::Result<Reply> {
+        Reply::of(self.0.recv_response().map_err(io::Error::other)?)
+    }
 }

@@ -203,7 +203,6 @@ impl Oracle {
     }
 
     pub(super) fn subscriber_link(&mut self, host: usize, lane: &Lane, up: bool) {
-        let now = self.now;
         if *lane == Lane::Subscriber {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
