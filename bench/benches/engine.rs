@@ -1,5 +1,6 @@
-//! How long the engine's work takes, and how often and how much it allocates. `cargo bench -p sio-streams-bench --no-default-features`; a name
-//! selects. Each line is for what stands behind its name, a batch of 64 messages mostly; "item/s" is by the message.
+//! The duration of the engine's work, and its allocations. `cargo bench -p sio-streams-bench
+//! --no-default-features`; a name selects. Each line is for what stands behind its name, a batch of
+//! 64 messages mostly; "item/s" is by the message.
 #![allow(clippy::unwrap_used, reason = "a benchmark may end in a panic")]
 
 use core::time::Duration;
@@ -19,7 +20,8 @@ fn main() {
     divan::main();
 }
 
-/// Decoding, encoding, dispatch, publishing, frames: a batch of each, as its instructions are counted too.
+/// Decoding, encoding, dispatch, publishing, frames: a batch of each, as its instructions are
+/// counted too.
 #[bench(args = CASES.map(|(name, _)| name))]
 fn batch(bencher: Bencher<'_, '_>, name: &str) {
     let (_, make) = CASES.into_iter().find(|(other, _)| *other == name).unwrap();
@@ -27,7 +29,7 @@ fn batch(bencher: Bencher<'_, '_>, name: &str) {
     bencher.counter(ItemsCount::new(BATCH)).bench_local(&mut work);
 }
 
-/// What it costs to hand on a payload, by its size.
+/// The cost of handing on a payload, by its size.
 #[bench(args = [16, 1 << 10, 64 << 10])]
 fn forward(bencher: Bencher<'_, '_>, size: usize) {
     let mut node = Node::ready(node::config());
@@ -115,7 +117,8 @@ fn timers_of_namespaces(bencher: Bencher<'_, '_>, namespaces: usize) {
     bencher.counter(ItemsCount::new(namespaces)).bench_local(|| node.pass(Duration::from_secs(5)));
 }
 
-/// Work that is done once, for all of something: requests that are asked, are answered, or run out of time; clients that come back.
+/// Work that is done once, for all of something: requests that are asked, are answered, or run out
+/// of time; clients that come back.
 #[bench(args = ["all are asked", "all are answered", "all run out of time", "each missed one broadcast"])]
 fn a_hundred(bencher: Bencher<'_, '_>, name: &str) {
     const COUNT: usize = 100;
@@ -140,7 +143,7 @@ fn dispatch_into_a_window(bencher: Bencher<'_, '_>, window_entries: usize) {
     });
 }
 
-/// A client is given what it missed: so many broadcasts.
+/// A client is given what it missed: this many broadcasts.
 #[bench(args = [100, 10_000])]
 fn restore_from_a_window(bencher: Bencher<'_, '_>, missed: usize) {
     let curve = curves().into_iter().find(|curve| curve.work == "one client missed all").unwrap();

@@ -47,13 +47,14 @@ pub struct EnvelopeOptions<'a> {
     pub flags: &'a RawValue,
 }
 
-/// A piece of work. It is made ready first, then done as often as is wanted, in batches of [`BATCH`].
+/// A piece of work. It is made ready first, then done as often as is wanted, in batches of
+/// [`BATCH`].
 pub type Work = Box<dyn FnMut()>;
 
 /// A name, and how the work is made ready.
 pub type Case = (&'static str, fn() -> Work);
 
-/// What is counted, per message.
+/// The cases that are counted, per message.
 pub const CASES: [Case; 11] = [
     ("serde_json parses the envelope", parse_envelope),
     ("an entry is decoded", decode_entry),
@@ -98,9 +99,10 @@ fn dispatch_numbered() -> Work {
     })
 }
 
-/// Whoever publishes reads that too. What is to be done of it has been done.
+/// A publisher reads its own entries too. Their effects have already happened.
 fn own() -> Work {
-    // What this node says bears greater numbers than what will come, which therefore has been said.
+    // The numbers of this node's entries are above those of the entries to come, which therefore
+    // count as repeated.
     let mut node = Node::ready_behind(node::config(), 1_700_000_001_000);
     let message = Message { uid: node.engine.uid().clone(), ..broadcast(node::packet("hi")) };
     let fields = encode(&message).expect("a string can be carried");
@@ -125,7 +127,8 @@ fn numbering(fields: Fields, mut each: impl FnMut(&mut dyn Iterator<Item = Field
     })
 }
 
-/// An entry with a binary argument of this many bytes, as Node's adapters write it: MessagePack in base64.
+/// An entry with a binary argument of this many bytes, as Node's adapters write it: MessagePack in
+/// base64.
 ///
 /// # Panics
 ///

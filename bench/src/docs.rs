@@ -1,4 +1,5 @@
-//! What is shown in `docs/performance.md`: figures stand between marks, and are never written by hand.
+//! The measurements in `docs/performance.md`: they stand between marks, and are never written by
+//! hand.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,7 @@ pub fn figures<T: DeserializeOwned>(section: &str) -> Result<Option<T>> {
     }
 }
 
-/// What the page shows between the marks.
+/// The text of the page between the marks.
 ///
 /// # Errors
 ///
@@ -98,7 +99,7 @@ pub fn today() -> String {
     date.map_or_else(|_| "some day".into(), |out| String::from_utf8_lossy(&out.stdout).trim().to_owned())
 }
 
-/// How many processors there are, and what they are called.
+/// The number and the model of the processors.
 pub fn processors() -> String {
     let count = std::thread::available_parallelism().map_or(1, usize::from);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Instructions, counted by Valgrind: unlike time, they are the same on a machine that is busy.
+//! Instructions, counted by Valgrind. Unlike time, they are the same on a busy machine.
 
 use std::path::PathBuf;
 use std::process::{self, Command};
@@ -22,7 +22,7 @@ impl Program {
         Ok(Program(copy))
     }
 
-    /// How many instructions it takes, started with these arguments.
+    /// The number of instructions that it takes, started with these arguments.
     ///
     /// # Errors
     ///
@@ -31,7 +31,8 @@ impl Program {
         self.callgrind(&[], args)
     }
 
-    /// How many instructions it takes within [`count_these_instructions`], started with these arguments.
+    /// The number of instructions that it takes within [`count_these_instructions`], started with
+    /// these arguments.
     ///
     /// # Errors
     ///

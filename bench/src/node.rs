@@ -1,4 +1,4 @@
-//! An engine that needs no Redis: what it asks is answered by the book.
+//! An engine without Redis: its commands are answered as a server would.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -9,7 +9,8 @@ use sio_streams_core::{
     Fields, Lane, Packet, Reply, StreamInfo, Time,
 };
 
-/// How many entries come at a time: fewer than `read_count`, so that none of them is suspected to hide a gap.
+/// The number of entries that come at a time: fewer than `read_count`, so that no batch is
+/// suspected to hide a gap.
 pub const BATCH: usize = 64;
 
 /// An engine, and where its stream ends.
@@ -17,17 +18,18 @@ pub const BATCH: usize = 64;
 pub struct Node {
     /// The engine.
     pub engine: Engine,
-    /// How many servers there are by Redis' account, this one included.
+    /// The number of servers by Redis' count, this one included.
     pub servers: u64,
-    /// What is stored under any key.
+    /// The value of every key.
     pub stored: Option<Bytes>,
-    /// What was added last.
+    /// The entry that was added last.
     pub added: Option<Arc<Fields>>,
-    /// What was said last through a channel.
+    /// The message that was published last.
     pub said: Option<Bytes>,
     /// The channels that Redis lists.
     pub channels: Vec<ByteString>,
-    /// Whether the node reads back what it adds, as it does from a server. Only so it learns who has fallen silent.
+    /// `true` if the node reads back what it adds, as it does from a server. Otherwise it can't
+    /// learn who has fallen silent.
     pub echoes: bool,
     own: Vec<Fields>,
     now: Time,
@@ -134,7 +136,8 @@ impl Node {
         self.reads.keys().cloned().collect()
     }
 
-    /// Gives the engine a batch that was read. Its events are to be taken next. If there are several streams it is the first one's.
+    /// Gives the engine a batch that was read. Its events are to be taken next. If there are
+    /// several streams it is the first one's.
     ///
     /// # Panics
     ///
@@ -174,7 +177,8 @@ impl Node {
         }
     }
 
-    /// What it has added is read back, if it echoes, and what is due by that is done; whether there was anything.
+    /// Reads back what the node has added, if it echoes, and does what is due then. Returns `true`
+    /// if there was anything.
     fn goes_on(&mut self) -> bool {
         let own = core::mem::take(&mut self.own);
         if !own.is_empty() {

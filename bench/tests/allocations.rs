@@ -1,4 +1,5 @@
-//! How often memory is allocated for a message. One test, in a binary of its own: the allocator counts for the whole process.
+//! The number of allocations for a message. This is one test in a binary of its own, because the
+//! allocator counts for the whole process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -14,7 +15,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What a batch may allocate besides: the entries and their events stand in memory that grows, and the next read is asked for.
+/// The additional allocations of a batch: the entries and their events stand in memory that grows,
+/// and the next read is asked for.
 const PER_BATCH: usize = 16;
 
 /// Allocations for each message, at most.
@@ -38,7 +40,7 @@ fn allocations_per_message() {
     for ((name, make), (bounded, bound)) in CASES.into_iter().zip(BOUNDS) {
         assert_eq!(name, bounded);
         let mut work = make();
-        // What grows has grown.
+        // The tables that grow have grown by now.
         (0..4).for_each(|_| work());
         let region = Region::new(HEAP);
         work();

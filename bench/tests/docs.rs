@@ -1,4 +1,4 @@
-//! What the documentation shows is what was measured.
+//! The documentation shows the recorded measurements.
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! A payload is handed on where it lies.
+//! A payload is passed on without a copy.
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
 use sio_streams_bench::node::{self, Node};

@@ -1,4 +1,5 @@
-//! What a node holds. One test, in a binary of its own: the allocator counts for the whole process.
+//! The memory of a node. This is one test in a binary of its own, because the allocator counts for
+//! the whole process.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -1,4 +1,4 @@
-//! `sio-streams emit`: speaks into a cluster from outside.
+//! `sio-streams emit`: sends into a cluster from outside.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -28,7 +28,7 @@ pub(crate) struct EmitArgs {
     #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
     redis: String,
 
-    /// Which adapter the cluster's servers use
+    /// Adapter of the cluster's servers
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
     dialect: Adapter,
 
@@ -158,7 +158,7 @@ pub(crate) fn run(args: EmitArgs) -> ExitCode {
     match try_run(args) {
         Ok(entry) => {
             let place = entry.map(|entry| format!(" as {entry}")).unwrap_or_default();
-            // Who does not read it does not want to know.
+            // A reader that closes the pipe is not interested in the rest.
             let _ = writeln!(std::io::stdout(), "emitted{place}");
             ExitCode::SUCCESS
         }

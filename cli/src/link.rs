@@ -1,6 +1,7 @@
 //! A link that can be cut: a backend around another one.
 //!
-//! This cuts any backend in the same way, the one in memory and a real one, whatever lies between it and its server.
+//! This cuts any backend in the same way, the one in memory and a real one, whatever lies between
+//! it and its server.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ const CUT: &str = "the link is cut";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct State {
     cut: bool,
-    /// How many times it was cut: a connection from before a cut stays dead when the link is restored.
+    /// The number of times that it was cut. A connection from before a cut stays dead when the link
+    /// is restored.
     cuts: u64,
 }
 

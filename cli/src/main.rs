@@ -13,7 +13,8 @@ use sio_streams_redis_rs::{Builder, RedisBackend};
 /// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
 ///
 /// sio-streams speaks the protocol of Node's @socket.io/redis-streams-adapter: servers forward
-/// broadcasts, room changes and requests to each other through Redis. This command shows it at work.
+/// broadcasts, room changes and requests to each other through Redis. This command shows it at
+/// work.
 #[derive(Debug, Parser)]
 #[command(name = "sio-streams", version, arg_required_else_help = true, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
@@ -44,8 +45,8 @@ enum Command {
     Demo(DemoArgs),
     /// Speak into a cluster from outside
     ///
-    /// Sends an event to clients or servers, or moves sockets, as a server of the cluster would, without
-    /// being one. The options must be those of the cluster's adapter.
+    /// Sends an event to clients or servers, or moves sockets, as a server of the cluster would,
+    /// without being one. The options must be those of the cluster's adapter.
     #[command(after_help = emit::EXAMPLES, after_long_help = emit::EXAMPLES)]
     Emit(emit::EmitArgs),
 }
@@ -54,12 +55,13 @@ enum Command {
 struct DemoArgs {
     /// Use this Redis or Valkey server instead of one that is simulated in memory
     ///
-    /// redis://, rediss:// (TLS) or unix://. The password may stand in the environment variable REDISCLI_AUTH instead. The demo then takes a stream and channels of its own,
-    /// with a random name, and deletes the stream in the end.
+    /// redis://, rediss:// (TLS) or unix://. The password may stand in the environment variable
+    /// REDISCLI_AUTH instead. The demo then takes a stream and channels of its own, with a random
+    /// name, and deletes the stream in the end.
     #[arg(long, value_name = "URL")]
     redis: Option<String>,
 
-    /// Which generation of the protocol the servers speak
+    /// Generation of the protocol that the servers speak
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
     dialect: demo::Dialect,
 
@@ -70,7 +72,7 @@ struct DemoArgs {
     #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stream: Option<String>,
 
-    /// How many times longer than usual anything may take, on a machine that is slow or busy
+    /// Factor by which anything may take longer than usual, on a slow or busy machine
     #[arg(long, value_name = "N", hide = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     patience: u32,
 }
@@ -88,7 +90,8 @@ fn main() -> ExitCode {
 /// The environment variable with the password, as `redis-cli` knows it.
 const PASSWORD: &str = "REDISCLI_AUTH";
 
-/// The password that stands in the environment: there it is not seen by all who look at the list of processes.
+/// The password that stands in the environment: there it is not seen by all who look at the list of
+/// processes.
 fn password() -> Option<String> {
     std::env::var(PASSWORD).ok().filter(|password| !password.is_empty())
 }
@@ -105,7 +108,8 @@ fn backend(url: &str) -> Builder {
 /// Says what went wrong, and gives the exit code back.
 fn complain(what: &str, code: u8) -> ExitCode {
     use std::io::Write;
-    // One line, with nothing in it that a terminal obeys, whatever the words are that came from elsewhere.
+    // One line, with nothing in it that a terminal obeys, whatever the words are that came from
+    // elsewhere.
     let what = sio_streams_driver::wire::for_log(what);
     // There is no other place to say that this one can't be written to.
     let _ = writeln!(std::io::stderr(), "error: {what}");

@@ -1,4 +1,4 @@
-//! What the demo prints: sections, what happened when and where, and whether it was right.
+//! The output of the demo: sections, events with their time and place, and the results of checks.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard};
@@ -48,7 +48,7 @@ impl Timeline {
         }
     }
 
-    /// How long the demo has been running.
+    /// The time since the demo started.
     pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed()
     }
@@ -148,7 +148,8 @@ impl Timeline {
         }
     }
 
-    /// Holding the state keeps lines whole and in order. A reader who has left does not stop the demo: it has to tidy up after itself.
+    /// Holding the state keeps lines whole and in order. A reader who has left does not stop the
+    /// demo: it has to tidy up after itself.
     fn print(&self, state: &State, line: &str) {
         if state.begun {
             let _ = writeln!(io::stdout(), "{line}");

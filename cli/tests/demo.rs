@@ -9,8 +9,8 @@ use sio_streams_testkit::RedisServer;
 
 const DIALECTS: [&str; 3] = ["streams-0.2", "streams-0.3", "bridge"];
 
-/// Times longer than usual anything may take. On a busy machine a server may get no turn for seconds; it must not count as dead for it. A dead one
-/// is waited for as much longer.
+/// Times longer than usual anything may take. On a busy machine a server may get no turn for
+/// seconds; it must not count as dead for it. A dead one is waited for as much longer.
 const PATIENCE: &str = "4";
 
 fn sio_streams(args: &[&str]) -> Output {

@@ -11,7 +11,8 @@ pub trait Client: Send + Sync + 'static {
     /// The backend.
     type Backend: Backend;
 
-    /// A backend for the server behind this URL. A link that is silent for longer than this is noticed.
+    /// A backend for the server behind this URL. A link that is silent for longer than this is
+    /// noticed.
     fn backend(url: &str, silence: Duration) -> Self::Backend;
 }
 

@@ -1,4 +1,4 @@
-//! A cluster, and what must be true of it.
+//! A cluster, and the checks of its deliveries.
 
 use core::fmt::Display;
 use core::marker::PhantomData;
@@ -18,7 +18,8 @@ use crate::server::{NSP, REQUEST_TIMEOUT};
 use crate::verdict::{Count, judge, without_repeats};
 use crate::{Client, Fate, NodeServer, Report, Server};
 
-/// How long anything may take that is only waited for. Generous: a loaded machine is no failure.
+/// The time limit for anything that is only waited for. It is generous: a loaded machine is no
+/// failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// After so long without an answer the same is asked once more.
@@ -27,7 +28,8 @@ const ONCE_MORE: Duration = Duration::from_secs(1);
 /// The key of the stream.
 pub const STREAM: &str = "socket.io";
 
-/// Servers of ours, each behind links of its own, and perhaps a Node server, whose connection is its own business.
+/// Servers of ours, each behind links of its own, and perhaps a Node server, whose connection is
+/// its own business.
 #[derive(Debug)]
 pub struct Cluster<C> {
     /// The servers of ours.
@@ -38,7 +40,7 @@ pub struct Cluster<C> {
     client: PhantomData<C>,
 }
 
-/// What became of all messages, summed up.
+/// The fates of all messages, summed up.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Books {
     /// Messages of ours that were published.
@@ -53,7 +55,7 @@ pub struct Books {
     pub repeated: usize,
     /// Messages that reached the Node server.
     pub node_heard: usize,
-    /// Those that it got more than once.
+    /// The messages that it got more than once.
     pub node_repeats: usize,
 }
 
@@ -67,7 +69,8 @@ pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 impl<C: Client> Cluster<C> {
-    /// Starts `count` servers of ours, `a`, `b`, and so on, and a Node server if `node_url` says where it connects.
+    /// Starts `count` servers of ours, `a`, `b`, and so on, and a Node server if `node_url` says
+    /// where it connects.
     pub async fn start(redis: &RedisServer, options: &Options, count: u8, node_url: Option<&str>) -> Self {
         let node = match node_url {
             Some(url) => Some(NodeServer::start(url).await),
@@ -82,12 +85,13 @@ impl<C: Client> Cluster<C> {
         cluster
     }
 
-    /// How many servers there are.
+    /// The number of servers.
     pub fn size(&self) -> usize {
         self.servers.len() + usize::from(self.node.is_some())
     }
 
-    /// Waits until every server has got something that every other one says from now on, and so everything before it that will ever come.
+    /// Waits until every server has got something that every other one says from now on, and so
+    /// everything before it that will ever come.
     pub async fn settle(&self) {
         for author in &self.servers {
             let mut number = 0;
@@ -102,14 +106,15 @@ impl<C: Client> Cluster<C> {
             }
             if let Some(node) = &self.node {
                 until("it has come to Node", async || {
-                    // Not the last one: a first try that is executed late comes to Node again, after it.
+                    // Not the last one: a first try that is executed late comes to Node again,
+                    // after it.
                     node.heard(author.name()).await.contains(&number)
                 })
                 .await;
             }
         }
         if let Some(node) = &self.node {
-            // What it says while it has no connection may be lost, which is its own affair.
+            // A message that it sends without a connection may be lost, as is Node's way.
             until("Node is heard", async || {
                 node.say(1).await;
                 let number = node.said() - 1;
@@ -128,9 +133,10 @@ impl<C: Client> Cluster<C> {
 
     /// Compares what was said with what has come.
     ///
-    /// Everything of ours must have come to each server of ours once and in order, or its failure was reported, or the loss of its entry was:
-    /// `excused` says so, given the receiver. To the Node server the same applies, except that it may see again what servers of ours
-    /// report as a repetition: it can't tell.
+    /// Everything of ours must have come to each server of ours once and in order, or its failure
+    /// was reported, or the loss of its entry was: `excused` says so, given the receiver. To the
+    /// Node server the same applies, except that it may see again what servers of ours report as a
+    /// repetition: it can't tell.
     ///
     /// # Errors
     ///
@@ -162,7 +168,8 @@ impl<C: Client> Cluster<C> {
                 let uid = author.node().uid();
                 let late = |server: &Server| server.count_repeats_of(uid.as_str());
                 let repeated: usize = repeats.values().map(|times| times - 1).sum();
-                // Node may have missed what ours did not, but it can't have seen more; it may only have seen it sooner.
+                // Node may have missed what ours did not, but it can't have seen more; it may only
+                // have seen it sooner.
                 let deadline = Instant::now() + PATIENCE;
                 while self.servers.iter().map(late).max().unwrap_or_default() < repeated {
                     if Instant::now() > deadline {
@@ -191,7 +198,8 @@ impl<C: Client> Cluster<C> {
         Ok(books)
     }
 
-    /// The same where nothing may be lost at all: not of ours at ours and at the Node server, nor of the Node server's at ours.
+    /// The same where nothing may be lost at all: not of ours at ours and at the Node server, nor
+    /// of the Node server's at ours.
     pub async fn nothing_is_lost(&self) -> Books {
         let books = self.judge(|_, _| false).await.unwrap();
         for author in &self.servers {
@@ -208,7 +216,8 @@ impl<C: Client> Cluster<C> {
         books
     }
 
-    /// Asks everybody everything, by each server, until everyone has answered. Says how long that took.
+    /// Asks everybody everything, by each server, until everyone has answered. Says how long that
+    /// took.
     pub async fn alive(&self) -> Duration {
         let started = Instant::now();
         for server in &self.servers {
@@ -281,7 +290,8 @@ impl<C: Client> Cluster<C> {
     }
 }
 
-/// Asks until as many as wanted are counted. A question that went astray is soon asked again; an answer that is slow is waited for all the same.
+/// Asks until as many as wanted are counted. A question that went astray is soon asked again; an
+/// answer that is slow is waited for all the same.
 async fn answered<E: Display>(
     who: &str,
     what: &str,
@@ -304,7 +314,7 @@ async fn answered<E: Display>(
     }
 }
 
-/// What an author's own client is to get: all that was taken.
+/// The messages that an author's own client is to get: all that were taken.
 fn own(fates: &[Fate]) -> Vec<Fate> {
     let own = |fate: &Fate| match fate {
         Fate::Failed(_) => Fate::Open,

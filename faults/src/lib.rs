@@ -1,8 +1,9 @@
-//! Clusters on real servers, behind links that break; and books on what was said and what arrived.
+//! Clusters on real servers, behind links that break; and records of what was sent and what
+//! arrived.
 //!
-//! The tests of this crate and the soak (`cargo xtask soak`) stand on it. A [`Server`] of ours numbers what it broadcasts and notes the
-//! fate of each; every receiver notes the numbers that reach it. [`verdict::judge`] then compares the two. All of it is generic over the Redis
-//! client.
+//! The tests of this crate and the soak (`cargo xtask soak`) stand on it. A [`Server`] of ours
+//! numbers what it broadcasts and notes the fate of each; every receiver notes the numbers that
+//! reach it. [`verdict::judge`] then compares the two. All of it is generic over the Redis client.
 
 #![allow(clippy::unwrap_used, reason = "only tests use this: what can't go on ends in a panic")]
 

@@ -10,7 +10,7 @@ use sio_streams_testkit::Proxy;
 
 use crate::Client;
 
-/// What a node's connections go through.
+/// The proxies of a node's connections.
 #[derive(Debug)]
 pub struct Links {
     /// For writing.
@@ -52,7 +52,8 @@ impl Links {
         self.each().into_iter().for_each(|link| link.retarget(target));
     }
 
-    /// The backend of a node that is to use these links. `url` makes a URL of a port. Silence counts from this time on.
+    /// The backend of a node that is to use these links. `url` makes a URL of a port. Silence
+    /// counts from this time on.
     pub fn backend<C: Client>(&self, url: impl Fn(u16) -> String, silence: Duration) -> Routed<C::Backend> {
         let [writer, reader, subscriber] = self.each().map(|link| C::backend(&url(link.port()), silence));
         Routed { writer, reader, subscriber }

@@ -1,4 +1,4 @@
-//! The server loses what it had acknowledged, or trims what was not read; what is then reported must be just that.
+//! The server loses acknowledged entries, or trims unread ones. The reports must say exactly that.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::cluster::{Books, entries, stream_end, until};
 use crate::server::quick;
 use crate::{Client, Cluster, Report, Server};
 
-/// How a server comes to lose its last entries.
+/// The ways in which a server loses its last entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
     /// It is killed, and every write is on disk.
@@ -29,21 +29,22 @@ pub enum Crash {
     LaggingReplica,
 }
 
-/// What a crash cost.
+/// The cost of a crash.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// Entries that were acknowledged to their senders, and are gone.
     pub published: usize,
     /// Entries that a server that only listens had read, and that are gone.
     pub read: u64,
-    /// How long it took until everybody answered everything again.
+    /// The time until everybody answered everything again.
     pub alive: Duration,
-    /// What became of the messages.
+    /// The fates of the messages.
     pub books: Books,
 }
 
 impl Cost {
-    /// Whether everybody answered within one heartbeat timeout after the server, as they do on a machine that isn't too busy.
+    /// Checks that everybody answered within one heartbeat timeout after the server, as they do on
+    /// a machine that isn't too busy.
     ///
     /// # Errors
     ///
@@ -56,7 +57,8 @@ impl Cost {
     }
 }
 
-/// Has two servers talk to a third and to a Node server, makes the server crash meanwhile, and compares what is reported with what was lost.
+/// Has two servers talk to a third and to a Node server, makes the server crash meanwhile, and
+/// compares what is reported with what was lost.
 ///
 /// # Errors
 ///
@@ -79,7 +81,7 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
     let cluster = Cluster::<C>::start(&redis, &options, 3, Some(&door.url())).await;
     cluster.settle().await;
     let [a, b, listener] = &cluster.servers[..] else { unreachable!() };
-    // What comes of an entry of theirs that the listener reads: it is heard, or passed over.
+    // The listener hears an entry of theirs that it reads, or passes it over.
     let taken = || {
         let heard: usize = ["a", "b"].map(|author| listener.count_heard(author)).iter().sum();
         (heard + listener.count_repeats()) as u64
@@ -113,8 +115,8 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
         // Nobody writes to what comes back before it has been looked at.
         redis.kill();
         cluster.servers.iter().for_each(|server| server.links().cut());
-        // What had come, entries and acknowledgements, is told before the loss of the link is. A link may be lost for being slow; it is refused
-        // only when it has been cut.
+        // Entries and acknowledgements that had come are told before the loss of the link is. A
+        // link may be lost for being slow; it is refused only when it has been cut.
         until("everybody knows that nothing more comes", async || {
             cluster.servers.iter().all(|server| {
                 let reports = server.reports();
@@ -130,7 +132,8 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
             })
         })
         .await;
-        // Some may be held until the server says whether anything is missing before them; others are on their way to the application.
+        // Some may be held until the server says whether anything is missing before them; others
+        // are on their way to the application.
         let held = async || -> usize {
             listener.node().lags().await.unwrap().iter().map(|(_, lag)| lag.waiting).sum()
         };
@@ -139,7 +142,8 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
             let before = held().await;
             listener.takes_all().await;
             read = others + taken() + before as u64;
-            // Nothing is added to what is held: as long as it is as much, nothing was told in between.
+            // Nothing is added to what is held: as long as it is as much, nothing was told in
+            // between.
             held().await == before
         })
         .await;
@@ -200,7 +204,8 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
     }
     let gone: BTreeSet<EntryId> = own.iter().flatten().copied().filter(|id| !kept.contains(id)).collect();
     cost.published = gone.len();
-    // A sender knows which of its messages: those that were published before, above the place at which the stream goes on.
+    // A sender knows which of its messages: those that were published before, above the place at
+    // which the stream goes on.
     for (server, own) in [a, b].into_iter().zip(&own) {
         let gone: Vec<_> = own.iter().filter(|id| gone.contains(id)).collect();
         let told: Vec<_> = match rewound(server) {
@@ -218,14 +223,16 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
     Ok(cost)
 }
 
-/// How many connections read on. On each, the server has been asked before where the stream ends.
+/// The number of connections that read on. On each, the server has been asked before where the
+/// stream ends.
 fn reading(redis: &RedisServer) -> usize {
     let clients = redis.command(&["CLIENT", "LIST"]);
     let reads = |line: &&str| line.contains("name=sio-streams:reader:") && line.contains(" cmd=xread ");
     clients.as_str().unwrap().lines().filter(reads).count()
 }
 
-/// Cuts off the end of the append-only file, in the middle of a command perhaps, as the loss of a machine does.
+/// Cuts off the end of the append-only file, in the middle of a command perhaps, as the loss of a
+/// machine does.
 fn lose_tail(redis: &RedisServer, rng: &mut Rng) -> io::Result<()> {
     let dir = redis.dir().join("appendonlydir");
     let increments = fs::read_dir(dir)?.collect::<io::Result<Vec<_>>>()?;
@@ -264,7 +271,8 @@ impl Replica {
     }
 }
 
-/// A reader is away while far more is said than the stream keeps. How much was lost to it, and how much it was told, must be the same.
+/// A reader is away while far more is said than the stream keeps. How much was lost to it, and how
+/// much it was told, must be the same.
 ///
 /// # Errors
 ///

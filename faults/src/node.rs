@@ -42,7 +42,7 @@ impl NodeServer {
         &self.sid
     }
 
-    /// Says so many numbers.
+    /// Sends this many numbers.
     pub async fn say(&self, count: u32) {
         let to = Select::all(NSP);
         for _ in 0..count {
@@ -51,7 +51,7 @@ impl NodeServer {
         }
     }
 
-    /// How much it has said.
+    /// The number of messages that it has sent.
     pub fn said(&self) -> u32 {
         self.said.load(Ordering::Relaxed)
     }

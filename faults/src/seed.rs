@@ -1,4 +1,4 @@
-//! Chance, that can be had again.
+//! Randomness that a seed repeats.
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]
 
 use std::env;
@@ -9,7 +9,8 @@ use sio_streams_testkit::{Direction, Fault, Proxy, Trouble};
 /// Names the seed to use instead of a random one.
 pub const SEED: &str = "SIO_STREAMS_FAULTS_SEED";
 
-/// Set to anything: the long form of the tests that have a short one, and bounds that only a busy machine may miss.
+/// Set to anything: the long form of the tests that have a short one, and bounds that only a busy
+/// machine may miss.
 pub const FULL: &str = "SIO_STREAMS_FAULTS_FULL";
 
 /// A source of chance. Its seed is printed.
@@ -22,17 +23,18 @@ pub fn rng() -> Rng {
     Rng::with_seed(seed)
 }
 
-/// Whether the long form is asked for.
+/// Returns `true` if the long form is asked for.
 pub fn is_full() -> bool {
     env::var_os(FULL).is_some()
 }
 
-/// How often to repeat something: `short`, or `full` if the long form is asked for.
+/// The number of repetitions: `short`, or `full` if the long form is asked for.
 pub fn rounds(short: usize, full: usize) -> usize {
     if is_full() { full } else { short }
 }
 
-/// Has something happen at one of the next so many bytes of requests, or at one of the replies to them, which are about an eighth.
+/// Has something happen at one of the given number of next bytes of requests, or at one of the
+/// replies to them, which are about an eighth.
 pub fn strike(rng: &mut Rng, link: &Proxy, bytes: u64, what: Trouble) {
     let fault = match rng.bool() {
         true => Fault { direction: Direction::Requests, after: rng.u64(..bytes), what },

@@ -1,4 +1,4 @@
-//! A server of ours that keeps books.
+//! A server of ours that records what it sends and receives.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ pub const NUMBER: &str = "n";
 /// The name under which a server talks to itself.
 const SELF: &str = "self";
 
-/// What became of a message.
+/// The fate of a message.
 #[derive(Clone, Debug)]
 pub enum Fate {
     /// Nobody has said yet.
@@ -39,7 +39,7 @@ pub enum Fate {
     Refused(String),
 }
 
-/// What the application was told beside messages.
+/// An event of the application that is not a message.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of the driver's events")]
 pub enum Report {
@@ -58,13 +58,13 @@ pub enum Report {
 }
 
 impl Report {
-    /// Whether it says that something is lost.
+    /// Returns `true` if it says that something is lost.
     pub fn is_loss(&self) -> bool {
         matches!(self, Report::Gap { .. } | Report::Rewound { .. })
     }
 }
 
-/// How long answers are waited for. Whoever can't wait asks once more meanwhile.
+/// The time for which answers are waited for. A test that can't wait asks once more meanwhile.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options for nodes that notice things soon.
@@ -99,7 +99,7 @@ pub struct Server {
 #[derive(Debug)]
 struct State {
     books: Mutex<Books>,
-    /// Whether the application takes its events.
+    /// `true` if the application takes its events.
     awake: watch::Sender<bool>,
 }
 
@@ -146,7 +146,7 @@ impl Server {
         &self.name
     }
 
-    /// What its connections go through.
+    /// The proxies of its connections.
     pub fn links(&self) -> &Links {
         &self.links
     }
@@ -161,8 +161,8 @@ impl Server {
         self.nsp.node()
     }
 
-    /// Says so many numbers in one go; done when the fate of each is known, and its own application has taken what came of them: it would refuse
-    /// more if too much were left.
+    /// Sends this many numbers at once; done when the fate of each is known, and its own
+    /// application has taken what came of them: it would refuse more if too much were left.
     pub async fn say(&self, count: u32) {
         let first = {
             let mut fates = lock(&self.fates);
@@ -189,7 +189,7 @@ impl Server {
         lock(&self.fates).clone()
     }
 
-    /// How much it has said.
+    /// The number of messages that it has sent.
     pub fn said(&self) -> u32 {
         u32::try_from(lock(&self.fates).len()).unwrap()
     }
@@ -213,12 +213,12 @@ impl Server {
         lock(&self.state.books).heard.get(author)?.last().copied()
     }
 
-    /// How many numbers its client got of an author.
+    /// The number of messages of an author that its client got.
     pub fn count_heard(&self, author: &str) -> usize {
         lock(&self.state.books).heard.get(author).map_or(0, Vec::len)
     }
 
-    /// How many entries it has passed over because they repeat another.
+    /// The number of entries that it has passed over because they repeat another.
     pub fn count_repeats(&self) -> usize {
         let repeated = |report: &&Report| matches!(report, Report::Repeated { .. });
         lock(&self.state.books).reports.iter().filter(repeated).count()
@@ -231,7 +231,7 @@ impl Server {
         lock(&self.state.books).reports.iter().filter(repeated).count()
     }
 
-    /// What its application was told beside messages.
+    /// The events of its application that are not messages.
     pub fn reports(&self) -> Vec<Report> {
         lock(&self.state.books).reports.clone()
     }
@@ -241,7 +241,7 @@ impl Server {
         core::mem::take(&mut lock(&self.state.books).reports)
     }
 
-    /// Whether a socket was to be disconnected.
+    /// Returns `true` if a socket was to be disconnected.
     pub fn was_disconnected(&self, socket: &str) -> bool {
         lock(&self.state.books).disconnected.iter().any(|other| other == socket)
     }
@@ -262,7 +262,8 @@ impl Server {
         self.state.awake.send_replace(awake);
     }
 
-    /// Whether everything of the author's up to this number has come, or is known not to come.
+    /// Returns `true` if everything of the author's up to this number has come, or is known not to
+    /// come.
     pub fn has_come_to(&self, author: &str, number: u32) -> bool {
         self.last_heard(author) >= Some(number)
     }
@@ -277,7 +278,7 @@ async fn listen(mut events: Events, state: Arc<State>) {
             Event::Broadcast(broadcast) => deliver(broadcast, &state),
             Event::FetchSockets { sockets, reply, .. } => {
                 let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null()).unwrap();
-                // Whether it can be sent is not this application's business: who asked sees it.
+                // The asker sees whether it can be sent; this application does not care.
                 drop(tokio::spawn(reply.send(sockets.into_iter().map(tell).collect())));
             }
             Event::ServerSideEmit { reply: Some(reply), .. } => {

@@ -1,4 +1,5 @@
-//! Everything at random: links that break, a server that is killed, hangs and pauses, while everybody talks.
+//! Everything at random: links that break, a server that is killed, hangs and pauses, while all
+//! servers send.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::cluster::Books;
 use crate::server::quick;
 use crate::{Client, Cluster};
 
-/// What happened in a storm.
+/// The events of a storm.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     /// Faults of links that struck.
@@ -23,11 +24,12 @@ pub struct Weather {
     pub hangs: usize,
     /// Times that all connections were closed at once.
     pub cuts: usize,
-    /// What became of the messages.
+    /// The fates of the messages.
     pub books: Books,
 }
 
-/// A cluster of three servers of ours and a Node server, on a server that keeps everything, for so many gusts of some bursts each.
+/// A cluster of three servers of ours and a Node server, on a server that keeps everything, for so
+/// many gusts of some bursts each.
 ///
 /// # Errors
 ///

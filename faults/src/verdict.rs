@@ -1,4 +1,4 @@
-//! Whether what arrived is what was said.
+//! Compares what arrived with what was sent.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use sio_streams_driver::sio_streams_core::{CommandError, EntryId};
 
 use crate::Fate;
 
-/// What came of one author's messages at one receiver.
+/// The deliveries of one author's messages at one receiver.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Messages that were published.
@@ -25,8 +25,8 @@ pub struct Count {
 ///
 /// # Errors
 ///
-/// Says what is wrong: a message that came twice or out of order, that came though it was reported not to, or that did not come though it
-/// was published.
+/// Says what is wrong: a message that came twice or out of order, that came though it was reported
+/// not to, or that did not come though it was published.
 pub fn judge(fates: &[Fate], heard: &[u32], excused: impl Fn(EntryId) -> bool) -> Result<Count, String> {
     if let Some(pair) = heard.windows(2).find(|pair| pair[0] >= pair[1]) {
         return Err(format!("{} came after {}", pair[1], pair[0]));
@@ -57,7 +57,8 @@ pub fn judge(fates: &[Fate], heard: &[u32], excused: impl Fn(EntryId) -> bool) -
     }
 }
 
-/// Takes out what came again. What came first stays, in its order; the numbers that came again are counted.
+/// Takes out what came again. What came first stays, in its order; the numbers that came again are
+/// counted.
 pub fn without_repeats(heard: &[u32]) -> (Vec<u32>, BTreeMap<u32, usize>) {
     let mut seen = BTreeMap::new();
     let mut first = Vec::new();

@@ -1,4 +1,5 @@
-//! An application that takes no events: it slows the reading of its own stream, and nothing else. Alone in its process, for its memory's sake.
+//! An application that takes no events: it slows down the reading of its own stream, and nothing
+//! else. This test is alone in its process, because it measures memory.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]
@@ -12,7 +13,7 @@ use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, RedisRs};
 use sio_streams_testkit::RedisServer;
 
-/// How many messages, and how long each: altogether far more than a node may hold.
+/// The number of messages, and the length of each: altogether far more than a node may hold.
 const MESSAGES: usize = 1_500;
 const LENGTH: usize = 30_000;
 

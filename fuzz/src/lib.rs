@@ -1,4 +1,5 @@
-//! What must hold for every input, whatever it is. The targets under `targets/` only bring the inputs.
+//! The properties that must hold for every input. The targets under `targets/` only pass the inputs
+//! on.
 
 pub mod engine;
 pub mod ids;

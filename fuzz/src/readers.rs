@@ -1,5 +1,6 @@
-//! Every way of reading a message reads the same: quickly and in general, from JSON and from MessagePack, by the streams adapters' reader and by that
-//! of the sharded one, by a few keys and as a whole.
+//! Every way of reading a message reads the same: quickly and in general, from JSON and from
+//! MessagePack, by the streams adapters' reader and by that of the sharded one, by a few keys and
+//! as a whole.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -89,7 +90,7 @@ fn packed(kind: u8, data: &[u8]) {
     if let Some(Message { body, .. }) = streams
         && !kind_without_data(kind)
     {
-        // What is inside a message is a value, so that it is one by itself.
+        // The data inside of a message is a value, so it must also be one on its own.
         assert_eq!(Some(body), in_entry(kind, STANDARD.encode(data).as_bytes()));
     }
 }

@@ -1,4 +1,4 @@
-//! Rooms against a model so plain that it can't be wrong.
+//! Rooms, compared with a simple model.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ impl Name {
     }
 }
 
-/// What is done to the rooms.
+/// A step: a change of the rooms, or a question.
 #[derive(Arbitrary, Debug)]
 pub enum Step {
     /// A socket comes.
@@ -28,7 +28,7 @@ pub enum Step {
     Join(Name, Vec<Name>),
     /// It leaves these rooms.
     Leave(Name, Vec<Name>),
-    /// Who is addressed by these rooms, without those?
+    /// Asks for the sockets that these rooms address, without those rooms.
     Match(Vec<Name>, Vec<Name>),
 }
 
@@ -112,7 +112,8 @@ fn compare_matching(rooms: &Rooms, model: &Model, to: &[Name], except: &[Name]) 
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
 }
 
-/// The changes are the difference, each once; a room is made before it is joined and goes after it is left.
+/// The changes are the difference, each once; a room is made before it is joined and goes after it
+/// is left.
 fn compare_changes(before: &Model, after: &Model, changes: &[RoomChange]) {
     let mut model = before.clone();
     let mut there: BTreeSet<ByteString> = all_rooms(before).into_iter().cloned().collect();

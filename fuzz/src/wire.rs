@@ -1,4 +1,5 @@
-//! Messages: what is read can be written, and what is written can be read, here and by Node.
+//! Messages: each one that can be read can be written, and each one that is written can be read,
+//! here and by Node.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,8 @@ use sio_streams_core::{Body, Encoding, EntryId, Fields, Message, NodeId, Packet,
 
 use crate::memory;
 
-/// Between the names and values of an entry in an input. No UTF-8 text has this byte, so real entries can be put into a corpus as they are.
+/// Between the names and values of an entry in an input. No UTF-8 text has this byte, so real
+/// entries can be put into a corpus as they are.
 pub const SEPARATOR: u8 = 0xff;
 
 /// The entry that an input stands for: name, value, name, value, …
@@ -46,7 +48,8 @@ fn same_with_blank(fields: &Fields, decoded: Option<&Message>) {
     }
 }
 
-/// A stream entry whose data is MessagePack: the type, and the data before it was put into base64, which mutations would only break.
+/// A stream entry whose data is MessagePack: the type, and the data before it was put into base64,
+/// which mutations would only break.
 ///
 /// # Panics
 ///
@@ -86,7 +89,7 @@ fn check(decoded: Result<Message, WireError>, len: usize) {
     }
 }
 
-/// What any reader of a message may rely on.
+/// The properties that any reader of a message may rely on.
 fn sensible(message: &Message) {
     assert!(!message.nsp.is_empty());
     assert!((1..=13).contains(&message.body.kind()));
@@ -106,8 +109,8 @@ fn sensible(message: &Message) {
     }
 }
 
-/// What clients get is JSON with as many placeholders as there are binary frames, at least, and the offset at its end. It is the same, however
-/// the offset gets there, and in every namespace.
+/// A frame for clients is JSON with at least as many placeholders as there are binary frames, and
+/// the offset at its end. It is the same, however the offset gets there, and in every namespace.
 fn goes_to_clients(packet: &Packet) {
     let offset = EntryId { ms: 7, seq: 7 };
     let frames = packet.frames("/", Some(offset));
@@ -129,7 +132,8 @@ fn goes_to_clients(packet: &Packet) {
 
 /// A payload may be anything, but looking into it does no harm.
 fn look_into(payload: &Payload) {
-    // Another reader finds it well-formed too. It goes by recursion, and gives up on JSON that is deep.
+    // Another reader finds it well-formed too. It goes by recursion, and gives up on JSON that is
+    // deep.
     if payload.encoding() == Encoding::MsgPack {
         assert!(payload.decode::<IgnoredAny>().is_ok(), "{payload:?}");
     }
@@ -219,7 +223,7 @@ fn through_classic(message: &Message, len: usize) {
     }
 }
 
-/// What was written, unless it was refused for a reason that has to do with what came.
+/// The encoded value, unless it was refused for a reason that lies in the input.
 fn written<T>(encoded: Result<T, PayloadError>) -> Option<T> {
     match encoded {
         Ok(encoded) => Some(encoded),
@@ -228,13 +232,14 @@ fn written<T>(encoded: Result<T, PayloadError>) -> Option<T> {
     }
 }
 
-/// Whether there is a byte that begins an extension, if it begins something.
+/// Returns `true` if there is a byte that could begin an extension.
 fn may_have_extensions(payload: &Payload) -> bool {
     let text = payload.as_json().is_some();
     !text && payload.bytes().iter().any(|byte| matches!(byte, 0xc7..=0xc9 | 0xd4..=0xd8))
 }
 
-/// What has been written and read again is the same message. Only its payloads may have been put into the other encoding.
+/// A message that was written and read again is the same. Only its payloads may have been put into
+/// the other encoding.
 fn alike(message: &Message, again: &Message) {
     let mut encodings = Vec::new();
     payloads(&message.body, |payload| encodings.push(payload.encoding()));
@@ -341,7 +346,8 @@ fn alike_bodies(body: Body, again: Body) {
     alike(&message(body), &message(again));
 }
 
-/// A stored session: MessagePack, which is put into base64 here; behind a byte 0xc1, which MessagePack doesn't have, the stored text itself.
+/// A stored session: MessagePack, which is put into base64 here; behind a byte 0xc1, which
+/// MessagePack doesn't have, the stored text itself.
 ///
 /// # Panics
 ///
@@ -356,7 +362,7 @@ pub fn session(input: &[u8]) {
     let Some(encoded) = written(memory::bounded(stored.len(), || session::encode(&session))) else { return };
     match session::decode(&encoded) {
         Ok(again) if session.data.encoding() == Encoding::MsgPack => assert_eq!(again, session),
-        // What was not there is null, written out.
+        // A missing value is written as null.
         Ok(again) => assert_eq!(again.data.decode::<Value>().ok(), session.data.decode::<Value>().ok()),
         Err(error) => panic!("{error}: {session:?}"),
     }

@@ -1,15 +1,21 @@
-//! Questions that are asked again: who is slow to answer can't be told from who doesn't.
+//! Questions that are asked again, because a slow server can't be told from one that does not
+//! answer.
 
 use serde_json::Value;
 
 use crate::types::{Acks, Responses};
 use crate::{Error, Result};
 
-/// How often servers are asked. The peers wait for their answers for five seconds each time, whatever one would like.
+/// The number of times that servers are asked. The peers wait five seconds for answers each time,
+/// which can't be changed.
 const TRIES: usize = 6;
 
-/// Asks clients, of whom some never answer, until exactly the `expected` acknowledgements have come: with ever more time, in milliseconds. That
-/// everyone has answered, or somebody else, is an error at once.
+/// Asks clients until exactly the `expected` acknowledgements have come. Some clients never answer.
+/// Each attempt has the next of the `timeouts`, in milliseconds.
+///
+/// # Errors
+///
+/// If all clients have answered, or an unexpected one has.
 pub async fn partial_acks(
     expected: &[Value],
     timeouts: &[u64],
@@ -25,8 +31,11 @@ pub async fn partial_acks(
     Err(missing(expected))
 }
 
-/// Asks servers, of which some never answer, until exactly the `expected` responses have come. That all have answered, or another one, is an
-/// error at once.
+/// Asks servers until exactly the `expected` responses have come. Some servers never answer.
+///
+/// # Errors
+///
+/// If all servers have answered, or an unexpected one has.
 pub async fn partial_responses(
     expected: &[Value],
     mut ask: impl AsyncFnMut() -> Result<Responses>,
@@ -41,7 +50,7 @@ pub async fn partial_responses(
     Err(missing(expected))
 }
 
-/// Asks servers until all of them have answered in time: their responses.
+/// Asks servers until all of them have answered in time. Returns their responses.
 pub async fn all_responses(mut ask: impl AsyncFnMut() -> Result<Responses>) -> Result<Vec<Value>> {
     let mut last = String::new();
     for _ in 0..TRIES {
@@ -53,7 +62,7 @@ pub async fn all_responses(mut ask: impl AsyncFnMut() -> Result<Responses>) -> R
     Err(Error::TimedOut(format!("the servers' responses: {last}")))
 }
 
-/// Whether nothing is missing, in whatever order; an error if something else came.
+/// Returns `true` if nothing is missing, in any order; an error if something else came.
 fn are_all(partial: &[Value], expected: &[Value]) -> Result<bool> {
     let mut missing: Vec<&Value> = expected.iter().collect();
     for value in partial {

@@ -1,9 +1,10 @@
-//! How a peer is set up.
+//! The configuration of a peer.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// The adapter: a generation of `@socket.io/redis-streams-adapter`, or one of those in `@socket.io/redis-adapter`.
+/// The adapter: a generation of `@socket.io/redis-streams-adapter`, or one of those in
+/// `@socket.io/redis-adapter`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Generation {
     /// 0.2.3: everything on the stream.
@@ -32,7 +33,8 @@ pub enum RedisClient {
     IoRedis,
 }
 
-/// How a peer is set up: what an application would pass to `createAdapter` and `new Server`.
+/// The configuration of a peer: the options that an application would pass to `createAdapter` and
+/// `new Server`.
 #[derive(Debug, Clone, Serialize)]
 pub struct PeerConfig {
     generation: Generation,
@@ -62,8 +64,9 @@ impl PeerConfig {
         }
     }
 
-    /// Short heartbeats, where the adapter has any, for tests that must not wait for the usual ones; and time for everyone to answer, where the
-    /// adapter lets one say how much: those of [`quick`](crate::quick).
+    /// Short heartbeats, where the adapter has any, for tests that must not wait for the usual
+    /// ones; and time for everyone to answer, where the adapter lets one say how much: those of
+    /// [`quick`](crate::quick).
     #[must_use]
     pub fn quick(self) -> Self {
         match self.generation {
@@ -73,8 +76,8 @@ impl PeerConfig {
         }
     }
 
-    /// Takes a server for dead after two seconds of silence, where the adapter goes by that: only for tests that wait for it, as a server may be
-    /// silent for so long on a busy machine.
+    /// Takes a server for dead after two seconds of silence, where the adapter goes by that: only
+    /// for tests that wait for it, as a server may be silent for so long on a busy machine.
     #[must_use]
     pub fn impatient(self) -> Self {
         match self.generation {
@@ -97,7 +100,8 @@ impl PeerConfig {
         self
     }
 
-    /// Sets an option of the adapter, by its JavaScript name: `streamName`, `heartbeatInterval`, ...
+    /// Sets an option of the adapter, by its JavaScript name: `streamName`, `heartbeatInterval`,
+    /// ...
     #[must_use]
     pub fn adapter(mut self, option: &str, value: impl Into<Value>) -> Self {
         self.adapter.insert(option.to_owned(), value.into());
@@ -132,8 +136,9 @@ impl PeerConfig {
         self
     }
 
-    /// Leaves the streams as they are: the peer is ready when its XREAD waits, with `$` for a cursor. It then may miss
-    /// what is written between two XREADs, until it has read its first entry. Without this, it reads a probe first.
+    /// Leaves the streams as they are: the peer is ready when its XREAD waits, with `$` for a
+    /// cursor. It then may miss what is written between two XREADs, until it has read its first
+    /// entry. Without this, it reads a probe first.
     #[must_use]
     pub fn without_probe(mut self) -> Self {
         self.probe = false;

@@ -1,4 +1,5 @@
-//! The control channel: one JSON line for each request and each reply, over the process's standard streams.
+//! The control channel: one JSON line for each request and each reply, over the process's standard
+//! streams.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,10 +16,10 @@ use tokio::time::timeout;
 
 use crate::{Error, Result};
 
-/// How long a peer may take to get ready. Its own bound is shorter and says more.
+/// The time limit for a peer to get ready. Its own bound is shorter and says more.
 const START_BOUND: Duration = Duration::from_secs(180);
 
-/// How long a peer may take for anything else. What it waits for by itself has a shorter bound.
+/// The time limit for anything else that a peer does. Its own waits have shorter bounds.
 const BOUND: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
@@ -117,7 +118,8 @@ impl Control {
         let mut line = serde_json::to_vec(&request)?;
         line.push(b'\n');
         let answered = async {
-            // A peer that dies just now is noticed by its reader, which knows more than a broken pipe.
+            // A peer that dies just now is noticed by its reader, which knows more than a broken
+            // pipe.
             let _ = self.stdin.lock().await.write_all(&line).await;
             receiver.await
         };
@@ -131,7 +133,7 @@ impl Control {
         }
     }
 
-    /// What the peer said without being asked.
+    /// The events that the peer reported without being asked.
     pub(crate) fn events(&self) -> Vec<Value> {
         self.shared.lock().events.clone()
     }

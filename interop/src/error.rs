@@ -1,4 +1,4 @@
-//! What can go wrong with a peer.
+//! Errors of a peer.
 
 use std::path::PathBuf;
 

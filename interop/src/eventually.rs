@@ -7,15 +7,15 @@ use tokio::time::{Instant, sleep};
 
 use crate::{Error, Result};
 
-/// How long a condition may take. Generous: a loaded machine is no failure.
+/// The time limit for a condition. It is generous: a loaded machine is no failure.
 const BOUND: Duration = Duration::from_secs(120);
 
-/// How often it is looked at.
+/// The interval between two checks.
 const PACE: Duration = Duration::from_millis(10);
 
 /// Something that is met or not yet: a `bool`, or an `Option` with the value that was waited for.
 pub trait Condition {
-    /// What comes out when it is met.
+    /// The result when the condition is met.
     type Value;
 
     /// The value, if it is met.

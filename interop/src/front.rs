@@ -1,7 +1,8 @@
-//! What stands before a server of ours for real clients: Engine.IO and Socket.IO over WebSocket, as far as the tests go.
+//! A front for a server of ours, for real clients: Engine.IO and Socket.IO over WebSocket, as far
+//! as the tests need it.
 //!
-//! No acknowledgements. A client that sends a session and an offset when it connects is recovered, if that can be done; a
-//! client whose connection ends without a word leaves a session behind.
+//! No acknowledgements. A client that sends a session and an offset when it connects is recovered,
+//! if that can be done; a client whose connection ends without a word leaves a session behind.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,10 +19,11 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::ours::{Socket, State, lock};
 use crate::value::{from_payload, to_payload};
 
-/// How often a client is pinged. One that hears nothing for much longer gives its connection up.
+/// The interval of pings to a client. One that hears nothing for much longer gives its connection
+/// up.
 const PING_INTERVAL: Duration = Duration::from_secs(25);
 
-/// What goes to a client, frame by frame.
+/// The frames to a client.
 pub(crate) type Line = mpsc::UnboundedSender<Message>;
 
 /// Sends an event. A client that is gone gets it when it is back.

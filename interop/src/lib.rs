@@ -1,5 +1,5 @@
-//! Drives real Node.js peers: a [`Peer`] is one Node process with a real Socket.IO server, a real adapter and real
-//! clients, under the control of a test.
+//! Drives real Node.js peers: a [`Peer`] is one Node process with a real Socket.IO server, a real
+//! adapter and real clients, under the control of a test.
 //!
 //! ```no_run
 //! use serde_json::json;
@@ -16,7 +16,8 @@
 //! # }
 //! ```
 //!
-//! Values cross the control channel as JSON; what JSON has no word for is wrapped: see [`bin`] and `peers/codec.mjs`.
+//! Values cross the control channel as JSON; what JSON has no word for is wrapped: see [`bin`] and
+//! `peers/codec.mjs`.
 
 mod again;
 mod config;

@@ -1,4 +1,4 @@
-//! A server of the cluster, whoever made it: what a test says of one it can say of the other.
+//! A server of the cluster, of either implementation, with the same operations for tests.
 
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ impl Member {
         }
     }
 
-    /// What a client has received.
+    /// The events that a client has received.
     pub async fn client_received(&self, sid: &str) -> Result<Vec<Received>> {
         match self {
             Member::Node(peer) => peer.client_received(sid).await,
@@ -53,7 +53,7 @@ impl Member {
         }
     }
 
-    /// Waits until a client has got so many events of this name; all of them.
+    /// Waits until a client has got this many events of this name; returns all of them.
     pub async fn wait_client_event(&self, sid: &str, event: &str, count: usize) -> Result<Vec<Received>> {
         eventually(&format!("{count} {event:?} at the client {sid}"), || async {
             let mut received = self.client_received(sid).await.ok()?;
@@ -76,7 +76,7 @@ impl Member {
         .await
     }
 
-    /// How a client answers an event; `None`: not at all.
+    /// Sets how a client answers an event; with `None` it does not answer.
     pub async fn client_ack(&self, sid: &str, event: &str, reply: Option<Value>) -> Result<()> {
         match self {
             Member::Node(peer) => peer.client_ack(sid, event, reply).await,
@@ -173,7 +173,7 @@ impl Member {
         either!(self, server_side_emit_with_ack(nsp, event, args))
     }
 
-    /// What is done with a server-side event.
+    /// Sets the handling of a server-side event.
     pub async fn on_server_side(&self, nsp: &str, event: &str, reply: ServerSideReply) -> Result<()> {
         match self {
             Member::Node(peer) => peer.on_server_side(nsp, event, reply).await,
@@ -184,7 +184,7 @@ impl Member {
         }
     }
 
-    /// Waits until so many server-side events of this name have come; all of them.
+    /// Waits until this many server-side events of this name have come; returns all of them.
     pub async fn wait_server_side(&self, nsp: &str, event: &str, count: usize) -> Result<Vec<Received>> {
         eventually(&format!("{count} server-side {event:?}"), || async {
             let mut received = match self {
@@ -197,7 +197,7 @@ impl Member {
         .await
     }
 
-    /// How many servers there are.
+    /// The number of servers.
     pub async fn server_count(&self, nsp: &str) -> Result<u64> {
         match self {
             Member::Node(peer) => Ok(peer.server_count(nsp).await? as u64),
@@ -205,7 +205,7 @@ impl Member {
         }
     }
 
-    /// Waits until the server counts so many.
+    /// Waits until the server counts this many servers.
     pub async fn wait_server_count(&self, nsp: &str, count: u64) -> Result<()> {
         eventually(&format!("{count} servers in {nsp}"), || async {
             self.server_count(nsp).await.ok() == Some(count)

@@ -1,5 +1,5 @@
-//! A server of ours in a cluster: the driver on a real Redis, under an application that does what a Socket.IO server would do with its
-//! clients, and remembers what reached them.
+//! A server of ours in a cluster: the driver on a real Redis, under an application that does what a
+//! Socket.IO server would do with its clients, and remembers what reached them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,13 +34,13 @@ pub struct OurServer {
     task: AbortHandle,
 }
 
-/// What the application knows.
+/// The state of the application.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) sockets: HashMap<String, Socket>,
     server_side: HashMap<String, Vec<Received>>,
     server_side_replies: HashMap<(String, String), ServerSideReply>,
-    /// Whatever else happened, in words.
+    /// The other events, as text.
     pub(crate) log: Vec<String>,
 }
 
@@ -62,11 +62,12 @@ impl Socket {
     }
 }
 
-/// How long Redis may take for anything: on a busy machine it may stand still for seconds.
+/// The time limit for anything that Redis does: on a busy machine it may stand still for seconds.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The default options with short heartbeats, for tests that must not wait for the usual ones. Everyone has time to answer: a server that stands
-/// still for seconds, on a busy machine, is not gone.
+/// The default options with short heartbeats, for tests that must not wait for the usual ones.
+/// Everyone has time to answer: a server that stands still for seconds, on a busy machine, is not
+/// gone.
 pub fn quick(dialect: Dialect) -> Config {
     Config {
         dialect,
@@ -77,12 +78,13 @@ pub fn quick(dialect: Dialect) -> Config {
     }
 }
 
-/// The same options, but a server that is silent for three seconds counts as dead: only for tests that wait for that.
+/// The same options, but a server that is silent for three seconds counts as dead: only for tests
+/// that wait for that.
 pub fn impatient(config: Config) -> Config {
     Config { heartbeat_timeout: Duration::from_secs(3), ..config }
 }
 
-/// How long a server of ours waits for Redis.
+/// The times for which a server of ours waits for Redis.
 pub fn timing() -> Timing {
     Timing { response: PATIENCE, connect: PATIENCE, ..Timing::default() }
 }
@@ -162,7 +164,7 @@ impl OurServer {
         Ok(sid)
     }
 
-    /// What a client has received.
+    /// The events that a client has received.
     pub fn client_received(&self, sid: &str) -> Vec<Received> {
         lock(&self.state).sockets.get(sid).map(|socket| socket.received.clone()).unwrap_or_default()
     }
@@ -172,12 +174,12 @@ impl OurServer {
         lock(&self.state).sockets.get(sid).map(|socket| socket.offsets.clone()).unwrap_or_default()
     }
 
-    /// Whether a client was disconnected.
+    /// Returns `true` if a client was disconnected.
     pub fn client_disconnected(&self, sid: &str) -> bool {
         lock(&self.state).sockets.get(sid).is_some_and(|socket| socket.disconnected)
     }
 
-    /// How a client answers an event; `None`: not at all.
+    /// Sets how a client answers an event; with `None` it does not answer.
     pub fn client_ack(&self, sid: &str, event: &str, reply: Option<Value>) {
         if let Some(socket) = lock(&self.state).sockets.get_mut(sid) {
             match reply {
@@ -282,7 +284,7 @@ impl OurServer {
         })
     }
 
-    /// What is done with a server-side event.
+    /// Sets the handling of a server-side event.
     pub fn on_server_side(&self, nsp: &str, event: &str, reply: ServerSideReply) {
         lock(&self.state).server_side_replies.insert((nsp.to_owned(), event.to_owned()), reply);
     }
@@ -292,12 +294,12 @@ impl OurServer {
         lock(&self.state).server_side.get(nsp).cloned().unwrap_or_default()
     }
 
-    /// How many servers there are.
+    /// The number of servers.
     pub async fn server_count(&self, nsp: &str) -> Result<u64> {
         self.namespaces[nsp].server_count().await.map_err(Error::ours)
     }
 
-    /// Whatever the application was told beside messages: links, nodes, skipped entries.
+    /// The events of the application that are not messages: links, nodes, skipped entries.
     pub fn log(&self) -> Vec<String> {
         lock(&self.state).log.clone()
     }
@@ -312,7 +314,8 @@ impl OurServer {
         drop(self);
     }
 
-    /// Forgets the application: from now on nobody answers, as if it hung. The node itself stays in the cluster.
+    /// Forgets the application: from now on nobody answers, as if it hung. The node itself stays in
+    /// the cluster.
     pub fn hang(&self) {
         self.task.abort();
     }

@@ -46,24 +46,27 @@ impl Peer {
         self.uids.get(nsp).map_or("", String::as_str)
     }
 
-    /// The stream to which the peer writes a namespace's messages; empty if the namespace is not open.
+    /// The stream to which the peer writes a namespace's messages; empty if the namespace is not
+    /// open.
     pub fn stream(&self, nsp: &str) -> &str {
         self.streams.get(nsp).map_or("", String::as_str)
     }
 
-    /// What the peer said without being asked, such as `{"event": "uncaught", ..}`.
+    /// The events that the peer reported without being asked, such as `{"event": "uncaught", ..}`.
     pub fn events(&self) -> Vec<Value> {
         self.control.events()
     }
 
-    // -- clients ------------------------------------------------------------------------------------------------
+    // -- clients
+    // ------------------------------------------------------------------------------------------------
 
     /// Connects a client to a namespace.
     pub async fn connect(&self, nsp: &str) -> Result<ClientState> {
         self.connect_with(&ConnectOptions { nsp: nsp.to_owned(), ..ConnectOptions::default() }).await
     }
 
-    /// Has a client break its connection to whatever server it is connected to, without a word. What it knows then.
+    /// Makes a client break its connection to its server without a farewell. Returns the client's
+    /// state then.
     pub async fn cut_client(&self, sid: &str) -> Result<ClientState> {
         self.call("cut_client", json!({ "sid": sid })).await
     }
@@ -95,17 +98,18 @@ impl Peer {
         self.call("client_received", json!({ "sid": sid, "clear": true })).await
     }
 
-    /// Waits until a client has received an event so many times; returns all of them.
+    /// Waits until a client has received an event this many times; returns all of them.
     pub async fn wait_client_event(&self, sid: &str, event: &str, count: usize) -> Result<Vec<Received>> {
         self.call("wait_client_event", json!({ "sid": sid, "event": event, "count": count })).await
     }
 
-    /// Whether a client is disconnected; waits for it up to `timeout_ms`.
+    /// Returns `true` if a client is disconnected; waits for it up to `timeout_ms`.
     pub async fn client_disconnected(&self, sid: &str, timeout_ms: u64) -> Result<Disconnection> {
         self.call("client_disconnected", json!({ "sid": sid, "timeoutMs": timeout_ms })).await
     }
 
-    /// Sets what a client acknowledges an event with; `None` means never. Without this it does not answer either.
+    /// Sets what a client acknowledges an event with; `None` means never. Without this it does not
+    /// answer either.
     pub async fn client_ack(&self, sid: &str, event: &str, reply: Option<Value>) -> Result<()> {
         let silent = reply.is_none();
         self.call("client_ack", json!({ "sid": sid, "event": event, "reply": reply, "silent": silent })).await
@@ -116,7 +120,7 @@ impl Peer {
         self.call("client_emit", json!({ "sid": sid, "event": event, "args": args })).await
     }
 
-    /// What a client knows of its connection.
+    /// A client's knowledge of its connection.
     pub async fn client_state(&self, sid: &str) -> Result<ClientState> {
         self.call("client_state", json!({ "sid": sid })).await
     }
@@ -126,8 +130,8 @@ impl Peer {
         self.call("disconnect_client", json!({ "sid": sid })).await
     }
 
-    /// Breaks a client's connection without a word. Returns when the server has noticed and, with recovery on, has stored
-    /// the session.
+    /// Breaks a client's connection without a word. Returns when the server has noticed and, with
+    /// recovery on, has stored the session.
     pub async fn drop_client(&self, sid: &str) -> Result<ClientState> {
         self.call("drop_client", json!({ "sid": sid })).await
     }
@@ -137,7 +141,8 @@ impl Peer {
         self.call("reconnect_client", json!({ "sid": sid })).await
     }
 
-    // -- this server's own sockets ------------------------------------------------------------------------------
+    // -- this server's own sockets
+    // ------------------------------------------------------------------------------
 
     /// Puts one of the peer's own sockets into rooms.
     pub async fn server_join(&self, sid: &str, rooms: &[&str]) -> Result<()> {
@@ -164,20 +169,23 @@ impl Peer {
         self.call("rooms", json!({ "nsp": nsp })).await
     }
 
-    // -- the cluster --------------------------------------------------------------------------------------------
+    // -- the cluster
+    // --------------------------------------------------------------------------------------------
 
     /// Broadcasts. Returns when the peer has taken it on, not when Redis has it.
     pub async fn emit(&self, to: &Select, event: &str, args: &[Value]) -> Result<()> {
         self.call_on("emit", to, json!({ "event": event, "args": args })).await
     }
 
-    /// Broadcasts and collects the clients' acknowledgements, for 5 seconds unless `to` has a timeout.
+    /// Broadcasts and collects the clients' acknowledgements, for 5 seconds unless `to` has a
+    /// timeout.
     pub async fn emit_with_ack(&self, to: &Select, event: &str, args: &[Value]) -> Result<Acks> {
         let timeout = to.flags.timeout.unwrap_or(5_000);
         self.call_on("emit_with_ack", to, json!({ "event": event, "args": args, "timeoutMs": timeout })).await
     }
 
-    /// Asks one socket anywhere in the cluster for an acknowledgement, by `fetchSockets` and `RemoteSocket.emit`.
+    /// Asks one socket anywhere in the cluster for an acknowledgement, by `fetchSockets` and
+    /// `RemoteSocket.emit`.
     pub async fn remote_emit(
         &self,
         nsp: &str,
@@ -242,12 +250,12 @@ impl Peer {
         self.call("server_side_received", json!({ "nsp": nsp })).await
     }
 
-    /// Waits until the peer has received a server-side event so many times; returns all of them.
+    /// Waits until the peer has received a server-side event this many times; returns all of them.
     pub async fn wait_server_side(&self, nsp: &str, event: &str, count: usize) -> Result<Vec<Received>> {
         self.call("wait_server_side", json!({ "nsp": nsp, "event": event, "count": count })).await
     }
 
-    /// How many servers the peer believes to be in the cluster.
+    /// The number of servers that the peer believes to be in the cluster.
     pub async fn server_count(&self, nsp: &str) -> Result<usize> {
         self.call("server_count", json!({ "nsp": nsp })).await
     }
@@ -257,14 +265,16 @@ impl Peer {
         self.call("all_rooms", json!({ "nsp": nsp })).await
     }
 
-    /// Has an emitter, which is no member of the cluster, do something: `emit`, `socketsJoin`, `serverSideEmit`, ...
+    /// Has an emitter, which is no member of the cluster, do something: `emit`, `socketsJoin`,
+    /// `serverSideEmit`, ...
     pub async fn emitter(&self, to: &Select, action: &str, args: &[Value]) -> Result<()> {
         self.call_on("emitter", to, json!({ "action": action, "args": args })).await
     }
 
-    // -- the process --------------------------------------------------------------------------------------------
+    // -- the process
+    // --------------------------------------------------------------------------------------------
 
-    /// How the process does.
+    /// The state of the process.
     pub async fn stats(&self) -> Result<Stats> {
         self.call("stats", json!({})).await
     }

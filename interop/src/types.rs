@@ -1,4 +1,4 @@
-//! What goes into a peer and comes out of it.
+//! The parameters and results of a peer's operations.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// A binary value, as the control channel carries it: `{"$bin": "<base64>"}`. The peer sees a `Buffer`.
+/// A binary value, as the control channel carries it: `{"$bin": "<base64>"}`. The peer sees a
+/// `Buffer`.
 pub fn bin(bytes: impl AsRef<[u8]>) -> Value {
     json!({ "$bin": BASE64_STANDARD.encode(bytes) })
 }
@@ -30,7 +31,7 @@ pub struct Select {
     pub flags: Flags,
 }
 
-/// The flags of a broadcast. What is `None` or `false` is not set.
+/// The flags of a broadcast. A flag that is `None` or `false` is not set.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Flags {
     /// `.local`
@@ -86,14 +87,14 @@ impl Select {
         self
     }
 
-    /// Whether to compress on the way to the clients.
+    /// Sets whether messages are compressed on the way to the clients.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.compress = Some(compress);
         self
     }
 
-    /// How long to wait for answers, in milliseconds.
+    /// Sets the time to wait for answers, in milliseconds.
     #[must_use]
     pub fn timeout(mut self, timeout: u64) -> Self {
         self.flags.timeout = Some(timeout);
@@ -101,7 +102,7 @@ impl Select {
     }
 }
 
-/// How a client connects.
+/// The options of a client's connection.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConnectOptions {
@@ -134,13 +135,13 @@ pub struct Session {
     pub offset: String,
 }
 
-/// What a client knows of its own connection.
+/// A client's knowledge of its own connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct ClientState {
     /// The socket id, the same on both sides.
     pub sid: String,
-    /// Whether the server took up an earlier session.
+    /// `true` if the server took up an earlier session.
     pub recovered: bool,
     /// The private session id, with recovery on.
     pub pid: Option<String>,
@@ -163,21 +164,21 @@ pub struct Received {
     pub event: String,
     /// Its arguments. With recovery on, a client sees the entry's id as the last one.
     pub args: Vec<Value>,
-    /// Whether an acknowledgement was asked for.
+    /// `true` if an acknowledgement was asked for.
     pub ack: bool,
 }
 
-/// How a client's connection stands.
+/// The state of a client's connection.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct Disconnection {
-    /// Whether it is closed.
+    /// `true` if it is closed.
     pub disconnected: bool,
     /// Why, in the client's words.
     pub reason: Option<String>,
 }
 
-/// What a broadcast with acknowledgements brought.
+/// The result of a broadcast with acknowledgements.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Acks {
@@ -190,12 +191,12 @@ pub enum Acks {
     Failed {
         /// The error's message.
         error: String,
-        /// What had arrived.
+        /// The answers that had arrived.
         partial: Vec<Value>,
     },
 }
 
-/// What a server-side emit with acknowledgements brought.
+/// The result of a server-side emit with acknowledgements.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Responses {
@@ -208,7 +209,7 @@ pub enum Responses {
     Failed {
         /// The error's message.
         error: String,
-        /// What had arrived.
+        /// The answers that had arrived.
         partial: Vec<Value>,
     },
 }
@@ -227,18 +228,19 @@ pub struct SocketInfo {
     pub data: Value,
 }
 
-/// What a peer does with a server-side event.
+/// A peer's handling of a server-side event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerSideReply {
     /// Answers, if an answer is wanted.
     Answer(Value),
     /// Listens and never answers.
     Silent,
-    /// Throws an error. For an event without acknowledgement that came on the stream this makes the peer choke.
+    /// Throws an error. For an event without acknowledgement that came on the stream this makes the
+    /// peer choke.
     Throw(String),
 }
 
-/// How a peer's process does.
+/// The state of a peer's process.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]

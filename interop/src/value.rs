@@ -1,4 +1,5 @@
-//! Between the control channel's JSON, in which binary is `{"$bin": ..}`, and the payloads of sio-streams.
+//! Converts between the control channel's JSON, in which binary is `{"$bin": ..}`, and the payloads
+//! of sio-streams.
 
 use core::fmt;
 

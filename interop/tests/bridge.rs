@@ -1,4 +1,4 @@
-//! Both generations in one cluster, and a node of ours between them: what a rolling upgrade needs.
+//! Both generations in one cluster, and a node of ours between them, as in a rolling upgrade.
 
 use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::Dialect;
@@ -151,7 +151,8 @@ async fn an_upgrade_under_way_loses_nothing() -> Result<()> {
     let ours = bridge.connect(NSP).await?;
     let theirs = stays.connect(NSP).await?;
 
-    // Three senders, without a pause: ours, the 0.3 server that stays, and whichever server is being replaced.
+    // Three senders, without a pause: ours, the 0.3 server that stays, and whichever server is
+    // being replaced.
     let total = 600;
     let mut leaving = Some(old);
     let mut upgraded: Option<Member> = None;

@@ -1,7 +1,8 @@
-//! Every cell of the table: {generation × Redis client} × {message} × {who asks} × {JSON, binary} × {namespace}, each a test with a name.
+//! Every cell of the table: {generation × Redis client} × {message} × {who asks} × {JSON, binary} ×
+//! {namespace}, each a test with a name.
 //!
-//! One Node server and one of ours share a cluster for each generation and client; the cells in it use sockets, rooms and event names of
-//! their own.
+//! One Node server and one of ours share a cluster for each generation and client; the cells in it
+//! use sockets, rooms and event names of their own.
 
 mod common;
 
@@ -73,7 +74,8 @@ impl Cluster {
     }
 }
 
-/// A server of ours hears it when a Node server goes orderly, and when it dies; and the other way round.
+/// A server of ours hears it when a Node server goes orderly, and when it dies; and the other way
+/// round.
 async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: bool) -> Result<()> {
     let url = cluster.redis.url();
     let (leaver, stays) = match node_goes {
@@ -102,8 +104,8 @@ async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: boo
     Ok(())
 }
 
-/// While nobody says anything, heartbeats keep everyone counted; and without them nobody would be: they are heard for longer than anyone hasty
-/// waits.
+/// While nobody says anything, heartbeats keep everyone counted; and without them nobody would be:
+/// they are heard for longer than anyone hasty waits.
 async fn heartbeat(cluster: &Cluster) -> Result<()> {
     let beats = || {
         let mut by_uid = std::collections::BTreeMap::<String, usize>::new();
@@ -144,7 +146,8 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
             (true, false, "expiry: node dies, ours sees it"),
             (false, false, "expiry: ours dies, node sees it"),
         ] {
-            // A death shows by silence: whoever is to see it soon must be hasty. A good-bye must not be taken for one.
+            // A death shows by silence: a server that is to see it soon must be hasty. A good-bye
+            // must not be taken for one.
             let own = Shared::new(runtime, move || Cluster::start(kind, !orderly));
             let name = format!("{} {what}", kind.name);
             trials.push(own.trial(

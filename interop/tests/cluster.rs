@@ -1,4 +1,5 @@
-//! What official test suites check of a cluster of three servers, with one and with two of the three ours, in either generation.
+//! The checks of official test suites on a cluster of three servers, with one and with two of the
+//! three ours, in either generation.
 
 mod common;
 
@@ -70,7 +71,8 @@ impl Cluster {
     }
 }
 
-/// Three servers with a client each; all three clients are in a room of their own test's name, so that tests don't hear each other.
+/// Three servers with a client each; all three clients are in a room of their own test's name, so
+/// that tests don't hear each other.
 struct Three<'a> {
     servers: &'a [Member; 3],
     sids: [String; 3],
@@ -91,7 +93,8 @@ impl Three<'_> {
             .collect())
     }
 
-    /// Each client hears just this. A last packet for everyone shows that nothing else is on its way.
+    /// Each client hears just this. A last packet for everyone shows that nothing else is on its
+    /// way.
     async fn hear(&self, expected: [&[&str]; 3]) -> Result<()> {
         self.servers[0].emit(&self.everyone(), &self.word, &[json!("the end")]).await?;
         for (index, texts) in expected.into_iter().enumerate() {

@@ -1,6 +1,8 @@
-//! In a Redis Cluster of three masters: every message between a Node server and one of ours. The generation 0.3 with one stream and with four, with
-//! plain and with sharded Pub/Sub; and the sharded adapter in each of its modes. Over both of Node's clients and both of our backends. One of
-//! the namespaces has a negative hash: what Node publishes there with four streams, no Node server reads.
+//! In a Redis Cluster of three masters: every message between a Node server and one of ours. The
+//! generation 0.3 with one stream and with four, with plain and with sharded Pub/Sub; and the
+//! sharded adapter in each of its modes. Over both of Node's clients and both of our backends. One
+//! of the namespaces has a negative hash: what Node publishes there with four streams, no Node
+//! server reads.
 
 mod common;
 
@@ -126,8 +128,8 @@ impl Pair for Two {
 
 type Redis = Arc<OnceCell<RedisCluster>>;
 
-/// Without replicas: `redis` 5 subscribes at any server, but counts the subscribers of masters only, so that on a cluster with replicas a Node server
-/// waits for too few answers, by chance.
+/// Without replicas: `redis` 5 subscribes at any server, but counts the subscribers of masters
+/// only, so that on a cluster with replicas a Node server waits for too few answers, by chance.
 async fn start(setup: Setup, redis: Redis) -> Result<Two> {
     let started = redis.get_or_try_init(|| async {
         tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3))

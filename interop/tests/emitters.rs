@@ -1,4 +1,4 @@
-//! Who speaks from outside, and the older adapters' calls: each with the real adapters.
+//! Senders from outside of the cluster, and the older adapters' calls: each with the real adapters.
 
 // A test that panics has failed, which is what these are for.
 #![allow(clippy::unwrap_used)]
@@ -14,7 +14,8 @@ use sio_streams_interop::{
 };
 use sio_streams_testkit::{Client, RedisServer};
 
-/// `/notifications` has a negative hash: the official emitters don't reach it where there are several streams.
+/// `/notifications` has a negative hash: the official emitters don't reach it where there are
+/// several streams.
 const NAMESPACES: [&str; 2] = ["/chat", "/notifications"];
 
 fn names(names: &[&str]) -> Vec<ByteString> {
@@ -30,7 +31,8 @@ async fn reaches_node(generation: Generation, client: RedisClient, config: Confi
     }
     let peer = Peer::start(peer).await?;
     let emitter = Emitter::new(config.clone(), backend(&redis.url())?).unwrap().timing(timing());
-    // What this peer writes to a namespace of a negative hash no peer reads; ours writes where they read.
+    // Entries of this peer for a namespace with a negative hash are read by no peer; ours writes
+    // where they read.
     for nsp in NAMESPACES {
         let (inside, outside) = (peer.connect(nsp).await?.sid, peer.connect(nsp).await?.sid);
         emitter
@@ -212,7 +214,8 @@ async fn older_calls(generation: Generation, client: RedisClient, dialect: Diale
     })
     .await?;
 
-    // In the classic dialect only who has the socket answers: that nobody does shows when the time is up.
+    // In the classic dialect only who has the socket answers: that nobody does shows when the time
+    // is up.
     let hasty;
     let asks = match dialect {
         Dialect::Classic => {
@@ -252,8 +255,8 @@ async fn older_calls_with_the_sharded_adapter() -> Result<()> {
     older_calls(Generation::Sharded, RedisClient::Redis5, Dialect::Sharded).await
 }
 
-/// The requests of `socket.io-redis`, which the adapter of today only answers: written by hand, answered by a Node server and by ours, which
-/// must say the same.
+/// The requests of `socket.io-redis`, which the adapter of today only answers: written by hand,
+/// answered by a Node server and by ours, which must say the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_oldest_requests_are_answered_as_node_answers_them() -> Result<()> {
     let redis = RedisServer::start()?;

@@ -1,4 +1,4 @@
-//! Pairs of real Node peers through the harness: the witness that the harness itself works.
+//! Pairs of real Node peers. These tests show that the harness itself works.
 
 use serde_json::{Value, json};
 use sio_streams_interop::{

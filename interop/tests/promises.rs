@@ -1,5 +1,5 @@
-//! What docs/guarantees.md promises of requests, and of entries that somebody else writes: beside
-//! real Node servers.
+//! Tests the promises of docs/guarantees.md about requests, and about entries that somebody else
+//! writes, with real Node servers.
 
 mod common;
 
@@ -40,7 +40,8 @@ impl Backend for Routed {
     }
 }
 
-/// A Node server with a client that acknowledges, and a server of ours whose Pub/Sub link can be cut.
+/// A Node server with a client that acknowledges, and a server of ours whose Pub/Sub link can be
+/// cut.
 struct Pair {
     node: Member,
     sid: String,
@@ -79,7 +80,7 @@ async fn answering(kind: Kind, redis: &RedisServer) -> Result<(Member, String)> 
     Ok((node, sid))
 }
 
-/// The first arguments of the events of this name that a client has got, once there are so many.
+/// The first arguments of the events of this name that a client has got, once there are this many.
 async fn heard(server: &Member, sid: &str, event: &str, count: usize) -> Result<Vec<Value>> {
     let received = server.wait_client_event(sid, event, count).await?;
     Ok(received.into_iter().map(|received| received.args.into_iter().next().unwrap_or_default()).collect())
@@ -97,7 +98,8 @@ async fn a_new_node_asks(kind: Kind) -> Result<()> {
         let ours = OurServer::start(kind.ours(), &redis.url(), &[NSP]).await?;
         let acks = ours.emit_with_ack(&Select::all(NSP), "ask", &[json!(round)]).await?;
         assert_eq!(heard(&node, &sid, "ask", round + 1).await?, numbers(round + 1), "{}", kind.name);
-        // By heartbeats the Node server may not be known yet. A subscriber is there from the beginning.
+        // By heartbeats the Node server may not be known yet. A subscriber is there from the
+        // beginning.
         if let (Acks::Complete { acks }, false) = (acks, kind.generation == Generation::V02) {
             assert_eq!(acks, [json!("yes")], "{}", kind.name);
         }
@@ -261,8 +263,8 @@ fn write(redis: &RedisServer, fields: &[&str], value: &Value) {
     redis.command(&command);
 }
 
-/// Emitters share the name `emitter`, or have none: their numbers are nobody's, and no entry is taken
-/// for a copy of another.
+/// Emitters share the name `emitter`, or have none: their numbers are nobody's, and no entry is
+/// taken for a copy of another.
 async fn numbers_of_emitters_count_for_nobody(kind: Kind) -> Result<()> {
     let redis = RedisServer::start()?;
     let node = Member::from(Peer::start(kind.peer(&redis.url())).await?);
@@ -293,8 +295,8 @@ async fn numbers_of_emitters_count_for_nobody_in_streams_0_3() -> Result<()> {
     numbers_of_emitters_count_for_nobody(V03).await
 }
 
-/// An entry in a node's name, with the highest number that there is, is delivered, and hides nothing
-/// that the node says before it has seen it, or afterwards.
+/// An entry in a node's name, with the highest number that there is, is delivered, and hides
+/// nothing that the node says before it has seen it, or afterwards.
 async fn a_forged_number_hides_nothing(kind: Kind) -> Result<()> {
     let redis = RedisServer::start()?;
     let node = Member::from(Peer::start(kind.peer(&redis.url())).await?);

@@ -1,4 +1,5 @@
-//! Connection state recovery with Node's real client, between Node's servers and ours, in every direction.
+//! Connection state recovery with Node's real client, between Node's servers and ours, in every
+//! direction.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +17,8 @@ use sio_streams_interop::{
 };
 use sio_streams_testkit::{RedisCluster, RedisServer, Reply};
 
-/// Node servers of both generations, some of ours, and a Node process that holds the clients of ours.
+/// Node servers of both generations, some of ours, and a Node process that holds the clients of
+/// ours.
 struct Cluster {
     redis: Redis,
     nodes: Vec<Peer>,
@@ -28,7 +30,7 @@ struct Cluster {
     witnesses: Vec<String>,
 }
 
-/// What the servers share.
+/// The Redis that the servers share.
 enum Redis {
     One(RedisServer),
     Cluster(RedisCluster),
@@ -71,7 +73,8 @@ impl Cluster {
         Self::of(Redis::One(redis), vec![old, new], vec![one, two], voice).await
     }
 
-    /// On a Redis Cluster: a Node server of each generation with each client that it can read with, and one of ours on each backend.
+    /// On a Redis Cluster: a Node server of each generation with each client that it can read with,
+    /// and one of ours on each backend.
     async fn start_in_redis_cluster() -> Result<Self> {
         let redis = tokio::task::block_in_place(|| RedisCluster::start_without_replicas(3))?;
         let url = redis.url();
@@ -93,7 +96,7 @@ impl Cluster {
         for server in &ours {
             ports.push(server.listen().await?);
         }
-        // Who asks for sockets must know whom to ask.
+        // A server that asks for sockets must know the other servers.
         let servers = (nodes.len() + ours.len() + 1) as u64;
         for nsp in NAMESPACES {
             eventually("all servers", || async { voice.server_count(nsp).await.is_ok_and(|n| n == servers) })
@@ -158,8 +161,8 @@ impl Cluster {
         self.voice.emit(&to, event, &[json!(text)]).await
     }
 
-    /// Waits until a Node server has read all that was said so far. A client that is recovered there before gets twice what is still to be
-    /// read: from the stream's past, and as it comes.
+    /// Waits until a Node server has read all that was said so far. A client that is recovered
+    /// there before gets twice what is still to be read: from the stream's past, and as it comes.
     async fn reads_all(&self, at: At, word: &str) -> Result<()> {
         let At::Node(index) = at else { return Ok(()) };
         let witness = &*self.witnesses[index];
@@ -167,7 +170,8 @@ impl Cluster {
         self.heard(at, witness, word, "all is read").await.map(drop)
     }
 
-    /// What the client has got of an event, without the offsets, once the last of it is there.
+    /// The arguments of an event that the client has got, without the offsets, once the last of it
+    /// is there.
     async fn heard(&self, at: At, sid: &str, event: &str, last: &str) -> Result<Vec<String>> {
         let home = self.home(at);
         let heard = || async {
@@ -213,8 +217,9 @@ async fn moves_everywhere(cluster: Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A client is cut off at one server, comes back at another, and once more at the first. The event bears the name of the move: a server may
-/// still have to read what was said to all in the one before.
+/// A client is cut off at one server, comes back at another, and once more at the first. The event
+/// bears the name of the move: a server may still have to read what was said to all in the one
+/// before.
 async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
     let label = format!("from {from:?} to {to:?}");
     let client = cluster.connect(from, None).await?;
@@ -259,7 +264,8 @@ async fn moves(cluster: &Cluster, from: At, to: At) -> Result<()> {
     Ok(())
 }
 
-/// What a volatile packet and one with acknowledgements are: not replayed by ours, wherever the session comes from.
+/// Volatile packets and those with acknowledgements are not replayed by ours, wherever the session
+/// comes from.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_nobody_waits_for_is_not_sent_later() -> Result<()> {
     let cluster = Cluster::start(|config| config).await?;
@@ -347,8 +353,8 @@ async fn trimmed_and_expired() -> Result<()> {
     cluster.say(all(), "event", "missed").await?;
     cluster.heard(at, &witness.sid, "event", "missed").await?;
     let missed = cluster.home(at).client_state(&witness.sid).await?.offset.expect("it has seen something");
-    // A server that has just started does not know what was before; and the stream does not either. What nobody may have read yet stays: it
-    // would be missing to the one that was there.
+    // A server that has just started does not know what was before; and the stream does not either.
+    // An entry that nobody may have read yet stays. Otherwise the older server would miss it.
     redis.command(&["XTRIM", "socket.io", "MINID", &missed]);
     let late = OurServer::start(recovering(Dialect::Bridge), &cluster.redis.url(), &["/"]).await?;
     let port = Some(late.listen().await?);

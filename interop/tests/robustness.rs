@@ -1,4 +1,4 @@
-//! What Node's adapters get wrong, row by row (docs/protocol.md, appendix): here it must hold.
+//! The faults of Node's adapters, row by row (docs/protocol.md, appendix): ours must not have them.
 
 mod common;
 
@@ -68,7 +68,8 @@ async fn malformed_entries_harm_nothing_behind_them() -> Result<()> {
     Ok(())
 }
 
-/// Sends everything that a server of ours can send, odd values included, to Node servers; none of it makes them read an entry again.
+/// Sends everything that a server of ours can send, odd values included, to Node servers; none of
+/// it makes them read an entry again.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_ours_poisons_a_node_server() -> Result<()> {
     for (generation, dialect) in [
@@ -120,7 +121,8 @@ async fn nothing_of_ours_poisons_a_node_server() -> Result<()> {
 
         ours.emit(&Select::room(NSP, &sid), "the end", &[]).await?;
         node.wait_client_event(&sid, "the end", 1).await?;
-        // A server that chokes reads thousands of times a second, whether there is anything new or not; this one only reads what comes.
+        // A server that chokes reads thousands of times a second, whether there is anything new or
+        // not; this one only reads what comes.
         let reads_and_entries = || {
             let entries = redis.command(&["XLEN", "socket.io"]).as_int();
             (redis.calls("xread"), entries.and_then(|entries| u64::try_from(entries).ok()).expect("a number"))
@@ -166,7 +168,8 @@ async fn nothing_is_missed_before_the_first_entry_was_read() -> Result<()> {
     Ok(())
 }
 
-/// A namespace whose hash is negative: Node writes it to a stream that no Node server reads. Both ways, with ours, nothing is lost.
+/// A namespace whose hash is negative: Node writes it to a stream that no Node server reads. Both
+/// ways, with ours, nothing is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_with_a_negative_hash() -> Result<()> {
     for client in [RedisClient::Redis5, RedisClient::IoRedis] {
@@ -191,7 +194,8 @@ async fn a_namespace_with_a_negative_hash() -> Result<()> {
     Ok(())
 }
 
-/// A server hangs, or dies, when sockets are fetched: the others' answers come, with the names of those that are missing.
+/// A server hangs, or dies, when sockets are fetched: the others' answers come, with the names of
+/// those that are missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_server_during_fetch_sockets() -> Result<()> {
     for (generation, dialect) in
@@ -210,7 +214,7 @@ async fn a_dead_server_during_fetch_sockets() -> Result<()> {
     Ok(())
 }
 
-/// Two Node servers, beside which there is one of ours.
+/// Two Node servers, and one of ours.
 struct Three {
     redis: RedisServer,
     generation: Generation,
@@ -228,7 +232,8 @@ impl Three {
         Ok(*ours)
     }
 
-    /// Ours has just heard from a Node server, so it knows its name, that it is there, and what it has said before.
+    /// Ours has just heard from a Node server, so it knows its name, that it is there, and what it
+    /// has said before.
     async fn heard(&self, ours: &OurServer, node: &Peer) -> Result<()> {
         let sid = ours.connect(NSP).await?;
         node.emit(&Select::room(NSP, &sid), "hello", &[]).await?;
@@ -241,7 +246,8 @@ impl Three {
         self.heard(&ours, &self.doomed).await?;
         self.doomed.pause().await?;
         let (mut sockets, mut missing) = (Vec::<String>::new(), Vec::<String>::new());
-        // In a short time, the other one may not have answered, and names may not have been found out.
+        // In a short time, the other one may not have answered, and names may not have been found
+        // out.
         for timeout in [1_200, 5_000, 20_000, 60_000] {
             let to = Select::room(NSP, &self.sid).timeout(timeout);
             let found = ours.fetch_sockets_outcome(&to).await?;
@@ -276,7 +282,8 @@ impl Three {
                 self.is_asked(&ours, attempt, listener).await?;
                 ours.server_count(NSP).await
             };
-            // Where silence is death, both may have been silent for too long by now, if all this was slow.
+            // If silence means death, both may have been silent for too long by now, if all this
+            // was slow.
             let expected = tokio::select! {
                 biased;
                 found = &mut asking => found.map(|_| 0)?,
@@ -297,8 +304,8 @@ impl Three {
         Ok(())
     }
 
-    /// Waits until the question is out, the `count`-th one of ours; and, where silence is death, until ours has read what the one that is alive
-    /// answers.
+    /// Waits until the question is out, the `count`-th one of ours; and, where silence is death,
+    /// until ours has read what the one that is alive answers.
     async fn is_asked(&self, ours: &OurServer, count: usize, listener: Client) -> Result<()> {
         if self.generation == Generation::V03 {
             let uid = ours.uid().to_owned();
@@ -322,7 +329,8 @@ impl Three {
     }
 }
 
-/// Reads what is published in the namespace up to a question of this node. With a pattern: that is no subscriber who is counted.
+/// Reads what is published in the namespace up to a question of this node. With a pattern: that is
+/// no subscriber who is counted.
 fn question_of(uid: &str, mut listener: Client) -> std::io::Result<()> {
     let channel = format!("socket.io#{NSP}#");
     loop {

@@ -19,11 +19,11 @@ use sio_streams_interop::{backend, eventually, timing};
 use sio_streams_testkit::RedisServer;
 
 const SESSIONS: usize = 10_000;
-/// What is in the stream, and how far back offsets lie at most.
+/// The number of entries in the stream, and the largest distance of an offset from its end.
 const ENTRIES: usize = 5_000;
 const AWAY_FOR: usize = 400;
 
-/// How long all of it may take.
+/// The time limit for all of it.
 const LONG: Duration = Duration::from_secs(120);
 
 struct Stampede {
@@ -31,7 +31,7 @@ struct Stampede {
     ids: Vec<String>,
 }
 
-/// What it took.
+/// The cost.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Cost {
@@ -105,7 +105,7 @@ impl Stampede {
         (0..SESSIONS).map(one).collect()
     }
 
-    /// How many bytes it has sent.
+    /// The number of bytes that it has sent.
     fn sent(&self) -> u64 {
         let info = self.redis.command(&["INFO", "stats"]);
         let line =
@@ -167,7 +167,7 @@ fn memory(what: &str) -> u64 {
 }
 
 fn reset_peak() {
-    // Where that can't be done the figure is too high.
+    // On systems that can't do that the figure is too high.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 

@@ -4,9 +4,10 @@ use core::time::Duration;
 
 use sio_streams_core::{Engine, Event, Time};
 
-/// What runs on each node of a [`World`](crate::World): the logic that is put to the test.
+/// The logic under test. It runs on each node of a [`World`](crate::World).
 pub trait App: Sized {
-    /// The engine has told of an event. Whatever the application wants it does on `node`, at once or by an alarm.
+    /// The engine has told of an event. Whatever the application wants it does on `node`, at once
+    /// or by an alarm.
     fn event(&mut self, node: &mut Hand<'_>, event: Event);
 
     /// An alarm that was set by [`Hand::alarm`] rings.
@@ -19,12 +20,12 @@ pub trait App: Sized {
     fn reborn(&self) -> Self;
 }
 
-/// What an application holds of its node.
+/// The interface of an application to its node.
 #[derive(Debug)]
 pub struct Hand<'a> {
     /// The node's number.
     pub host: usize,
-    /// What the node's clock shows: to be handed to the engine.
+    /// The time by the node's clock, to be passed to the engine.
     pub now: Time,
     /// The engine.
     pub engine: &'a mut Engine,
@@ -32,18 +33,19 @@ pub struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// Has [`App::alarm`] called after a time, with this number. It is not, if the node dies before.
+    /// Has [`App::alarm`] called after a time, with this number. It is not, if the node dies
+    /// before.
     pub fn alarm(&mut self, after: Duration, alarm: u64) {
         self.alarms.push((after, alarm));
     }
 }
 
-/// A node, for whoever does something from outside: see [`World::call`](crate::World::call).
+/// A node, for calls from outside: see [`World::call`](crate::World::call).
 #[derive(Debug)]
 pub struct Node<'a, A> {
     /// The node's number.
     pub host: usize,
-    /// What the node's clock shows: to be handed to the engine.
+    /// The time by the node's clock, to be passed to the engine.
     pub now: Time,
     /// The engine.
     pub engine: &'a mut Engine,

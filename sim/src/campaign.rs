@@ -9,23 +9,23 @@ use std::time::Instant;
 use crate::family::Family;
 use crate::trace::Tracer;
 use crate::trial::{self, Report};
-use crate::{minimise, swarm, timeline};
+use crate::{minimise, plan_generator, timeline};
 
-/// One seed of so many is run twice, and must come to the same hash.
+/// One seed of this number is run twice, and must give the same hash.
 const TWICE: u64 = 50;
 
-/// What to run.
+/// A set of seeds to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
     /// The families, by turns. If there are none, nothing is run.
     pub families: &'static [Family],
     /// The number of the first seed of each family; the others follow.
     pub first: u64,
-    /// How many seeds, all families together.
+    /// The number of seeds, of all families together.
     pub seeds: u64,
     /// On how many threads.
     pub threads: usize,
-    /// Whether to stop at the first violation.
+    /// `true` to stop at the first violation.
     pub until_first: bool,
 }
 
@@ -45,22 +45,22 @@ pub struct Failure {
     pub seed: u64,
     /// The rule, in few words.
     pub rule: String,
-    /// What happened.
+    /// A description of the violation.
     pub details: String,
 }
 
-/// What came of a campaign.
+/// The result of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
-    /// How many seeds were run.
+    /// The number of seeds that were run.
     pub seeds: u64,
-    /// Those that break a rule, in order.
+    /// The seeds that break a rule, in order.
     pub failures: Vec<Failure>,
-    /// How much time has passed in all the worlds.
+    /// The simulated time of all worlds together.
     pub simulated: Duration,
-    /// How much time has passed here.
+    /// The real time that the campaign took.
     pub wall: Duration,
-    /// How many things have happened.
+    /// The number of simulated events.
     pub events: u64,
 }
 
@@ -80,17 +80,17 @@ impl Summary {
 
 /// Runs one seed.
 pub fn run_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::default())
+    trial::run(&plan_generator::plan(seed), Tracer::default())
 }
 
 /// Runs one seed, and hashes every byte of what happens.
 pub fn hash_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::exact())
+    trial::run(&plan_generator::plan(seed), Tracer::exact())
 }
 
 /// Runs one seed, and records what happens.
 pub fn record_seed(seed: u64) -> Report {
-    trial::run(&swarm::plan(seed), Tracer::recording())
+    trial::run(&plan_generator::plan(seed), Tracer::recording())
 }
 
 /// Runs one seed, twice where its turn has come. A panic is a failure too.
@@ -165,7 +165,7 @@ pub struct Minimised {
     pub plan: String,
     /// The run.
     pub report: Report,
-    /// How many runs that took.
+    /// The number of runs that minimising took.
     pub runs: u32,
 }
 
@@ -176,9 +176,10 @@ impl Minimised {
     }
 }
 
-/// Looks for the shortest run that breaks the same rule as the seed; nothing if the seed breaks none.
+/// Looks for the shortest run that breaks the same rule as the seed; nothing if the seed breaks
+/// none.
 pub fn minimise_seed(seed: u64) -> Option<Minimised> {
-    let (plan, runs) = minimise::minimise(&swarm::plan(seed))?;
+    let (plan, runs) = minimise::minimise(&plan_generator::plan(seed))?;
     let report = trial::run(&plan, Tracer::recording());
     Some(Minimised { plan: plan.to_string(), report, runs })
 }

@@ -1,7 +1,8 @@
-//! Chance that depends on nothing but what it is drawn for.
+//! Random values that only depend on their purpose.
 //!
-//! A generator that everybody shares would give everyone other numbers as soon as one of them draws once more: taking a single fault out of a
-//! run would make another run of it. Here a number is a hash of the seed and of what it decides.
+//! A generator that everybody shares would give everyone other numbers as soon as one of them draws
+//! once more: taking a single fault out of a run would make another run of it. Here a number is a
+//! hash of the seed and of what it decides.
 
 use core::time::Duration;
 

@@ -1,19 +1,21 @@
-//! What a run is about.
+//! Families of seeds: the subjects of runs.
 
-/// What a seed's run is about. The highest byte of a seed says so; the rest is a number, from which everything else follows.
+/// The subject of a seed's run. The highest byte of a seed names it; the rest is a number, from
+/// which everything else follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Family {
-    /// The dialects with streams, beside Node peers of both generations.
+    /// The dialects with streams, together with Node peers of both generations.
     Streams,
     /// The dialects without: classic and sharded Pub/Sub.
     Channels,
     /// The dialects with streams, and clients that drop and recover.
     Recovery,
-    /// All dialects, with what is rare: forged entries and answers, names that look alike, days without links, short outages at the default times.
+    /// All dialects, with what is rare: forged entries and answers, names that look alike, days
+    /// without links, short outages at the default times.
     Adverse,
 }
 
-/// Where the number ends.
+/// The number of bits of a seed's number.
 const NUMBER_BITS: u32 = 56;
 
 impl Family {

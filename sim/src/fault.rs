@@ -1,4 +1,4 @@
-//! What can go wrong.
+//! The faults that a world can suffer.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,14 +7,14 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, Fields, Lane};
 
-/// Which of a host's connections.
+/// A selection of a host's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lanes {
     /// All of them.
     All,
     /// The one that publishes and asks.
     Writer,
-    /// Those that read streams.
+    /// The connections that read streams.
     Readers,
     /// The one that subscribes.
     Subscriber,
@@ -23,7 +23,7 @@ pub enum Lanes {
 }
 
 impl Lanes {
-    /// Whether this is one of them.
+    /// Returns `true` if the lane is selected.
     pub fn contains(self, lane: &Lane) -> bool {
         matches!(
             (self, lane),
@@ -36,7 +36,7 @@ impl Lanes {
     }
 }
 
-/// What a restarted server still has.
+/// The data that a restarted server still has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
     /// Everything.
@@ -65,12 +65,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether commands that read are refused too.
+    /// Returns `true` if commands that read are refused too.
     pub fn is_total(self) -> bool {
         matches!(self, Refusal::Loading | Refusal::Busy | Refusal::NoPermission)
     }
 
-    /// What the server answers.
+    /// The server's answer.
     pub fn error(self) -> CommandError {
         let (code, message) = match self {
             Refusal::OutOfMemory => ("OOM", "command not allowed when used memory > 'maxmemory'."),
@@ -97,14 +97,14 @@ pub enum Forgery {
     None,
 }
 
-/// Who answers a question that is no concern of his.
+/// The author of a false answer to a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Impostor {
     /// Somebody without a name.
     Nobody,
     /// Somebody whom nobody knows.
     Stranger,
-    /// Whoever answered last, with the same words.
+    /// The node that answered last, with the same answer.
     Parrot,
 }
 
@@ -115,120 +115,127 @@ pub enum Fault {
     Cut {
         /// Whose.
         host: usize,
-        /// Which.
+        /// The affected connections.
         lanes: Lanes,
-        /// Of the commands that are on their way, so many still reach the server and are executed; their replies are lost.
+        /// Of the commands on their way, this many still reach the server and are executed;
+        /// their replies are lost.
         executed: usize,
-        /// How much later than usual those arrive: perhaps behind what the host sends on its next connection.
+        /// The extra delay of those commands: they may run behind what the host sends on its next
+        /// connection.
         late: Duration,
-        /// How long new connections are refused.
+        /// The time for which new connections are refused.
         lasts: Duration,
     },
-    /// Nothing comes through in either direction, and nobody is told; what was sent comes through afterwards, unless somebody gave up.
+    /// Nothing comes through in either direction, and nobody is told; what was sent comes through
+    /// afterwards, unless somebody gave up.
     Stall {
         /// Whose connections.
         host: usize,
-        /// Which.
+        /// The affected connections.
         lanes: Lanes,
-        /// How long.
+        /// The duration.
         lasts: Duration,
     },
     /// The host's process stands still. Its connections live on.
     Pause {
-        /// Which host.
+        /// The affected host.
         host: usize,
-        /// How long.
+        /// The duration.
         lasts: Duration,
     },
     /// The application takes no events.
     SlowApp {
-        /// Which host's.
+        /// The affected host.
         host: usize,
-        /// How long.
+        /// The duration.
         lasts: Duration,
     },
     /// The host's clock jumps forward.
     ClockJump {
-        /// Which host's.
+        /// The affected host.
         host: usize,
-        /// How far.
+        /// The extent of the jump.
         by: Duration,
     },
     /// The host dies.
     Crash {
-        /// Which host.
+        /// The affected host.
         host: usize,
-        /// When it comes back, empty and under a new name; never, if there is nothing.
+        /// The time until it comes back, empty and under a new name. It stays away if there is
+        /// none.
         back_after: Option<Duration>,
     },
     /// The server is stopped and comes back.
     Restart {
-        /// What it still has then.
+        /// The data that it still has then.
         data: Data,
-        /// How long it is away.
+        /// The time for which it is away.
         away: Duration,
-        /// How long it then answers `LOADING`.
+        /// The time for which it then answers `LOADING`.
         loading: Duration,
     },
-    /// A replica takes over that has not received the last entries of each stream. Until then the old server refuses to write, and
-    /// blocked reads end with `UNBLOCKED`.
+    /// A replica takes over that has not received the last entries of each stream. Until then the
+    /// old server refuses to write, and blocked reads end with `UNBLOCKED`.
     Failover {
-        /// How many entries of each stream are lost.
+        /// The number of entries that each stream loses.
         lost: u64,
-        /// How long the old server is a replica already, before connections to it are closed.
+        /// The time for which the old server is already a replica, before connections to it are
+        /// closed.
         demoted: Duration,
-        /// How long nobody can be reached then.
+        /// The time for which no server can be reached then.
         away: Duration,
     },
     /// The server refuses commands.
     Refuse {
         /// With what.
         refusal: Refusal,
-        /// How long.
+        /// The duration.
         lasts: Duration,
     },
-    /// The server refuses the next few commands that writers send, whoever's they are, and none behind them: part of a burst may go through.
+    /// The server refuses the next few commands that any writers send, and none
+    /// behind them: part of a burst may go through.
     Falter {
         /// With what.
         refusal: Refusal,
-        /// How many commands.
+        /// The number of commands.
         commands: usize,
-        /// For how long, if there are not so many.
+        /// The longest duration, if there are fewer commands.
         lasts: Duration,
     },
     /// The server executes nothing, and answers afterwards.
     Freeze {
-        /// How long.
+        /// The duration.
         lasts: Duration,
     },
     /// The server closes all connections (`CLIENT KILL`).
     KillClients,
     /// The server's clock jumps.
     ServerClockJump {
-        /// How many milliseconds; backwards if negative.
+        /// The extent of the jump in milliseconds; backwards if negative.
         millis: i64,
     },
     /// Somebody trims a stream by hand, to an exact length.
     Trim {
         /// The stream.
         stream: ByteString,
-        /// How many entries stay.
+        /// The number of entries that stay.
         length: u64,
     },
     /// A foreign program publishes something by Pub/Sub.
     Noise {
         /// The channel.
         channel: ByteString,
-        /// What it says.
+        /// The message.
         payload: Bytes,
-        /// Whether by sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
-    /// The replies to the next messages that a host publishes come in a form that it does not understand. They are executed.
+    /// The replies to the next messages that a host publishes come in a form that it does not
+    /// understand. They are executed.
     Garble {
-        /// Which host's.
+        /// The affected host.
         host: usize,
-        /// How many.
+        /// The number of replies.
         replies: usize,
     },
     /// A foreign program writes an entry in the name of a host.
@@ -239,7 +246,7 @@ pub enum Fault {
         stream: ByteString,
         /// The namespace.
         nsp: ByteString,
-        /// Which number the entry bears.
+        /// The number that the entry bears.
         number: Forgery,
     },
     /// A foreign program answers the last question that was asked, or repeats the last answer.
@@ -251,7 +258,7 @@ pub enum Fault {
     Foreign {
         /// The stream.
         stream: ByteString,
-        /// What it writes.
+        /// The entry.
         fields: Box<Fields>,
     },
 }
@@ -272,7 +279,7 @@ impl Fault {
         }
     }
 
-    /// How long until it is over; what follows from it may take longer.
+    /// The time until the fault is over. Its consequences may take longer.
     pub fn lasts(&self) -> Duration {
         match self {
             Fault::Cut { lasts, late, .. } => (*lasts).max(*late),

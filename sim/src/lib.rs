@@ -1,20 +1,23 @@
 //! A deterministic simulator for Socket.IO clusters over Redis Streams.
 //!
-//! Whole clusters of the real engine ([`sio_streams_core`]) run in a simulated world: a clock that jumps from one thing that is due to the next, links
-//! that are slow, silent or lost, processes that stand still or die, clocks that drift and jump, simulated Node servers of both wire generations, and
-//! a simulated Redis ([`sio_streams_store`]) that is restarted, fails over, refuses, trims. A seed decides everything: the same seed gives the
-//! same run, to the microsecond.
+//! Whole clusters of the real engine ([`sio_streams_core`]) run in a simulated world: a clock that
+//! jumps from one thing that is due to the next, links that are slow, silent or lost, processes
+//! that stand still or die, clocks that drift and jump, simulated Node servers of both wire
+//! generations, and a simulated Redis ([`sio_streams_store`]) that is restarted, fails over,
+//! refuses, trims. A seed decides everything: the same seed gives the same run, to the microsecond.
 //!
 //! It is two things:
 //!
-//! - **A test of the engine.** `cargo run --release -p sio-streams-sim -- run --seeds 10000` draws ten thousand bad days, and checks in each of
-//!   them what the engine promises: see [`campaign`], and `docs/simulator.md`.
-//! - **A library** for those who embed the engine: an [`App`] of yours runs on the nodes of a [`World`], you let [`Fault`]s happen, and look whether
-//!   your own invariants hold.
+//! - **A test of the engine.** `cargo run --release -p sio-streams-sim -- run --seeds 10000` draws
+//!   ten thousand bad days, and checks in each of them what the engine promises: see [`campaign`],
+//!   and `docs/simulator.md`.
+//! - **A library** for those who embed the engine: an [`App`] of yours runs on the nodes of a
+//!   [`World`], you let [`Fault`]s happen, and look whether your own invariants hold.
 //!
 //! # An application under test
 //!
-//! Every node keeps a list of who is present, from what it hears. If a message were lost or done twice on one node, the lists would differ.
+//! Every node keeps a list of who is present, from what it hears. If a message were lost or done
+//! twice on one node, the lists would differ.
 //!
 //! ```
 //! use std::collections::BTreeSet;
@@ -76,13 +79,12 @@
 //! assert!(world.apps().all(|app| app.0.len() == 100));
 //! ```
 //!
-//! With the feature `proptest` (on by default) [`harmless_faults`] draws faults for a property-based test, which shrinks what it found:
-//! `tests/presence.rs` is one.
+//! With the feature `proptest` (on by default) [`harmless_faults`] draws faults for a
+//! property-based test, which shrinks what it found: `tests/presence.rs` is one.
 
 mod app;
 pub mod campaign;
 mod chance;
-mod digest;
 mod encoding;
 mod family;
 mod fault;
@@ -91,11 +93,12 @@ mod minimise;
 mod oracle;
 mod page;
 mod peer;
+mod peer_validity;
 mod plan;
+mod plan_generator;
 mod responder;
 #[cfg(feature = "proptest")]
 mod strategy;
-mod swarm;
 mod timeline;
 mod trace;
 mod trial;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
-mod cargo;
+mod dev_commands;
 mod speed;
 
 use std::error::Error;
@@ -29,10 +29,11 @@ struct Args {
 enum Command {
     /// Runs many seeds; fails if one of them breaks a rule.
     Run {
-        /// How many.
+        /// The number of seeds.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
-        /// The number of the first seed of each family; the others follow. Drawn at random if there is none, and printed.
+        /// The number of the first seed of each family; the others follow. Drawn at random if there
+        /// is none, and printed.
         #[arg(long)]
         first: Option<u64>,
         /// Only seeds of this family.
@@ -80,18 +81,20 @@ enum Command {
         #[arg(long)]
         html: Option<PathBuf>,
     },
-    /// Builds an engine with deliberate bugs, and looks whether each is found. Needs the source tree.
+    /// Builds an engine with deliberate bugs, and looks whether each is found. Needs the source
+    /// tree.
     Mutants {
-        /// How many seeds of each family each bug may take.
+        /// The number of seeds of each family that each bug may take.
         #[arg(long, default_value_t = 2_000)]
         seeds: u64,
         /// Only the bugs whose names contain this.
         #[arg(long)]
         only: Option<String>,
     },
-    /// Sends the same random commands to the simulated Redis and to a real one. Needs the source tree, and redis-server.
+    /// Sends the same random commands to the simulated Redis and to a real one. Needs the source
+    /// tree, and redis-server.
     Differential {
-        /// How many.
+        /// The number of commands.
         #[arg(long, default_value_t = 100_000)]
         commands: u64,
     },
@@ -108,7 +111,7 @@ enum Only {
     Channels,
     /// Clients that drop and recover.
     Recovery,
-    /// What is rare.
+    /// Rare circumstances.
     Adverse,
 }
 
@@ -141,8 +144,8 @@ fn main() -> ExitCode {
         }
         Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
         Command::Minimise { seed, html } => minimise(seed, html),
-        Command::Mutants { seeds, only } => cargo::mutants(seeds, only.as_deref()),
-        Command::Differential { commands } => cargo::differential(commands),
+        Command::Mutants { seeds, only } => dev_commands::mutants(seeds, only.as_deref()),
+        Command::Differential { commands } => dev_commands::differential(commands),
         Command::Speed => {
             speed::measure();
             true

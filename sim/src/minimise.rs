@@ -1,4 +1,4 @@
-//! From a run that breaks a rule to a shorter one that breaks the same rule.
+//! Shortens a run that breaks a rule to one that breaks the same rule.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::trace::Tracer;
 use crate::trial;
 use crate::world::HostOptions;
 
-/// After so many runs it is short enough.
+/// The number of runs after which it is short enough.
 const RUNS: u32 = 3_000;
 
 struct Search {
@@ -19,7 +19,8 @@ struct Search {
     runs: u32,
 }
 
-/// The shortest plan found that breaks the same rule, and how many runs that took; nothing if the plan breaks none.
+/// The shortest plan found that breaks the same rule, and how many runs that took; nothing if the
+/// plan breaks none.
 pub(crate) fn minimise(plan: &Plan) -> Option<(Plan, u32)> {
     let rule = trial::run(plan, Tracer::default()).rule()?;
     let mut search = Search { best: plan.clone(), rule, runs: 1 };

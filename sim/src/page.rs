@@ -1,4 +1,4 @@
-//! A run as a page: one file, with nothing from anywhere else.
+//! A run as an HTML page: one self-contained file.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::trace::{Kind, Place, Record};
 /// The page around the data.
 const PAGE: &str = include_str!("page.html");
 
-/// A page that shows the record: a row for the server and for each host, time from left to right, to be zoomed and searched.
+/// A page that shows the record: a row for the server and for each host, time from left to right,
+/// to be zoomed and searched.
 pub fn page(title: &str, records: &[Record]) -> String {
     let mut rows: BTreeMap<Place, usize> = BTreeMap::new();
     for record in records {

@@ -1,6 +1,7 @@
-//! A run, written down: who is there, what they do, what goes wrong, and when.
+//! The plan of a run: its hosts, their calls, and the faults, with their times.
 //!
-//! A plan follows from a seed, but doesn't depend on it any more: anything may be taken out of it, and the rest stays as it is.
+//! A plan follows from a seed, but doesn't depend on it any more: anything may be taken out of it,
+//! and the rest stays as it is.
 
 use core::fmt;
 use core::time::Duration;
@@ -21,11 +22,11 @@ pub(crate) struct Plan {
     pub(crate) namespaces: Vec<ByteString>,
     /// In the order of their times.
     pub(crate) steps: Vec<Step>,
-    /// How long it goes on like that.
+    /// The duration of the chaos.
     pub(crate) chaos: Duration,
-    /// What is tried in the calm that follows.
+    /// The checks in the calm that follows.
     pub(crate) calm: Calm,
-    /// Whether the server counts entries, as servers do from Redis 7.0 on.
+    /// `true` if the server counts entries, as servers do from Redis 7.0 on.
     pub(crate) counting: bool,
 }
 
@@ -35,11 +36,11 @@ pub(crate) struct HostPlan {
     pub(crate) config: Config,
     pub(crate) options: HostOptions,
     pub(crate) sockets: usize,
-    /// How long its application thinks before it answers.
+    /// The time that its application takes before it answers.
     pub(crate) think: Duration,
-    /// One answer of so many is never given; 0: all are.
+    /// One answer of this number is never given; 0: all are.
     pub(crate) mute: u64,
-    /// Whether it takes part: minimising leaves hosts out without giving the others new numbers.
+    /// `true` if it takes part: minimising leaves hosts out without giving the others new numbers.
     pub(crate) present: bool,
 }
 
@@ -49,7 +50,7 @@ pub(crate) enum HostKind {
     Peer(Generation),
 }
 
-/// What is tried when nothing is wrong any more.
+/// The checks after all faults are over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calm {
     /// Somebody comes.
@@ -76,7 +77,7 @@ pub(crate) enum Action {
     Call { host: usize, nsp: usize, call: Call },
 }
 
-/// What an application does.
+/// A call of an application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Broadcast { to: Target, kind: Kind, times: usize },
@@ -97,12 +98,13 @@ pub(crate) enum Call {
     Client { client: u8, does: Doing },
 }
 
-/// What a client does that recovers.
+/// A step of a client that recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
     /// Connects as a new one, to the host of the call.
     Connects,
-    /// Loses its connection, wherever it is; so many of the packets that were sent to it last have not come.
+    /// Loses its connection, wherever it is; this many of the packets that were sent to it last
+    /// have not come.
     Drops { unseen: u8 },
     /// Comes back, to the host of the call.
     Returns,
@@ -116,7 +118,7 @@ pub(crate) enum Doing {
     Leaves { room: u8 },
 }
 
-/// What kind of packet is broadcast.
+/// The kind of packet that is broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Plain,
@@ -126,7 +128,7 @@ pub(crate) enum Kind {
     Large,
 }
 
-/// Which sockets.
+/// A selection of sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) rooms: Vec<u8>,
@@ -168,12 +170,12 @@ pub(crate) fn socket_name(host: usize, socket: usize) -> String {
 }
 
 impl Plan {
-    /// How many hosts take part.
+    /// The number of hosts that take part.
     pub(crate) fn present(&self) -> usize {
         self.hosts.iter().filter(|host| host.present).count()
     }
 
-    /// How many clients there are that recover; one more tries it in the calm.
+    /// The number of clients that recover; one more tries it in the calm.
     pub(crate) fn clients(&self) -> usize {
         let number = |step: &Step| match step.action {
             Action::Call { call: Call::Client { client, .. }, .. } => Some(usize::from(client) + 1),

@@ -1,4 +1,4 @@
-//! The application of the simulator's own nodes: it answers what it is asked.
+//! The application of the simulator's own nodes: it answers all questions.
 
 use core::time::Duration;
 use std::collections::BTreeMap;

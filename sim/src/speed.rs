@@ -1,4 +1,4 @@
-//! How fast the simulation is, and how that depends on the number of nodes.
+//! Measures how fast the simulation is, and how that depends on the number of nodes.
 
 use std::time::{Duration, Instant};
 

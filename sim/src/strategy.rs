@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::fault::{Data, Fault, Lanes, Refusal};
 
-/// A time of up to so many milliseconds; shorter ones are simpler.
+/// A time of up to the given number of milliseconds; shorter ones are simpler.
 fn up_to(millis: u64) -> impl Strategy<Value = Duration> {
     (0..=millis).prop_map(Duration::from_millis)
 }
@@ -15,8 +15,9 @@ fn lanes() -> impl Strategy<Value = Lanes> {
     prop_oneof![Just(Lanes::Readers), Just(Lanes::Writer), Just(Lanes::Subscriber), Just(Lanes::All)]
 }
 
-/// Faults after which nothing need be lost: links that are cut or silent, processes that stand still, a server that is restarted with its data,
-/// refuses, or hangs. Each lasts for `longest` milliseconds at most.
+/// Faults after which nothing need be lost: links that are cut or silent, processes that stand
+/// still, a server that is restarted with its data, refuses, or hangs. Each lasts for `longest`
+/// milliseconds at most.
 ///
 /// A vector of these shrinks to the few that a failure needs. `hosts` must not be 0.
 pub fn harmless_faults(hosts: usize, longest: u64) -> impl Strategy<Value = Fault> {

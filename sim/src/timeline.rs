@@ -1,4 +1,4 @@
-//! A run as text: a line for each thing that happened.
+//! A run as text, with a line for each event.
 
 use core::fmt::Write;
 

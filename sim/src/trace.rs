@@ -1,4 +1,4 @@
-//! What has happened, as a number and as a list.
+//! The record of a run, as a hash and as a list.
 
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use sio_streams_core::{Answer, Command, EntryId, Event, Lost, Payload, Reply, So
 use crate::encoding::Encoder;
 use crate::watch::{Happening, PeerNote, Watch};
 
-/// Where something happens in a timeline.
+/// The row of a timeline to which something belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Place {
     /// On the server.
@@ -18,7 +18,7 @@ pub enum Place {
     Host(usize),
 }
 
-/// What kind of thing it is: how it is drawn.
+/// The kind of a record, which decides how it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// An entry was added to a stream.
@@ -48,13 +48,13 @@ pub enum Kind {
 /// A line of the timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// When.
+    /// The time.
     pub at: Time,
-    /// Where.
+    /// The row of the timeline.
     pub place: Place,
-    /// What kind.
+    /// The kind.
     pub kind: Kind,
-    /// How long it lasts, if it is a fault that lasts.
+    /// The duration, if it is a fault that lasts.
     pub lasts: Duration,
     /// In words.
     pub text: String,
@@ -66,12 +66,12 @@ pub struct Record {
 #[derive(Debug, Default)]
 pub struct Tracer {
     hash: Hash,
-    /// If every byte of every happening counts, and not only that it happened.
+    /// Set if every byte of every happening counts, and not only that it happened.
     exact: Option<Encoder>,
     records: Option<Vec<Record>>,
 }
 
-/// FNV, over 64 bits at a time where there are so many.
+/// FNV, over 64 bits at a time where possible.
 #[derive(Clone, Copy, Debug)]
 struct Hash(u64);
 
@@ -96,11 +96,13 @@ impl Hash {
 }
 
 impl Tracer {
-    /// A trace whose hash covers everything that happens, in an encoding that does not depend on names in the code.
+    /// A trace whose hash covers everything that happens, in an encoding that does not depend on
+    /// names in the code.
     ///
     /// # Panics
     ///
-    /// It panics as soon as it sees a variant that the engine has and the encoding has no number for.
+    /// It panics as soon as it sees a variant that the engine has and the encoding has no number
+    /// for.
     pub fn exact() -> Self {
         Tracer { exact: Some(Encoder::default()), ..Self::default() }
     }
@@ -159,7 +161,7 @@ fn entry_of(what: &Happening<'_>) -> Option<EntryId> {
     }
 }
 
-/// How a happening stands in the record; nothing for what would only fill it.
+/// The record of a happening; `None` for one that would only fill it.
 fn describe(what: &Happening<'_>) -> Option<(Place, Kind, Duration, String)> {
     let brief = |place, kind, text: String| Some((place, kind, Duration::ZERO, text));
     match what {

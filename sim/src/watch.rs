@@ -1,4 +1,4 @@
-//! What can be seen of a world: everything that happens in it, as it happens.
+//! The observer's view of a world: everything that happens in it, as it happens.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,8 @@ use sio_streams_core::{Command, CommandError, CommandId, Event, Lane, Reply, Tim
 
 use crate::fault::Fault;
 
-/// Something that has happened. Hosts are named by their numbers, as [`World::add_node`](crate::World::add_node) returned them.
+/// Something that has happened. Hosts are named by their numbers, as
+/// [`World::add_node`](crate::World::add_node) returned them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Happening<'a> {
@@ -27,7 +28,7 @@ pub enum Happening<'a> {
         host: usize,
         /// The command.
         command: &'a Command,
-        /// What came of it. The host may never hear of it.
+        /// The reply. The host may never hear of it.
         reply: &'a Result<Reply, CommandError>,
     },
     /// An engine is told what became of a command.
@@ -38,7 +39,7 @@ pub enum Happening<'a> {
         lane: &'a Lane,
         /// The command's name.
         id: CommandId,
-        /// What became of it.
+        /// The reply.
         reply: &'a Result<Reply, CommandError>,
     },
     /// A Pub/Sub message has come to an engine.
@@ -68,10 +69,10 @@ pub enum Happening<'a> {
         host: usize,
         /// The connection.
         lane: &'a Lane,
-        /// Whether it is there.
+        /// `true` if the link is there.
         up: bool,
     },
-    /// What a host is subscribed to has changed, as the server sees it.
+    /// The subscriptions of a host have changed, as the server sees it.
     Hears {
         /// The host.
         host: usize,
@@ -96,28 +97,29 @@ pub enum Happening<'a> {
     TailLost {
         /// The stream.
         stream: &'a ByteString,
-        /// How many; all that ever were, if there is no number.
+        /// The number of entries; `None` for all that ever were.
         entries: Option<u64>,
     },
     /// A fault has been inflicted.
     Fault(&'a Fault),
     /// A fault is over.
     Healed {
-        /// What was wrong, in words.
+        /// A description of the mistake.
         what: &'a str,
         /// The host, if it was a host's.
         host: Option<usize>,
     },
-    /// A peer (a simulated Node server) has something to tell: what it has delivered, or who has answered it.
+    /// A peer (a simulated Node server) has something to tell: what it has delivered, or who has
+    /// answered it.
     Peer {
         /// The host.
         host: usize,
-        /// What.
+        /// The observation.
         note: &'a PeerNote,
     },
 }
 
-/// What a simulated Node server has seen.
+/// An observation of a simulated Node server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PeerNote {
@@ -135,9 +137,9 @@ pub enum PeerNote {
     TimedOut {
         /// The question's number.
         question: u64,
-        /// How many answers it has got.
+        /// The number of answers that it got.
         answers: u64,
-        /// How many it expected.
+        /// The number of answers that it expected.
         expected: u64,
     },
     /// An entry made it throw, as it would a real one: it reads that entry again and again.

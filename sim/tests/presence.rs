@@ -1,4 +1,5 @@
-//! An embedder's test: a list of who is present, kept by every node from what it hears, in all the bad times that proptest can think of.
+//! An embedder's test: a list of who is present, kept by every node from the events that it gets,
+//! under random faults by proptest.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +15,7 @@ const NODES: usize = 3;
 #[derive(Default)]
 struct Presence {
     present: BTreeSet<String>,
-    /// A node that forgets every so many messages: an application with a bug.
+    /// A node that regularly forgets a message: an application with a bug.
     forgets: Option<usize>,
     heard: usize,
 }
@@ -38,7 +39,7 @@ impl App for Presence {
     }
 }
 
-/// What happens next.
+/// A step of a run.
 #[derive(Clone, Debug)]
 enum Step {
     Comes { node: usize, who: u8 },
@@ -68,7 +69,8 @@ fn say(world: &mut World<Presence>, node: usize, what: &str, who: u8) {
 fn agree(steps: &[Step], forgets: Option<usize>) -> bool {
     let mut world = World::new(1, Network::default());
     for node in 0..NODES {
-        // In stream order: who comes and goes at the same time on two nodes, does so in the same order everywhere.
+        // In stream order: who comes and goes at the same time on two nodes, does so in the same
+        // order everywhere.
         let local_delivery = LocalDelivery::StreamOrder;
         let config = Config { dialect: Dialect::Streams03, local_delivery, ..Config::default() };
         let app = Presence { forgets: forgets.filter(|_| node == 0), ..Presence::default() };
@@ -98,7 +100,8 @@ proptest! {
     }
 }
 
-/// The test can fail: an application that forgets messages is found, and what it takes is made short.
+/// The test can fail: an application that forgets messages is found, and what it takes is made
+/// short.
 #[test]
 fn an_application_that_forgets_is_found_and_the_reason_is_short() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

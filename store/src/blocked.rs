@@ -13,9 +13,9 @@ pub(crate) struct BlockedRead {
     pub(crate) stream: ByteString,
     pub(crate) after: EntryId,
     pub(crate) count: u32,
-    /// When it has waited long enough, in milliseconds of the server's clock.
+    /// The time until which it waits, in milliseconds of the server's clock.
     pub(crate) deadline_ms: u64,
-    /// Who has waited longer is served first.
+    /// The order: the client that has waited longest is served first.
     turn: u64,
 }
 

@@ -23,7 +23,7 @@ pub(crate) fn aborted(why: &str) -> CommandError {
     CommandError::Server { code: "EXECABORT".to_owned(), message: format!("Transaction discarded {why}") }
 }
 
-/// What the server says, without the minus.
+/// The text of the server's error, without the leading minus.
 pub(crate) fn words(error: &CommandError) -> String {
     match error {
         CommandError::Server { code, message } => format!("{code} {message}"),

@@ -11,16 +11,17 @@ use crate::streams::Stream;
 use crate::{ClientId, Executed, Store, Value, errors};
 
 impl Store {
-    /// Executes a client's command at a time of the server's clock, in milliseconds since 1970. The clock may jump, backwards too; the ids of
-    /// a stream still only grow.
+    /// Executes a client's command at a time of the server's clock, in milliseconds since 1970. The
+    /// clock may jump, backwards too; the ids of a stream still only grow.
     ///
-    /// Afterwards there may be something in [`poll_wakeup`](Self::poll_wakeup) and [`poll_push`](Self::poll_push), for this client and for
-    /// others.
+    /// Afterwards there may be something in [`poll_wakeup`](Self::poll_wakeup) and
+    /// [`poll_push`](Self::poll_push), for this client and for others.
     ///
     /// # Errors
     ///
-    /// Within the reply: [`CommandError::Server`] where Redis would refuse; [`CommandError::NotSent`] if the client is not connected, or is
-    /// blocked in a read; [`CommandError::Unusable`] for commands that are not known here.
+    /// Within the reply: [`CommandError::Server`] where Redis would refuse;
+    /// [`CommandError::NotSent`] if the client is not connected, or is blocked in a read;
+    /// [`CommandError::Unusable`] for commands that are not known here.
     pub fn execute(&mut self, now_ms: u64, client: ClientId, command: &Command) -> Executed {
         self.handle_timeout(now_ms);
         if let Err(error) = self.accept(client, command) {
@@ -91,14 +92,14 @@ impl Store {
             Command::PubSubChannels { pattern, sharded } => {
                 Ok(Reply::Channels(self.channels(*sharded).matching(pattern)))
             }
-            // For whoever holds the connections.
+            // For the owner of the connections.
             Command::Release { .. } => Ok(Reply::Done),
             _ => Err(CommandError::Unusable(format!("the simulated Redis does not know {command:?}"))),
         };
         Executed::Reply(reply)
     }
 
-    /// Whether the client may execute the command at all.
+    /// Checks that the client may execute the command.
     fn accept(&self, client: ClientId, command: &Command) -> Result<(), CommandError> {
         match command {
             Command::Release { .. } => return Ok(()),
@@ -114,7 +115,7 @@ impl Store {
         self.refusal_of(command).map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Whether the client can execute anything.
+    /// Checks that the client can execute commands at all.
     pub(crate) fn hears(&self, client: ClientId) -> Result<(), CommandError> {
         if !self.is_connected(client) {
             return Err(CommandError::NotSent(format!("{client} is not connected")));
@@ -193,7 +194,7 @@ impl Store {
         if !entries.is_empty() || self.unserved.is_some() {
             return Ok(Some(Reply::Entries(entries)));
         }
-        // Zero would mean for ever to Redis; backends must not let that happen.
+        // Redis would take zero for no limit; backends must not send it.
         let block_ms = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).max(1);
         self.blocked.add(client, name.clone(), after, count, now_ms.saturating_add(block_ms));
         Ok(None)
@@ -225,7 +226,8 @@ impl Store {
         }
     }
 
-    /// Answers those who have waited for what the stream now has: with nothing, if it is trimmed away already.
+    /// Answers those who have waited for what the stream now has: with nothing, if it is trimmed
+    /// away already.
     pub(crate) fn serve(&mut self, name: &str) {
         let Some(Value::Stream(stream)) = self.keys.get(name) else { return };
         for (client, read) in self.blocked.take_served(name, stream.last_id()) {
@@ -268,7 +270,7 @@ impl Store {
         if sharded { &mut self.sharded } else { &mut self.plain }
     }
 
-    /// The stream of this name, made if there is none.
+    /// The stream of this name. It is created if it does not exist.
     fn stream_mut(&mut self, name: &ByteString) -> Result<&mut Stream, CommandError> {
         match self.keys.entry(name.clone()).or_insert_with(|| Value::Stream(Stream::default())) {
             Value::Stream(stream) => Ok(stream),

@@ -1,4 +1,4 @@
-//! What happens to a server beside its clients' commands.
+//! Events of a server that its clients' commands do not cause.
 
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, EntryId, Fields};
@@ -6,7 +6,8 @@ use sio_streams_core::{CommandError, EntryId, Fields};
 use crate::{Store, Value};
 
 impl Store {
-    /// Adds an entry that a foreign program wrote, at a time of the server's clock, in milliseconds since 1970. Nothing is trimmed.
+    /// Adds an entry that a foreign program wrote, at a time of the server's clock, in milliseconds
+    /// since 1970. Nothing is trimmed.
     ///
     /// # Errors
     ///
@@ -24,7 +25,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`], as for an `XADD`; the id must lie behind all that the stream ever gave.
+    /// [`CommandError::Server`], as for an `XADD`; the id must lie behind all that the stream ever
+    /// gave.
     pub fn add_entry_as(
         &mut self,
         id: EntryId,
@@ -58,9 +60,10 @@ impl Store {
         deleted
     }
 
-    /// A failover to a replica that had not received the last `count` entries: the stream is as before they were added, and gives ids from
-    /// there on again. What was trimmed meanwhile does not come back. A stream that loses all that was ever added is gone. Returns how many
-    /// entries are lost.
+    /// A failover to a replica that had not received the last `count` entries: the stream is as
+    /// before they were added, and gives ids from there on again. What was trimmed meanwhile does
+    /// not come back. A stream that loses all that was ever added is gone. Returns how many entries
+    /// are lost.
     pub fn lose_tail(&mut self, stream: &str, count: u64) -> u64 {
         let Some(Value::Stream(found)) = self.keys.get_mut(stream) else { return 0 };
         let lost = found.lose_tail(count);
@@ -89,7 +92,8 @@ impl Store {
         }
     }
 
-    /// Puts something under the key that is no stream: commands that want a stream there are refused with `WRONGTYPE`.
+    /// Puts something under the key that is no stream: commands that want a stream there are
+    /// refused with `WRONGTYPE`.
     pub fn occupy(&mut self, key: impl Into<ByteString>) {
         let key = key.into();
         self.touched(&key);
@@ -109,24 +113,27 @@ impl Store {
         self.pushes.clear();
     }
 
-    /// Answers all blocked reads with an error, as a master does that becomes a replica (`UNBLOCKED`).
+    /// Answers all blocked reads with an error, as a master does that becomes a replica
+    /// (`UNBLOCKED`).
     pub fn unblock_all(&mut self, error: &CommandError) {
         for client in self.blocked.take_all() {
             self.wakeups.push_back((client, Err(error.clone())));
         }
     }
 
-    /// From now on all commands fail (`LOADING`, `NOAUTH`, …), until this is called with `None`. Reads that are blocked already stay so.
+    /// From now on all commands fail (`LOADING`, `NOAUTH`, …), until this is called with `None`.
+    /// Reads that are blocked already stay so.
     pub fn refuse_with(&mut self, error: Option<CommandError>) {
         self.refusal = error;
     }
 
-    /// From now on commands that write to keys fail (`READONLY`, `OOM`, `MISCONF`, …), until this is called with `None`.
+    /// From now on commands that write to keys fail (`READONLY`, `OOM`, `MISCONF`, …), until this
+    /// is called with `None`.
     pub fn refuse_writes_with(&mut self, error: Option<CommandError>) {
         self.write_refusal = error;
     }
 
-    /// Whether `XINFO` tells how many entries were added, as servers do from Redis 7.0 on.
+    /// Sets whether `XINFO` tells how many entries were added, as servers do from Redis 7.0 on.
     pub fn set_counting(&mut self, counting: bool) {
         self.uncounted = !counting;
     }

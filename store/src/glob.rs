@@ -1,9 +1,11 @@
 //! Glob patterns, as `PUBSUB CHANNELS` matches them.
 
-/// Whether the whole of `text` matches `pattern`: `*`, `?`, `[a-c]`, `[^a]`, and `\` before a character that is meant literally.
+/// Returns `true` if the whole of `text` matches `pattern`: `*`, `?`, `[a-c]`, `[^a]`, and `\`
+/// before a character that is meant literally.
 ///
-/// Only the last star is ever gone back to: where the rest after it can't match, no other length of an earlier star helps. So the time is
-/// bounded by the product of the lengths, whatever the pattern.
+/// Only the last star is ever gone back to: where the rest after it can't match, no other length of
+/// an earlier star helps. So the time is bounded by the product of the lengths, whatever the
+/// pattern.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     // Redis looks at no pattern if there is no text: not even a star matches the empty name.
     if text.is_empty() {
@@ -33,7 +35,8 @@ fn skip_stars(pattern: &[u8]) -> &[u8] {
     &pattern[stars..]
 }
 
-/// Matches one byte against the pattern's first element, which is no star; the pattern behind it if that works.
+/// Matches one byte against the pattern's first element, which is no star; the pattern behind it if
+/// that works.
 fn match_one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
     match pattern {
         [] => None,

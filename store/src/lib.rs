@@ -1,9 +1,11 @@
 //! A simulated Redis: as much of it as a Socket.IO cluster uses, as a pure state machine.
 //!
-//! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a backend: streams with ids, trimming by whole
-//! nodes, blocking reads and `XINFO`; Pub/Sub, plain and sharded; strings that expire; transactions. It does no I/O and has no clock: each call carries the server's time, in
-//! milliseconds since 1970. So the same code serves programs that run without a server, in real time, and simulators, in virtual time. It is
-//! itself tested against a real server: the same commands, the same replies.
+//! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a
+//! backend: streams with ids, trimming by whole nodes, blocking reads and `XINFO`; Pub/Sub, plain
+//! and sharded; strings that expire; transactions. It does no I/O and has no clock: each call
+//! carries the server's time, in milliseconds since 1970. So the same code serves programs that run
+//! without a server, in real time, and simulators, in virtual time. It is itself tested against a
+//! real server: the same commands, the same replies.
 //!
 //! ```
 //! use std::time::Duration;
@@ -29,15 +31,16 @@
 //! assert!(matches!(reply, Ok(Reply::Entries(entries)) if entries[0].id == id));
 //! ```
 //!
-//! What is not part of a server's everyday life is done by methods of its own: entries of foreign programs ([`Store::add_entry`]), a restart
-//! without data ([`Store::flush`], [`Store::disconnect_all`]), a failover that loses entries ([`Store::lose_tail`]), a server that
-//! refuses ([`Store::refuse_with`]), and more.
+//! Extraordinary events have methods of their own: entries of foreign programs
+//! ([`Store::add_entry`]), a restart without data ([`Store::flush`], [`Store::disconnect_all`]), a
+//! failover that loses entries ([`Store::lose_tail`]), a server that refuses
+//! ([`Store::refuse_with`]), and more.
 //!
 //! # What differs from a real server
 //!
 //! - There is one server, no cluster: sharded channels are only a namespace of their own.
-//! - There is no limit of memory. What is held is what was stored, plus what [`poll_push`](Store::poll_push) and
-//!   [`poll_wakeup`](Store::poll_wakeup) have not taken out.
+//! - There is no limit of memory. What is held is what was stored, plus what
+//!   [`poll_push`](Store::poll_push) and [`poll_wakeup`](Store::poll_wakeup) have not taken out.
 //! - Subscribed clients may execute any command, as with RESP3.
 //! - Lists of channels are in alphabetical order. Redis' own are in none.
 //! - A read whose time is up is answered before whatever happens at the same time.
@@ -82,12 +85,13 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// What became of a command.
+/// The result of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Executed {
     /// It is answered.
     Reply(Result<Reply, CommandError>),
-    /// It is a read, and waits: its answer comes out of [`Store::poll_wakeup`]. Until then the client can execute nothing else.
+    /// It is a read, and waits: its answer comes out of [`Store::poll_wakeup`]. Until then the
+    /// client can execute nothing else.
     Blocked,
 }
 
@@ -113,7 +117,7 @@ pub struct Store {
     uncounted: bool,
 }
 
-/// What stands under a key.
+/// The value of a key.
 #[derive(Clone, Debug)]
 enum Value {
     Stream(Stream),
@@ -146,7 +150,8 @@ impl Store {
         client
     }
 
-    /// Closes a connection. Its subscriptions end, its read is forgotten, and what has not been taken out for it is lost.
+    /// Closes a connection. Its subscriptions end, its read is forgotten, and what has not been
+    /// taken out for it is lost.
     pub fn disconnect(&mut self, client: ClientId) {
         if self.clients.remove(&client) {
             self.blocked.remove(client);
@@ -159,13 +164,13 @@ impl Store {
         }
     }
 
-    /// Whether the connection is open.
+    /// Returns `true` if the connection is open.
     pub fn is_connected(&self, client: ClientId) -> bool {
         self.clients.contains(&client)
     }
 
-    /// The answer to the next blocked read that waits no longer: there were entries, its time was up, or it was
-    /// [interrupted](Self::unblock_all).
+    /// The answer to the next blocked read that waits no longer: there were entries, its time was
+    /// up, or it was [interrupted](Self::unblock_all).
     pub fn poll_wakeup(&mut self) -> Option<(ClientId, Result<Reply, CommandError>)> {
         self.wakeups.pop_front()
     }
@@ -185,19 +190,21 @@ impl Store {
         self.patterns.of(client)
     }
 
-    /// When the next blocked read has waited long enough, in milliseconds since 1970: call [`handle_timeout`](Self::handle_timeout) then.
+    /// The time at which the next blocked read has waited long enough, in milliseconds since 1970:
+    /// call [`handle_timeout`](Self::handle_timeout) then.
     pub fn poll_timeout(&self) -> Option<u64> {
         self.blocked.next_deadline()
     }
 
-    /// Answers, by no entries, the reads that have waited long enough. Calling it too early does no harm.
+    /// Answers, by no entries, the reads that have waited long enough. Calling it too early does no
+    /// harm.
     pub fn handle_timeout(&mut self, now_ms: u64) {
         while let Some(client) = self.blocked.take_expired(now_ms) {
             self.wakeups.push_back((client, Ok(Reply::Entries(Vec::new()))));
         }
     }
 
-    /// What `XINFO STREAM` would tell; `None` if there is no such stream.
+    /// The reply to `XINFO STREAM`; `None` if there is no such stream.
     pub fn stream_info(&self, stream: &str) -> Option<StreamInfo> {
         let mut info = self.stream(stream).map(Stream::info)?;
         if self.uncounted {

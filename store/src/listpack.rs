@@ -1,6 +1,8 @@
-//! How many bytes an element takes in a listpack, the format in which Redis keeps the entries of a stream's node.
+//! The size of an element in a listpack, the format in which Redis keeps the entries of a stream's
+//! node.
 //!
-//! Trimming removes whole nodes, and a node is closed by its size: so the length of a trimmed stream depends on these sizes.
+//! Trimming removes whole nodes, and a node is closed by its size: so the length of a trimmed
+//! stream depends on these sizes.
 
 /// Header and end mark.
 pub(crate) const EMPTY: usize = 7;

@@ -3,8 +3,9 @@
 /// A node of this size is never exceeded, whatever the settings.
 const MAX_BYTES: usize = 1 << 30;
 
-/// How large the nodes of a stream become. Trimming by `MAXLEN ~` removes whole nodes only: a stream is longer than asked for by up to one
-/// node, and how many entries that is depends on these settings and on the entries' size.
+/// The maximum size of the nodes of a stream. Trimming by `MAXLEN ~` removes whole nodes only: a
+/// stream is longer than asked for by up to one node, and how many entries that is depends on these
+/// settings and on the entries' size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeLimits {
     /// `stream-node-max-entries`; 0 for no limit.
@@ -28,7 +29,7 @@ impl NodeLimits {
         }
     }
 
-    /// How many entries one XADD may trim.
+    /// The number of entries that one XADD may trim.
     pub(crate) fn entries_trimmed_at_once(self) -> u64 {
         match self.entries {
             0 => 10_000,

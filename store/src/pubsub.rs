@@ -7,10 +7,11 @@ use bytestring::ByteString;
 use crate::ClientId;
 use crate::glob;
 
-/// One namespace of channels. There are two: the plain and the sharded channels know nothing of each other.
+/// One namespace of channels. There are two: the plain and the sharded channels know nothing of
+/// each other.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Channels {
-    /// Who has subscribed, the first one first: in this order they hear a message.
+    /// The subscribers of each channel, in the order in which they subscribed and hear a message.
     subscribers: BTreeMap<ByteString, Vec<ClientId>>,
     subscriptions: BTreeMap<ClientId, BTreeSet<ByteString>>,
 }
@@ -38,7 +39,7 @@ impl Channels {
         }
     }
 
-    /// What a client has subscribed to.
+    /// The subscriptions of a client.
     pub(crate) fn of(&self, client: ClientId) -> impl Iterator<Item = &ByteString> {
         self.subscriptions.get(&client).into_iter().flatten()
     }
@@ -47,7 +48,7 @@ impl Channels {
         self.subscribers.get(channel).map_or(&[], Vec::as_slice)
     }
 
-    /// Where the channels are patterns: who hears this channel, once for each pattern.
+    /// If the channels are patterns: the clients that hear this channel, once for each pattern.
     pub(crate) fn subscribers_by_pattern(&self, channel: &str) -> impl Iterator<Item = ClientId> {
         let matches = |pattern: &str| glob::matches(pattern.as_bytes(), channel.as_bytes());
         let heard = self.subscribers.iter().filter(move |(pattern, _)| matches(pattern));

@@ -34,19 +34,21 @@ struct Node {
     /// The listpack's size, but for the two counters at its beginning.
     size: usize,
     entries: VecDeque<Stored>,
-    /// How many entries were deleted or trimmed one by one: they keep their place until the node goes.
+    /// The number of entries that were deleted or trimmed one by one: they keep their place until
+    /// the node goes.
     dead: u64,
 }
 
 #[derive(Clone, Debug)]
 struct Stored {
     entry: Entry,
-    /// What it takes in the listpack.
+    /// Its size in the listpack.
     size: usize,
 }
 
 impl Stream {
-    /// The id that an entry gets if it is added now: from the clock, unless the stream is ahead of it.
+    /// The id that an entry gets if it is added now: from the clock, unless the stream is ahead of
+    /// it.
     pub(crate) fn next_id(&self, now_ms: u64) -> Result<EntryId, Refusal> {
         let EntryId { ms, seq } = self.last_id;
         match (now_ms > ms, seq.checked_add(1), ms.checked_add(1)) {
@@ -119,7 +121,8 @@ impl Stream {
         }
     }
 
-    /// `MAXLEN ~`: removes whole nodes from the front while enough entries are left, and not too many at once.
+    /// `MAXLEN ~`: removes whole nodes from the front while enough entries are left, and not too
+    /// many at once.
     pub(crate) fn trim_nodes(&mut self, max_len: u64, limits: NodeLimits) {
         let mut work = limits.entries_trimmed_at_once();
         while let Some(node) = self.nodes.front() {
@@ -133,7 +136,7 @@ impl Stream {
         }
     }
 
-    /// `MAXLEN =`: leaves exactly so many. Returns how many are gone.
+    /// `MAXLEN =`: leaves exactly this many. Returns the number of removed entries.
     pub(crate) fn trim_exactly(&mut self, max_len: u64) -> u64 {
         let before = self.length;
         while self.length > max_len {
@@ -167,7 +170,8 @@ impl Stream {
         true
     }
 
-    /// Undoes the last `count` additions, as far as their entries are still there. Returns how many it were.
+    /// Undoes the last `count` additions, as far as their entries are still there. Returns how many
+    /// it were.
     pub(crate) fn lose_tail(&mut self, count: u64) -> u64 {
         let mut lost = 0;
         while lost < count
@@ -188,7 +192,7 @@ impl Stream {
         lost
     }
 
-    /// Whether no entry was ever added.
+    /// Returns `true` if no entry was ever added.
     pub(crate) fn is_untouched(&self) -> bool {
         self.entries_added == 0
     }
@@ -197,7 +201,8 @@ impl Stream {
 impl Node {
     fn new(id: EntryId, fields: Fields) -> Self {
         let names: Vec<Bytes> = fields.iter().map(|(name, _)| name.clone()).collect();
-        // The entry that names the fields: the two counters (see `bytes`), the number of fields, their names, an end mark.
+        // The entry that names the fields: the two counters (see `bytes`), the number of fields,
+        // their names, an end mark.
         let size = listpack::EMPTY
             + listpack::integer(count(names.len()))
             + names.iter().map(|name| listpack::string(name)).sum::<usize>()
@@ -210,7 +215,8 @@ impl Node {
     fn push(&mut self, id: EntryId, fields: Fields) {
         let same_names = self.names.iter().eq(fields.iter().map(|(name, _)| name));
         let mut elements = fields.len() + 3;
-        // Flags, and the id's difference from the node's in two parts. The sequence may be the smaller one.
+        // Flags, and the id's difference from the node's in two parts. The sequence may be the
+        // smaller one.
         let mut size = listpack::integer(0)
             + listpack::integer(id.ms.wrapping_sub(self.id.ms).cast_signed())
             + listpack::integer(id.seq.wrapping_sub(self.id.seq).cast_signed())
@@ -230,7 +236,8 @@ impl Node {
         self.size + listpack::integer(count(self.entries.len())) + listpack::integer(self.dead.cast_signed())
     }
 
-    /// Whether an entry whose names and values are `payload` bytes long needs another node.
+    /// Returns `true` if an entry whose names and values are `payload` bytes long needs another
+    /// node.
     fn is_full(&self, payload: usize, limits: NodeLimits) -> bool {
         let entries = self.entries.len() as u64 + self.dead;
         self.bytes() + payload >= limits.max_bytes() || (limits.entries > 0 && entries >= limits.entries)

@@ -10,7 +10,7 @@ use crate::{ClientId, Executed, Store, errors};
 /// The replies to the commands of a transaction, in order.
 pub type Replies = Vec<Result<Reply, CommandError>>;
 
-/// What a client has begun.
+/// The transaction that a client has begun.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Transaction {
     /// The commands since `MULTI`.
@@ -23,8 +23,9 @@ pub(crate) struct Transaction {
 }
 
 impl Store {
-    /// `MULTI`: what the client [executes](Self::execute) from now on is only queued, which is answered by [`Reply::Done`], until
-    /// [`exec`](Self::exec) or [`discard`](Self::discard). What would block then has no entries at once.
+    /// `MULTI`: what the client [executes](Self::execute) from now on is only queued, which is
+    /// answered by [`Reply::Done`], until [`exec`](Self::exec) or [`discard`](Self::discard). What
+    /// would block then has no entries at once.
     ///
     /// ```
     /// use std::time::Duration;
@@ -47,8 +48,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`] if the client has begun a transaction already, which goes on then; [`CommandError::NotSent`] as for any
-    /// command.
+    /// [`CommandError::Server`] if the client has begun a transaction already, which goes on then;
+    /// [`CommandError::NotSent`] as for any command.
     pub fn multi(&mut self, client: ClientId) -> Result<(), CommandError> {
         self.hears(client)?;
         let transaction = self.transactions.entry(client).or_default();
@@ -63,7 +64,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`] in a transaction, which goes on then; [`CommandError::NotSent`] as for any command.
+    /// [`CommandError::Server`] in a transaction, which goes on then; [`CommandError::NotSent`] as
+    /// for any command.
     pub fn watch(&mut self, now_ms: u64, client: ClientId, keys: &[ByteString]) -> Result<(), CommandError> {
         self.hears(client)?;
         if self.is_queueing(client) {
@@ -80,7 +82,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`] without a transaction; [`CommandError::NotSent`] as for any command.
+    /// [`CommandError::Server`] without a transaction; [`CommandError::NotSent`] as for any
+    /// command.
     pub fn discard(&mut self, client: ClientId) -> Result<(), CommandError> {
         self.hears(client)?;
         if !self.is_queueing(client) {
@@ -90,13 +93,15 @@ impl Store {
         Ok(())
     }
 
-    /// `EXEC`: executes what is queued, with nothing in between. Each command has its own reply, which may be an error: the others are executed all
-    /// the same. `None`: nothing was executed, because a watched key had changed.
+    /// `EXEC`: executes what is queued, with nothing in between. Each command has its own reply,
+    /// which may be an error: the others are executed all the same. `None`: nothing was executed,
+    /// because a watched key had changed.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`] without a transaction, and with `EXECABORT` if a command was refused when it was to be queued, or would be
-    /// [refused](Self::refuse_with) now: then nothing was executed. [`CommandError::NotSent`] as for any command.
+    /// [`CommandError::Server`] without a transaction, and with `EXECABORT` if a command was
+    /// refused when it was to be queued, or would be [refused](Self::refuse_with) now: then nothing
+    /// was executed. [`CommandError::NotSent`] as for any command.
     pub fn exec(&mut self, now_ms: u64, client: ClientId) -> Result<Option<Replies>, CommandError> {
         self.handle_timeout(now_ms);
         self.hears(client)?;
@@ -140,7 +145,7 @@ impl Store {
     /// Queues a command, if the client has begun a transaction.
     pub(crate) fn queue(&mut self, client: ClientId, command: &Command) -> bool {
         let queued = self.transactions.get_mut(&client).and_then(|transaction| transaction.queued.as_mut());
-        // What is no command of the server's is for whoever holds the connections.
+        // A command that is not the server's is for the owner of the connections.
         let Some(queued) = queued.filter(|_| !matches!(command, Command::Release { .. })) else {
             return false;
         };

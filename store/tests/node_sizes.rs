@@ -1,5 +1,6 @@
-//! How large the store thinks a node is, against a real server, to the byte: one too few or too many and trimmed lengths differ, but so
-//! seldom that random commands may not show it.
+//! Compares the size that the store computes for a node with a real server's, to the byte. With one
+//! byte too few or too many trimmed lengths differ, but so seldom that random commands may not show
+//! it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +8,7 @@ use sio_streams_core::{Command, EntryId, Fields};
 use sio_streams_store::{Executed, NodeLimits, Store};
 use sio_streams_testkit::{Client, RedisServer};
 
-/// What a node holds: these entries, of which the first few are deleted then.
+/// The contents of a node: these entries, of which the first few are deleted then.
 struct Content {
     entries: Vec<(EntryId, Fields)>,
     deleted: usize,
@@ -18,7 +19,8 @@ fn entry(ms: u64, seq: u64, fields: &[(&str, &str)]) -> (EntryId, Fields) {
     (EntryId { ms, seq }, fields.collect())
 }
 
-/// Strings and numbers of all lengths that are written in another way than their neighbours, ids and counts likewise.
+/// Strings and numbers of all lengths that are written in another way than their neighbours, ids
+/// and counts likewise.
 fn contents() -> Vec<Content> {
     let mut contents = Vec::new();
     let lengths = [0..3, 61..66, 123..131, 4_088..4_098, 16_372..16_386, 2_097_140..2_097_150];
@@ -65,7 +67,8 @@ fn contents() -> Vec<Content> {
     whole.collect::<Vec<_>>().into_iter().chain(halved).collect()
 }
 
-/// Whether one more entry finds place in the node if it may have so many bytes. Otherwise trimming removes the whole node at once.
+/// Returns `true` if one more entry fits into the node if it may have this many bytes. Otherwise
+/// trimming removes the whole node at once.
 fn fits(content: &Content, bytes: usize) -> bool {
     let mut store = Store::with_node_limits(NodeLimits { entries: 0, bytes: 0 });
     for (id, fields) in &content.entries {

@@ -1,4 +1,5 @@
-//! What the comparison with a real server does not reach: time-outs, clients that go, and faults.
+//! Tests of what the comparison with a real server does not reach: time-outs, clients that go, and
+//! faults.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -133,7 +134,7 @@ fn a_failover_loses_the_tail() {
     assert_eq!(store.poll_wakeup(), None);
     assert_eq!(store.entries("s").count(), 131);
 
-    // Where the entry before was trimmed, the last id lies somewhere before what is lost.
+    // If the entry before was trimmed, the last id lies somewhere before what is lost.
     store.trim("s", 1);
     assert_eq!(store.lose_tail("s", 5), 1);
     let info = store.stream_info("s").unwrap();

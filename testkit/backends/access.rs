@@ -53,7 +53,7 @@ async fn the_least_rights_suffice() {
     exercise(&redis.url_as("sharded", "pw"), true).await;
 }
 
-/// What connection state recovery needs on top.
+/// The additional rights for connection state recovery.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_rights_for_recovery_suffice() {
     let rights = format!("{LEAST} ~sio:session:* +set +getrange +getdel +xrevrange");
@@ -133,7 +133,7 @@ async fn a_server_without_hello_is_spoken_to_in_resp2() {
         let wrong = Backend::new(&locked.url().replace("right", "wrong")).unwrap();
         let why = refusal(&wrong, lane.clone()).await;
         assert!(WRONG.iter().any(|words| why.contains(words)), "{why}");
-        // What was tried first is told, too; a backend may do without where nothing is pushed.
+        // The first attempt is told, too; a backend may omit it where nothing is pushed.
         assert!(lane == Lane::Writer || why.contains("HELLO"), "{why}");
         // The server quotes what it did not understand.
         assert!(!why.contains("'wrong'"), "{why}");

@@ -1,4 +1,4 @@
-//! Redis Cluster: the suite, and what changes under way.
+//! Redis Cluster: the suite, and changes of the cluster during operation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -80,7 +80,8 @@ async fn conformance(query: &str, sharded: bool) {
     let links = Arc::new(cluster.addrs().into_iter().map(link).collect());
     let through = Through { backend: made, links };
     let faults = through.clone();
-    // All of them through links, so that they are of one type; those that must hold have links of their own.
+    // All of them through links, so that they are of one type; those that must hold have links of
+    // their own.
     let holding = Through {
         links: Arc::new(cluster.addrs().into_iter().map(link).collect()),
         backend: through.backend.clone(),
@@ -103,7 +104,8 @@ async fn cluster_resp2() {
     conformance("?protocol=resp2", SHARDED_OVER_RESP2).await;
 }
 
-/// While messages flow, the stream goes to another server and on to a third; in between its slot is half moved.
+/// While messages flow, the stream goes to another server and on to a third; in between its slot is
+/// half moved.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_moves_loses_nothing() {
     let cluster = start();
@@ -146,7 +148,8 @@ async fn a_failover_loses_nothing_that_was_replicated() {
         one.send(number).await;
     }
     let master = cluster.owner(STREAM);
-    // Redis confirms before its replica knows. What is lost with the master, no client can bring back.
+    // Redis confirms before its replica knows. What is lost with the master, no client can bring
+    // back.
     block_in_place(|| cluster.nodes()[master].replicated(STREAM)).unwrap();
     // First the master goes, then the messages come.
     cluster.nodes()[master].kill();
@@ -182,7 +185,8 @@ async fn a_handover_loses_nothing() {
     two.is_answered_by(1).await;
 }
 
-/// The slots of sharded channels move: the subscribers must follow, or requests would wait for them in vain.
+/// The slots of sharded channels move: the subscribers must follow, or requests would wait for them
+/// in vain.
 #[tokio::test(flavor = "multi_thread")]
 async fn sharded_subscriptions_follow_their_slots() {
     let cluster = start();
@@ -264,7 +268,8 @@ async fn subscribers_of_all_nodes_are_counted() {
     assert_eq!(within(writer.execute(vec![count()])).await, [Ok(Reply::Counts(vec![5]))]);
 }
 
-/// One connection for each reader, at the server that has its stream, and one to each server for all that is written.
+/// One connection for each reader, at the server that has its stream, and one to each server for
+/// all that is written.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_are_few_and_have_names() {
     let cluster = start();
@@ -278,8 +283,8 @@ async fn connections_are_few_and_have_names() {
         let name = |field: &str| Some(field.strip_prefix("name=sio-streams:")?.to_owned());
         list.as_str().unwrap().split_whitespace().filter_map(name).collect()
     };
-    // On a busy machine it may take another attempt until all replicas are connected, and a moment until the connections are closed that only
-    // asked who the servers are.
+    // On a busy machine it may take another attempt until all replicas are connected, and a moment
+    // until the connections are closed that only asked who the servers are.
     let all = within(async {
         loop {
             member.sees(1).await;

@@ -1,4 +1,5 @@
-//! What these tests share. Nothing here waits for a duration; the bound only ends a test that hangs.
+//! The common parts of these tests. Nothing here waits for a duration; the bound only ends a test
+//! that hangs.
 
 use core::fmt::Debug;
 use core::time::Duration;
@@ -18,10 +19,11 @@ pub(crate) const STREAM: &str = "socket.io";
 
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
-/// How long a case of the suite may take, which may have many steps.
+/// The time limit for a case of the suite, which may have many steps.
 pub(crate) const CASE: Duration = Duration::from_secs(300);
 
-/// A backend for nodes that does not take silence for the end of a link: on a busy machine anybody may be silent for seconds.
+/// A backend for nodes that does not take silence for the end of a link: on a busy machine anybody
+/// may be silent for seconds.
 pub(crate) fn steady(url: &str) -> Backend {
     Backend::builder(url).heartbeat(Duration::from_secs(5), BOUND).build().unwrap()
 }

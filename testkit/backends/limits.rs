@@ -1,4 +1,4 @@
-//! Servers with limits: on what they send, what they take, how long they wait, and who may do what.
+//! Servers with limits on output, input, time and rights.
 
 use core::time::Duration;
 
@@ -30,7 +30,8 @@ async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
     within(nsp.add_socket("a")).await.unwrap();
     let (writer, _events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
     let there = within(writer.open("/")).await.unwrap();
-    // From now on nothing is taken: the first few fill what may wait, and the others pile up in the stream.
+    // From now on nothing is taken: the first few fill what may wait, and the others pile up in the
+    // stream.
     redis.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
     let fates: Vec<_> = (0..101)
         .map(|number| {
@@ -118,7 +119,8 @@ async fn a_burst_of_messages_arrives_whole() {
     let mut listener = Member::start(classic(), steady(&redis.url())).await;
     let sender = Member::start(classic(), steady(&redis.url())).await;
     sender.sees(2).await;
-    // It hears itself, too, and would be refused if its application fell behind. It has nobody to hear for.
+    // It hears itself, too, and would be refused if its application fell behind. It has nobody to
+    // hear for.
     let socket = format!("socket of {}", sender.node.uid());
     within(sender.namespace.remove_socket(socket)).await.unwrap();
     let namespace = sender.namespace.clone();
@@ -174,7 +176,7 @@ async fn an_emitter_looks_before_it_sends() {
     for number in 0..5 {
         within(emitter.broadcast("/", packet(number, 1), BroadcastOptions::all())).await.unwrap();
         redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        // What a server says at its end takes a moment, too.
+        // The last words of a server take a moment, too.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(5));
@@ -236,7 +238,7 @@ async fn a_proxy_that_does_not_let_reads_wait_is_not_asked_all_the_time() {
     member.hears([1]).await;
 }
 
-/// A service has put another server behind a name: the old one names that, for ever.
+/// A service has put another server behind a name: the old one always names that.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_sent_elsewhere_connects_anew() {
     let redis = RedisServer::start().unwrap();

@@ -1,4 +1,4 @@
-//! Links that break, and what is then said of commands.
+//! Links that break, and the reported fates of commands.
 
 use core::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A node under test: what it hears, and what it is told of its links.
+//! A node under test, with the messages and the events of its links.
 
 use std::sync::{Arc, Mutex};
 
@@ -45,7 +45,8 @@ impl Member {
         within(send(&self.namespace, number)).await;
     }
 
-    /// Sends these one after the other, whatever the caller does meanwhile, who must wait for it in the end. How many they were comes of it.
+    /// Sends these one after the other, whatever the caller does meanwhile, who must wait for it in
+    /// the end. How many they were comes of it.
     pub(crate) fn sends<I>(&self, numbers: I) -> JoinHandle<u64>
     where
         I: Iterator<Item = u64> + Send + 'static,
@@ -68,7 +69,7 @@ impl Member {
         }
     }
 
-    /// Asks the others until so many have answered, and nobody is missing.
+    /// Asks the others until this many have answered, and nobody is missing.
     pub(crate) async fn is_answered_by(&self, others: usize) {
         within(async {
             loop {
@@ -99,7 +100,7 @@ impl Member {
         told.iter().filter_map(reason).collect()
     }
 
-    /// Whether the last that was heard of the lane is that it is there.
+    /// Returns `true` if the lane was up by the last report.
     pub(crate) fn is_up(&self, wanted: &Lane) -> bool {
         let told = self.told.lock().unwrap();
         let state = |event: &Event| match event {

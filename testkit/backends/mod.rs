@@ -1,5 +1,6 @@
-//! The tests that every backend of this project must pass beside the public suite: what needs a real server to be arranged for it. Each backend
-//! includes this directory as a module of its own tests, and says in its crate's root what `Backend` and `Connection` are.
+//! The tests that every backend of this project must pass in addition to the public suite: what
+//! needs a real server to be arranged for it. Each backend includes this directory as a module of
+//! its own tests, and says in its crate's root what `Backend` and `Connection` are.
 
 mod access;
 mod cluster;

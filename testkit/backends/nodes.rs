@@ -60,7 +60,8 @@ async fn nodes_hear_each_other_also_after_their_links_were_cut() {
         for n in 1..=2 {
             assert_eq!(within(heard.recv()).await.unwrap(), format!(r#"["n",{n}]"#), "{dialect:?}");
         }
-        // Requests and answers get through again as well, by the channels where the dialect uses them.
+        // Requests and answers get through again as well, by the channels where the dialect uses
+        // them.
         within(async {
             loop {
                 let ask = here.server_side_emit_with_ack(Payload::from_json(r#"["ping"]"#).unwrap());

@@ -1,4 +1,5 @@
-//! Clients that were away, in a Redis Cluster: their sessions lie on all servers, the stream on one.
+//! Clients that were away, in a Redis Cluster: their sessions are spread over all servers, the
+//! stream is on one.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -49,7 +50,7 @@ async fn say(member: &Member, number: u64) -> EntryId {
     said.unwrap().expect("it is in the stream")
 }
 
-/// What the client has missed.
+/// The messages that the client has missed.
 async fn restore(member: &Member, pid: &str, offset: EntryId) -> Result<Vec<EntryId>, Error> {
     let missed = |restored: sio_streams_core::Restored| {
         restored.missed.iter().map(sio_streams_core::Missed::offset).collect()
@@ -139,7 +140,8 @@ async fn a_session_whose_slot_moves_is_restored() {
     }
 }
 
-/// The server that has the session is gone, and none takes its place. The one that has the stream is there.
+/// The server that has the session is gone, and none takes its place. The one that has the stream
+/// is there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_on_a_server_that_is_gone_is_not_recovered_and_nobody_hangs() {
     let cluster = start();
@@ -159,7 +161,8 @@ async fn a_session_on_a_server_that_is_gone_is_not_recovered_and_nobody_hangs() 
         cluster.nodes()[gone].restart().unwrap();
         cluster.settle().unwrap();
     });
-    // What has died with the server is nowhere; what is stored now is found. Stored for each attempt: one that takes too long may have taken it.
+    // A session that has died with the server is nowhere; one that is stored now is found. It is
+    // stored for each attempt, because one that takes too long may have taken it.
     within(async {
         loop {
             one.namespace.persist_session(session(&pid)).await.unwrap();

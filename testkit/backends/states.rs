@@ -1,4 +1,4 @@
-//! Servers in states that pass: what a node is told, and that it goes on by itself.
+//! Servers in temporary states: a node is told of them, and recovers by itself.
 
 use super::common::*;
 use super::member::Member;
@@ -51,7 +51,7 @@ async fn a_server_that_is_full_is_reported_and_waited_for() {
             }
         })
         .await;
-        // The server says so and closes, which may overtake its words.
+        // The server says it and closes, which may overtake its words.
         let known = ["max number of clients", "reset", "closed", "roken pipe"];
         assert!(known.iter().any(|words| why.contains(words)), "{why}");
         assert!(!opening.is_finished());

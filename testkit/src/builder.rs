@@ -1,4 +1,4 @@
-//! What a test may ask of its server before it starts.
+//! The options of a test's server.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,7 +33,8 @@ impl RedisServerBuilder {
         self
     }
 
-    /// Adds an ACL user. `rules` is what follows the password, such as `~socket.io &socket.io* +@all`.
+    /// Adds an ACL user. `rules` is what follows the password, such as `~socket.io &socket.io*
+    /// +@all`.
     #[must_use]
     pub fn user(mut self, name: &str, password: &str, rules: &str) -> Self {
         self.users.push(format!("user {name} on >{password} {rules}"));

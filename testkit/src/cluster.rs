@@ -10,34 +10,37 @@ use crate::wait::{BOUND, within};
 
 const SLOTS: u16 = 16_384;
 
-/// After how many milliseconds a silent node counts as failed, once the cluster is in order. On a busy machine a server may get no turn for a
-/// second or two; it must not be deposed for it.
+/// After how many milliseconds a silent node counts as failed, once the cluster is in order. On a
+/// busy machine a server may get no turn for a second or two; it must not be deposed for it.
 const PATIENT: &str = "30000";
 
-/// The same while the servers find each other, and where one has died on purpose: what waits for this time shall not last.
+/// The same while the servers find each other, and where one has died on purpose: what waits for
+/// this time shall not last.
 const IMPATIENT: &str = "1000";
 
-/// How long servers that meet wait for each other: [`IMPATIENT`], at least this.
+/// The time for which servers that meet wait for each other: [`IMPATIENT`], at least this.
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
-/// What was asked of a server once, and that it forgets after five seconds if the others are too slow, is asked again after this time.
+/// A server forgets some requests after five seconds if the others are too slow. They are repeated
+/// after this time.
 const AGAIN: Duration = Duration::from_secs(6);
 
 /// A running Redis Cluster. Dropping it kills its servers.
 #[derive(Debug)]
 pub struct RedisCluster {
     masters: usize,
-    /// The masters first, then the replica of each, if they have one, in the same order. Roles change with failovers, places don't.
+    /// The masters first, then the replica of each, if they have one, in the same order. Roles
+    /// change with failovers, places don't.
     nodes: Vec<RedisServer>,
 }
 
 impl RedisCluster {
-    /// Starts so many masters, each with a replica, and waits until all of them know each other.
+    /// Starts this many masters, each with a replica, and waits until all of them know each other.
     pub fn start(masters: usize) -> io::Result<Self> {
         Self::launch(masters, 2 * masters)
     }
 
-    /// Starts so many masters, without replicas.
+    /// Starts this many masters, without replicas.
     pub fn start_without_replicas(masters: usize) -> io::Result<Self> {
         Self::launch(masters, masters)
     }
@@ -81,7 +84,7 @@ impl RedisCluster {
         self.until(|cluster| {
             let alone = |node: &&RedisServer| info(node, "cluster_known_nodes") != everyone;
             let strangers: Vec<&RedisServer> = cluster.nodes.iter().filter(alone).collect();
-            // Who doesn't answer within a second is forgotten.
+            // A server that doesn't answer within a second is forgotten.
             if asked.elapsed() > 2 * HANDSHAKE {
                 asked = Instant::now();
                 strangers
@@ -97,12 +100,13 @@ impl RedisCluster {
         self.settle()
     }
 
-    /// Waits until every server that runs finds the cluster in order, and every replica that runs follows its master.
+    /// Waits until every server that runs finds the cluster in order, and every replica that runs
+    /// follows its master.
     pub fn settle(&self) -> io::Result<()> {
         loop {
             self.until(Self::in_order)?;
             self.set_timeout(PATIENT)?;
-            // Who was found silent just before would stay so for a minute now.
+            // A server that was found silent just before would stay so for a minute now.
             if self.in_order() {
                 return Ok(());
             }
@@ -177,12 +181,14 @@ impl RedisCluster {
         self.nodes[self.owner(key)].command(args)
     }
 
-    /// The replica of a server that is a master, or the other way round: they were started as a pair.
+    /// The replica of a server that is a master, or the other way round: they were started as a
+    /// pair.
     pub fn partner(&self, place: usize) -> usize {
         (place + self.masters) % self.nodes.len()
     }
 
-    /// Begins to move the slot of a key to another server: the key is still where it was, new ones go to the other.
+    /// Begins to move the slot of a key to another server: the key is still where it was, new ones
+    /// go to the other.
     pub fn begin_move(&self, key: &str, to: usize) -> io::Result<Move<'_>> {
         let from = self.owner(key);
         let slot = self.slot(key).to_string();
@@ -296,7 +302,8 @@ impl Move<'_> {
     }
 }
 
-/// A cluster's servers also need the port 10 000 above their own, which the choice of a free port does not see to.
+/// A cluster's servers also need the port 10 000 above their own, which the choice of a free port
+/// does not see to.
 fn start_one(builder: crate::RedisServerBuilder) -> io::Result<RedisServer> {
     let mut last = None;
     for _ in 0..20 {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Which way bytes go through a [`Proxy`](crate::Proxy).
+/// The direction of bytes through a [`Proxy`](crate::Proxy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
     /// From clients to the server.
@@ -11,31 +11,35 @@ pub enum Direction {
     Replies,
 }
 
-/// Something that happens once, when so many more bytes have gone through in one direction, whichever connection they belong to.
+/// Something that happens once, when a number of further bytes have gone through in one direction,
+/// whichever connection they belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
     /// The direction whose bytes are counted.
     pub direction: Direction,
-    /// How many bytes still come through unharmed.
+    /// The number of bytes that still come through unharmed.
     pub after: u64,
-    /// What happens then.
+    /// The trouble that happens then.
     pub what: Trouble,
 }
 
-/// What happens to the connection whose byte it was.
+/// The trouble that happens to the connection whose byte it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// It is closed. What came before has arrived, in the middle of a command or a reply perhaps.
     Cut,
-    /// The same, and no other takes its place: all connections are closed and new ones too, until [`restore`](crate::Proxy::restore).
+    /// The same, and no other takes its place: all connections are closed and new ones too, until
+    /// [`restore`](crate::Proxy::restore).
     Sever,
     /// It stays open, but nothing more comes through in this direction, ever.
     Truncate,
-    /// What follows waits for so long, and then comes through, even if whoever sent it has gone meanwhile.
+    /// The bytes that follow wait for this time, and then come through, even if their sender has
+    /// gone meanwhile.
     Stall(Duration),
     /// The same, until [`release`](crate::Proxy::release).
     Hold,
-    /// From now on every piece comes later by so much, on all connections, until [`calm`](crate::Proxy::calm).
+    /// From now on every piece comes later by this much, on all connections, until
+    /// [`calm`](crate::Proxy::calm).
     Delay(Duration),
 }
 
@@ -56,7 +60,7 @@ impl Faults {
         self.0.len()
     }
 
-    /// How many of these bytes come through before something happens, and what.
+    /// The number of these bytes that come through before something happens, and the trouble.
     pub(crate) fn pass(&mut self, direction: Direction, length: usize) -> (usize, Option<Trouble>) {
         let mine = |fault: &(usize, &Fault)| fault.1.direction == direction;
         let next = self.0.iter().enumerate().filter(mine).min_by_key(|(_, fault)| fault.after);

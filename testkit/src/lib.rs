@@ -1,6 +1,6 @@
-//! What the tests of this workspace stand on: real Redis servers that start and die on demand, clusters and sentinels
-//! of them, a proxy that breaks
-//! the link in front of them, and a small blocking RESP client to look inside.
+//! The foundation of this workspace's tests: real Redis servers that start and die on demand,
+//! clusters and sentinels of them, a proxy that breaks the link in front of them, and a small
+//! blocking RESP client to look inside.
 //!
 //! ```no_run
 //! use sio_streams_testkit::{Proxy, RedisServer};

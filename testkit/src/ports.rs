@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Below those from which systems take the ports of outgoing connections: else somebody's could sit on the port of a server that is about to
-/// come back, and a client that knocks there could even reach itself.
+/// Below those from which systems take the ports of outgoing connections: else somebody's could sit
+/// on the port of a server that is about to come back, and a client that knocks there could even
+/// reach itself.
 const FIRST: u16 = 10_500;
 
 /// Ten thousand above, where a cluster's servers talk to each other, are still none of those.

@@ -9,15 +9,16 @@ use std::time::{Duration, Instant};
 use crate::fault::{Direction, Fault, Faults, Trouble};
 use crate::ports;
 
-/// How often a thread that waits for ever looks around.
+/// The interval after which a thread that waits forever looks around.
 const LONG: Duration = Duration::from_secs(60);
 
 /// Forwards connections to a target, and breaks them on demand. Dropping it closes them all.
 ///
 /// [`cut`](Self::cut) is a server that is gone: connections close, new ones are refused.
-/// [`stall`](Self::stall) is a network that is silent: connections stay open and nothing comes through.
-/// To lose a reply whose command has been carried out: [`stall_replies`](Self::stall_replies), send, then `cut`.
-/// To break the link in the middle of a command or a reply: [`inject`](Self::inject).
+/// [`stall`](Self::stall) is a network that is silent: connections stay open and nothing comes
+/// through. To lose a reply whose command has been carried out:
+/// [`stall_replies`](Self::stall_replies), send, then `cut`. To break the link in the middle of a
+/// command or a reply: [`inject`](Self::inject).
 #[derive(Debug)]
 pub struct Proxy {
     addr: SocketAddr,
@@ -78,7 +79,7 @@ impl Proxy {
         format!("redis://{}", self.addr)
     }
 
-    /// How many connections are open through the proxy.
+    /// The number of connections that are open through the proxy.
     pub fn connections(&self) -> usize {
         self.link.lock().connections.len()
     }
@@ -140,7 +141,7 @@ impl Proxy {
         self.link.lock().faults.add(fault);
     }
 
-    /// How many faults have not struck yet.
+    /// The number of faults that have not struck yet.
     pub fn faults(&self) -> usize {
         self.link.lock().faults.len()
     }
@@ -151,7 +152,8 @@ impl Proxy {
         self.link.changed.notify_all();
     }
 
-    /// Nothing more happens by itself: forgets the faults that have not struck, and the delays. Connections that are broken stay so.
+    /// Nothing more happens by itself: forgets the faults that have not struck, and the delays.
+    /// Connections that are broken stay so.
     pub fn calm(&self) {
         let mut state = self.link.lock();
         state.faults.clear();
@@ -160,7 +162,8 @@ impl Proxy {
         self.link.changed.notify_all();
     }
 
-    /// Connects clients to another server from now on. Connections that are open stay where they are.
+    /// Connects clients to another server from now on. Connections that are open stay where they
+    /// are.
     pub fn retarget(&self, target: SocketAddr) {
         self.link.lock().target = target;
     }
@@ -216,7 +219,8 @@ impl State {
         self.connections.iter_mut().find(|connection| connection.id == id)
     }
 
-    /// How many of these bytes come through before something happens, and what. What somebody else may end begins here: he may be quicker.
+    /// The number of these bytes that come through before something happens, and the trouble. A
+    /// fault that somebody else may end begins here: he may be quicker.
     fn pass(&mut self, id: u64, direction: Direction, length: usize) -> (usize, Option<Trouble>) {
         let (through, trouble) = self.faults.pass(direction, length);
         match (trouble, self.connection(id)) {
@@ -281,7 +285,8 @@ impl Link {
             let mut buffer = vec![0; 64 * 1024];
             loop {
                 match from.read(&mut buffer) {
-                    // A client that has gone, whichever way: what it sent still arrives, and the server closes when it has read it.
+                    // A client that has gone, whichever way: what it sent still arrives, and the
+                    // server closes when it has read it.
                     Ok(0) | Err(_) if direction == Direction::Requests => {
                         let _ = to.shutdown(Shutdown::Write);
                         return;
@@ -297,7 +302,8 @@ impl Link {
         });
     }
 
-    /// Sends a piece on, with all that is to happen to it on the way. False when the connection is at its end.
+    /// Sends a piece on, with all that is to happen to it on the way. False when the connection is
+    /// at its end.
     fn forward(&self, id: u64, direction: Direction, mut piece: &[u8], to: &mut TcpStream) -> bool {
         while !piece.is_empty() {
             let delay = *self.lock().delay(direction);
@@ -329,7 +335,7 @@ impl Link {
         true
     }
 
-    /// Lets so much time pass. False when the connection has been closed meanwhile.
+    /// Lets this much time pass. Returns `false` if the connection has been closed meanwhile.
     fn hold(&self, id: u64, time: Duration) -> bool {
         let until = Instant::now().checked_add(time);
         let mut state = self.lock();
@@ -392,7 +398,8 @@ fn accept_on(listener: TcpListener, link: Arc<Link>) -> JoinHandle<()> {
 mod tests {
     use super::*;
 
-    /// A link to a server that is nothing but a socket, a client of it, and the server's end of that.
+    /// A link to a server that is nothing but a socket, a client of it, and the server's end of
+    /// that.
     fn pair() -> (TcpListener, Proxy, TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = Proxy::start(listener.local_addr().unwrap()).unwrap();
@@ -412,7 +419,8 @@ mod tests {
         client.write_all(b"held").unwrap();
         let mut now = [0; 2];
         server.read_exact(&mut now).unwrap();
-        // A client that leaves replies unread is reset, and whatever else the server says can't be delivered.
+        // A client that leaves replies unread is reset, and whatever else the server says can't be
+        // delivered.
         server.write_all(b"one").unwrap();
         client.peek(&mut [0]).unwrap();
         drop(client);

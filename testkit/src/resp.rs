@@ -1,10 +1,13 @@
-//! A blocking RESP2 client, just large enough for tests to inject entries and to look inside the server.
+//! A blocking client over the `redis` crate, with which tests inject entries and look inside a
+//! server.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// What the server answered.
+use redis::{Cmd, ConnectionLike, IntoConnectionInfo, RedisConnectionInfo, RedisError, Value};
+
+/// A reply of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     /// `+OK` and the like.
@@ -39,7 +42,7 @@ impl Reply {
         }
     }
 
-    /// The elements of a list; none for any other reply.
+    /// The elements of a list. Any other reply has no elements.
     pub fn items(&self) -> &[Reply] {
         match self {
             Self::Array(items) => items,
@@ -47,82 +50,80 @@ impl Reply {
         }
     }
 
-    /// The value that follows `key` in a flat list of keys and values, as `XINFO STREAM` or an entry's fields.
+    /// The value that follows `key` in a flat list of keys and values, as `XINFO STREAM` or an
+    /// entry's fields.
     pub fn field(&self, key: &str) -> Option<&Reply> {
         let mut pairs = self.items().chunks_exact(2);
         pairs.find(|pair| pair[0].as_str() == Some(key)).map(|pair| &pair[1])
     }
+
+    fn of(value: Value) -> io::Result<Self> {
+        Ok(match value {
+            Value::Nil => Self::Nil,
+            Value::Int(number) => Self::Int(number),
+            Value::BulkString(bytes) => Self::Bulk(bytes),
+            Value::Array(items) => Self::Array(items.into_iter().map(Self::of).collect::<io::Result<_>>()?),
+            Value::SimpleString(text) => Self::Simple(text),
+            Value::Okay => Self::Simple("OK".to_owned()),
+            Value::ServerError(error) => {
+                let details = error.details().map(|details| format!(" {details}")).unwrap_or_default();
+                Self::Error(format!("{}{details}", error.code()))
+            }
+            other => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("not RESP2: {other:?}")));
+            }
+        })
+    }
 }
 
-/// One connection to a server.
-#[derive(Debug)]
-pub struct Client {
-    stream: BufReader<TcpStream>,
+/// One connection to a server, by RESP2. It sends no commands of its own.
+pub struct Client(redis::Connection);
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
 impl Client {
     /// Connects. Later reads and writes fail after 60 seconds.
+    ///
+    /// # Errors
+    ///
+    /// If there is no server at the address.
     pub fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let bound = Duration::from_secs(60);
-        let stream = TcpStream::connect_timeout(&addr, bound)?;
-        stream.set_read_timeout(Some(bound))?;
-        stream.set_write_timeout(Some(bound))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream) })
+        let open = || {
+            let bound = Duration::from_secs(60);
+            let info = (addr.ip().to_string(), addr.port()).into_connection_info()?;
+            let info = info.set_redis_settings(RedisConnectionInfo::default().set_skip_set_lib_name());
+            let connection = redis::Client::open(info)?.get_connection_with_timeout(bound)?;
+            connection.set_read_timeout(Some(bound))?;
+            connection.set_write_timeout(Some(bound))?;
+            Ok(Self(connection))
+        };
+        open().map_err(|e: RedisError| io::Error::other(e))
     }
 
-    /// Sends one command and reads its reply.
+    /// Sends one command and reads its reply. A refusal by the server is a [`Reply::Error`].
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or the server does not answer in time.
     pub fn command<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Reply> {
-        let mut out = format!("*{}\r\n", args.len()).into_bytes();
+        let mut command = Cmd::new();
         for arg in args {
-            let arg = arg.as_ref();
-            out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
-            out.extend_from_slice(arg);
-            out.extend_from_slice(b"\r\n");
+            command.arg(arg.as_ref());
         }
-        self.stream.get_mut().write_all(&out)?;
-        self.read_reply()
+        let reply = self.0.req_packed_command(&command.get_packed_command());
+        Reply::of(reply.map_err(io::Error::other)?)
     }
 
-    /// Reads one reply that nobody asked for just now, as the messages of a subscription.
+    /// Reads one reply that nobody asked for just now, such as a message of a subscription.
+    ///
+    /// # Errors
+    ///
+    /// If the connection is lost, or nothing comes in time.
     pub fn read_reply(&mut self) -> io::Result<Reply> {
-        let mut line = String::new();
-        if self.stream.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let line = line.trim_end_matches(['\r', '\n']);
-        let kind = line.chars().next().ok_or_else(|| garbled(line))?;
-        let rest = &line[kind.len_utf8()..];
-        Ok(match kind {
-            '+' => Reply::Simple(rest.to_owned()),
-            '-' => Reply::Error(rest.to_owned()),
-            ':' => Reply::Int(number(rest)?),
-            '$' => match usize::try_from(number(rest)?) {
-                Ok(length) => Reply::Bulk(self.read_bulk(length)?),
-                Err(_) => Reply::Nil,
-            },
-            '*' => match usize::try_from(number(rest)?) {
-                Ok(length) => {
-                    Reply::Array((0..length).map(|_| self.read_reply()).collect::<io::Result<_>>()?)
-                }
-                Err(_) => Reply::Nil,
-            },
-            _ => return Err(garbled(line)),
-        })
+        Reply::of(self.0.recv_response().map_err(io::Error::other)?)
     }
-
-    fn read_bulk(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length + 2];
-        self.stream.read_exact(&mut bytes)?;
-        bytes.truncate(length);
-        Ok(bytes)
-    }
-}
-
-fn number(text: &str) -> io::Result<i64> {
-    text.parse().map_err(|_| garbled(text))
-}
-
-fn garbled(line: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("not a RESP2 reply: {line:?}"))
 }

@@ -1,4 +1,4 @@
-//! A master, a replica, and sentinels that watch over them.
+//! A master, a replica, and sentinels that monitor them.
 
 use std::io;
 
@@ -9,7 +9,8 @@ use crate::wait::{BOUND, within};
 /// The name under which the sentinels know the master.
 const MASTER: &str = "mymaster";
 
-/// After how many milliseconds a silent master counts as dead. On a busy machine it may get no turn for a second or two.
+/// After how many milliseconds a silent master counts as dead. On a busy machine it may get no turn
+/// for a second or two.
 const PATIENT: &str = "30000";
 
 /// The same when it has died on purpose.
@@ -40,7 +41,8 @@ impl RedisSentinel {
             );
         }
         for sentinel in &sentinels {
-            // One that got no turn for two seconds would do nothing for half a minute. Before Redis 7 that can't be changed.
+            // One that got no turn for two seconds would do nothing for half a minute. Before Redis
+            // 7 that can't be changed.
             drop(sentinel.try_command(&["SENTINEL", "DEBUG", "tilt-trigger", "60000"])?);
         }
         let started = RedisSentinel { servers, sentinels };
@@ -90,12 +92,13 @@ impl RedisSentinel {
         alive.try_for_each(|sentinel| sentinel.order(&set))
     }
 
-    /// Has the replica become the master, and waits until the old master is its replica. Writes that the old one takes in between are lost: that
-    /// is how Sentinel works.
+    /// Has the replica become the master, and waits until the old master is its replica. Writes
+    /// that the old one takes in between are lost: that is how Sentinel works.
     pub fn hand_over(&self) -> io::Result<()> {
         let old = self.master();
         let port = Some(i64::from(self.servers[old].port()));
-        // Again and again: it is refused until the sentinel knows a replica that is connected, and given up where something took long.
+        // Again and again: it is refused until the sentinel knows a replica that is connected, and
+        // given up where something took long.
         let asked = |all: &Self| match named(&all.sentinels[0]) == port {
             true => all.sentinels[0].try_command(&["SENTINEL", "FAILOVER", MASTER]).map(drop),
             false => Ok(()),
@@ -104,7 +107,7 @@ impl RedisSentinel {
         self.until(|all| all.servers[old].is("slave"))
     }
 
-    /// Whether this server is the master and all sentinels say so.
+    /// Returns `true` if this server is the master and all sentinels say so.
     fn is_master(&self, place: usize) -> bool {
         let port = Some(i64::from(self.servers[place].port()));
         self.servers[place].is("master") && self.sentinels.iter().all(|sentinel| named(sentinel) == port)

@@ -17,16 +17,18 @@ use crate::tls::TlsFiles;
 /// Names the server binary to use instead of the `redis-server` found on `PATH`.
 const BINARY: &str = "SIO_STREAMS_REDIS_SERVER";
 
-/// How long a server may take to answer its first PING. Generous: a loaded machine is no failure.
+/// The time limit for a server's answer to its first PING. It is generous: a loaded machine is no
+/// failure.
 const START_BOUND: Duration = Duration::from_secs(60);
 
-/// How many milliseconds a replica may take to have what was written.
+/// The number of milliseconds until a replica must have what was written.
 const REPLICATION_BOUND: &str = "60000";
 
-/// How often another port is tried when somebody else was quicker.
+/// The number of ports that are tried when somebody else was quicker.
 const PORT_TRIES: usize = 10;
 
-/// A running `redis-server` with a private directory. Dropping it kills the process and removes the directory.
+/// A running `redis-server` with a private directory. Dropping it kills the process and removes the
+/// directory.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Mutex<Option<Child>>,
@@ -110,7 +112,8 @@ impl RedisServer {
         self.url_on("redis", self.port)
     }
 
-    /// The same URL as [`url`](Self::url), but through another port, such as a [`Proxy`](crate::Proxy)'s.
+    /// The same URL as [`url`](Self::url), but through another port, such as a
+    /// [`Proxy`](crate::Proxy)'s.
     pub fn url_via(&self, port: u16) -> String {
         self.url_on("redis", port)
     }
@@ -120,7 +123,8 @@ impl RedisServer {
         format!("redis://{user}:{password}@127.0.0.1:{}", self.port)
     }
 
-    /// `rediss://localhost:<port>` of the TLS port, if [`tls`](RedisServerBuilder::tls) was asked for.
+    /// `rediss://localhost:<port>` of the TLS port, if [`tls`](RedisServerBuilder::tls) was asked
+    /// for.
     pub fn tls_url(&self) -> Option<String> {
         self.tls.as_ref().map(|(port, _)| self.url_on("rediss", *port).replace("127.0.0.1", "localhost"))
     }
@@ -150,7 +154,8 @@ impl RedisServer {
     /// Runs one command on a fresh connection.
     ///
     /// # Panics
-    /// If the server can't be reached. Use [`try_command`](Self::try_command) where that is part of the test.
+    /// If the server can't be reached. Use [`try_command`](Self::try_command) where that is part of
+    /// the test.
     pub fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> Reply {
         match self.try_command(args) {
             Ok(reply) => reply,
@@ -171,13 +176,13 @@ impl RedisServer {
         }
     }
 
-    /// Whether it can be asked, and says that this is its role.
+    /// Returns `true` if it can be asked, and says that this is its role.
     pub(crate) fn is(&self, role: &str) -> bool {
         let found = self.try_command(&["ROLE"]);
         found.is_ok_and(|found| found.items().first().and_then(Reply::as_str) == Some(role))
     }
 
-    /// How often it has executed a command.
+    /// The number of times that it has executed a command.
     ///
     /// # Panics
     /// If it can't be asked, or its answer is no number.
@@ -193,10 +198,12 @@ impl RedisServer {
         }
     }
 
-    /// Waits until a replica has all that was written so far. In a cluster, `key` is one of this server's.
+    /// Waits until a replica has all that was written so far. In a cluster, `key` is one of this
+    /// server's.
     pub fn replicated(&self, key: &str) -> io::Result<()> {
         let mut client = self.connect()?;
-        // WAIT is about the writes of its own connection: without one it says at once how many replicas there are.
+        // WAIT is about the writes of its own connection: without one it says at once how many
+        // replicas there are.
         client.command(&["SET", &format!("{{{key}}}:replicated"), "yes"])?;
         match client.command(&["WAIT", "1", REPLICATION_BOUND])?.as_int() {
             Some(1..) => Ok(()),
@@ -204,7 +211,8 @@ impl RedisServer {
         }
     }
 
-    /// Kills the server with SIGKILL and waits until it is gone. Does nothing when it is dead already.
+    /// Kills the server with SIGKILL and waits until it is gone. Does nothing when it is dead
+    /// already.
     pub fn kill(&self) {
         if let Some(mut process) = self.lock().take() {
             let _ = process.kill();
@@ -212,12 +220,13 @@ impl RedisServer {
         }
     }
 
-    /// Whether it has been started and not been killed.
+    /// Returns `true` if it has been started and not been killed.
     pub fn is_running(&self) -> bool {
         self.lock().is_some()
     }
 
-    /// Kills the server if it still runs, and starts it again on the same port, in the same directory.
+    /// Kills the server if it still runs, and starts it again on the same port, in the same
+    /// directory.
     pub fn restart(&self) -> io::Result<()> {
         self.kill();
         let deadline = Instant::now() + START_BOUND;

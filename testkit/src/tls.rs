@@ -5,7 +5,7 @@ use std::{fs, io};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
-/// Where the certificates of a TLS test server lie. All are PEM files.
+/// The paths of the certificates of a TLS test server. All are PEM files.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
     /// The certificate authority that a client has to trust.

@@ -3,7 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long servers may take to agree on something. Generous: a loaded machine is no failure.
+/// The time limit for servers to agree on something. It is generous: a loaded machine is no
+/// failure.
 pub(crate) const BOUND: Duration = Duration::from_secs(120);
 
 /// Looks again and again whether a condition is met; whether it was, within the time.

@@ -1,4 +1,4 @@
-//! Breaks a link in every way it can be broken.
+//! Breaks a link in every supported way.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -1,4 +1,4 @@
-//! Clusters and sentinels, and what can happen to them.
+//! Clusters and sentinels, and their changes.
 
 use sio_streams_testkit::{RedisCluster, RedisSentinel, Reply};
 

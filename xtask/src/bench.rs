@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: how fast it is, beside others and beside what was recorded.
+//! `cargo xtask bench`: measures the speed, compared with others and with recorded figures.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::{process, say, setup};
 /// Tells the program where the one is that drives socketioxide: see `bench/src/peers/contender.rs`.
 const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
-/// Nodes of ours beside their peers.
+/// Compares nodes of ours with their peers.
 pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
     let machine = setup::run(workspace, Interop::With)?;
     let mut command = run(workspace, "peers", &[]);
@@ -20,13 +20,14 @@ pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
     }
     match socketioxide(workspace) {
         Ok(program) => drop(command.env(OXIDE, program)),
-        // It wants a newer compiler than this workspace does. The others can be compared without it.
+        // It wants a newer compiler than this workspace does. The others can be compared without
+        // it.
         Err(error) => say(format_args!("socketioxide is left out, as its program can't be built: {error}")),
     }
     process::run(&mut command)
 }
 
-/// Builds the program that drives socketioxide's adapter. It is none of the workspace's members.
+/// Builds the program that drives socketioxide's adapter. It is not a member of the workspace.
 fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
     let target = workspace.path("target/socketioxide");
     let mut command = workspace.cargo();
@@ -35,7 +36,7 @@ fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
     Ok(target.join("release/sio-streams-bench-socketioxide"))
 }
 
-/// From entries to the frames for clients, beside Node.
+/// Measures the way from entries to the frames for clients, compared with Node.
 pub(crate) fn frames(workspace: &Workspace, args: &[String]) -> Result<()> {
     setup::run(workspace, Interop::With)?;
     process::run(run(workspace, "frames", WITHOUT_PEERS).args(args))
@@ -47,7 +48,7 @@ pub(crate) fn budgets(workspace: &Workspace, args: &[String]) -> Result<()> {
     process::run(run(workspace, "instructions", WITHOUT_PEERS).args(args))
 }
 
-/// How instructions grow.
+/// The growth of instructions.
 pub(crate) fn growth(workspace: &Workspace, args: &[String]) -> Result<()> {
     setup::valgrind()?;
     process::run(run(workspace, "growth", WITHOUT_PEERS).args(args))

@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that a change must pass. A tool that is not there is a failure, not a skip.
+//! `cargo xtask ci`: everything that a change must pass. A missing tool is a failure, not a skip.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crate::args::{FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{bench, fuzz, msrv, process, say, test};
+use crate::{bench, fuzz, msrv, process, test};
 
-/// Altogether; the targets share it.
+/// Time for all targets together.
 const FUZZ_SECONDS: u64 = 12;
 
 const SIMULATED_SEEDS: &str = "600";
@@ -16,13 +16,11 @@ const SIMULATED_SEEDS: &str = "600";
 enum Outcome {
     Passed,
     Failed,
-    /// What the step checks does not exist in this version of the workspace.
-    NotPart,
 }
 
 struct Step {
     name: &'static str,
-    run: fn(&Workspace) -> Result<Outcome>,
+    run: fn(&Workspace) -> Result<()>,
 }
 
 /// Quick ones first.
@@ -30,7 +28,7 @@ const STEPS: [Step; 8] = [
     Step { name: "format", run: format },
     Step { name: "clippy", run: clippy },
     Step { name: "docs", run: docs },
-    Step { name: "msrv", run: msrv },
+    Step { name: "msrv", run: msrv::run },
     Step { name: "test", run: test },
     Step { name: "budgets", run: budgets },
     Step { name: "simulation", run: simulation },
@@ -43,10 +41,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     for Step { name, run } in STEPS {
         eprintln!("\n=== {name} ===");
         let started = Instant::now();
-        let outcome = run(workspace).unwrap_or_else(|error| {
-            failure = Some(Error::Step { step: name, source: Box::new(error) });
-            Outcome::Failed
-        });
+        let outcome = match run(workspace) {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                failure = Some(Error::Step { step: name, source: Box::new(error) });
+                Outcome::Failed
+            }
+        };
         rows.push((name, outcome, started.elapsed()));
         if failure.is_some() {
             break;
@@ -65,7 +66,6 @@ fn table(rows: &[(&str, Outcome, Duration)]) -> String {
         let outcome = match outcome {
             Outcome::Passed => "passed",
             Outcome::Failed => "FAILED",
-            Outcome::NotPart => "not part of this version",
         };
         lines.push(format!("{name:<12}{:>8.1} s  {outcome}", time.as_secs_f64()));
     }
@@ -77,70 +77,46 @@ fn table(rows: &[(&str, Outcome, Duration)]) -> String {
     lines.join("\n")
 }
 
-fn format(workspace: &Workspace) -> Result<Outcome> {
+fn format(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "rustfmt", "fmt")?;
     process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
-    if fuzz::is_there(workspace) {
-        // It may be a workspace of its own.
-        process::run(workspace.cargo().args(["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]))?;
+    // These are workspaces of their own.
+    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml"] {
+        process::run(workspace.cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
-    process::run(workspace.cargo().args([
-        "fmt",
-        "--manifest-path",
-        "bench/socketioxide/Cargo.toml",
-        "--check",
-    ]))?;
-    Ok(Outcome::Passed)
+    Ok(())
 }
 
-fn clippy(workspace: &Workspace) -> Result<Outcome> {
+fn clippy(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "clippy", "clippy")?;
     let args = ["--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
-    process::run(workspace.cargo().arg("clippy").args(args))?;
-    Ok(Outcome::Passed)
+    process::run(workspace.cargo().arg("clippy").args(args))
 }
 
-fn docs(workspace: &Workspace) -> Result<Outcome> {
+fn docs(workspace: &Workspace) -> Result<()> {
     let args = ["doc", "--workspace", "--all-features", "--no-deps", "--locked"];
-    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))?;
-    Ok(Outcome::Passed)
+    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-fn msrv(workspace: &Workspace) -> Result<Outcome> {
-    msrv::run(workspace)?;
-    Ok(Outcome::Passed)
+fn test(workspace: &Workspace) -> Result<()> {
+    test::run(workspace, Interop::With, &[])
 }
 
-fn test(workspace: &Workspace) -> Result<Outcome> {
-    test::run(workspace, Interop::With, &[])?;
-    Ok(Outcome::Passed)
+fn budgets(workspace: &Workspace) -> Result<()> {
+    bench::budgets(workspace, &[])
 }
 
-fn budgets(workspace: &Workspace) -> Result<Outcome> {
-    bench::budgets(workspace, &[])?;
-    Ok(Outcome::Passed)
-}
-
-fn simulation(workspace: &Workspace) -> Result<Outcome> {
-    if !workspace.has("sim/Cargo.toml") {
-        say("there is no sim/: not part of this version");
-        return Ok(Outcome::NotPart);
-    }
+fn simulation(workspace: &Workspace) -> Result<()> {
     let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
     process::run(workspace.cargo().args(simulator).arg("hashes"))?;
     // Fresh ones each time; it prints which.
-    process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))?;
-    Ok(Outcome::Passed)
+    process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))
 }
 
-fn fuzz(workspace: &Workspace) -> Result<Outcome> {
-    if !fuzz::is_there(workspace) {
-        say("there is no fuzz/: not part of this version");
-        return Ok(Outcome::NotPart);
-    }
-    fuzz::run(workspace, &FuzzOptions { seconds: FUZZ_SECONDS, ..FuzzOptions::default() })?;
-    Ok(Outcome::Passed)
+fn fuzz(workspace: &Workspace) -> Result<()> {
+    let options = FuzzOptions { seconds: FUZZ_SECONDS, seed: None, coverage: false, targets: Vec::new() };
+    fuzz::run(workspace, &options)
 }
 
 /// rustfmt and clippy are components of the toolchain that minimal installations leave out.

@@ -1,20 +1,14 @@
-//! `cargo xtask fuzz --coverage`: which lines of `core` the inputs of the fuzz targets reach.
+//! `cargo xtask fuzz --coverage`: the lines of `core` that the inputs of the fuzz targets reach.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{fuzz, process, say};
+use crate::{corpus, fuzz, process, say};
 
-/// For these the lines that no input reaches are listed.
-const LISTED: [&str; 2] = ["core/src/wire/", "core/src/engine/"];
-
-const SHOWN: &str = "core/src/";
-
-/// What is known of a file: how often each of its lines was reached.
-type Lines = BTreeMap<u32, u64>;
+/// The files that are reported.
+const SOURCES: &str = "core/src";
 
 pub(crate) fn run(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let tools = LlvmTools::find()?;
@@ -22,8 +16,8 @@ pub(crate) fn run(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     for target in targets {
         let mut command = fuzz::cargo_fuzz(workspace);
         command.arg("coverage").args(fuzz::SANITIZER).arg(target);
-        let inputs = [workspace.path(&fuzz::corpus(target)), fuzz::found(workspace, target)];
-        command.args(inputs.iter().filter(|directory| directory.exists()));
+        let found = Some(fuzz::found(workspace, target)).filter(|directory| directory.exists());
+        command.args(corpus::unpack(workspace, target)?).args(found);
         process::run(&mut command)?;
         profiles.push(workspace.path("fuzz/coverage").join(target).join("coverage.profdata"));
         let triple = &tools.triple;
@@ -34,11 +28,17 @@ pub(crate) fn run(workspace: &Workspace, targets: &[&str]) -> Result<()> {
     let mut merge = Command::new(tools.program("llvm-profdata"));
     process::run(merge.args(["merge", "-sparse", "-o"]).arg(&merged).args(&profiles))?;
 
-    let mut export = Command::new(tools.program("llvm-cov"));
-    export.args(["export", "-format=lcov", "-instr-profile"]).arg(&merged);
-    export.args(programs.iter().flat_map(|program| ["-object".as_ref(), program.as_os_str()]));
-    let report = process::read(&mut export)?;
-    say(table(&parse(&report, &workspace.path(""))));
+    let llvm_cov = |subcommand: &str, options: &[&str]| {
+        let mut command = Command::new(tools.program("llvm-cov"));
+        command.arg(subcommand).args(options).arg("-instr-profile").arg(&merged);
+        command.args(programs.iter().flat_map(|program| ["-object".as_ref(), program.as_os_str()]));
+        command.arg(workspace.path(SOURCES));
+        command
+    };
+    process::run(&mut llvm_cov("report", &["-show-region-summary=false", "-show-branch-summary=false"]))?;
+    let pages = workspace.path("fuzz/coverage/html");
+    process::run(llvm_cov("show", &["-format=html"]).arg("-output-dir").arg(&pages))?;
+    say(format_args!("line by line: {}", pages.join("index.html").display()));
     Ok(())
 }
 
@@ -76,81 +76,5 @@ impl LlvmTools {
 
     fn program(&self, name: &str) -> PathBuf {
         self.bin.join(name)
-    }
-}
-
-/// Reads lcov's format: `SF:<file>`, then `DA:<line>,<count>` for each line. Files are named from the root of the workspace.
-fn parse(report: &str, root: &Path) -> BTreeMap<String, Lines> {
-    let mut files = BTreeMap::<String, Lines>::new();
-    let mut file = None;
-    for line in report.lines() {
-        if let Some(path) = line.strip_prefix("SF:") {
-            let relative = Path::new(path).strip_prefix(root).ok().map(|path| path.display().to_string());
-            file = relative.filter(|path| path.starts_with(SHOWN));
-        } else if let (Some(file), Some(data)) = (&file, line.strip_prefix("DA:")) {
-            let mut numbers = data.split(',').map(str::parse::<u64>);
-            if let (Some(Ok(number)), Some(Ok(count))) = (numbers.next(), numbers.next()) {
-                let lines = files.entry(file.clone()).or_default();
-                *lines.entry(u32::try_from(number).unwrap_or(u32::MAX)).or_default() += count;
-            }
-        }
-    }
-    files
-}
-
-fn table(files: &BTreeMap<String, Lines>) -> String {
-    let mut rows = vec!["lines reached".to_owned()];
-    let mut directories = BTreeMap::<&str, (usize, usize)>::new();
-    for (file, lines) in files {
-        let (reached, all) = (lines.values().filter(|count| **count > 0).count(), lines.len());
-        let directory = file.rsplit_once('/').map_or("", |(directory, _)| directory);
-        let sum = directories.entry(directory).or_default();
-        *sum = (sum.0 + reached, sum.1 + all);
-        rows.push(row(file, reached, all));
-        if LISTED.iter().any(|listed| file.starts_with(listed)) && reached < all {
-            rows.push(format!("  never: {}", ranges(lines)));
-        }
-    }
-    rows.extend(directories.into_iter().map(|(directory, (reached, all))| row(directory, reached, all)));
-    rows.join("\n")
-}
-
-fn row(name: &str, reached: usize, all: usize) -> String {
-    let percent = 100.0 * reached as f64 / all.max(1) as f64;
-    format!("{name:<40}{reached:>6} of {all:>6} {percent:>6.1} %")
-}
-
-/// The lines that were never reached: `3, 7-9`.
-fn ranges(lines: &Lines) -> String {
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for (&line, _) in lines.iter().filter(|(_, count)| **count == 0) {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == line => *last = line,
-            _ => ranges.push((line, line)),
-        }
-    }
-    let text = |&(first, last): &(u32, u32)| match first == last {
-        true => first.to_string(),
-        false => format!("{first}-{last}"),
-    };
-    ranges.iter().map(text).collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const REPORT: &str = "SF:/w/core/src/wire/json.rs\nDA:1,5\nDA:2,0\nDA:3,0\nDA:5,0\nend_of_record\n\
-                          SF:/w/core/src/id.rs\nDA:1,1\nend_of_record\nSF:/elsewhere/a.rs\nDA:1,1\nend_of_record\n";
-
-    #[test]
-    fn lines_never_reached_are_listed() {
-        let files = parse(REPORT, Path::new("/w"));
-        assert_eq!(files.keys().collect::<Vec<_>>(), ["core/src/id.rs", "core/src/wire/json.rs"]);
-        let table = table(&files);
-        let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[2], "core/src/wire/json.rs                        1 of      4   25.0 %");
-        assert_eq!(lines[3], "  never: 2-3, 5");
-        assert_eq!(lines[5], "core/src/wire                                1 of      4   25.0 %");
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong in a chore.
+//! Errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,26 +16,26 @@ pub(crate) enum Error {
     #[error("`{command}` could not be run: {source}")]
     NotRun { command: String, source: io::Error },
 
-    /// Something that must be on this machine is not, and could not be installed.
+    /// Something is missing on this machine, and could not be installed.
     #[error("{what}\n  {remedy}")]
     Missing { what: String, remedy: String },
 
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
 
-    /// Something was not in the form that this program understands.
+    /// Something does not have the expected form.
     #[error("{what} is not understood: {why}")]
     Unreadable { what: String, why: String },
 
-    /// Versions that the minimum supported Rust version does not allow.
+    /// Packages that the minimum supported Rust version does not allow.
     #[error("not compatible with the workspace's rust-version {rust_version}:\n{}", offences.join("\n"))]
     Msrv { rust_version: String, offences: Vec<String> },
 
-    #[error("there is no fuzz/Cargo.toml: this version of the workspace has no fuzz targets")]
-    NoFuzz,
-
     #[error("no fuzz target is called {name}; there are: {known}")]
     UnknownTarget { name: String, known: String },
+
+    #[error("the corpus has an input called {name} already, with other content")]
+    NameTaken { name: String },
 
     #[error("step `{step}`: {source}")]
     Step { step: &'static str, source: Box<Error> },

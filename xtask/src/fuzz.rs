@@ -1,20 +1,21 @@
-//! `cargo xtask fuzz`: the fuzz targets under `fuzz/`, each for a while.
+//! `cargo xtask fuzz`: runs the fuzz targets under `fuzz/`.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::SystemTime;
-use std::{env, fs};
+use std::{env, fs, slice};
 
-use crate::args::FuzzOptions;
+use crate::args::{CorpusChange, FuzzOptions};
 use crate::error::{Error, Result};
 use crate::tools::Package;
 use crate::workspace::Workspace;
-use crate::{coverage, process, say};
+use crate::{corpus, coverage, process, say};
 
-/// Nothing in this workspace is unsafe: a sanitizer would find little, and take half of the speed.
+/// No crate of this workspace has `unsafe` code. A sanitizer would find little, and halve the
+/// speed.
 pub(crate) const SANITIZER: [&str; 2] = ["--sanitizer", "none"];
 
-/// An input that takes longer than this, in seconds, or more memory, in megabytes, is a finding.
+/// An input that takes more time (in seconds) or memory (in megabytes) than this is a finding.
 const LIMITS: [&str; 2] = ["-timeout=60", "-rss_limit_mb=1024"];
 
 /// libFuzzer comes as C++ source.
@@ -25,18 +26,10 @@ const CXX: Package = Package {
     otherwise: "install a C++ compiler, and put c++ on the PATH or name it in CXX",
 };
 
-pub(crate) fn is_there(workspace: &Workspace) -> bool {
-    workspace.has("fuzz/Cargo.toml")
-}
-
 pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<()> {
-    if !is_there(workspace) {
-        return Err(Error::NoFuzz);
-    }
     ensure_tools(workspace)?;
-    let list = process::read(cargo_fuzz(workspace).arg("list"))?;
-    let known: Vec<&str> = list.split_whitespace().collect();
-    let targets = choose(&known, &options.targets)?;
+    let targets = choose(workspace, &options.targets)?;
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
     if options.coverage {
         return coverage::run(workspace, &targets);
     }
@@ -51,15 +44,13 @@ pub(crate) fn run(workspace: &Workspace, options: &FuzzOptions) -> Result<()> {
 }
 
 fn fuzz(workspace: &Workspace, target: &str, seconds: u64, seed: u32) -> Result<()> {
-    // libFuzzer adds what it finds to the first directory. The corpus in the repository changes by intent only.
+    // libFuzzer adds what it finds to the first directory. The project's corpus changes by intent
+    // only.
     let found = found(workspace, target);
     fs::create_dir_all(&found).map_err(|e| Error::file(&found, e))?;
     let mut command = cargo_fuzz(workspace);
     command.arg("run").args(SANITIZER).arg(target).arg(&found);
-    let corpus = corpus(target);
-    if workspace.has(&corpus) {
-        command.arg(corpus);
-    }
+    command.args(corpus::unpack(workspace, target)?);
     command.args(["--", &format!("-max_total_time={seconds}"), &format!("-seed={seed}")]).args(LIMITS);
     let dictionary = format!("fuzz/dict/{target}.dict");
     if workspace.has(&dictionary) {
@@ -68,12 +59,33 @@ fn fuzz(workspace: &Workspace, target: &str, seconds: u64, seed: u32) -> Result<
     process::run(&mut command)
 }
 
-/// The inputs that belong to the project.
-pub(crate) fn corpus(target: &str) -> String {
-    format!("fuzz/corpus/{target}")
+/// `cargo xtask corpus`.
+pub(crate) fn change_corpus(workspace: &Workspace, change: &CorpusChange) -> Result<()> {
+    ensure_tools(workspace)?;
+    match change {
+        CorpusChange::Add { target, files } => {
+            choose(workspace, slice::from_ref(target))?;
+            corpus::add(workspace, target, files)
+        }
+        CorpusChange::Merge { targets } => {
+            choose(workspace, targets)?.iter().try_for_each(|target| merge(workspace, target))
+        }
+    }
 }
 
-/// The inputs that runs on this machine have found worth keeping.
+fn merge(workspace: &Workspace, target: &str) -> Result<()> {
+    let directory = corpus::unpack_to_change(workspace, target)?;
+    let mut command = cargo_fuzz(workspace);
+    command.arg("run").args(SANITIZER).args([
+        target.as_ref(),
+        directory.as_path(),
+        &found(workspace, target),
+    ]);
+    process::run(command.args(["--", "-set_cover_merge=1", "-use_counters=0"]).args(LIMITS))?;
+    corpus::pack(workspace, target)
+}
+
+/// The inputs that runs on this machine found worth keeping.
 pub(crate) fn found(workspace: &Workspace, target: &str) -> PathBuf {
     workspace.path("fuzz/target/found").join(target)
 }
@@ -113,21 +125,23 @@ fn ensure_tools(workspace: &Workspace) -> Result<()> {
     Ok(())
 }
 
-fn choose<'a>(known: &[&'a str], wanted: &[String]) -> Result<Vec<&'a str>> {
-    if wanted.is_empty() {
-        return Ok(known.to_vec());
-    }
-    let find = |name: &String| {
-        known
-            .iter()
-            .copied()
-            .find(|target| target == name)
-            .ok_or_else(|| Error::UnknownTarget { name: name.clone(), known: known.join(", ") })
-    };
-    wanted.iter().map(find).collect()
+/// The targets that are wanted, or all. Fails if there is no such target.
+fn choose(workspace: &Workspace, wanted: &[String]) -> Result<Vec<String>> {
+    let list = process::read(cargo_fuzz(workspace).arg("list"))?;
+    choose_from(&list.split_whitespace().collect::<Vec<_>>(), wanted)
 }
 
-/// The time of one target, out of that for all. Zero would mean for ever.
+fn choose_from(known: &[&str], wanted: &[String]) -> Result<Vec<String>> {
+    if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(Error::UnknownTarget { name: name.clone(), known: known.join(", ") });
+    }
+    match wanted {
+        [] => Ok(known.iter().map(|name| (*name).to_owned()).collect()),
+        wanted => Ok(wanted.to_vec()),
+    }
+}
+
+/// The time for one target. Zero would mean no limit.
 fn share(seconds: u64, targets: usize) -> u64 {
     (seconds / (targets as u64).max(1)).max(1)
 }
@@ -153,9 +167,9 @@ mod tests {
     #[test]
     fn targets_by_name() {
         let known = ["entry", "session"];
-        assert_eq!(choose(&known, &[]).unwrap(), known);
-        assert_eq!(choose(&known, &["session".to_owned()]).unwrap(), ["session"]);
-        let error = choose(&known, &["sesion".to_owned()]).unwrap_err().to_string();
+        assert_eq!(choose_from(&known, &[]).unwrap(), known);
+        assert_eq!(choose_from(&known, &["session".to_owned()]).unwrap(), ["session"]);
+        let error = choose_from(&known, &["sesion".to_owned()]).unwrap_err().to_string();
         assert_eq!(error, "no fuzz target is called sesion; there are: entry, session");
     }
 }

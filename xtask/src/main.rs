@@ -1,12 +1,13 @@
-//! The chores of this workspace: `cargo xtask help`.
+//! The development tasks of this workspace: `cargo xtask help`.
 //!
-//! Standard output belongs to the test runner, so that its lines can be read by other programs. What the other commands
-//! and xtask itself have to say goes to standard error.
+//! Standard output belongs to the test runner, so that other programs can read its lines. The
+//! output of other commands, and of xtask itself, goes to standard error.
 #![allow(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod args;
 mod bench;
 mod ci;
+mod corpus;
 mod coverage;
 mod error;
 mod fuzz;
@@ -15,27 +16,19 @@ mod msrv;
 mod process;
 mod setup;
 mod soak;
-mod tally;
 mod test;
 mod tools;
 mod version;
 mod workspace;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
-use args::Task;
+use args::{Bench, Interop, Task};
 use error::Result;
 use workspace::Workspace;
 
 fn main() -> ExitCode {
-    let task = match args::parse(std::env::args().skip(1)) {
-        Ok(task) => task,
-        Err(usage) => {
-            eprintln!("error: {usage} (see `cargo xtask help`)");
-            return ExitCode::from(2);
-        }
-    };
+    let task = args::parse(std::env::args().skip(1)).unwrap_or_else(|usage| usage.exit());
     match run(task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -46,36 +39,33 @@ fn main() -> ExitCode {
 }
 
 fn run(task: Task) -> Result<()> {
-    if let Task::Help = task {
-        // Whoever closes the pipe early has read enough.
-        let _ = writeln!(io::stdout(), "{}", args::HELP);
-        return Ok(());
-    }
     let workspace = Workspace::find()?;
     match task {
-        Task::Help => Ok(()),
-        Task::Setup(interop) => setup::run(&workspace, interop).and_then(|_| setup::valgrind()),
-        Task::Test { interop, args } => test::run(&workspace, interop, &args),
+        Task::Setup { no_interop } => {
+            setup::run(&workspace, Interop::unless(no_interop)).and_then(|_| setup::valgrind())
+        }
+        Task::Test { no_interop, args } => test::run(&workspace, Interop::unless(no_interop), &args),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
-        Task::Miri(args) => miri::run(&workspace, &args),
-        Task::Soak(args) => soak::run(&workspace, &args),
-        Task::BenchRecovery => test::run(&workspace, args::Interop::With, &ignored("stampede")),
-        Task::BenchPeers(args) => bench::peers(&workspace, &args),
-        Task::BenchBudgets(args) => bench::budgets(&workspace, &args),
-        Task::BenchGrowth(args) => bench::growth(&workspace, &args),
-        Task::BenchFrames(args) => bench::frames(&workspace, &args),
+        Task::Corpus { change } => fuzz::change_corpus(&workspace, &change),
+        Task::Miri { args } => miri::run(&workspace, &args),
+        Task::Soak { args } => soak::run(&workspace, &args),
+        Task::Bench(Bench::Peers { args }) => bench::peers(&workspace, &args),
+        Task::Bench(Bench::Frames { args }) => bench::frames(&workspace, &args),
+        Task::Bench(Bench::Growth { args }) => bench::growth(&workspace, &args),
+        Task::Bench(Bench::Budgets { args }) => bench::budgets(&workspace, &args),
+        Task::Bench(Bench::Recovery) => test::run(&workspace, Interop::With, &ignored("stampede")),
         Task::Ci => ci::run(&workspace),
     }
 }
 
-/// A benchmark against Node peers is a test that is left out otherwise.
+/// The arguments that run a benchmark which is written as an ignored test.
 fn ignored(test: &str) -> Vec<String> {
     ["--release", "-p", workspace::INTEROP, "--test", test, "--", "--ignored", "--nocapture"]
         .map(str::to_owned)
         .into()
 }
 
-/// Says something to the person who watches.
+/// Prints a message for the person at the terminal.
 fn say(text: impl std::fmt::Display) {
     eprintln!("xtask: {text}");
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask miri`: core's tests in an interpreter that sees undefined behaviour. Not part of `ci`: it takes its time.
+//! `cargo xtask miri`: core's tests in an interpreter that detects undefined behaviour. It is not
+//! part of `ci`, because it takes long.
 
 use std::env;
 use std::process::Command;
@@ -7,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 use crate::{fuzz, process};
 
-/// What its components are called by rustup.
+/// The names of its components for rustup.
 const COMPONENTS: [&str; 6] = ["component", "add", "--toolchain", "nightly", "miri", "rust-src"];
 
 /// Tests read the environment, and the cases that failed once.

@@ -1,5 +1,6 @@
-//! The minimum supported Rust version, checked without that toolchain: what the dependencies say of themselves, and that
-//! clippy watches the standard library. With that toolchain, if it is there, the compiler has the last word.
+//! The minimum supported Rust version. Without that toolchain, two things are checked: that no
+//! dependency declares a later version, and that clippy's lint for the standard library is on. If
+//! that toolchain is installed, it also compiles the workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,8 +15,9 @@ use crate::{process, say};
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let manifest = read(&workspace.path("Cargo.toml"))?;
-    let rust_version = value(&manifest, "workspace.package", "rust-version")
-        .and_then(|text| Version::parse(text.trim_matches('"')))
+    let rust_version = manifest["workspace"]["package"]["rust-version"]
+        .as_str()
+        .and_then(Version::parse)
         .ok_or_else(|| Error::unreadable("Cargo.toml", "[workspace.package] names no rust-version"))?;
     let metadata = workspace.metadata()?;
 
@@ -50,7 +52,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 struct Graph<'a> {
     members: BTreeSet<&'a str>,
     packages: BTreeMap<&'a str, Package<'a>>,
-    /// What each package is compiled with: its normal and build dependencies, on any platform.
+    /// The packages that each package is compiled with: its normal and build dependencies, on any
+    /// platform.
     edges: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
@@ -122,16 +125,18 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Clippy's `incompatible_msrv` finds younger parts of the standard library, if it is on for every package of ours.
-fn lint_offences(manifest: &str, graph: &Graph<'_>) -> Result<Vec<String>> {
+/// Clippy's `incompatible_msrv` finds younger parts of the standard library, if it is on for every
+/// package of ours.
+fn lint_offences(manifest: &Value, graph: &Graph<'_>) -> Result<Vec<String>> {
     let mut offences = Vec::new();
-    let level = value(manifest, "workspace.lints.clippy", "incompatible_msrv");
-    if !level.is_some_and(|level| level.contains("\"warn\"") || level.contains("\"deny\"")) {
+    let lint = &manifest["workspace"]["lints"]["clippy"]["incompatible_msrv"];
+    let level = lint.as_str().or_else(|| lint["level"].as_str());
+    if !matches!(level, Some("warn" | "deny" | "forbid")) {
         offences.push("  Cargo.toml: incompatible_msrv is not on in [workspace.lints.clippy]".to_owned());
     }
     for id in &graph.members {
         let Some(package) = graph.packages.get(id) else { continue };
-        if value(&read(package.manifest)?, "lints", "workspace") != Some("true") {
+        if read(package.manifest)?["lints"]["workspace"] != true {
             offences.push(format!("  {} does not say `[lints] workspace = true`", package.name));
         }
     }
@@ -149,24 +154,10 @@ fn toolchain_in(list: &str, rust_version: Version) -> Option<&str> {
     names.into_iter().find(|name| Version::parse(name) == Some(rust_version))
 }
 
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|e| Error::file(path, e))
-}
-
-/// The value of `key = value` under `[section]`. No parser of TOML, but all that our own manifests need.
-fn value<'t>(manifest: &'t str, section: &str, key: &str) -> Option<&'t str> {
-    let mut inside = false;
-    for line in manifest.lines().map(str::trim) {
-        if let Some(name) = line.strip_prefix('[') {
-            inside = name.strip_suffix(']') == Some(section);
-        } else if inside
-            && let Some((name, value)) = line.split_once('=')
-            && name.trim() == key
-        {
-            return Some(value.trim());
-        }
-    }
-    None
+/// Reads a TOML file, as the JSON value that says the same.
+fn read(path: &Path) -> Result<Value> {
+    let text = fs::read_to_string(path).map_err(|e| Error::file(path, e))?;
+    toml::from_str(&text).map_err(|e| Error::unreadable(path.display().to_string(), e))
 }
 
 #[cfg(test)]
@@ -224,13 +215,20 @@ mod tests {
     }
 
     #[test]
-    fn values_of_a_manifest() {
-        let manifest = "[a]\nx = 1\n[a.b]\nlevel = \"warn\" # why\ny= true\n\n[c]\nx = 3\n[[d]]\nx = 4\n";
-        assert_eq!(value(manifest, "a", "x"), Some("1"));
-        assert_eq!(value(manifest, "a.b", "y"), Some("true"));
-        assert_eq!(value(manifest, "c", "x"), Some("3"));
-        assert_eq!(value(manifest, "a.b", "x"), None);
-        assert_eq!(value(manifest, "d", "x"), None);
+    fn a_lint_that_is_off_is_an_offence() {
+        let metadata = json!({ "workspace_members": [], "packages": [], "resolve": { "nodes": [] } });
+        let graph = Graph::read(&metadata).unwrap();
+        let offences = |clippy: &str| {
+            let manifest = toml::from_str(&format!("[workspace.lints.clippy]\n{clippy}\n")).unwrap();
+            lint_offences(&manifest, &graph).unwrap().len()
+        };
+        for on in ["incompatible_msrv = 'warn' # why", "incompatible_msrv = { level = 'deny', priority = 1 }"]
+        {
+            assert_eq!(offences(on), 0, "{on}");
+        }
+        for off in ["", "incompatible_msrv = 'allow'", "other = 'warn'"] {
+            assert_eq!(offences(off), 1, "{off}");
+        }
     }
 
     #[test]

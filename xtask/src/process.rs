@@ -1,4 +1,4 @@
-//! Running other programs, saying which, and never giving them standard input: nothing here may wait for a person.
+//! Running other programs. They get no standard input, since nothing here may wait for a person.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -6,21 +6,27 @@ use std::process::{Command, Stdio};
 
 use crate::error::{Error, Result};
 
-/// Shows the command, runs it, and fails when it fails. All that it prints goes to standard error.
+/// Prints the command and runs it. All of its output goes to standard error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    announce(command);
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(io::stderr())
-        .status()
-        .map_err(|source| not_run(command, source))?;
+    run_to(command, io::stderr().into())
+}
+
+/// Prints the command and runs it, with the standard output of this program.
+pub(crate) fn run_on_stdout(command: &mut Command) -> Result<()> {
+    run_to(command, Stdio::inherit())
+}
+
+fn run_to(command: &mut Command, stdout: Stdio) -> Result<()> {
+    eprintln!("+ {}", line(command));
+    let status =
+        command.stdin(Stdio::null()).stdout(stdout).status().map_err(|source| not_run(command, source))?;
     match status.success() {
         true => Ok(()),
         false => Err(Error::Failed { command: line(command), status }),
     }
 }
 
-/// Runs the command without a word, and returns its standard output.
+/// Runs the command without printing it, and returns its standard output.
 pub(crate) fn read(command: &mut Command) -> Result<String> {
     let output = command
         .stdin(Stdio::null())
@@ -33,36 +39,34 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     }
 }
 
-/// Asks a program for something. `None`: there is no such program, or none that we may run. An empty answer: it failed.
+/// Asks a program for something. Returns `None` if there is no such program that may be run, and an
+/// empty answer if it failed.
 pub(crate) fn ask(command: &mut Command) -> Result<Option<String>> {
     match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
         Ok(output) if output.status.success() => {
             Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
         }
         Ok(_) => Ok(Some(String::new())),
-        // Permission is denied also when a directory of the PATH can't be searched and no other one has the program.
+        // Permission is also denied if a directory of the PATH can't be searched and no other has
+        // the program.
         Err(source) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
         Err(source) => Err(not_run(command, source)),
     }
 }
 
-/// Whether the program can be run with this argument, and succeeds.
+/// Returns `true` if the program can be run with these arguments, and succeeds.
 pub(crate) fn succeeds(program: &str, args: &[&str]) -> bool {
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
 
-pub(crate) fn announce(command: &Command) {
-    eprintln!("+ {}", line(command));
-}
-
-pub(crate) fn not_run(command: &Command, source: io::Error) -> Error {
+fn not_run(command: &Command, source: io::Error) -> Error {
     Error::NotRun { command: line(command), source }
 }
 
-/// The command as a person would type it: with its environment variables, without the directory of the program and the text
-/// of scripts.
+/// The command as a person would type it: with its environment variables, but without the directory
+/// of the program and the text of scripts.
 pub(crate) fn line(command: &Command) -> String {
     let mut words = Vec::new();
     for (name, value) in command.get_envs() {

@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: everything that can go wrong, for minutes. Not part of `ci`.
+//! `cargo xtask soak`: all faults at random, for minutes. It is not part of `ci`.
 
 use crate::args::Interop;
 use crate::error::Result;

@@ -1,12 +1,9 @@
 //! `cargo xtask test`: all tests, on any machine.
 
-use std::io::{self, Read, Write};
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::args::Interop;
-use crate::error::{Error, Result};
-use crate::tally::Tally;
+use crate::error::Result;
 use crate::workspace::{FAULTS, INTEROP, Workspace};
 use crate::{process, say, setup};
 
@@ -18,11 +15,10 @@ pub(crate) fn run(workspace: &Workspace, interop: Interop, args: &[String]) -> R
         command.env(name, binary);
     }
     let started = Instant::now();
-    let (tally, result) = watch(&mut command);
+    let result = process::run_on_stdout(&mut command);
     let verdict = if result.is_ok() { "tests passed" } else { "TESTS FAILED" };
     eprintln!();
-    say(format_args!("{verdict} after {:.0} s: {tally}", started.elapsed().as_secs_f64()));
-    say(format_args!("tested with {machine}"));
+    say(format_args!("{verdict} after {:.0} s, with {machine}", started.elapsed().as_secs_f64()));
     result
 }
 
@@ -48,45 +44,6 @@ fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
         }
     }
     all.into_iter().map(str::to_owned).chain(args.iter().cloned()).collect()
-}
-
-/// Runs `cargo test`, lets its output through as it comes, and counts.
-fn watch(command: &mut Command) -> (Tally, Result<()>) {
-    let mut tally = Tally::default();
-    process::announce(command);
-    let mut child = match command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn() {
-        Ok(child) => child,
-        Err(source) => return (tally, Err(process::not_run(command, source))),
-    };
-    let copied = match child.stdout.take() {
-        Some(mut output) => copy(&mut output, &mut tally),
-        None => Ok(()),
-    };
-    let status = child.wait();
-    let result = match (copied, status) {
-        (_, Ok(status)) if !status.success() => {
-            Err(Error::Failed { command: process::line(command), status })
-        }
-        (Err(source), _) | (_, Err(source)) => Err(process::not_run(command, source)),
-        (Ok(()), Ok(_)) => Ok(()),
-    };
-    (tally, result)
-}
-
-fn copy(from: &mut impl Read, tally: &mut Tally) -> io::Result<()> {
-    let mut buffer = [0; 8192];
-    let mut out = io::stdout();
-    loop {
-        let piece = match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(length) => &buffer[..length],
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) => return Err(e),
-        };
-        tally.feed(piece);
-        out.write_all(piece)?;
-        out.flush()?;
-    }
 }
 
 #[cfg(test)]

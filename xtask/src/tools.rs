@@ -8,7 +8,7 @@ use crate::{process, say};
 /// Installs with apt-get, without starting any service that a package brings.
 const APT_INSTALL: &str = include_str!("apt-install.sh");
 
-/// How a package can be got on this machine.
+/// A way to install a package on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manager {
     AptAsRoot,
@@ -19,11 +19,11 @@ enum Manager {
 /// A thing that is missing, and what it is called where it can be got.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Package {
-    /// What a person calls it.
+    /// The name for people.
     pub(crate) what: &'static str,
     pub(crate) apt: &'static str,
     pub(crate) brew: &'static str,
-    /// What else a person can do about it.
+    /// Another remedy for people without these package managers.
     pub(crate) otherwise: &'static str,
 }
 

@@ -25,8 +25,8 @@ impl Version {
         parts.next().is_none().then_some(version)
     }
 
-    /// Reads the first line of `redis-server --version`, which looks like
-    /// `Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0`. Valkey's is alike.
+    /// Reads the first line of `redis-server --version`, which looks like `Redis server v=7.0.15
+    /// sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0`. Valkey's is alike.
     pub(crate) fn of_redis(line: &str) -> Option<Self> {
         line.split_whitespace().find_map(|word| word.strip_prefix("v=")).and_then(Self::parse)
     }

@@ -1,4 +1,4 @@
-//! Where the workspace is, and cargo in it.
+//! The directory of the workspace, and cargo in it.
 
 use std::env;
 use std::ffi::OsString;
@@ -22,7 +22,8 @@ pub(crate) struct Workspace {
 
 impl Workspace {
     pub(crate) fn find() -> Result<Self> {
-        // Read when it runs, not when it is compiled: target directories are shared between checkouts.
+        // Read when it runs, not when it is compiled: target directories are shared between
+        // checkouts.
         let own = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
         match own.as_deref().and_then(Path::parent) {
             Some(root) => Ok(Self { root: root.to_owned() }),
@@ -44,7 +45,8 @@ impl Workspace {
         self.command(&env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
     }
 
-    /// The cargo of another toolchain. It goes through rustup, whose choice the environment must not overrule.
+    /// The cargo of another toolchain. It goes through rustup, whose choice the environment must
+    /// not overrule.
     pub(crate) fn cargo_of(&self, toolchain: &str) -> Command {
         let mut command = self.command("rustup".as_ref());
         command.args(["run", toolchain, "cargo"]);
@@ -57,7 +59,7 @@ impl Workspace {
         command
     }
 
-    /// What `cargo metadata` says, with the dependencies of all features.
+    /// The output of `cargo metadata`, with the dependencies of all features.
     pub(crate) fn metadata(&self) -> Result<Value> {
         let mut command = self.cargo();
         command.args(["metadata", "--format-version", "1", "--all-features", "--locked"]);

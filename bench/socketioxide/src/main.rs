@@ -1,7 +1,9 @@
-//! A server of socketioxide's Redis adapter, as one of the processes that `cargo xtask bench peers` measures.
+//! A server of socketioxide's Redis adapter, as one of the processes that `cargo xtask bench peers`
+//! measures.
 //!
-//! The adapter is driven as socketioxide drives it, by an emitter. This one has a single socket in its namespace, and counts what is handed over for
-//! it, as the others count what their adapters hand over: before a frame is made for any client.
+//! The adapter is driven as socketioxide drives it, by an emitter. This one has a single socket in
+//! its namespace, and counts what is handed over for it, as the others count what their adapters
+//! hand over: before a frame is made for any client.
 
 use core::fmt;
 use core::time::Duration;
@@ -24,10 +26,12 @@ use socketioxide_core::{Sid, Str, Uid, Value};
 use socketioxide_parser_common::CommonParser;
 use socketioxide_redis::{RedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 
-/// Messages that may wait within the adapter, which drops what is more: 1024 by default, far fewer than come at full speed.
+/// Messages that may wait within the adapter, which drops what is more: 1024 by default, far fewer
+/// than come at full speed.
 const BUFFER: usize = 1 << 22;
 
-/// Bytes that are under way to Redis: the adapter gives up a message that isn't taken within half a second.
+/// Bytes that are under way to Redis: the adapter gives up a message that isn't taken within half a
+/// second.
 const MOST: usize = 4 << 20;
 
 fn main() -> Result<()> {
@@ -60,7 +64,7 @@ async fn run(url: &str) -> Result<()> {
     .await
 }
 
-/// What `io.emit("m", …)` does.
+/// Does the same as `io.emit("m", …)`.
 async fn broadcast(adapter: &RedisAdapter<Sockets>, now: u64, payload: Payload) -> Result<()> {
     let value = match payload.binary {
         false => CommonParser.encode_value(&(now, "x".repeat(payload.size)), Some("m"))?,
@@ -73,7 +77,8 @@ async fn broadcast(adapter: &RedisAdapter<Sockets>, now: u64, payload: Payload) 
     everyone.add_flag(BroadcastFlags::Broadcast);
     let sent = adapter.broadcast(Packet::event("/", value), everyone).await;
     match sent.map_err(|error| error.to_string()) {
-        // The reply was late, on a busy machine. The message is published all the same; if not, the receiver waits for it, and the measurement fails.
+        // The reply was late, on a busy machine. The message is published all the same; if not, the
+        // receiver waits for it, and the measurement fails.
         Err(error) if error.ends_with("timed out") => Ok(()),
         other => Ok(other?),
     }
@@ -156,7 +161,8 @@ impl fmt::Display for NoAck {
 
 impl std::error::Error for NoAck {}
 
-/// The common parser, but that a packet is handed over as it is: to make frames for clients is not measured, with nobody.
+/// The common parser, but that a packet is handed over as it is: to make frames for clients is not
+/// measured, with nobody.
 #[derive(Clone, Copy, Default)]
 struct Unframed;
 

@@ -1,4 +1,5 @@
-//! From stream entries to the frames for clients, beside Node doing the same: `cargo xtask bench frames`.
+//! From stream entries to the frames for clients, compared with Node: `cargo xtask bench
+//! frames`.
 //!
 //! ```text
 //! frames [--docs]    prints a table in Markdown: medians of five rounds; fails if Node makes other frames of an entry
@@ -24,7 +25,7 @@ use sio_streams_core::{Body, BroadcastOptions, EntryId, Fields, Message, NodeId}
 
 const ROUNDS: usize = 5;
 
-/// How long each is done in a round, by each; Node does it for as long before, to be warm.
+/// The time for each variant in a round. Node runs it for as long before, to warm up.
 const MILLIS: u64 = 150;
 
 const ID: EntryId = EntryId { ms: 1_700_000_000_000, seq: 0 };
@@ -96,7 +97,7 @@ fn measure(fields: &Fields) -> f64 {
     let (began, mut done) = (Instant::now(), 0);
     loop {
         for _ in 0..16 {
-            // Whether it succeeds has been seen before.
+            // The first run has shown that it succeeds.
             let _ = black_box(of_entry(ID, black_box(fields)));
         }
         done += 16;

@@ -1,4 +1,4 @@
-//! How the engine's work grows with what there is of it: `cargo xtask bench growth`.
+//! The growth of the engine's work with its load: `cargo xtask bench growth`.
 //!
 //! ```text
 //! growth [--docs] [word]    counts instructions, prints a table in Markdown, and fails if anything grows too much; a word selects
@@ -16,7 +16,8 @@ use sio_streams_bench::growth::{Curve, Found, Grows, curves, exponent, is_too_mu
 use sio_streams_bench::instructions::{Program, count_these_instructions};
 use sio_streams_bench::node::BATCH;
 
-/// How often work that must not grow is done before it is counted: what grows at first has grown then.
+/// The number of times that work which must not grow is done before it is counted: tables that grow
+/// at first have grown then.
 const BEFORE: usize = 2;
 /// And how often it is counted.
 const COUNTED: usize = 4;

@@ -1,4 +1,5 @@
-//! Counts instructions, and compares them with what was recorded: unlike time, they are the same on a machine that is busy.
+//! Counts instructions, and compares them with the recorded ones. Unlike time, they are the same on
+//! a busy machine.
 //!
 //! ```text
 //! instructions             counts, and fails if a case takes over a tenth more than its budget
@@ -15,13 +16,14 @@ use sio_streams_bench::docs::{self, Result};
 use sio_streams_bench::instructions::Program;
 use sio_streams_bench::node::BATCH;
 
-/// What was recorded: a line for each case, its instructions per message first.
+/// The recorded budgets: a line for each case, its instructions per message first.
 const BUDGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.txt");
 
-/// How much more than its budget a case may take, in percent. Compilers and C libraries differ by less.
+/// The percentage by which a case may exceed its budget. Compilers and C libraries differ by less.
 const TOLERANCE: u64 = 10;
 
-/// Batches of the shorter run. The longer does twice as many: what begins and ends a process is in both.
+/// Batches of the shorter run. The longer does twice as many: what begins and ends a process is in
+/// both.
 const BATCHES: usize = 50;
 
 fn main() -> Result<()> {

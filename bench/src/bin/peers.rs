@@ -1,4 +1,4 @@
-//! Measures nodes of ours beside their peers: `cargo xtask bench peers`.
+//! Compares nodes of ours with their peers: `cargo xtask bench peers`.
 //!
 //! ```text
 //! peers [options]               measures, and prints what came of it in Markdown

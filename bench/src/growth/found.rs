@@ -1,23 +1,23 @@
-//! What was found, and how it is shown.
+//! The results of a curve, and their table.
 
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-/// What was found.
+/// The result of a curve.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Found {
     /// Of what there are more and more.
     pub of: String,
     /// The work.
     pub work: String,
-    /// Whether it is done for all of it.
+    /// `true` if the work is done for all of it.
     pub grows: bool,
-    /// How many instructions it takes, by how many there are.
+    /// The number of instructions for each size.
     pub costs: Vec<(usize, u64)>,
     /// By which power of their number it grows, where there are many.
     pub exponent: f64,
-    /// Whether it grows too much.
+    /// `true` if it grows too much.
     pub too_much: bool,
 }
 

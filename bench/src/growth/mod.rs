@@ -1,4 +1,4 @@
-//! How work grows with what there is of it: counted in instructions by `src/bin/growth.rs`.
+//! The growth of work with its load, counted in instructions by `src/bin/growth.rs`.
 
 mod found;
 mod namespaces;
@@ -18,25 +18,26 @@ use crate::node::{self, BATCH, Node};
 
 pub use found::{Found, table};
 
-/// How the work may grow.
+/// The allowed growth of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grows {
-    /// It is done beside what there is, and must not depend on it. It is done for a batch of [`BATCH`] each time.
+    /// It is done in the presence of the load, and must not depend on it. It is done for a batch of
+    /// [`BATCH`] each time.
     Not,
     /// It is done once, for all of it.
     Linearly,
 }
 
-/// A kind of work, beside or for so many of something.
+/// A kind of work, in the presence of a load or for all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Curve {
     /// Of what there are more and more.
     pub of: &'static str,
     /// The work.
     pub work: &'static str,
-    /// How it may grow.
+    /// The allowed growth.
     pub grows: Grows,
-    /// How many there are.
+    /// The sizes.
     pub sizes: &'static [usize],
     /// Makes ready.
     pub make: fn(usize) -> Work,
@@ -164,7 +165,7 @@ pub fn exponent(costs: &[(usize, u64)]) -> f64 {
     (most.max(1) as f64 / less.max(1) as f64).ln() / (more as f64 / fewer as f64).ln()
 }
 
-/// Whether it is more than it may be. What hash tables do when they are full makes a tenth of difference.
+/// Returns `true` if it grows too much. Hash tables that are full make a tenth of difference.
 pub fn is_too_much(grows: Grows, exponent: f64) -> bool {
     match grows {
         Grows::Not => exponent > 0.1,

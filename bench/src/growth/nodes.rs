@@ -1,4 +1,4 @@
-//! Other nodes of the cluster. There are none: only what they would say.
+//! Other nodes of the cluster. They do not run; only their messages are made.
 
 use core::time::Duration;
 
@@ -26,7 +26,7 @@ pub(super) const CURVES: &[Curve] = &[
     all("nodes", "one after the other falls silent", NODES, each_down),
 ];
 
-/// A node that knows so many others, by their heartbeats.
+/// A node that knows this many others, by their heartbeats.
 fn among(nodes: usize) -> Node {
     let mut node = Node::ready(heartbeating());
     hear_from(&mut node, nodes);
@@ -85,7 +85,7 @@ fn answers(nodes: usize) -> Work {
     })
 }
 
-/// A node that knows from Redis alone that there are so many others.
+/// A node that knows from Redis alone that there are this many others.
 fn subscribed(nodes: usize) -> Node {
     let mut node = Node::ready(roomy());
     node.servers = nodes as u64 + 1;

@@ -1,4 +1,4 @@
-//! What is kept for clients that were away, and those that come back.
+//! Curves of recovery: data that is kept for clients that were away, and clients that come back.
 
 use sio_streams_core::wire::session;
 use sio_streams_core::{Bytes, Command, Config, Event, LocalDelivery, Payload, Recovery, Reply, Session};

@@ -64,7 +64,7 @@ fn with_sockets(sockets: usize) -> Node {
     node
 }
 
-/// A hundred sockets are in a room, whatever there is beside them.
+/// A hundred sockets are in a room; others are not.
 fn with_a_room(sockets: usize) -> Node {
     let mut node = with_sockets(sockets);
     for at in 0..100 {
@@ -85,7 +85,7 @@ fn broadcast(opts: BroadcastOptions) -> Fields {
     message(0, Body::Broadcast { packet: node::packet("hi"), opts, request_id: None })
 }
 
-/// What a client says to the others in its room.
+/// A message of a client to the others in its room.
 fn entry_for_others(sockets: usize) -> Work {
     delivering(with_a_room(sockets), broadcast(BroadcastOptions::to("her room").except("ann 7")))
 }

@@ -1,4 +1,4 @@
-//! What is aimed at, and whether it is met.
+//! The aims, and whether they are met.
 
 use core::fmt::Write;
 
@@ -28,7 +28,7 @@ const NODE: &str = "streams-0.3.1";
 /// A reader is attached to it, but it reads nothing itself. A node reads its own entries too.
 const RAW: &str = "socket-adds-only";
 
-/// Those of ours, and the client crate that each stands on.
+/// The contenders of this project, and the client crate that each uses.
 const OURS: [(&str, &str); 2] = [("redis", "bare-redis"), ("fred", "bare-fred")];
 
 fn aims() -> impl Iterator<Item = Aim> {

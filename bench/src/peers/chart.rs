@@ -1,4 +1,4 @@
-//! Figures as a picture: bars beside bars, in SVG.
+//! The figures as a bar chart, in SVG.
 
 use core::fmt::Write;
 

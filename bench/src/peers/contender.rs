@@ -1,4 +1,4 @@
-//! Who is compared, as processes.
+//! The contenders, as processes.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,11 @@ use super::Result;
 use super::job::{Job, Line};
 use super::worker::MAX_LEN;
 
-/// Names the program that drives socketioxide's adapter. It needs a newer compiler than this workspace, and is none of its members.
+/// Names the program that drives socketioxide's adapter. It needs a newer compiler than this
+/// workspace, and is not one of its members.
 pub const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
-/// How long a worker may say nothing. A job takes a second or two.
+/// The longest time for which a worker may say nothing. A job takes a second or two.
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// A kind of server.
@@ -25,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub struct Contender {
     /// A word for it.
     pub key: &'static str,
-    /// What people know it by.
+    /// The name for people.
     pub name: &'static str,
     what: What,
 }
@@ -67,7 +68,7 @@ pub const CONTENDERS: [Contender; 11] = [
 ];
 
 impl Contender {
-    /// Whether its program is there.
+    /// Returns `true` if its program is there.
     pub fn is_there(&self) -> bool {
         !matches!(self.what, What::Oxide) || env::var_os(OXIDE).is_some()
     }

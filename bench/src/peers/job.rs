@@ -1,4 +1,5 @@
-//! What workers are told, and what they say: a line of JSON each. `interop/peers/bench.mjs` is the worker in Node.
+//! The jobs of workers and their results: a line of JSON each. `interop/peers/bench.mjs` is the
+//! worker in Node.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,42 +8,42 @@ use serde::{Deserialize, Serialize};
 pub struct Payload {
     /// Bytes instead of a string.
     pub binary: bool,
-    /// How long it is.
+    /// The size in bytes.
     pub size: usize,
 }
 
-/// What a worker is to do.
+/// A job for a worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "job", rename_all = "lowercase")]
 pub enum Job {
     /// Broadcast as fast as Redis takes it. Ends when Redis has all.
     Send {
-        /// How many.
+        /// The number of messages.
         count: u64,
-        /// What.
+        /// The payload.
         payload: Payload,
     },
     /// Broadcast at an even rate, each with the time just before it goes.
     Pace {
-        /// How many.
+        /// The number of messages.
         count: u64,
-        /// How many in a second.
+        /// The number of messages in a second.
         rate: u64,
-        /// What.
+        /// The payload.
         payload: Payload,
     },
     /// Tell what the process has used.
     Tell,
     /// Hear broadcasts. Answered twice: by [`Line::listening`], and when all are there.
     Receive {
-        /// How many.
+        /// The number of messages.
         count: u64,
-        /// Whether they bear times.
+        /// `true` if they bear times.
         timed: bool,
     },
 }
 
-/// What a worker says.
+/// The result of a job.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Line {
@@ -50,12 +51,12 @@ pub struct Line {
     pub ready: bool,
     /// It counts what it hears from now on.
     pub listening: bool,
-    /// How long it took from the first message to the last: microseconds.
+    /// The time from the first message to the last, in microseconds.
     pub micros: u64,
     /// The processor time that the process has used, of all threads: microseconds.
     pub cpu: u64,
     /// The most memory that the process ever had: bytes.
     pub rss: u64,
-    /// How late each message was heard: microseconds.
+    /// The delay of each message, in microseconds.
     pub delays: Vec<u64>,
 }

@@ -12,16 +12,17 @@ use super::contender::{CONTENDERS, Contender, Worker};
 use super::job::{Job, Line, Payload};
 use super::results::{Figures, OfContender, OfPayload};
 
-/// What is sent.
+/// The messages that are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     /// A word for it.
     pub key: &'static str,
-    /// What it is called.
+    /// The title.
     pub title: &'static str,
-    /// What it is.
+    /// The payload.
     pub payload: Payload,
-    /// How many messages everyone sends first: what compiles as it runs has compiled then, and how fast it is is known.
+    /// The number of messages that everyone sends first, to compile what is compiled at run time,
+    /// and to learn the speed.
     pub warm_up: u64,
 }
 
@@ -37,7 +38,7 @@ const fn load(key: &'static str, title: &'static str, payload: Payload, warm_up:
     Load { key, title, payload, warm_up }
 }
 
-/// How long is measured.
+/// The durations of the measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Messages as fast as can be.
@@ -70,7 +71,8 @@ const IDLE: u64 = 250;
 /// Bytes of payload that one measurement may put into Redis, which holds all of it.
 const MOST: u64 = 512 << 20;
 
-/// Measures everything, round by round. `failed` is told of what goes wrong: the figures are missing then, and the rest is measured.
+/// Measures everything, round by round. `failed` is told of what goes wrong: the figures are
+/// missing then, and the rest is measured.
 ///
 /// # Errors
 ///
@@ -179,7 +181,7 @@ fn rate(count: u64, heard: &Line) -> f64 {
     count as f64 * 1e6 / heard.micros.max(1) as f64
 }
 
-/// The one says it, the other hears it. What each has to say of it.
+/// One worker sends the messages, the other receives them. Returns the reports of both.
 fn work((sender, receiver): &mut (Worker, Worker), job: Job, timed: bool) -> Result<(Line, Line)> {
     let (Job::Send { count, .. } | Job::Pace { count, .. }) = job else {
         return Err("nothing would be heard".into());
@@ -192,7 +194,7 @@ fn work((sender, receiver): &mut (Worker, Worker), job: Job, timed: bool) -> Res
     Ok((sender.line()?, receiver.line()?))
 }
 
-/// What has been used so far.
+/// The resources that have been used so far.
 struct Usage {
     /// Microseconds of processor time.
     sender: f64,
@@ -205,9 +207,10 @@ struct Usage {
 }
 
 impl Usage {
-    /// Waits until Redis has nothing more to send: a sender may still be reading its own entries back.
+    /// Waits until Redis has nothing more to send: a sender may still be reading its own entries
+    /// back.
     fn at_rest(server: &RedisServer, (sender, receiver): &mut (Worker, Worker)) -> Result<Self> {
-        // What this asks for is counted too.
+        // The commands of this question are counted too.
         const REST: f64 = 16_384.0;
         let mut wire = bytes(server)?;
         let deadline = Instant::now() + Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Whole nodes in processes of their own, saying and hearing the same broadcasts on the same Redis.
+//! Whole nodes in processes of their own, which send and receive the same broadcasts on the same
+//! Redis.
 
 #[cfg(feature = "peers")]
 pub mod aims;
@@ -20,7 +21,7 @@ pub mod worker;
 
 use sio_streams_core::Packet;
 
-/// What went wrong. It ends the program.
+/// An error. It ends the program.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// Something that may go wrong.

@@ -3,7 +3,7 @@
 use super::contender::CONTENDERS;
 use super::measure::PAYLOADS;
 
-/// How the command is used.
+/// The usage of the command.
 pub const USAGE: &str = "\
 usage: bench peers [--rounds <n>] [--quick] [--only <payload>[,..]] [--contenders <name>[,..]] [--docs]
   --rounds <n>        medians of n rounds (default 5)
@@ -13,10 +13,10 @@ usage: bench peers [--rounds <n>] [--quick] [--only <payload>[,..]] [--contender
                       bare-redis, bare-fred, socket, socket-adds-only
   --docs              keeps the figures in bench/results, and shows them in docs/performance.md";
 
-/// What is to be measured.
+/// The choice of measurements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How often.
+    /// The number of rounds.
     pub rounds: usize,
     /// Less of everything.
     pub quick: bool,
@@ -24,7 +24,7 @@ pub struct Options {
     pub payloads: Vec<&'static str>,
     /// Keys of contenders.
     pub contenders: Vec<&'static str>,
-    /// Whether the documentation is to show it.
+    /// `true` to write the documentation.
     pub docs: bool,
 }
 
@@ -76,7 +76,7 @@ impl Options {
     }
 }
 
-/// Those of a list that are named, in the list's order.
+/// The named elements of a list, in the list's order.
 fn chosen(names: &str, from: &[&'static str]) -> Result<Vec<&'static str>, String> {
     let names: Vec<&str> = names.split(',').collect();
     if let Some(unknown) = names.iter().find(|name| !from.contains(name)) {

@@ -23,7 +23,7 @@ const COLUMNS: [Column; 12] = [
     ("memory MiB", |it| it.rss, 0),
 ];
 
-/// What is shown with all of its spread.
+/// The columns whose spread is shown.
 const SPREAD: [Column; 6] = [
     ("messages/s", |it| it.rate, 0),
     ("sender CPU µs", |it| it.sender, 2),
@@ -60,7 +60,8 @@ pub fn markdown(results: &Results) -> String {
     out + "\n</details>\n"
 }
 
-/// The first contender's medians as they are, the others' as medians of the ratios to the first within the same round.
+/// The first contender's medians as they are, the others' as medians of the ratios to the first
+/// within the same round.
 fn table(payload: &OfPayload) -> String {
     let mut out = head(&payload.title, &COLUMNS);
     for (at, contender) in payload.contenders.iter().enumerate() {

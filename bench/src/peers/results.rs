@@ -1,4 +1,4 @@
-//! What was measured, as it is kept in a file.
+//! The results, as they are kept in a file.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +9,11 @@ pub struct Results {
     pub date: String,
     /// Processors and software.
     pub machine: String,
-    /// How many rounds.
+    /// The number of rounds.
     pub rounds: usize,
-    /// Whether the rounds were short ones.
+    /// `true` if the rounds were short.
     pub quick: bool,
-    /// What went wrong, if anything: these figures are missing.
+    /// The errors, if any: these figures are missing.
     pub failures: Vec<String>,
     /// By payload.
     pub payloads: Vec<OfPayload>,
@@ -24,7 +24,7 @@ pub struct Results {
 pub struct OfPayload {
     /// A word for it.
     pub key: String,
-    /// What it is called.
+    /// The title.
     pub title: String,
     /// By contender; the first is the one that the others are compared with.
     pub contenders: Vec<OfContender>,
@@ -35,7 +35,7 @@ pub struct OfPayload {
 pub struct OfContender {
     /// A word for it.
     pub key: String,
-    /// What it is called.
+    /// The name.
     pub name: String,
     /// By round. `None` where it failed.
     pub rounds: Vec<Option<Figures>>,
@@ -74,7 +74,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of some values; of none there is none.
+    /// The statistics of some values; `None` if there are no values.
     pub fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
@@ -84,14 +84,14 @@ impl Spread {
 }
 
 impl Results {
-    /// Those of a payload.
+    /// The results of a payload.
     pub fn payload(&self, key: &str) -> Option<&OfPayload> {
         self.payloads.iter().find(|payload| payload.key == key)
     }
 }
 
 impl OfPayload {
-    /// Those of a contender.
+    /// The results of a contender.
     pub fn contender(&self, key: &str) -> Option<&OfContender> {
         self.contenders.iter().find(|contender| contender.key == key)
     }
@@ -103,7 +103,8 @@ impl OfContender {
         Spread::of(self.rounds.iter().flatten().map(figure))
     }
 
-    /// A figure as a ratio to another contender's of the same round: the machine may be slower in one round, for everyone.
+    /// A figure as a ratio to another contender's of the same round: the machine may be slower in
+    /// one round, for everyone.
     pub fn ratio(&self, to: &Self, figure: impl Fn(&Figures) -> f64) -> Option<Spread> {
         let pairs = self.rounds.iter().zip(&to.rounds);
         let both = pairs.filter_map(|(mine, theirs)| Some((mine.as_ref()?, theirs.as_ref()?)));

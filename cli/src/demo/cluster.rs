@@ -1,4 +1,5 @@
-//! Three servers, each on a runtime of its own like a process of its own, and the clients that are connected to them.
+//! Three servers, each on a runtime of its own like a process of its own, and the clients that are
+//! connected to them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +33,11 @@ pub(super) const PUNE: usize = 2;
 pub(super) struct Client {
     /// Real ids are 20 random characters.
     pub(super) id: &'static str,
-    /// Where it is connected.
+    /// The server to which it is connected.
     pub(super) server: usize,
     /// The rooms that it is in from the beginning.
     pub(super) rooms: &'static [&'static str],
-    /// What the application attached to its socket.
+    /// The data that the application attached to its socket.
     pub(super) age: u32,
 }
 
@@ -50,10 +51,11 @@ pub(super) const CLIENTS: [Client; 6] = [
     Client { id: "finn", server: PUNE, rooms: &["music"], age: 22 },
 ];
 
-/// How long anything may take that should come soon. Only what is broken takes that long; a slow computer is not.
+/// The time limit for anything that should come soon. Only broken things take that long, not a slow
+/// computer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often a number is asked for until it is the expected one.
+/// The pause between two questions for a number until it is the expected one.
 const ASK_AGAIN: Duration = Duration::from_millis(25);
 
 /// A server, seen from outside.
@@ -79,7 +81,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the servers. They have not joined yet. `patience` is how many times longer than usual anything may take.
+    /// Starts the servers. They have not joined yet. `patience` is how many times longer than usual
+    /// anything may take.
     pub(super) fn start<B: Backend>(
         config: &Config,
         patience: u32,
@@ -151,12 +154,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// How long anything may take that should come soon.
+    /// The time limit for anything that should come soon.
     pub(super) fn patience(&self) -> Duration {
         self.patience
     }
 
-    /// What is asked of a server.
+    /// The namespace on a server.
     pub(super) fn at(&self, place: usize) -> Result<&Namespace, Error> {
         self.members[place].namespace.as_ref().ok_or(Error::Driver(sio_streams_driver::Error::Closed))
     }
@@ -190,11 +193,13 @@ impl Cluster {
         CLIENTS.iter().filter(here).collect()
     }
 
-    /// Ends a server as a power cut would: nothing of it runs any more, its connections are gone, and it says no word.
+    /// Ends a server as a power cut would: nothing of it runs any more, its connections are gone,
+    /// and it says no word.
     pub(super) async fn kill(&mut self, place: usize) {
         let member = &mut self.members[place];
         if let Some(runtime) = member.runtime.take() {
-            // Waits for its thread; in a thread of its own, since that is forbidden among asynchronous code.
+            // Waits for its thread; in a thread of its own, since that is forbidden among
+            // asynchronous code.
             let patience = self.patience;
             let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(patience)).await;
             // It can't be worse than ended.
@@ -219,7 +224,7 @@ impl Cluster {
         timeout(self.patience, seen.wait_for(|seen| expected(seen))).await.is_ok_and(|seen| seen.is_ok())
     }
 
-    /// What has been seen until now.
+    /// The state of everything seen until now.
     pub(super) fn seen(&self) -> watch::Ref<'_, Seen> {
         self.seen.borrow()
     }
@@ -231,7 +236,8 @@ impl Cluster {
         inboxes
     }
 
-    /// Waits until every server that is there counts `expected` servers. What each counted at last is returned.
+    /// Waits until every server that is there counts `expected` servers. What each counted at last
+    /// is returned.
     pub(super) async fn counts(&self, expected: u64) -> Result<Vec<(usize, u64)>, Error> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -246,17 +252,20 @@ impl Cluster {
         }
     }
 
-    /// Waits until every server has read everything that was published until now; whether that was so, in time.
+    /// Waits until every server has read everything that was published until now; whether that was
+    /// so, in time.
     ///
-    /// The stream keeps its order: whoever has read another server's mark has read what stood before it. That a client was left out
-    /// can be known in this way only, short of waiting and hoping.
+    /// The stream keeps its order: a server that has read another server's mark has read what stood
+    /// before it. That a client was left out can be known in this way only, short of waiting and
+    /// hoping.
     pub(super) async fn settle(&mut self) -> Result<bool, Error> {
         let living = self.living();
         if living.len() < 2 {
             return Ok(true);
         }
         let mark = self.marks + 1;
-        // Of two servers: a server's own mark tells it nothing, since what it publishes itself reaches it before it is read.
+        // Of two servers: a server's own mark tells it nothing, since what it publishes itself
+        // reaches it before it is read.
         for place in &living[..2] {
             self.marks += 1;
             let packet = Packet::event(server::MARK, &(self.marks,))?;
@@ -268,7 +277,8 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        // Dropped in the ordinary way a runtime waits for its threads, which is forbidden among asynchronous code.
+        // Dropped in the ordinary way a runtime waits for its threads, which is forbidden among
+        // asynchronous code.
         for runtime in self.members.iter_mut().filter_map(|member| member.runtime.take()) {
             runtime.shutdown_background();
         }

@@ -1,4 +1,4 @@
-//! The play's last part: what happens when things break.
+//! The last part of the demo: faults.
 
 use core::future::poll_fn;
 use core::task::Poll;
@@ -13,7 +13,7 @@ use super::script::{Script, difference, heartbeats, sorted};
 use super::server::TICK;
 use super::{Dialect, Error};
 
-/// How many messages are sent while a server is cut off.
+/// The number of messages that are sent while a server is cut off.
 const TICKS: u32 = 1_000;
 
 impl Script {
@@ -39,7 +39,8 @@ impl Script {
         let mut on_their_way = Vec::new();
         for tick in 1..=TICKS {
             let packet = Packet::event(TICK, &(tick,))?;
-            // The first poll puts a call in line, so one poll of each sends them all, in order, before the first is done.
+            // The first poll puts a call in line, so one poll of each sends them all, in order,
+            // before the first is done.
             let mut sending =
                 Box::pin(unconstrained(self.cluster.at(OSLO)?.broadcast(packet, BroadcastOptions::all())));
             match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {

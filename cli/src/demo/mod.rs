@@ -21,7 +21,7 @@ use crate::timeline::Timeline;
 use cluster::Cluster;
 use script::Script;
 
-/// What is to be shown, and on what.
+/// The contents of the demo, and the Redis for it.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) dialect: Dialect,
@@ -29,7 +29,7 @@ pub(crate) struct Plan {
     pub(crate) redis: Option<String>,
     /// The stream's name, if it is not for the demo to choose.
     pub(crate) stream: Option<String>,
-    /// How many times longer than usual anything may take.
+    /// The factor by which anything may take longer than usual.
     pub(crate) patience: u32,
 }
 
@@ -58,14 +58,14 @@ enum Error {
     Interrupted,
 }
 
-/// Where a real server is.
+/// The address of a real server.
 struct Target<'a> {
     url: &'a str,
     /// The URL as it may be shown.
     shown: String,
 }
 
-/// Which generation of the protocol the servers speak.
+/// The generation of the protocol that the servers speak.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Dialect {
     /// @socket.io/redis-streams-adapter 0.2: everything on the stream, heartbeats
@@ -90,13 +90,15 @@ impl From<Dialect> for sio_streams_core::Dialect {
     }
 }
 
-/// How long it may take on a real server. Most servers need a few seconds; one that is gone would be waited for without end.
+/// The time limit on a real server. Most servers need a few seconds; without a limit, a server that
+/// is gone would be waited for without end.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long tidying up may take.
+/// The time limit for cleaning up.
 const TIDY: Duration = Duration::from_secs(3);
 
-/// How long a connection is idle before it is tried, and how long it, or a reply, or an answer may take: what is usual.
+/// The usual time until an idle connection is tested, and the usual limit for a connection, a reply
+/// or an answer.
 const USUAL: Duration = Duration::from_secs(5);
 
 /// Plays the demo.
@@ -174,7 +176,8 @@ fn config(plan: &Plan) -> Result<Config, Error> {
     })
 }
 
-/// Deletes the demo's own stream. If that fails it stays behind: a few hundred entries, under a name that nobody uses.
+/// Deletes the demo's own stream. If that fails it stays behind: a few hundred entries, under a
+/// name that nobody uses.
 async fn delete(target: &Target<'_>, stream: &str, limit: Duration) {
     let deleted = tokio::time::timeout(limit, async {
         // Without limits of the crate's own, which are short.

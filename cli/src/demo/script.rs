@@ -1,4 +1,4 @@
-//! The play: what happens, and what must come of it.
+//! The script of the demo: its steps, and the checks of their results.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,8 @@ use super::server::{SILENT, event, show};
 use super::{Dialect, Error};
 use crate::timeline::Timeline;
 
-/// How long a client that never acknowledges is waited for, unless those that do take longer.
+/// The time for which a client that never acknowledges is waited for, unless those that do take
+/// longer.
 const ACK_TIMEOUT: Duration = Duration::from_millis(600);
 
 const PICTURE: [&str; 6] = [
@@ -35,7 +36,7 @@ pub(super) struct Script {
     pub(super) dialect: Dialect,
 }
 
-/// Whether servers know each other by heartbeats.
+/// Returns `true` if servers know each other by heartbeats.
 pub(super) fn heartbeats(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::Streams02 | Dialect::Bridge)
 }
@@ -95,7 +96,7 @@ impl Script {
             }
         }
         if heartbeats(self.dialect) {
-            // Whoever has not been heard is not asked.
+            // A server that has not been heard is not asked.
             self.cluster.until(|seen| seen.heard.iter().all(|heard| heard.len() == SERVERS.len() - 1)).await;
         }
         self.check_count(3, "every server counts three servers").await
@@ -155,7 +156,8 @@ impl Script {
         );
         self.act(OSLO, "sockets_join: room music joins room party");
         self.cluster.at(OSLO)?.sockets_join(BroadcastOptions::to("music"), vec!["party".into()]).await?;
-        // Pune hands its own broadcasts to its own clients at once, perhaps before it has read that they have moved.
+        // Pune hands its own broadcasts to its own clients at once, perhaps before it has read that
+        // they have moved.
         self.cluster.settle().await?;
         self.broadcast(PUNE, "song", &json!(1), BroadcastOptions::to("party"), "room party").await?;
         let expected = |client: &Client| match client.rooms.contains(&"music") {
@@ -285,7 +287,7 @@ impl Script {
             let asked = BroadcastOptions::all().timeout(time);
             let text = format!("everyone, for {} ms", time.as_millis());
             let (values, outcome) = self.ask(LIMA, "awake?", asked, &text).await?;
-            // That somebody is late is no fault. What did come must be right.
+            // A late answer is no fault. The answers that did come must be right.
             let late = outcome.timed_out
                 && values.len() < expected.len()
                 && values.iter().all(|value| expected.contains(value));
@@ -294,7 +296,8 @@ impl Script {
                 break (values, outcome);
             }
             self.timeline.note(SERVERS[LIMA], "somebody is late: once more, with more time");
-            // A question whose time is up before it is sent is not sent: who was asked this time, nobody knows.
+            // A question whose time is up before it is sent is not sent: who was asked this time,
+            // nobody knows.
             self.cluster.settle().await?;
             drop(self.cluster.take_inboxes());
             before = None;
@@ -363,7 +366,7 @@ impl Script {
         Ok((values, outcome))
     }
 
-    /// How a request ended, in words.
+    /// Describes how a request ended.
     pub(super) fn tell(&self, outcome: &Outcome) -> String {
         let mut words = Vec::new();
         if outcome.clients > 0 {
@@ -402,7 +405,8 @@ impl Script {
         Ok(())
     }
 
-    /// Compares what each client received since the last check, once all servers have read everything.
+    /// Compares what each client received since the last check, once all servers have read
+    /// everything.
     pub(super) async fn check_inboxes(
         &mut self,
         what: &str,
@@ -425,7 +429,7 @@ impl Script {
     }
 }
 
-/// What is wrong with an inbox, if anything is.
+/// Describes the difference between an inbox and the expected one, if there is one.
 pub(super) fn difference(client: &str, expected: &[String], seen: &[String]) -> Option<String> {
     if expected == seen {
         return None;

@@ -1,4 +1,5 @@
-//! What a Socket.IO server does with the events that reach it. The clients are played: what would be sent to them is noted down.
+//! A Socket.IO server's handling of events. The clients are simulated: what would be sent to them
+//! is recorded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,22 +25,22 @@ pub(super) const TICK: &str = "tick";
 /// The client that never acknowledges.
 pub(super) const SILENT: &str = "finn";
 
-/// What servers and clients have seen.
+/// The observations of servers and clients.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// What each client received, in order.
+    /// The messages that each client received, in order.
     pub(super) inboxes: BTreeMap<String, Vec<String>>,
     /// The last mark of another server that each server has read.
     pub(super) marks: [u64; SERVERS.len()],
-    /// What servers emitted to servers: who got it, and what.
+    /// The events that servers emitted to servers: the receiver, and the event.
     pub(super) between: Vec<(usize, String)>,
     /// Clients that were disconnected.
     pub(super) disconnected: BTreeSet<String>,
     /// Whom each server has heard of.
     pub(super) heard: [BTreeSet<NodeId>; SERVERS.len()],
-    /// Who noticed that which server is gone.
+    /// The departures that servers noticed: the observer, and the node that is gone.
     pub(super) gone: Vec<(usize, NodeId)>,
-    /// What Redis refuses.
+    /// Redis' refusal, if it refuses.
     pub(super) refused: Option<String>,
     /// The connections that each server is missing.
     pub(super) missing: [BTreeSet<Lane>; SERVERS.len()],
@@ -178,7 +179,8 @@ impl Server {
     }
 }
 
-/// What a server tells others of a socket, beside its rooms, which the engine knows.
+/// The data of a socket that a server tells others, in addition to its rooms, which the engine
+/// knows.
 fn describe(socket: ByteString) -> Result<LocalSocket, PayloadError> {
     let age = CLIENTS.iter().find(|client| *client.id == *socket).map(|client| client.age);
     let handshake =

@@ -1,4 +1,5 @@
-//! `cargo xtask soak`: everything that can go wrong, at random, for as long as wanted. Any violation ends it, with the seed.
+//! `cargo xtask soak`: all faults at random, for a given time. A violation ends it, and prints the
+//! seed.
 
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
@@ -11,7 +12,7 @@ use sio_streams_faults::cluster::Books;
 use sio_streams_faults::loss::{self, Crash};
 use sio_streams_faults::{Client, Fred, RedisRs, storm};
 
-/// What has happened so far.
+/// The sums so far.
 #[derive(Debug, Default)]
 struct Figures {
     rounds: usize,
@@ -117,7 +118,8 @@ async fn main() -> ExitCode {
     let (started, end) = (Instant::now(), Duration::from_secs(60 * minutes));
     let (mut rng, mut figures) = (Rng::with_seed(seed), Figures::default());
     while started.elapsed() < end {
-        // Each round has a seed of its own, by which it alone can be repeated: the first round of a soak with that seed is the same.
+        // Each round has a seed of its own, by which it alone can be repeated: the first round of a
+        // soak with that seed is the same.
         let round_seed = if figures.rounds == 0 { seed } else { rng.u64(..) };
         let mut own = Rng::with_seed(round_seed);
         let task = async {

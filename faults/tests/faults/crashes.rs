@@ -1,4 +1,5 @@
-//! The server dies, and comes back with all it had, with less, or with nothing; or trims what was not read. And all of it at once.
+//! The server dies, and comes back with all of its data, with less, or with nothing; or it trims
+//! unread entries. Or all of that happens at once.
 
 use sio_streams_faults::loss::{self, Crash};
 use sio_streams_faults::seed::{is_full, rng, rounds};

@@ -1,7 +1,8 @@
-//! Faults on real servers: what was said arrives once and in order, or its loss is reported.
+//! Faults on real servers: every message arrives once and in order, or its loss is reported.
 //!
-//! Each scenario runs through each Redis client. Chance comes from a seed, which a failing test has printed; `SIO_STREAMS_FAULTS_SEED` repeats
-//! it. `SIO_STREAMS_FAULTS_FULL` asks for the long forms.
+//! Each scenario runs through each Redis client. Chance comes from a seed, which a failing test has
+//! printed; `SIO_STREAMS_FAULTS_SEED` repeats it. `SIO_STREAMS_FAULTS_FULL` asks for the long
+//! forms.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]

@@ -1,4 +1,5 @@
-//! At the default timings no outage that is shorter than the patience makes a living node dead.
+//! With the default timings, no outage that is shorter than the timeouts makes others declare a
+//! living node dead.
 
 use std::time::Duration;
 
@@ -16,14 +17,14 @@ scenarios!(outages_kill_nobody);
 /// The default of `heartbeat_timeout`.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What an outage has come to.
+/// The observations during an outage.
 struct Seen {
     declared_dead: bool,
     /// The longest time between two entries of the node on its stream.
     silence: Duration,
 }
 
-/// When entries of the node were added to the stream, by the server's clock.
+/// The times at which entries of the node were added to the stream, by the server's clock.
 fn spoken(redis: &RedisServer, stream: &str, uid: &str) -> Vec<EntryId> {
     let entries = redis.command(&["XRANGE", stream, "-", "+"]);
     let own = entries.items().iter().filter(|entry| {
@@ -33,7 +34,8 @@ fn spoken(redis: &RedisServer, stream: &str, uid: &str) -> Vec<EntryId> {
     own.map(|entry| entry.items()[0].as_str().unwrap().parse().unwrap()).collect()
 }
 
-/// One pair of nodes, on a stream of its own: the link for writing of one of them is cut for a while.
+/// One pair of nodes, on a stream of its own: the link for writing of one of them is cut for a
+/// while.
 async fn trial<C: Client>(redis: &RedisServer, stream: String, phase: Duration, outage: Duration) -> Seen {
     let config =
         Config { dialect: Dialect::Streams02, stream_name: stream.clone().into(), ..Config::default() };

@@ -17,7 +17,7 @@ scenarios!(
     what_is_given_up_is_reported,
 );
 
-/// About as many bytes as a burst of so many messages takes.
+/// The approximate number of bytes that a burst of this many messages takes.
 fn bytes(messages: u64) -> u64 {
     messages * 250
 }
@@ -38,7 +38,7 @@ async fn cut_at_random_bytes_in_bursts_of_1000<C: Client>() {
         tokio::join!(a.say(1_000), b.say(50), node.say(5));
         cuts += wanted - writer.faults();
         writer.calm();
-        // The stream keeps ten bursts: nobody may fall behind by so many.
+        // The stream keeps ten bursts: nobody may fall behind by that many.
         let last = a.said() - 1;
         until("all has come", async || {
             let ours = a.has_come_to("b", b.said() - 1) && b.has_come_to("a", last);
@@ -77,7 +77,8 @@ async fn stalled_truncated_and_delayed_at_random_bytes<C: Client>() {
     eprintln!("{books:?}");
 }
 
-/// A proxy in between holds part of a burst back until the node has given up on the connection and has sent it again.
+/// A proxy in between holds part of a burst back until the node has given up on the connection and
+/// has sent it again.
 async fn a_first_try_that_is_executed_late<C: Client>() {
     let mut rng = rng();
     let redis = RedisServer::start().unwrap();
@@ -86,7 +87,7 @@ async fn a_first_try_that_is_executed_late<C: Client>() {
     let writer = &a.links().writer;
     for _ in 0..rounds(1, 5) {
         let before = b.count_repeats();
-        // What is held may be no message, if the node had given up on the connection even before.
+        // The held bytes may be no message, if the node had given up on the connection even before.
         until("a first try is executed late", async || {
             let what = Trouble::Hold;
             writer.inject(Fault { direction: Direction::Requests, after: rng.u64(..bytes(200)), what });

@@ -17,7 +17,7 @@ scenarios!(
     a_reply_that_never_comes,
 );
 
-/// About as many bytes as a receiver gets for so many messages.
+/// The approximate number of bytes that a receiver gets for this many messages.
 fn bytes(messages: u64) -> u64 {
     messages * 200
 }
@@ -112,7 +112,8 @@ async fn the_server_hangs<C: Client>() {
     eprintln!("{:?}", cluster.nothing_is_lost().await);
 }
 
-/// The blocking read is never answered, while everything else works, heartbeats too: a node that took that for silence would be deaf.
+/// The blocking read is never answered, while everything else works, heartbeats too: a node that
+/// took that for silence would be deaf.
 async fn a_reply_that_never_comes<C: Client>() {
     let redis = RedisServer::start().unwrap();
     let cluster = Cluster::<C>::start(&redis, &quick(Dialect::Bridge), 2, Some(&redis.url())).await;

@@ -1,4 +1,5 @@
-//! The server refuses, in every way in which it can: each is seen as a state, and over when its cause is.
+//! The server refuses commands, in every way in which it can. Each refusal is reported as a state
+//! that ends with its cause.
 
 use std::cell::Cell;
 use std::fs;
@@ -24,7 +25,7 @@ scenarios!(
     asleep,
 );
 
-/// What the server says, by the first word.
+/// Returns `true` if the first word of the server's error is the wanted one.
 fn says(report: &Report, wanted: &str) -> bool {
     match report {
         Report::Refused { error: CommandError::Server { code, .. }, .. } => code == wanted,
@@ -33,7 +34,8 @@ fn says(report: &Report, wanted: &str) -> bool {
     }
 }
 
-/// Replies are waited for: a message whose reply is late is in doubt, and what becomes of it is no refusal.
+/// Replies are waited for: a message whose reply is late is in doubt, and what becomes of it is no
+/// refusal.
 async fn start<C: Client>(options: RedisServerBuilder) -> (RedisServer, Cluster<C>) {
     let redis = options.start().unwrap();
     let mut options = quick(Dialect::Bridge);
@@ -42,7 +44,8 @@ async fn start<C: Client>(options: RedisServerBuilder) -> (RedisServer, Cluster<
     (redis, cluster)
 }
 
-/// While the server refuses, one server talks. The refusal must be seen as what it is, and nothing may be lost when it is over.
+/// While the server refuses, one server talks. The refusal must be seen as what it is, and nothing
+/// may be lost when it is over.
 async fn refused<C: Client>(cluster: &Cluster<C>, code: &str, begin: impl FnOnce(), end: impl AsyncFnOnce()) {
     let a = &cluster.servers[0];
     a.say(20).await;
@@ -55,7 +58,8 @@ async fn refused<C: Client>(cluster: &Cluster<C>, code: &str, begin: impl FnOnce
     cluster.alive().await;
     cluster.settle().await;
     cluster.judge(|_, _| false).await.unwrap();
-    // If it ends in the middle of a batch, what was refused before something that came through can't follow any more.
+    // If it ends in the middle of a batch, what was refused before something that came through
+    // can't follow any more.
     for fate in a.fates() {
         let refused =
             |error: &CommandError| matches!(error, CommandError::Server { code: other, .. } if other == code);
@@ -95,7 +99,7 @@ async fn a_disk_that_fails<C: Client>() {
     };
     let fail = || {
         set(&redis, "save", "100000 1");
-        // What is saved can't take this place.
+        // Saved data can't take this place.
         fs::create_dir(&file).unwrap();
         block_in_place(|| saved("err"));
     };

@@ -1,10 +1,11 @@
-//! Clients that go and come back: a scenario in which little else happens, so that it gets far.
+//! Clients that go and come back: a scenario with few other steps, so that it gets far.
 
 use arbitrary::Arbitrary;
 
 use super::plan::{Call, How, Said, Scenario, Setup, Step, Stored, To, Value, Which, Wire};
 
-/// As [`Scenario`], with recovery on, a stream that others have written to, and a namespace that is open.
+/// As [`Scenario`], with recovery on, a stream that others have written to, and a namespace that is
+/// open.
 #[derive(Arbitrary, Debug)]
 pub struct Away {
     setup: Setup,

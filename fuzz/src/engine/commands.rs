@@ -11,7 +11,7 @@ use sio_streams_core::{
 
 use super::plan::{Reversed, Which};
 
-/// What the limits have to say about a command.
+/// The class of a command with regard to the limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Class {
     /// A message of the application's, or an answer.
@@ -24,7 +24,7 @@ enum Class {
 pub(super) struct Commands {
     limits: Limits,
     dialect: Dialect,
-    /// Whether the classic messages have another form.
+    /// `true` if the classic messages have another form.
     parser: bool,
     own: NodeId,
     waiting: BTreeMap<CommandId, Command>,
@@ -125,7 +125,7 @@ impl Commands {
         }
     }
 
-    /// What a command says to the other nodes. What this node writes, it can read.
+    /// The contents of a command for the other nodes. A node can read whatever it writes.
     fn said(&self, command: &Command) -> Option<Said> {
         let decoded = match (command, self.dialect) {
             (Command::Publish { channel, payload, .. }, Dialect::Classic) => {
@@ -180,7 +180,7 @@ impl Commands {
     }
 }
 
-/// What a node says to the others.
+/// A statement of a node to the others.
 enum Said {
     Heartbeat,
     Question(RequestId),

@@ -1,14 +1,17 @@
-//! The whole engine: whatever comes, in whatever order, it keeps to its word.
+//! The whole engine: it keeps its promises for every input, in every order.
 //!
-//! A [`Scenario`] is a configuration and a list of things that happen: calls of an application, entries, Pub/Sub messages, replies (right
-//! ones, wrong ones, none, twice), links that go and come, time. [`run`] makes them happen and watches:
+//! A [`Scenario`] is a configuration and a list of things that happen: calls of an application,
+//! entries, Pub/Sub messages, replies (right ones, wrong ones, none, twice), links that go and
+//! come, time. [`run`] makes them happen and watches:
 //!
 //! - nothing panics;
 //! - what the limits bound stays within them;
-//! - each call that got a ticket ends, once, with the event that belongs to it, and requests end in time even if nobody answers;
+//! - each call that got a ticket ends, once, with the event that belongs to it, and requests end in
+//!   time even if nobody answers;
 //! - a stream's entries come out in order, each at most once, and none of this node's own;
 //! - no loss is reported where nothing was lost;
-//! - a client that is back has a session that was stored for it, once, and gets what it missed, neither more nor less;
+//! - a client that is back has a session that was stored for it, once, and gets what it missed,
+//!   neither more nor less;
 //! - no command is handed out twice while its reply is awaited;
 //! - a timer that was handled is not due again at once;
 //! - after closing nothing is left;

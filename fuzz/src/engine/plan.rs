@@ -1,4 +1,4 @@
-//! What a scenario consists of. Names are few, so that things meet.
+//! The parts of a scenario. There are few names, so that things meet.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub(super) struct Setup {
     dialect: u8,
     streams: u8,
     sharded: bool,
-    /// Whether the server counts entries.
+    /// `true` if the server counts entries.
     pub(super) counts: bool,
     only_plaintext: bool,
     read_count: u8,
@@ -30,9 +30,9 @@ pub(super) struct Setup {
     subscriptions: u8,
     specific: bool,
     recovery: bool,
-    /// Whether the classic adapter's messages have another form.
+    /// `true` if the classic adapter's messages have another form.
     parser: bool,
-    /// How many other nodes the server counts.
+    /// The number of other nodes that the server counts.
     others: u8,
     patience: u8,
     limits: [u8; 5],
@@ -52,7 +52,7 @@ impl Setup {
         use {Dialect as D, LocalDelivery as L, SubscriptionMode as M};
         let dialects = [D::Streams02, D::Streams03, D::Bridge, D::Sharded, D::Classic];
         let dialect = dialects[usize::from(self.dialect % 5)];
-        // Where there is no stream there is no order of one.
+        // Without a stream there is no order of one.
         let deliveries = match dialect {
             D::Sharded | D::Classic => [L::AtOnce, L::WhenPublished, L::WhenPublished],
             _ => [L::AtOnce, L::WhenPublished, L::StreamOrder],
@@ -129,7 +129,8 @@ impl Which {
         things.get(at)
     }
 
-    /// The second of them has a negative hash: with several streams, Node peers write it where none of them reads.
+    /// The second of them has a negative hash: with several streams, Node peers write it where none
+    /// of them reads.
     pub(super) fn namespace(self) -> &'static str {
         ["/", "/notifications", "/a", "no slash"][usize::from(self.0 % 4)]
     }
@@ -138,7 +139,7 @@ impl Which {
         format!("n{}", self.0 % 6).into()
     }
 
-    /// The private id of a session, or, rarely, something that is none.
+    /// The private id of a session, or, rarely, something else.
     pub(super) fn pid(self) -> ByteString {
         match self.0 {
             u8::MAX => ByteString::from_static("no pid"),
@@ -152,7 +153,7 @@ impl Which {
         at.and_then(|at| asked.get(at)).cloned().unwrap_or_else(|| RequestId::new("other"))
     }
 
-    /// Some other node, or something that is none.
+    /// Some other node, or something that is not a node.
     fn node(self, own: &NodeId) -> NodeId {
         match self.0 % 8 {
             0 => NodeId::EMITTER,
@@ -163,7 +164,7 @@ impl Which {
     }
 }
 
-/// What happens.
+/// A step of a scenario.
 #[derive(Arbitrary, Debug)]
 pub(super) enum Step {
     Open(Which),
@@ -187,11 +188,11 @@ pub(super) enum Step {
     Append(Which, Wire),
     /// A stream is emptied; what comes then gets lower ids, or goes on as before.
     Reset(Which, bool),
-    /// A stream loses so many of its oldest entries.
+    /// A stream loses this many of its oldest entries.
     Trim(Which, u8),
     /// Another node stores a session.
     Store(Which, Stored),
-    /// From now on the server counts so many other nodes.
+    /// From now on the server counts this many other nodes.
     Nodes(u8),
     Push(Which, Wire),
     Link(Which, bool),
@@ -199,11 +200,12 @@ pub(super) enum Step {
     Pass(u16),
     /// Time passes until something is due.
     PassUntilDue,
-    /// The server answers all that it is asked, and what comes of it is looked at, until it has nothing more to say.
+    /// The server answers all that it is asked, and what comes of it is looked at, until it has
+    /// nothing more to say.
     Serve,
 }
 
-/// What another node stored.
+/// A session that another node stored.
 #[derive(Arbitrary, Debug)]
 pub(super) enum Stored {
     Session(Which, Vec<Which>, Value),
@@ -227,11 +229,11 @@ pub(super) enum Call {
     RemoteLeave(Which, Which),
     RemoteDisconnect(Which, bool),
     Persist(Which, Vec<Which>, Value),
-    /// Of a session, from an offset. The highest is none.
+    /// Of a session, from an offset. The highest stands for no offset.
     Restore(Which, u8),
 }
 
-/// What comes of a command.
+/// The outcome of a command.
 #[derive(Arbitrary, Debug)]
 pub(super) enum How {
     Right,
@@ -245,12 +247,12 @@ pub(super) enum How {
     Refused,
     /// The right reply, and then another one.
     Twice,
-    /// What a server could say and none does.
+    /// A reply that a server could give and none does.
     Absurd(u64),
 }
 
 impl How {
-    /// Whether a server does so.
+    /// Returns `true` if a server does so.
     pub(super) fn is_honest(&self) -> bool {
         !matches!(self, How::Wrong(_) | How::Twice | How::Absurd(_))
     }
@@ -315,7 +317,7 @@ fn packed(bytes: Vec<u8>) -> Payload {
     Payload::from_msgpack(bytes).unwrap_or_else(|_| Payload::null())
 }
 
-/// What somebody wrote.
+/// A message that somebody wrote.
 #[derive(Arbitrary, Debug)]
 pub(super) enum Wire {
     Bytes(Vec<u8>),
@@ -341,7 +343,7 @@ pub(super) enum Said {
     Older(Older),
 }
 
-/// What only the classic adapter has, in its older versions.
+/// The messages that only the classic adapter has, in its older versions.
 #[derive(Arbitrary, Debug)]
 pub(super) enum Older {
     SocketIds(Which, Vec<Which>),

@@ -1,4 +1,4 @@
-//! A server that says what it should, or anything else.
+//! A server that answers correctly, or with anything else.
 
 use std::collections::BTreeMap;
 
@@ -55,9 +55,9 @@ pub(super) struct Redis {
     values: BTreeMap<ByteString, Bytes>,
     /// All that was ever stored under a key.
     stored: BTreeMap<ByteString, Vec<Bytes>>,
-    /// How many other nodes there are, as far as it knows.
+    /// The number of other nodes, as far as it knows.
     others: u8,
-    /// Whether it counts the entries, as Redis does from 7.0 on.
+    /// `true` if it counts the entries, as Redis does from 7.0 on.
     counts: bool,
 }
 
@@ -122,7 +122,7 @@ impl Redis {
         }
     }
 
-    /// What the server answers. Nothing to a read that finds nothing: it blocks.
+    /// The server's answer. There is none to a read that finds nothing: it blocks.
     pub(super) fn right(&mut self, command: &Command) -> Option<Reply> {
         if let Some(stream) = StreamState::of(command) {
             self.know(stream);

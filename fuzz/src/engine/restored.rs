@@ -1,4 +1,5 @@
-//! Clients that come back: what they get, beside a reading of the whole stream that is too plain to be wrong.
+//! Clients that come back. The packets that they get are compared with a plain reading of the whole
+//! stream.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use super::redis::Redis;
 /// The stream, where there is one.
 pub(super) const STREAM: &str = "socket.io";
 
-/// Where a session is stored.
+/// The key of a session.
 pub(super) fn key_of(pid: &str) -> ByteString {
     format!("sio:session:{pid}").into()
 }
@@ -27,7 +28,7 @@ pub(super) fn session(pid: ByteString, rooms: &[Which], value: Value) -> Session
 }
 
 impl Stored {
-    /// What another node stores of the client with this pid.
+    /// The session that another node stores of the client with this pid.
     pub(super) fn value(&self, pid: &ByteString) -> Option<Bytes> {
         match self {
             // It may be another client's.
@@ -43,14 +44,15 @@ impl Stored {
     }
 }
 
-/// What is known of the clients that came back.
+/// The knowledge about the clients that came back.
 #[derive(Default)]
 pub(super) struct Clients {
-    /// How often each came back, by its pid.
+    /// The number of times that each came back, by its pid.
     restored: BTreeMap<ByteString, usize>,
     /// From where on each wants what it missed.
     offsets: BTreeMap<Ticket, EntryId>,
-    /// Whether others number their entries too. What counts as repeated then depends on how many authors are remembered.
+    /// `true` if others number their entries too. Repetitions then depend on the number of authors
+    /// that are remembered.
     numbered: bool,
 }
 

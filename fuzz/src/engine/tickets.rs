@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sio_streams_core::{Event, Ticket};
 
-/// How a call ends.
+/// The way in which a call ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Publish,

@@ -1,4 +1,4 @@
-//! What came out of an engine, as a number.
+//! The outputs of an engine, as a hash.
 
 use std::fmt::{Debug, Write};
 use std::hash::{DefaultHasher, Hasher};

@@ -1,4 +1,4 @@
-//! An engine, the little that is outside of it, and what is watched.
+//! An engine, its small environment, and the checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::tickets::{Kind, Tickets};
 use super::trace::Trace;
 use crate::wire::fields;
 
-/// How many rounds of time it takes at most until what can be done is done.
+/// The largest number of rounds of time until everything that can be done is done.
 const ROUNDS: usize = 40;
 
 /// The right to answer something.
@@ -35,10 +35,10 @@ pub(super) struct World {
     tickets: Tickets,
     commands: Commands,
     redis: Redis,
-    /// Whether the server has done nothing yet that costs entries, or that no server does.
+    /// `true` if the server has done nothing yet that costs entries, or that no server does.
     honest: bool,
     open: BTreeSet<&'static str>,
-    /// How often a namespace was closed without the event that says so.
+    /// The number of times that a namespace was closed without the event that says so.
     closing: BTreeMap<&'static str, usize>,
     rights: Vec<Right>,
     asked: Vec<RequestId>,
@@ -323,7 +323,8 @@ impl World {
                 self.rights.extend(responder.map(Right::Emit));
             }
             Event::Restored(restored) if self.honest && self.config.stream_count == 1 => {
-                // What is delivered from now on comes behind what is replayed, and what was delivered does not.
+                // Packets that are delivered from now on come behind the replay, and packets that
+                // were delivered do not.
                 let before = self.delivered.insert(restored.nsp.clone(), restored.position);
                 assert!(before <= Some(restored.position), "{before:?} came before {restored:?}");
                 self.clients.restored(&restored, &self.redis);
@@ -352,7 +353,8 @@ impl World {
         self.asked.extend(self.commands.took(id, command));
     }
 
-    /// Lets everything end: requests although nobody answers, the rest once links and server are there again, and at last the engine.
+    /// Lets everything end: requests although nobody answers, the rest once links and server are
+    /// there again, and at last the engine.
     pub(super) fn end(mut self) -> Trace {
         self.pass(self.now + Duration::from_secs(70));
         self.take_events(usize::MAX, Engine::poll_event);

@@ -1,4 +1,4 @@
-//! What one server does and another hears, whoever made them.
+//! Tests of what one server does and another hears, for every combination of implementations.
 
 use serde_json::{Value, json};
 use sio_streams_interop::{
@@ -20,13 +20,13 @@ pub(crate) struct Cell<'a> {
     pub(crate) channels: Option<RoomChannels<'a>>,
 }
 
-/// Where rooms have channels of their own.
+/// The configuration of a cluster where rooms have channels of their own.
 #[derive(Clone, Copy)]
 pub(crate) struct RoomChannels<'a> {
     /// The servers one of which knows whether they are subscribed to.
     pub(crate) redis: &'a [RedisServer],
     pub(crate) prefix: &'a str,
-    /// Whether the rooms of single sockets have them too.
+    /// `true` if the rooms of single sockets have them too.
     pub(crate) private: bool,
 }
 
@@ -49,7 +49,8 @@ impl Cell<'_> {
         Ok(sid)
     }
 
-    /// Waits until the room's channel is heard, if it has one: a sharded node subscribes to it some time after a socket has joined.
+    /// Waits until the room's channel is heard, if it has one: a sharded node subscribes to it some
+    /// time after a socket has joined.
     async fn wait_heard(&self, room: &str) -> Result<()> {
         let Some(RoomChannels { redis, prefix, .. }) = self.channels else { return Ok(()) };
         let channel = format!("{prefix}#{}#{room}#", self.nsp);
@@ -79,7 +80,8 @@ impl Cell<'_> {
         };
         let (mut far, to_room) = (got(&far), args[..1].to_vec());
         if self.channels.is_some_and(|channels| channels.redis.len() > 1) {
-            // The room's channel lies on a server of its own: what goes through it has no place among the others.
+            // The room's channel lies on a server of its own: what goes through it has no place
+            // among the others.
             let at = far.iter().position(|args| *args == to_room).unwrap_or(1);
             let found = far.remove(at);
             far.insert(1, found);
@@ -229,7 +231,8 @@ pub(crate) trait Pair: Send + Sync + 'static {
     }
 }
 
-/// Every message, asked by either, as JSON and, but for those of `text_only`, with binary data, in each of the namespaces.
+/// Every message, asked by either, as JSON and, but for those of `text_only`, with binary data, in
+/// each of the namespaces.
 pub(crate) fn cells<C: Pair>(
     name: &str,
     namespaces: &[&'static str],

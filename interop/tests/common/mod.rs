@@ -173,7 +173,8 @@ impl<C: Send + Sync + 'static> Shared<C> {
     }
 }
 
-/// Runs the tests. Node takes a moment for each process: more at a time than this would only make all of them slow.
+/// Runs the tests. Node takes a moment for each process: more at a time than this would only make
+/// all of them slow.
 pub(crate) fn run(trials: impl FnOnce(&Arc<Runtime>) -> Vec<Trial>) -> std::process::ExitCode {
     let mut arguments = libtest_mimic::Arguments::from_args();
     arguments.test_threads.get_or_insert(4);

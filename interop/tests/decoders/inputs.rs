@@ -1,20 +1,29 @@
-//! What is decoded: what the peers wrote, what the fuzzer found worth keeping, and what is made up.
+//! The inputs: messages that the peers wrote, what the fuzzer found worth keeping, and generated
+//! values.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use fastrand::Rng;
+use flate2::read::GzDecoder;
+use tar::Archive;
 
-/// Inputs of a fuzz target's corpus.
+/// The inputs that the project keeps for a fuzz target.
 pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
-    let mut paths: Vec<PathBuf> = fs::read_dir(&dir)
-        .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    paths.iter().map(|path| fs::read(path).unwrap()).collect()
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/corpus/{target}.tar.gz"));
+    let read = || -> io::Result<Vec<Vec<u8>>> {
+        let mut inputs = Vec::new();
+        for file in Archive::new(GzDecoder::new(File::open(&path)?)).entries()? {
+            let mut input = Vec::new();
+            file?.read_to_end(&mut input)?;
+            inputs.push(input);
+        }
+        Ok(inputs)
+    };
+    let inputs = read().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    assert!(!inputs.is_empty());
+    inputs
 }
 
 /// A byte or a few are changed, left out, doubled.

@@ -1,9 +1,9 @@
-//! What this project takes and what it makes of it, compared with the decoders that the peers use: `@msgpack/msgpack`, `notepack.io`,
-//! `JSON.parse`.
+//! Compares this project's decoders with those that the peers use: `@msgpack/msgpack`,
+//! `notepack.io`, `JSON.parse`.
 //!
 //! In `shapes`, what the adapters do with whole messages is compared as well.
 //!
-//! Where they differ on purpose, the difference is one of [`Known`], each with a test that it is there. Anything else fails.
+//! Each intended difference is one of [`Known`], with a test that it exists. Any other fails.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stdout, reason = "shown when a test fails")]
@@ -27,7 +27,8 @@ use sio_streams_driver::sio_streams_core::{Body, Bytes, Fields, Message, Payload
 use node::Theirs;
 use value::Written;
 
-/// How many inputs are made up for each comparison. `SIO_STREAMS_DIFFERENTIAL` sets another number.
+/// The number of inputs that are generated for each comparison. `SIO_STREAMS_DIFFERENTIAL` sets
+/// another number.
 const MADE_UP: usize = 5_000;
 
 /// The differences that stay. `docs/fuzzing.md` has the reasons.
@@ -49,11 +50,14 @@ enum Known {
     DeepJson,
     /// Base64: what is in no base64 alphabet.
     NotBase64,
-    /// notepack.io: a key that is a list, an object or a date. Node makes a text of it, of a date one in its own time zone.
+    /// notepack.io: a key that is a list, an object or a date. Node makes a text of it, of a date
+    /// one in its own time zone.
     NotepackKey,
-    /// notepack.io: a date whose length is not that of a date. Node reads twelve bytes all the same, and goes on with what is behind them.
+    /// notepack.io: a date whose length is not that of a date. Node reads twelve bytes all the
+    /// same, and goes on with what is behind them.
     NotepackDate,
-    /// notepack.io: a key that stands twice, the second time with `undefined`. Node has none then; here the first counts.
+    /// notepack.io: a key that stands twice, the second time with `undefined`. Node has none then;
+    /// here the first counts.
     UndefinedAgain,
 }
 
@@ -72,7 +76,7 @@ fn rng() -> Rng {
     Rng::with_seed(seed)
 }
 
-/// What ours makes of an input.
+/// The result of our decoder.
 type Ours = Result<String, String>;
 
 /// Compares; how often each known difference was met.
@@ -119,9 +123,11 @@ fn ack_of(decoded: Result<Message, WireError>) -> Ours {
     }
 }
 
-// -- MessagePack --------------------------------------------------------------------------------------------------
+// -- MessagePack
+// --------------------------------------------------------------------------------------------------
 
-/// The value at the end of a message: where it is cut off, or longer than one value, the message is.
+/// The value at the end of a message: where it is cut off, or longer than one value, the message
+/// is.
 fn in_message(value: &[u8]) -> Bytes {
     [b"\x84\xa3uid\xa1n\xa3nsp\xa1/\xa4type\x0c\xa4data\x82\xa9requestId\xa1r\xa6packet", value]
         .concat()
@@ -136,7 +142,8 @@ fn our_notepack(value: &[u8]) -> Ours {
     ack_of(pubsub::decode_sharded(&in_message(value)))
 }
 
-/// What stands in a MessagePack value, as far as it goes, found by a walk that shares no code with what is tested.
+/// The contents of a MessagePack value, as far as it goes, found by a walk that shares no code with
+/// what is tested.
 #[derive(Default)]
 struct Seen {
     not_utf8: bool,
@@ -308,7 +315,7 @@ fn base64_is_read_as_the_adapters_read_it() {
         texts.push(text.into_bytes());
     }
     let theirs = node::decode_all("base64", &texts).into_iter();
-    // What is no message of this kind is not compared further: its shape may be anything.
+    // A message of another kind is not compared further: its shape may be anything.
     let shaped = |theirs: &Theirs| {
         theirs
             .as_ref()
@@ -339,7 +346,8 @@ fn base64_is_read_as_the_adapters_read_it() {
     });
 }
 
-// -- JSON ---------------------------------------------------------------------------------------------------------
+// -- JSON
+// ---------------------------------------------------------------------------------------------------------
 
 fn stream_entry(kind: &'static [u8], data: &[u8]) -> Fields {
     let mut fields: Fields = [("uid", "n"), ("nsp", "/")].into_iter().collect();
@@ -395,7 +403,8 @@ fn json_means_what_it_means_to_the_streams_adapters() {
         texts.push(data);
     }
     let theirs = node::decode_all("json", &texts);
-    // A damaged text may hold no `requestId`, or no `packet`: that is a question of shape, which is not the decoders'.
+    // A damaged text may hold no `requestId`, or no `packet`: that is a question of shape, which is
+    // not the decoders'.
     let shaped = |theirs: &Theirs| {
         let prefix = |text: &str| {
             text.strip_prefix(r#"{"packet":"#)?.strip_suffix(r#","requestId":"r"}"#).map(str::to_owned)
@@ -411,9 +420,10 @@ fn json_means_what_it_means_to_the_streams_adapters() {
     assert!(made_up() < 1_000 || met.contains_key(&Known::HalfCharacter), "the inputs are too tame: {met:?}");
 }
 
-// -- Messages -----------------------------------------------------------------------------------------------------
+// -- Messages
+// -----------------------------------------------------------------------------------------------------
 
-/// Whether the error is about what the value means, and not about its being one.
+/// Returns `true` if the error is about the meaning of the value, and not about its encoding.
 fn is_shape(error: &WireError) -> bool {
     match error {
         WireError::Json(error) => error.is_data(),
@@ -423,13 +433,14 @@ fn is_shape(error: &WireError) -> bool {
     }
 }
 
-/// Whether the peers' message, as it is written here, has the same names and number as ours.
+/// Returns `true` if the peers' message, as it is written here, has the same names and number as
+/// ours.
 fn says_so(theirs: &str, ours: &Message) -> bool {
     let names = [("uid", ours.uid.as_str()), ("nsp", &*ours.nsp)];
     let number = format!("\"type\":n{:016x}", f64::from(ours.body.kind()).to_bits());
     // An absent uid is an empty one here.
     let has = |(key, name): (&str, &str)| {
-        // What is no text is one here, too.
+        // A value that is not text is one here, too.
         let is_text = theirs.contains(&format!("\"{key}\":\""));
         name.is_empty() || !is_text || theirs.contains(&format!("\"{key}\":{}", value::text(name)))
     };
@@ -477,7 +488,8 @@ fn whole_messages_of_the_corpus_and_what_damage_makes_of_them() {
     assert!(same > made_up() / 4, "{same} of {}", text.len() + packed.len());
 }
 
-// -- The known differences are there ------------------------------------------------------------------------------
+// -- The known differences are there
+// ------------------------------------------------------------------------------
 
 #[test]
 fn each_known_difference_is_one() {

@@ -8,7 +8,7 @@ use std::thread;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a decoder of the peers' makes of an input.
+/// The result of a decoder of the peers.
 pub(crate) type Theirs = Result<String, String>;
 
 /// Decodes all inputs with one decoder of `decoders.mjs`.

@@ -1,7 +1,9 @@
-//! What the adapters do with messages of other shapes than they write themselves, and what is done here: the same, unless that harms a client.
+//! Compares the adapters' and this project's handling of messages in shapes that the adapters do
+//! not write themselves. It is the same, unless that harms a client.
 //!
-//! In a message of each kind every place gets every odd value, in every dialect and encoding. Node's side is played by the real adapters, and the
-//! frames of both are read by the real parser of clients.
+//! In a message of each kind every place gets every odd value, in every dialect and encoding.
+//! Node's side is played by the real adapters, and the frames of both are read by the real parser
+//! of clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,37 +25,42 @@ const SOCKETS: [(&str, &[&str]); 3] =
     [("s1", &["s1", "r1", "a"]), ("s2", &["s2", "r2", "b"]), ("s3", &["s3", "r1", "r2"])];
 const OFFSET: EntryId = EntryId { ms: 7, seq: 7 };
 
-/// What differs on purpose, and why.
+/// The intended differences, and the reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Known {
-    /// Node's encoder writes a frame that ends connections for a packet of type 5, which it would choose by itself, and for one without a type.
-    /// What is meant is plain: an event.
+    /// Node's encoder writes a frame that ends connections for a packet of type 5, which it would
+    /// choose by itself, and for one without a type. The meaning is plain: an event.
     TypeIsRepaired,
-    /// By a type that is the text "2", Node doesn't look for binary values, and gives no offset. It is an event like others here.
+    /// By a type that is the text "2", Node doesn't look for binary values, and gives no offset. It
+    /// is an event like others here.
     TypeIsText,
     /// Node gives an event without a name its offset for a name. It is refused here.
     NoName,
-    /// Node puts any id into the frame that JavaScript makes a number of: a list of one, a text with blanks. Here only digits are one.
+    /// Node puts any id into the frame that JavaScript makes a number of: a list of one, a text
+    /// with blanks. Here only digits are one.
     OddId,
-    /// Node answers with a `requestId` of null, or with none. Nobody can have asked so: here nobody is answered.
+    /// Node answers with a `requestId` of null, or with none. Nobody can have asked so: here nobody
+    /// is answered.
     NoRequestId,
     /// A request that Node answers by what was no text is answered by its text.
     RequestIdIsNoText,
     /// Node makes a room of what is no name, which nobody can name again. It is refused here.
     NonsenseRoom,
-    /// `undefined` in a list of rooms is a room of that name in Node, and `null` here, as in JSON. Nobody can name either.
+    /// `undefined` in a list of rooms is a room of that name in Node, and `null` here, as in JSON.
+    /// Nobody can name either.
     UndefinedRoom,
     /// By its older requests, Node joins no room or several at once if the one is a list.
     ListForOneRoom,
     /// Node can make no set of an `ArrayBuffer`, and fails. It is a binary value like others here.
     BufferIsSet,
-    /// Node counts the clients of a broadcast that none of its clients would survive, and finds none. It is refused here before.
+    /// Node counts the clients of a broadcast that none of its clients would survive, and finds
+    /// none. It is refused here before.
     NobodyHarmed,
     /// Node emits to its listeners what has a length, or nothing. Here an event is an array.
     EmitWithoutArray,
 }
 
-/// How a message comes.
+/// The way by which a message comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     Entry02,
@@ -221,9 +228,10 @@ fn cases(rng: &mut Rng) -> Vec<Case> {
     cases
 }
 
-// -- What is done here --------------------------------------------------------------------------------------------
+// -- What is done here
+// --------------------------------------------------------------------------------------------
 
-/// What comes of a message. What clients get is still to be read by their parser.
+/// The effect of a message. Frames for clients are still to be read by their parser.
 #[derive(Debug)]
 enum Effect {
     Gets(&'static str, Frames),
@@ -341,7 +349,7 @@ fn ours(case: &Case) -> Result<Vec<Effect>, String> {
     }
 }
 
-/// What the parser of clients makes of each message's frames.
+/// The result of the clients' parser for each message's frames.
 fn read_by_clients(all: Vec<Result<Vec<Effect>, String>>) -> Vec<Result<Vec<String>, String>> {
     let mut frames = Vec::new();
     for effect in all.iter().flatten().flatten() {
@@ -365,7 +373,8 @@ fn read_by_clients(all: Vec<Result<Vec<Effect>, String>>) -> Vec<Result<Vec<Stri
         .collect()
 }
 
-// -- The comparison -----------------------------------------------------------------------------------------------
+// -- The comparison
+// -----------------------------------------------------------------------------------------------
 
 enum Verdict {
     Same,
@@ -472,7 +481,7 @@ fn every_shape_is_taken_as_node_takes_it_unless_it_harms_a_client() {
     let (mut same, mut spared, mut met, mut failed) = (0, 0, BTreeMap::<Known, usize>::new(), Vec::new());
     for (case, ours) in cases.iter().zip(&ours) {
         let theirs = theirs.get_mut(&case.way).unwrap().next().unwrap().unwrap();
-        // Whatever a client gets from here, it takes for an event.
+        // Everything that a client gets from here, it takes for an event.
         assert!(!ours.iter().flatten().any(|effect| effect.contains("HARM")), "{:?}: {ours:?}", case.tree);
         match judge(case, ours, &theirs) {
             Verdict::Same => same += 1,

@@ -1,4 +1,5 @@
-//! Values of JavaScript, to be written as JSON and as MessagePack, and what becomes of them when one place is changed.
+//! Values of JavaScript, to be written as JSON and as MessagePack, and their variants with one
+//! changed place.
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -111,7 +112,7 @@ impl Tree {
         all
     }
 
-    /// What stands under this key, or at this index.
+    /// The value of this key, or at this index.
     pub(crate) fn get(&self, key: &str) -> Option<&Tree> {
         self.children().into_iter().rev().find_map(|(name, value)| (name == key).then_some(value))
     }
@@ -189,7 +190,8 @@ pub(crate) fn odd() -> Vec<Tree> {
         Tree::Bin(vec![1, 2, 254]),
         Tree::Ext(0, vec![]),
         Tree::Ext(0, vec![1, 2, 3]),
-        // A date of version 2 of notepack.io, one by a timestamp, and one that JavaScript doesn't have.
+        // A date of version 2 of notepack.io, one by a timestamp, and one that JavaScript doesn't
+        // have.
         Tree::Ext(0, 1_700_000_000_123_i64.to_be_bytes().to_vec()),
         Tree::Ext(-1, vec![0x65, 0x53, 0xf1, 0]),
         Tree::Ext(0, i64::MIN.to_be_bytes().to_vec()),

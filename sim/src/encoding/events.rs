@@ -83,7 +83,7 @@ impl Encode for Flags {
     }
 }
 
-/// That an answer is wanted counts here; to whom it goes shows in the command that carries it.
+/// The wish for an answer counts here. The command that carries the answer shows its receiver.
 impl Encode for SocketsResponder {
     fn encode(&self, _: &mut Encoder) {}
 }

@@ -1,15 +1,16 @@
 //! A stable encoding of what happens in a world, from which the hash of a trace is made.
 //!
-//! The bytes do not depend on the names of types, variants and fields, nor on `Debug` or `Display`: they stay the same when the
-//! code is rearranged, and change when the behaviour changes. Each variant has a number of its own, which is never used again for
-//! another one. The fields follow in a fixed order. Numbers have eight bytes, the lowest first; whatever varies in length is
-//! preceded by its length. So two happenings have the same bytes only if all that is encoded is the same.
+//! The bytes do not depend on the names of types, variants and fields, nor on `Debug` or `Display`:
+//! they stay the same when the code is rearranged, and change when the behaviour changes. Each
+//! variant has a number of its own, which is never used again for another one. The fields follow in
+//! a fixed order. Numbers have eight bytes, the lowest first; whatever varies in length is preceded
+//! by its length. So two happenings have the same bytes only if all that is encoded is the same.
 //!
 //! These are left out:
-//! - sentences for people: the reasons in [`CommandError`](sio_streams_core::CommandError) and its like, of which the kind counts.
-//!   What a server says in an error counts.
-//! - what a value does not show to an application: who is answered by a responder (the answer itself counts), and for whom else a
-//!   missed packet was.
+//! - sentences for people: the reasons in [`CommandError`](sio_streams_core::CommandError) and its
+//!   like, of which the kind counts. The text of a server's error counts, too.
+//! - what a value does not show to an application: who is answered by a responder (the answer
+//!   itself counts), and for whom else a missed packet was.
 //!
 //! | file | what it encodes |
 //! |---|---|
@@ -64,7 +65,8 @@ impl Encoder {
         values.fold(self, |out, value| out.put(value))
     }
 
-    /// A number that its type keeps to itself. Hashing is the only way in which such a type gives it away without a text.
+    /// A number that its type keeps to itself. Hashing is the only way in which such a type gives
+    /// it away without a text.
     fn number<T: Hash>(&mut self, value: &T) -> &mut Self {
         value.hash(&mut Raw(self));
         self
@@ -88,12 +90,13 @@ impl Hasher for Raw<'_> {
     }
 }
 
-/// Of a variant that the engine has and this encoding has no number for: it must not count as nothing.
+/// Of a variant that the engine has and this encoding has no number for: it must not count as
+/// nothing.
 fn unknown(what: &impl core::fmt::Debug) -> ! {
     panic!("sim/src/encoding has no number for this, so it can't be hashed: {what:?}")
 }
 
-/// What has a stable encoding.
+/// A type with a stable encoding.
 trait Encode {
     fn encode(&self, out: &mut Encoder);
 }

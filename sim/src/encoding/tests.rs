@@ -18,7 +18,8 @@ fn encoded<T: Encode + ?Sized>(value: &T) -> Vec<u8> {
     out.0
 }
 
-/// No two of them are encoded alike, and none begins as another one does, so that lists of them differ, too.
+/// No two of them are encoded alike, and none begins as another one does, so that lists of them
+/// differ, too.
 fn all_differ<T: Encode + core::fmt::Debug>(values: &[T]) {
     let mut seen: BTreeMap<Vec<u8>, &T> = BTreeMap::new();
     for value in values {
@@ -436,7 +437,8 @@ fn sources() -> Vec<Source> {
     ]
 }
 
-/// Two of each variant for each of its fields; those with parts of their own come with all of theirs.
+/// Two of each variant for each of its fields; those with parts of their own come with all of
+/// theirs.
 fn events() -> Vec<Event> {
     let ([ticket, other], _) = given();
     let (s, node, error) = (|| text("s"), || NodeId::new("a"), || server("OOM", "full"));
@@ -518,7 +520,7 @@ fn events() -> Vec<Event> {
     events
 }
 
-/// What asks for an answer can only be had from an engine that was asked.
+/// Events that ask for an answer, which only an engine that was asked makes.
 fn asked() -> Event {
     let config = Config { dialect: Dialect::Streams02, ..Config::default() };
     let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
@@ -719,7 +721,7 @@ fn happenings_differ_and_so_do_their_hashes() {
     assert_ne!(hash(Time::ZERO, &all[0]), hash(Time::from_micros(1), &all[0]));
 }
 
-/// What is recorded in `sim/hashes.txt` holds as long as these bytes are what they are.
+/// The hashes in `sim/hashes.txt` hold as long as these bytes do not change.
 #[test]
 fn the_bytes_are_fixed() {
     fn hex(what: &Happening<'_>) -> String {

@@ -1,6 +1,8 @@
-//! The dialects without streams: a node hears just the channels that it should, and what comes through them is told, once.
+//! The dialects without streams: a node hears just the channels that it should, and tells each
+//! message from them once.
 //!
-//! What a node should hear is worked out here from its namespaces and its sockets' rooms, without the engine's code.
+//! The channels that a node should hear are computed here from its namespaces and its sockets'
+//! rooms, without the engine's code.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use sio_streams_core::{
     Command, CommandError, CommandId, Config, Dialect, EntryId, Lane, Message, Reply, SubscriptionMode, Time,
 };
 
-use crate::digest;
+use crate::peer_validity;
 
 use super::delivery::{Expected, is_for_applications};
 use super::log::call_of;
@@ -21,24 +23,25 @@ use super::{HostView, Oracle, RoomModel};
 /// A node that was refused has so long to ask again, if its process doesn't stand still.
 const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
 
-/// What is heard: a channel, or all channels that match a pattern.
+/// A subscription: to a channel, or to all channels that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Heard {
     Channel(ByteString),
     Pattern(ByteString),
 }
 
-/// What a node hears, as it must believe.
+/// The subscriptions of a node, as far as it can know.
 #[derive(Debug, Default)]
 pub(super) struct Hearing {
     down: bool,
     /// All that it has asked for on this connection, without what was refused.
     asked: BTreeSet<Heard>,
-    /// What it has asked for without an answer so far, in order.
+    /// The requests without an answer so far, in order.
     awaited: Vec<Wish>,
-    /// When it was last refused something.
+    /// The time of the last refusal.
     refused: Option<Time>,
-    /// It may not even unsubscribe: then it hears more than it wants to, as long as this connection lasts.
+    /// It may not even unsubscribe: then it hears more than it wants to, as long as this connection
+    /// lasts.
     stuck: bool,
     /// The calls of others that were told here.
     told: BTreeSet<u64>,
@@ -62,12 +65,12 @@ impl Hearing {
     }
 }
 
-/// Whether a dialect's nodes say everything by Pub/Sub.
+/// Returns `true` if nodes of the dialect send everything by Pub/Sub.
 pub(crate) fn is_channels_only(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::Classic | Dialect::Sharded)
 }
 
-/// Whether a room has a channel of its own to which its nodes subscribe.
+/// Returns `true` if a room has a channel of its own to which its nodes subscribe.
 fn is_apart(config: &Config, room: &str) -> bool {
     config.dialect == Dialect::Sharded
         && match config.subscription_mode {
@@ -77,7 +80,7 @@ fn is_apart(config: &Config, room: &str) -> bool {
         }
 }
 
-/// What a channel is to a node that has the namespace open.
+/// The meaning of a channel for a node that has the namespace open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
     /// Sharded: any message.
@@ -89,7 +92,8 @@ enum Part {
 }
 
 impl HostView {
-    /// What a channel is to this node: of which namespaces, and what comes through it. A room's may be called as another namespace's is.
+    /// The meanings of a channel for this node: the namespaces, and what comes through it. A room's
+    /// channel may have the name of another namespace's.
     fn parts_of(&self, channel: &str) -> Vec<(ByteString, Part)> {
         let parts = self.open.iter().map(|(nsp, rooms)| (nsp.clone(), self.part_of(channel, nsp, rooms)));
         parts.filter_map(|(nsp, part)| Some((nsp, part?))).collect()
@@ -145,7 +149,7 @@ impl HostView {
         self.open.iter().flat_map(of).collect()
     }
 
-    /// Whether all that it should hear it has had the time to ask for.
+    /// Returns `true` if the node has had the time to subscribe to everything that it should hear.
     fn has_asked(&self, now: Time) -> bool {
         let hearing = &self.hearing;
         let half = |wish: &Wish| wish.heard.iter().any(|heard| matches!(heard, Heard::Pattern(_)));
@@ -202,14 +206,16 @@ impl Oracle {
         if *lane == Lane::Subscriber {
             let hearing = &mut self.hosts[host].hearing;
             hearing.down = !up;
-            // What was asked on the lost connection means nothing on the next one, whatever its reply says.
+            // Requests on the lost connection mean nothing on the next one, whatever their replies
+            // say.
             hearing.asked.clear();
             hearing.awaited.clear();
             hearing.stuck = false;
         }
     }
 
-    /// The node has nothing more to ask for: then it has asked for all that it should hear, and for nothing else.
+    /// The node has nothing more to ask for: then it has asked for all that it should hear, and for
+    /// nothing else.
     pub(super) fn check_hearing(&mut self, host: usize) {
         let view = &self.hosts[host];
         if !is_channels_only(view.config.dialect) || !view.has_asked(self.now) {
@@ -224,7 +230,7 @@ impl Oracle {
         }
     }
 
-    /// What a node that has left everything is still subscribed to, though it could have ended it.
+    /// The subscriptions of a node that has left everything, and could have ended them.
     pub(crate) fn heard_for_nothing(&self, host: usize, really: &BTreeSet<Heard>) -> Option<Heard> {
         really.first().filter(|_| !self.hosts[host].hearing.stuck).cloned()
     }
@@ -251,29 +257,29 @@ impl Oracle {
         if !is_channels_only(view.config.dialect) {
             let asked = pubsub::decode(payload).ok().and_then(|message| call_of(&message.body));
             self.questions_executed.extend(asked.filter(|call| *call > super::FIRST_QUESTION));
-            if let Err(reason) = digest::message(payload) {
-                self.fail("an undigestible message", reason);
+            if let Err(reason) = peer_validity::message(payload) {
+                self.fail("a message that Node servers can't process", reason);
             }
             return;
         }
         let is = |kind: &str| channel.starts_with(&*format!("{}-{kind}#", view.config.channel_prefix));
-        let (digested, body) = match view.config.dialect {
-            Dialect::Classic if is("response") => (digest::classic_response(payload), None),
+        let (valid, body) = match view.config.dialect {
+            Dialect::Classic if is("response") => (peer_validity::classic_response(payload), None),
             Dialect::Classic if is("request") => {
                 let body = match classic::decode_request(payload) {
                     Ok((_, classic::Request::Common(body))) => Some(body),
                     _ => None,
                 };
-                (digest::classic_request(payload), body)
+                (peer_validity::classic_request(payload), body)
             }
             Dialect::Classic => {
                 let message = classic::decode_broadcast(payload).ok();
-                (digest::classic_broadcast(payload), message.map(|message| message.body))
+                (peer_validity::classic_broadcast(payload), message.map(|message| message.body))
             }
-            _ => (digest::sharded(payload), pubsub::decode(payload).ok().map(|message| message.body)),
+            _ => (peer_validity::sharded(payload), pubsub::decode(payload).ok().map(|message| message.body)),
         };
-        if let Err(reason) = digested {
-            return self.fail("an undigestible message", format!("{channel}: {reason}"));
+        if let Err(reason) = valid {
+            return self.fail("a message that Node servers can't process", format!("{channel}: {reason}"));
         }
         let Some(number) = body.as_ref().and_then(call_of) else { return };
         self.questions_executed.extend(Some(number).filter(|call| *call > super::FIRST_QUESTION));
@@ -296,7 +302,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a host was told of a call.
+    /// Returns `true` if a host was told of a call.
     pub(crate) fn was_told(&self, host: usize, call: u64) -> bool {
         self.hosts[host].hearing.told.contains(&call)
     }

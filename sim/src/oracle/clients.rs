@@ -1,7 +1,9 @@
-//! Clients that drop and come back: what a client has got before, what is sent after it, and what it gets from then on is just what it should have got,
-//! in order; or it is told, in time, that it is not recovered. A session is taken only by who restores it.
+//! Clients that drop and come back: what a client has got before, what is sent after it, and what
+//! it gets from then on is just what it should have got, in order; or it is told, in time, that it
+//! is not recovered. A session is taken only by who restores it.
 //!
-//! What should be replayed is worked out from the history of the stream, and from what the node's reader has come to.
+//! The packets that should be replayed follow from the history of the stream, and from the position
+//! of the node's reader.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +20,10 @@ use super::reading::ReaderView;
 use super::{Oracle, RoomModel};
 use crate::peer::stream_of;
 
-/// An attempt that can't be given up just now is looked after so much later.
+/// The time after which an attempt that could not be given up is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Where a client is.
+/// The state of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
     /// It was never there, or has nothing that it could come back with.
@@ -49,13 +51,13 @@ pub(crate) struct Client {
 #[derive(Debug)]
 struct Attempt {
     since: Time,
-    /// Whether its session is out of Redis, and its node knows.
+    /// `true` if its session was taken from Redis, and its node knows.
     taken: bool,
-    /// What was known to be lost when it began.
+    /// The known losses at the beginning.
     losses: Losses,
 }
 
-/// How much was lost, and how often its host has said so.
+/// The number of lost entries, and of its host's reports about that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Losses {
     gaps: u64,
@@ -82,7 +84,7 @@ impl Client {
     }
 }
 
-/// Whether a client that misses the broadcast gets it later.
+/// Returns `true` if a client that misses the broadcast gets it later.
 fn is_kept(packet: &Packet, opts: &BroadcastOptions) -> bool {
     let volatile =
         opts.flags.volatile.is_some() || opts.flags.other.iter().any(|(flag, _)| flag == "volatile");
@@ -123,7 +125,7 @@ impl Oracle {
         sid
     }
 
-    /// What is about to be stored of a client.
+    /// Notes the session of a client that is about to be stored.
     pub(crate) fn client_saved(&mut self, client: usize, session: &Session) {
         self.clients.all[client].saved.push(session.rooms.iter().cloned().collect());
     }
@@ -168,7 +170,7 @@ impl Oracle {
                     true => Whereabouts::Nowhere,
                     false => Whereabouts::Away,
                 },
-                // Where the host lives, it says what becomes of the attempt.
+                // A host that is alive says what becomes of the attempt.
                 Whereabouts::Returning(at, _) if at == host && nsp.is_none() => Whereabouts::Away,
                 other => other,
             };
@@ -208,7 +210,8 @@ impl Oracle {
         }
     }
 
-    /// Whether the client's stream has lost nothing so far. A server that loses entries and gives their ids to others confuses everybody.
+    /// Returns `true` if the client's stream has lost nothing so far. A server that loses entries
+    /// and gives their ids to others confuses everybody.
     fn is_steady(&self, client: usize) -> bool {
         let nsp = &self.clients.all[client].nsp;
         self.hosts.first().is_none_or(|host| {
@@ -225,7 +228,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a client's session is stored.
+    /// Returns `true` if a client's session is stored.
     pub(crate) fn is_stored(&self, client: usize) -> bool {
         let pid = &self.clients.all[client].pid;
         self.clients.stored.iter().any(|key| key.ends_with(&**pid))
@@ -292,7 +295,7 @@ impl Oracle {
         }
     }
 
-    /// What is replayed is what the client has missed: no more, no less, in order.
+    /// Checks that a replay consists of what the client has missed: no more, no less, in order.
     fn check_replay(&mut self, host: usize, client: usize, session: &Session, missed: &[Missed]) {
         let one = &self.clients.all[client];
         let stream = stream_of(&self.hosts[host].config, &one.nsp);
@@ -302,7 +305,8 @@ impl Oracle {
         else {
             return self.fail("restored without a stream", format!("host {host}, {stream}"));
         };
-        // Nobody can tell what the client has of a stream whose end was lost, and perhaps written anew; nor, at once, where somebody has trimmed by hand.
+        // Nobody can tell what the client has of a stream whose end was lost, and perhaps written
+        // anew; nor, at once, where somebody has trimmed by hand.
         if history.losses() > 0 || self.trimmed.contains(&stream) {
             return;
         }
@@ -339,13 +343,14 @@ impl Oracle {
         };
         self.check_duration(host, client);
         let losses = self.losses(host);
-        // What is out of sight may also be trimmed by then.
+        // A packet that is out of sight may also be trimmed by then.
         let too_deep = matches!(reason, NotRecovered::TooMuch { .. } | NotRecovered::Trimmed)
             && self.is_out_of_sight(host, client);
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };
-        // The stream may change, or the namespace be closed, in the last moment; or more may come than is ever kept.
+        // The stream may change, or the namespace be closed, in the last moment; or more may come
+        // than is ever kept.
         let excused = *reason == NotRecovered::Closed || attempt.losses != losses || too_deep;
         if attempt.taken && !excused {
             let details = format!("host {host}, {}: {reason}", one.sid);
@@ -353,7 +358,7 @@ impl Oracle {
         }
     }
 
-    /// Whether more was broadcast since the client dropped than a node keeps at most.
+    /// Returns `true` if more was broadcast since the client dropped than a node keeps at most.
     fn is_out_of_sight(&self, host: usize, client: usize) -> bool {
         let (view, one) = (&self.hosts[host], &self.clients.all[client]);
         let stream = stream_of(&view.config, &one.nsp);
@@ -380,7 +385,7 @@ impl Oracle {
         let Some(recovery) = &view.config.recovery else { return };
         let steady = view.disturbed.is_none_or(|disturbed| disturbed < attempt.since);
         let took = self.now.since(attempt.since);
-        // What is on its way when the time is up is waited for.
+        // An attempt that is on its way when the time is up is waited for.
         let longest = (recovery.timeout + LOOK_AGAIN).mul_f64(1.03) + self.response * 2;
         if steady && took > longest {
             let details = format!("host {host}, {}: {took:?}", self.clients.all[client].sid);
@@ -388,17 +393,18 @@ impl Oracle {
         }
     }
 
-    /// Whether no client is on its way back.
+    /// Returns `true` if no client is on its way back.
     pub(crate) fn clients_have_arrived(&self) -> bool {
         let returning = |client: &Client| matches!(client.at, Whereabouts::Returning(..));
         !self.clients.all.iter().any(returning)
     }
 }
 
-/// What a client should be sent.
+/// The packets that a client should be sent.
 struct Replay {
     entries: Vec<EntryId>,
-    /// Entries in the same range that stand in the stream for the second time, or were overtaken; by which one.
+    /// Entries in the same range that stand in the stream for the second time, or were overtaken;
+    /// by which one.
     repeated: BTreeMap<EntryId, EntryId>,
 }
 

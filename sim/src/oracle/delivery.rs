@@ -1,4 +1,5 @@
-//! What has come is told, once, in order, unchanged; what is done here too, is done once.
+//! Every message that has come is told once, in order, unchanged; its effect on the node itself
+//! happens once.
 
 use core::fmt;
 use std::rc::Rc;
@@ -14,16 +15,16 @@ use super::channels::is_channels_only;
 use super::log::{Written, call_of};
 use super::{HostView, Oracle, RoomModel};
 
-/// What a node must tell its application next.
+/// The next event that a node must tell its application.
 #[derive(Debug)]
 pub(super) enum Expected {
-    /// What the message says.
+    /// The message, and its entry if it has one.
     Message { message: Rc<Message>, entry: Option<EntryId> },
     /// The entry came before.
     Repeated { id: EntryId, nsp: ByteString },
     /// The entry is no message.
     Skipped { id: EntryId, nsp: Option<ByteString> },
-    /// A Pub/Sub message is none.
+    /// `None` for a Pub/Sub message.
     SkippedPush,
 }
 
@@ -47,7 +48,7 @@ impl Expected {
         }
     }
 
-    /// Whether it is told at all: not what is for a namespace that isn't open.
+    /// Returns `true` if it is told at all. Messages for a namespace that isn't open are not.
     fn is_told(&self, open: &std::collections::BTreeMap<ByteString, RoomModel>) -> bool {
         self.nsp().is_none_or(|nsp| open.contains_key(nsp))
     }
@@ -79,7 +80,7 @@ impl fmt::Display for Expected {
     }
 }
 
-/// Whether the event is what the message asks for.
+/// Returns `true` if the event is what the message asks for.
 fn says(
     message: &Message,
     entry: Option<EntryId>,
@@ -127,7 +128,7 @@ fn says(
     }
 }
 
-/// Whether an application is told of such a message.
+/// Returns `true` if an application is told of such a message.
 pub(super) fn is_for_applications(body: &Body) -> bool {
     matches!(
         body,
@@ -149,7 +150,7 @@ impl Oracle {
                 let HostView { open, readers, .. } = &mut self.hosts[host];
                 let Some(reader) = readers.get_mut(&stream) else { break };
                 reader.next.take_if(|next| !next.is_told(open));
-                // What came before a question to the server waits for its answer.
+                // Entries that came before a question to the server wait for its answer.
                 if reader.next.is_some() || reader.checking.is_some() {
                     break;
                 }
@@ -164,7 +165,7 @@ impl Oracle {
         }
     }
 
-    /// What must be told of an entry.
+    /// Works out what must be told of an entry.
     fn look_at(
         &mut self,
         host: usize,
@@ -181,7 +182,8 @@ impl Oracle {
             return (!early).then_some(Expected::Skipped { id, nsp });
         };
         if early || !view.open.contains_key(&message.nsp) {
-            // It is not told, but where clients recover it is kept: what comes again later, in whatever namespace, is known then.
+            // It is not told, but where clients recover it is kept: what comes again later, in
+            // whatever namespace, is known then.
             if view.config.recovery.is_some()
                 && let Some(seq) = written.seq
             {
@@ -196,10 +198,11 @@ impl Oracle {
         }
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
-            // An author's numbers rise. What comes late was given up; whether that is so is looked at in the end.
+            // An author's numbers rise. What comes late was given up; whether that is so is looked
+            // at in the end.
             if seen.last_key_value().is_some_and(|(last, _)| *last >= seq) {
                 let fresh = !seen.contains_key(&seq);
-                // What has overtaken it may be lost since: its author can't know.
+                // The one that has overtaken it may have been lost since; its author can't know.
                 let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
                 let by = seen.range(seq..).next().map(|(by, _)| *by);
                 if let Some((call, by)) = written.call.zip(by).filter(|_| fresh && overtaken) {
@@ -256,7 +259,7 @@ impl Oracle {
         }
     }
 
-    /// What a call does on its own node is due.
+    /// The effect of a call on its own node is due.
     pub(super) fn due_here(&mut self, host: usize, message: Rc<Message>, entry: Option<EntryId>) {
         self.hosts[host].own.push_back(Expected::Message { message, entry });
     }
@@ -309,7 +312,8 @@ impl Oracle {
         self.fail(rule, format!("host {host}: {event:?}; due were {heads:#?}"));
     }
 
-    /// What need not have been told, if it is that; a repetition and a bad entry have no effect.
+    /// Looks for an event that is allowed but not required; a repetition and a bad entry have no
+    /// effect.
     fn found_perhaps(&mut self, host: usize, event: &Event) -> Option<Expected> {
         let HostView { open, readers, .. } = &mut self.hosts[host];
         readers.values_mut().find_map(|reader| {

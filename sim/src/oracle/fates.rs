@@ -1,4 +1,4 @@
-//! Each call's fate is told once, and is true; what is published is published once, in order.
+//! Each call's fate is told once, and is true; each message is published once, in order.
 
 use std::rc::Rc;
 
@@ -10,7 +10,7 @@ use super::Oracle;
 use super::channels::is_channels_only;
 use super::log::call_of;
 
-/// What became of a call.
+/// The fate of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Open,
@@ -26,23 +26,23 @@ pub(crate) enum Fate {
 pub(crate) struct Deed {
     pub(crate) host: usize,
     life: u64,
-    /// Which opening of its namespace it was made in.
+    /// The opening of its namespace in which it was made.
     opening: Option<u64>,
     message: Rc<Message>,
     local: bool,
     pub(crate) fate: Fate,
-    /// Where it was written. More than once, if its first try was executed late.
+    /// The entries that it became: more than one, if its first try was executed late.
     pub(crate) written: Vec<(ByteString, EntryId)>,
     /// Nodes that have passed over it, and for the number of which entry.
     passed_over: Vec<(usize, u64)>,
-    /// What was called later and written before.
+    /// The call that was made later and written before.
     overtaken_by: Option<u64>,
     /// The server has refused it once.
     refused: bool,
 }
 
 impl Deed {
-    /// Whether a host, in this life, doesn't know its fate.
+    /// Returns `true` if a host, in this life, doesn't know its fate.
     pub(crate) fn is_open_at(&self, host: usize, life: u64) -> bool {
         self.host == host && self.life == life && self.fate == Fate::Open
     }
@@ -100,7 +100,7 @@ impl Oracle {
                 return self.fail("a failure that was none", details);
             }
         }
-        // What the same node has called later must not be written yet, unless it is lost again.
+        // Later calls of the same node must not be written yet, unless it is lost again.
         let history = self.histories.get(stream);
         let there = |id: &EntryId| history.is_some_and(|history| history.has(*id));
         let overtakes = |later: &u64| {
@@ -123,7 +123,8 @@ impl Oracle {
         }
     }
 
-    /// Whether the call was refused when something behind it was not, and its node could not know: that one's first try was executed late.
+    /// Returns `true` if the call was refused when one behind it was not, and its node could not
+    /// know: that one's first try was executed late.
     fn is_overtaken_unseen(&self, deed: &Deed) -> bool {
         let again = |by: u64| self.deeds.get(by as usize).is_some_and(|by| by.written.len() > 1);
         let numbered_again = |by: u64| {
@@ -197,8 +198,8 @@ impl Oracle {
         }
     }
 
-    /// Whether a call's fate decides when it is done on its own node. It is not done at all if its namespace was closed since, even if it is open
-    /// again.
+    /// Returns `true` if a call's fate decides when it takes effect on its own node. It has no
+    /// effect if its namespace was closed since, even if it is open again.
     fn is_done_when_published(&self, host: usize, deed: &Deed) -> bool {
         let view = &self.hosts[host];
         let Message { nsp, body, .. } = &*deed.message;

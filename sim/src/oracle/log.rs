@@ -1,4 +1,4 @@
-//! What really is in the streams, and was.
+//! The true contents of the streams, past and present.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,10 +7,10 @@ use std::rc::Rc;
 use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};
 use sio_streams_core::{Body, EntryId, Fields, Message, Payload, Time};
 
-/// How long a node's name is, where there are streams.
+/// The length of a node's name, where there are streams.
 const NODES_NAME: usize = 16;
 
-/// A name of so many bytes may be too long for a reader.
+/// The number of bytes from which a name may be too long for a reader.
 const LONG: usize = 1_000;
 
 /// An entry, read once.
@@ -18,12 +18,12 @@ const LONG: usize = 1_000;
 pub(crate) struct Written {
     pub(crate) at: Time,
     pub(crate) fields: Fields,
-    /// Nothing, if it is none of the protocol's messages.
+    /// `None` if it is not a message of the protocol.
     pub(crate) message: Option<Rc<Message>>,
-    /// What nodes of ours number their entries with.
+    /// The number that nodes of ours give to their entries.
     pub(crate) seq: Option<u64>,
-    /// Whether a stranger wrote it in a way that a reader may take for a node's: with a number, or under a name that is no emitter's. Such an entry
-    /// may be told, or passed over.
+    /// `true` if a stranger wrote it in a way that a reader may take for a node's: with a number,
+    /// or under a name that is no emitter's. Such an entry may be told, or passed over.
     pub(crate) dubious: bool,
     /// The call that it comes from.
     pub(crate) call: Option<u64>,
@@ -46,7 +46,7 @@ impl Written {
     }
 }
 
-/// What a node of ours numbers its entry with.
+/// The number that a node of ours gives to its entry.
 pub(crate) fn number(fields: &Fields) -> Option<u64> {
     core::str::from_utf8(fields.get(SEQUENCE_FIELD)?).ok()?.parse().ok()
 }
@@ -99,7 +99,7 @@ impl<'de> serde::Deserialize<'de> for Marker {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     entries: BTreeMap<EntryId, Rc<Written>>,
-    /// What the server has forgotten. Some may have read it.
+    /// The entries that the server has forgotten. Some nodes may have read them.
     forgotten: Vec<(EntryId, Rc<Written>)>,
 }
 
@@ -108,7 +108,7 @@ impl History {
         self.entries.insert(id, written);
     }
 
-    /// Whether there is an entry under this id. It may have been trimmed.
+    /// Returns `true` if there is an entry with this id. It may have been trimmed.
     pub(crate) fn has(&self, id: EntryId) -> bool {
         self.entries.contains_key(&id)
     }
@@ -122,7 +122,7 @@ impl History {
         now.or_else(|| before().map(|written| (written.clone(), true)))
     }
 
-    /// What is there, and was trimmed, in order.
+    /// The entries that exist, or were trimmed, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryId, &Rc<Written>)> {
         self.entries.iter().map(|(id, written)| (*id, written))
     }
@@ -155,7 +155,7 @@ impl History {
         self.lose_tail(self.entries.len() as u64)
     }
 
-    /// How many entries the server has lost.
+    /// The number of entries that the server has lost.
     pub(crate) fn losses(&self) -> u64 {
         self.forgotten.len() as u64
     }

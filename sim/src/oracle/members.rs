@@ -1,4 +1,4 @@
-//! Who is there is known, and nobody is declared dead who isn't.
+//! Nodes know each other, and no living node is declared dead.
 
 use bytestring::ByteString;
 use sio_streams_core::{DownReason, NodeId};
@@ -28,10 +28,11 @@ impl Oracle {
         if !view.members.get_mut(nsp).is_some_and(|members| members.remove(node)) {
             return self.fail("a node went that was not there", format!("host {host}, {nsp}: {node}"));
         }
-        // Whoever was not asked before is not asked any more.
+        // A node that was not asked before is not asked any more.
         view.asks.asked.values_mut().for_each(|asked| asked.names.retain(|name| name != node));
         let Some((at, closed)) = view.heard.get(&(nsp.clone(), node.clone())) else { return };
-        // The clock may have jumped or drift; what came while the process stood still was heard later.
+        // The clock may have jumped or drift; what came while the process stood still was heard
+        // later.
         let steady = view.disturbed.is_none_or(|disturbed| disturbed < *at);
         let silent = self.now.since(*at).mul_f64(1.03);
         match reason {
@@ -46,7 +47,7 @@ impl Oracle {
         }
     }
 
-    /// Whether a host knows just these nodes; if not, which it knows.
+    /// Checks that a host knows just these nodes. Returns those that it knows if not.
     pub(crate) fn wrong_members(&self, host: usize, nsp: &str, expected: &[NodeId]) -> Option<String> {
         let known = self.hosts[host].members.get(nsp).cloned().unwrap_or_default();
         let right = known.iter().eq(expected);

@@ -1,17 +1,18 @@
-//! What must hold, whatever happens.
+//! The rules that must hold in every run.
 //!
-//! | file | what it watches over |
+//! | file | rule |
 //! |---|---|
-//! | [`reading`] | each reader reads each entry once, from where it was; what is missing is reported, with the right number |
-//! | [`delivery`] | what has come is told, once, in order, unchanged; what is done here too, is done once |
-//! | [`fates`] | each call's fate is told once, and is true; what is published is published once, in order |
+//! | [`reading`] | each reader reads each entry once; missing entries are reported, with their number |
+//! | [`delivery`] | each message is told once, in order, unchanged; its local effect happens once |
+//! | [`fates`] | each call's fate is told once and is true; each message is published once, in order |
 //! | [`channels`] | without streams: each node hears what it should, once, and nothing else |
-//! | [`clients`] | who drops and comes back has got just what it should have |
-//! | [`requests`] | each request ends, in time; who is said to have answered has |
-//! | [`silence`] | nobody is declared dead who could speak, or could not be heard |
-//! | [`members`] | who is there is known, and nobody is declared dead who isn't |
+//! | [`clients`] | a client that drops and comes back has got just what it should have |
+//! | [`requests`] | each request ends in time; a node that is said to have answered has answered |
+//! | [`silence`] | no node is declared dead that could speak, or could not be heard |
+//! | [`members`] | nodes know each other, and no living node is declared dead |
 //!
-//! Besides: no entry of ours that a Node server can't digest, no more in flight than allowed, and nothing left behind.
+//! Also, Node servers can process every entry of ours, no more is in flight than allowed, and
+//! nothing is left behind.
 
 pub(crate) mod channels;
 pub(crate) mod clients;
@@ -34,8 +35,8 @@ use sio_streams_core::{
     CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, Ticket, Time,
 };
 
-use crate::digest;
 use crate::fault::Fault;
+use crate::peer_validity;
 use crate::watch::{Happening, PeerNote, Watch};
 use crate::world::Network;
 use delivery::Expected;
@@ -52,7 +53,7 @@ const FIRST_QUESTION: u64 = 1_000_000_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) at: Time,
-    /// What was broken, in few words: two runs that break the same rule fail alike.
+    /// The broken rule, in few words: two runs that break the same rule fail alike.
     pub(crate) rule: &'static str,
     pub(crate) details: String,
 }
@@ -68,44 +69,46 @@ pub(crate) struct HostView {
     pub(crate) config: Config,
     /// The namespaces that are open, with their sockets.
     pub(crate) open: BTreeMap<ByteString, RoomModel>,
-    /// Namespaces that could not be opened beside others.
+    /// Namespaces that could not be opened together with others.
     pub(crate) refused: BTreeSet<ByteString>,
-    /// How often each namespace was opened.
+    /// The number of times that each namespace was opened.
     openings: BTreeMap<ByteString, u64>,
     /// Namespaces that are being left.
     pub(crate) closing: BTreeSet<ByteString>,
     readers: BTreeMap<ByteString, ReaderView>,
     pushed: VecDeque<Expected>,
-    /// What has come through channels and is no message. It is told before what waits.
+    /// The number of messages that came through channels and can't be read. They are told before
+    /// what waits.
     skipped_pushes: u64,
     hearing: channels::Hearing,
     own: VecDeque<Expected>,
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
-    /// When an entry of that node came last, by this host's clock; and whether its farewell has come.
+    /// The time by this host's clock when the last entry of that node came; and `true` if its
+    /// farewell has come.
     heard: BTreeMap<(ByteString, NodeId), (Time, bool)>,
     /// The namespaces that it has told to be ready, and when.
     pub(crate) ready: BTreeMap<ByteString, Time>,
     tickets: BTreeMap<Ticket, u64>,
     unsettled: usize,
-    /// When it last searched a stream for what it had published.
+    /// The time of its last search of a stream for what it had published.
     searched: BTreeMap<ByteString, Time>,
     /// The process stood still, or its clock jumped, at that time last.
     disturbed: Option<Time>,
     pub(crate) asks: requests::Asks,
     /// The channels that it hears, as the server sees it, and since when.
     hears: BTreeMap<ByteString, Time>,
-    /// When it has lately asked for lists of channels.
+    /// The times of its recent requests for lists of channels.
     lists: BTreeMap<ByteString, VecDeque<Time>>,
 }
 
-/// What bears a number.
+/// A call with its number.
 #[derive(Debug)]
 struct Numbered {
     first: Rc<Written>,
-    /// Where it stands, if it was written more than once: its last place.
+    /// The entry that it became; the last one, if there are several.
     id: EntryId,
     at: Time,
-    /// How often it was written.
+    /// The number of times that it was written.
     times: u32,
 }
 
@@ -117,28 +120,29 @@ pub(crate) struct Oracle {
     histories: BTreeMap<ByteString, History>,
     pub(crate) deeds: Vec<Deed>,
     questions: u64,
-    /// Those that Redis has executed.
+    /// The questions that Redis has executed.
     questions_executed: BTreeSet<u64>,
     /// The sequence numbers that were seen, and their entries.
     numbers: BTreeMap<(NodeId, ByteString, u64), Numbered>,
     /// All names that were ever somebody's.
     names: BTreeSet<NodeId>,
-    /// Those in which somebody else has written.
+    /// The nodes in whose name somebody else has written.
     forged: BTreeSet<NodeId>,
-    /// Until then there are subscriptions that nobody holds any more, and the server may count them.
+    /// Until then there are subscriptions that nobody holds any more, and the server may count
+    /// them.
     heard_less: Time,
     counting: bool,
     /// Streams that somebody has trimmed by hand.
     trimmed: BTreeSet<ByteString>,
-    /// Those of which nothing was left.
+    /// The streams of which nothing was left.
     emptied: BTreeSet<ByteString>,
-    /// How many gaps were reported.
+    /// The number of reported gaps.
     pub(crate) gaps: u64,
     pub(crate) peer_answers: BTreeMap<u64, PeerNote>,
     pub(crate) clients: clients::Clients,
-    /// How long a host waits for a reply.
+    /// The time for which a host waits for a reply.
     response: Duration,
-    /// How long a message takes at most, if nothing is wrong.
+    /// The longest time that a message takes if nothing is wrong.
     latency: Duration,
     silences: silence::Silences,
     pub(crate) violation: Option<Violation>,
@@ -206,7 +210,8 @@ impl Oracle {
         }
     }
 
-    /// A namespace could not be opened: its channels would be taken for others'. That is so only for names with a hash.
+    /// A namespace could not be opened: its channels would be taken for others'. That is so only
+    /// for names with a hash.
     pub(crate) fn namespace_refused(&mut self, host: usize, nsp: &ByteString) {
         let hashes = nsp.contains('#') || self.hosts[host].open.keys().any(|other| other.contains('#'));
         self.hosts[host].refused.insert(nsp.clone());
@@ -306,8 +311,8 @@ impl Oracle {
     /// An entry was added to a stream.
     fn added(&mut self, host: usize, stream: &ByteString, id: EntryId, written: Rc<Written>) {
         if self.hosts.get(host).is_some_and(|host| host.ours) {
-            if let Err(reason) = digest::entry(&written.fields) {
-                self.fail("an undigestible entry", format!("{id}: {reason}"));
+            if let Err(reason) = peer_validity::entry(&written.fields) {
+                self.fail("an entry that Node servers can't process", format!("{id}: {reason}"));
             }
             self.numbered(stream, id, &written);
             if let Some(message) = &written.message {
@@ -346,11 +351,13 @@ impl Oracle {
         }
     }
 
-    /// A node hands out an entry. Not for the second time, unless it has looked for the first one, and that came later or is gone.
+    /// A node hands out an entry. Not for the second time, unless it has looked for the first one,
+    /// and that came later or is gone.
     fn hands_out(&mut self, host: usize, stream: &ByteString, fields: &Fields) {
         let view = &self.hosts[host];
         let retained = view.config.max_len >= 1_000 && !self.trimmed.contains(stream);
-        // Ids begin anew, perhaps lower, where a server has lost the last ones: what is searched from the old ones on is not found.
+        // Ids begin anew, perhaps lower, where a server has lost the last ones: what is searched
+        // from the old ones on is not found.
         let rising = self.histories.get(stream).is_none_or(|history| history.losses() == 0);
         let Some(seq) = log::number(fields).filter(|_| retained && rising) else { return };
         let Some(before) = self.numbers.get(&(view.uid.clone(), stream.clone(), seq)) else { return };

@@ -1,4 +1,5 @@
-//! Each reader reads each entry once, from where it was; what is missing is reported, with the right number.
+//! Each reader reads each entry once, from its starting point on; missing entries are reported,
+//! with the right number.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,26 +12,27 @@ use super::Oracle;
 use super::delivery::Expected;
 use super::log::Written;
 
-/// How a node reads a stream.
+/// The oracle's view of how a node reads a stream.
 #[derive(Debug, Default)]
 pub(super) struct ReaderView {
     /// The last entry that came; nothing before the stream's end is known.
     cursor: Option<EntryId>,
-    /// What has come and was not looked at yet.
+    /// The entries that have come and were not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
     /// Of those, the ones that came before their namespace was opened: they are not for it.
     pub(super) early: BTreeSet<EntryId>,
-    /// What must be told of the first thing that was looked at.
+    /// The event that must be told of the first entry that was looked at.
     pub(super) next: Option<Expected>,
-    /// What may be told, or passed over, or neither.
+    /// The events that may be told or passed over.
     pub(super) perhaps: Vec<Expected>,
-    /// What was delivered of each author that numbers its entries.
+    /// The delivered numbers of each author that numbers its entries.
     pub(super) seen: BTreeMap<NodeId, BTreeMap<u64, EntryId>>,
     /// The calls that were delivered.
     pub(super) delivered: BTreeSet<u64>,
     /// Entries that can't come any more, and were not reported as missing.
     missing: BTreeMap<EntryId, Time>,
-    /// Entries that were reported as missing. That may be known before what is behind them has come.
+    /// Entries that were reported as missing. That may be known before what is behind them has
+    /// come.
     reported: BTreeSet<EntryId>,
     /// Entries that have come; for what the server loses of them.
     came: BTreeSet<EntryId>,
@@ -47,7 +49,8 @@ pub(super) struct ReaderView {
     /// Sums can be compared, but not each for itself: entries were lost at both ends.
     mixed: bool,
     uncounted: bool,
-    /// A gap was reported that was larger than what was missing: entries that the server has lost were part of it.
+    /// A gap was reported that was larger than what was missing: entries that the server has lost
+    /// were part of it.
     told: bool,
     /// Entries that lie before the cursor, as the server has given their ids a second time.
     behind: u64,
@@ -63,7 +66,7 @@ impl ReaderView {
         self.came.range(..waiting).next_back().copied().unwrap_or(before(waiting))
     }
 
-    /// How often it was said that the server has lost entries.
+    /// The number of times that the node reported lost entries.
     pub(super) fn rewinds(&self) -> u64 {
         self.rewinds
     }
@@ -73,7 +76,7 @@ impl ReaderView {
         self.came.last().copied()
     }
 
-    /// Whether this entry has come.
+    /// Returns `true` if this entry has come.
     pub(super) fn has_read(&self, entry: EntryId) -> bool {
         self.came.contains(&entry)
     }
@@ -171,7 +174,8 @@ impl Oracle {
         }
         match lost {
             Lost::Exactly(said) => {
-                // What was trimmed by hand between two reads is noticed late, and may be part of the next gap then.
+                // Entries that were trimmed by hand between two reads are noticed late, and may be
+                // part of the next gap then.
                 let late: Vec<EntryId> = reader.missing.range(..=after).map(|(id, _)| *id).collect();
                 let end = u64::from(!reader.came.contains(&until) && !reader.reported.contains(&until));
                 let with_late = real + late.len() as u64;
@@ -184,14 +188,15 @@ impl Oracle {
                     reader.reported.extend(&late);
                     real = said;
                 }
-                // Where nothing is left behind the gap, its end is the last entry that was lost.
+                // If nothing is left behind the gap, its end is the last entry that was lost.
                 if said == real + 1 && !reader.came.contains(&until) && reader.reported.insert(until) {
                     reader.missing.remove(&until);
                     real += 1;
                 }
-                // What was trimmed by hand, and what the server has lost, can cancel each other out. Where the trimming left nothing there is no first
-                // entry either by which to tell the gaps apart.
-                // A loss of entries that came behind the reader may look like a gap: it was told all the same.
+                // Entries that were trimmed by hand, and entries that the server has lost, can
+                // cancel each other out. If the trimming left nothing there is no first entry
+                // either by which to tell the gaps apart. A loss of entries that came behind the
+                // reader may look like a gap. It was told all the same.
                 reader.told |= reader.mixed && said > real;
                 let confused =
                     self.trimmed.contains(stream) && (history.losses() > 0 || self.emptied.contains(stream));
@@ -242,7 +247,8 @@ impl Oracle {
             let read = reader.came.iter().filter(|id| gone.contains(*id)).count() as u64;
             reader.lost.extend(reader.came.intersection(&gone).copied());
             reader.came.retain(|id| !gone.contains(id));
-            // What was not reported as missing before it was lost altogether is nobody's loss.
+            // An entry that was not reported as missing before it was lost altogether is nobody's
+            // loss.
             let unreported = reader.missing.keys().filter(|id| gone.contains(*id)).count() as u64;
             reader.missing.retain(|id, _| !gone.contains(id));
             reader.missed -= unreported;
@@ -266,7 +272,8 @@ impl Oracle {
         }
     }
 
-    /// Readers that have not come to the end of their streams, as these were a moment ago. `first`: the first entry that each stream still has.
+    /// Readers that have not come to the end of their streams, as these were a moment ago. `first`:
+    /// the first entry that each stream still has.
     pub(crate) fn behind_the_end(&self, first: &BTreeMap<ByteString, EntryId>) -> Option<String> {
         let readers = self.hosts.iter().enumerate().filter(|(_, host)| host.alive);
         let mut readers = readers
@@ -274,7 +281,8 @@ impl Oracle {
         readers.find_map(|(host, stream, reader)| {
             let (end, at) = self.histories.get(stream)?.last_before(self.now)?;
             let cursor = reader.cursor.unwrap_or_default();
-            // What was trimmed can't be read; what got an id a second time lies behind the reader.
+            // A trimmed entry can't be read; one that got an id a second time lies behind the
+            // reader.
             let there = first.get(stream).is_some_and(|first| *first <= end);
             (there && cursor < end && reader.behind == 0)
                 .then(|| format!("host {host}, {stream}: {cursor} of {end}, added at {at}"))
@@ -312,7 +320,8 @@ impl Oracle {
                 {
                     found.push(("entries missed in silence", format!("host {host}, {stream}")));
                 }
-                // As many as were lost, and nobody can tell them from these: not by their number, and they lie behind the reader.
+                // There are as many of these as were lost. Nobody can tell them apart: not by their
+                // number, and they lie behind the reader.
                 let cancelled = reader.doubled || reader.told || reader.behind == reader.lost.len() as u64;
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);

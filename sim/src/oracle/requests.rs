@@ -1,4 +1,4 @@
-//! Each request ends, in time; who is said to have answered has.
+//! Each request ends in time; a node that is said to have answered has answered.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ const LIST_INTERVAL: Duration = Duration::from_millis(500);
 /// so many lists of channels may be asked for, of each namespace: one, and some that were late.
 const LISTS: usize = 4;
 
-/// What was asked.
+/// The question of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Fetches sockets, all of them or those that match.
@@ -36,18 +36,18 @@ pub(crate) struct Asked {
     nsp: String,
     at: Time,
     timeout: Duration,
-    /// Who was known to be there, by name.
+    /// The nodes that were known to be there, by name.
     pub(super) names: BTreeSet<NodeId>,
-    /// Whether nobody else was there by his subscription, when it ended.
+    /// `true` if nobody else was there by his subscription when it ended.
     alone: bool,
     answered: BTreeSet<NodeId>,
-    /// How many answers bore no name.
+    /// The number of answers without a name.
     unnamed: u64,
     acks: BTreeMap<NodeId, u64>,
     clients: BTreeMap<NodeId, u64>,
     local: bool,
     pub(crate) outcome: Option<Outcome>,
-    /// What became of the question, if that was not known when the request ended.
+    /// The fate of the question, if that was not known when the request ended.
     fate: Option<bool>,
     pub(crate) servers: Option<Result<u64, CommandError>>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Asks {
 }
 
 impl Asks {
-    /// Those that have not ended.
+    /// The requests that have not ended.
     pub(crate) fn open(&self) -> impl Iterator<Item = (&Ticket, &Asked)> {
         self.asked.iter().filter(|(_, asked)| asked.outcome.is_none() && asked.servers.is_none())
     }
@@ -238,7 +238,8 @@ impl Oracle {
         }
     }
 
-    /// The fate of a question is told after its request has ended, once, and is true. Whether it is one.
+    /// The fate of a question is told after its request has ended, once, and is true. Whether it is
+    /// one.
     pub(super) fn question_settled(&mut self, host: usize, ticket: Ticket, fate: &Fate) -> bool {
         let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else { return false };
         let pending = asked.outcome.as_ref().is_some_and(|outcome| outcome.pending);
@@ -256,7 +257,8 @@ impl Oracle {
         true
     }
 
-    /// The other nodes of a namespace that are known by their subscriptions, and have been subscribed without a break since then.
+    /// The other nodes of a namespace that are known by their subscriptions, and have been
+    /// subscribed without a break since then.
     fn there_since(&self, host: usize, nsp: &str, since: Time) -> Vec<&HostView> {
         let config = &self.hosts[host].config;
         let kind = if config.dialect == Dialect::Classic { "-request" } else { "" };
@@ -270,7 +272,7 @@ impl Oracle {
         others.map(|(_, view)| view).filter(|view| is_there(view)).collect()
     }
 
-    /// What an outcome says of who is there, and is not so.
+    /// Finds what an outcome says wrongly about who is there.
     fn contradicts(
         &self,
         host: usize,
@@ -292,7 +294,7 @@ impl Oracle {
         if let Some(stranger) = named.into_iter().find(|name| !self.names.contains(*name)) {
             return Some(("an outcome names nobody", format!("{stranger:?} in {outcome:?}")));
         }
-        // Those that send heartbeats are looked after elsewhere.
+        // Nodes that send heartbeats are checked elsewhere.
         let by_number = !matches!(view.config.dialect, Dialect::Streams02 | Dialect::Bridge);
         let gone = !outcome.missing.is_empty() || outcome.missing_unnamed > 0;
         if by_number && gone && !outcome.timed_out && outcome.error.is_none() {
@@ -307,7 +309,8 @@ impl Oracle {
         None
     }
 
-    /// A host asks which channels there are. It needs no more than a list in each interval, however many requests are open.
+    /// A host asks which channels there are. It needs no more than a list in each interval, however
+    /// many requests are open.
     pub(super) fn asks_for_list(&mut self, host: usize, pattern: &ByteString) {
         let now = self.now;
         let view = &mut self.hosts[host];
@@ -321,7 +324,7 @@ impl Oracle {
         }
     }
 
-    /// What a host is subscribed to.
+    /// Notes the subscriptions of a host.
     pub(super) fn hears(&mut self, host: usize, channels: &BTreeSet<ByteString>, less: Option<Time>) {
         let now = self.now;
         self.heard_less = self.heard_less.max(less.unwrap_or_default());
@@ -358,11 +361,11 @@ impl Oracle {
         if let Some(open) = open {
             self.fail("a request never ended", open);
         }
-        // What the application says is published, whoever may answer.
+        // An application's message is published, even if nobody may answer.
         let unsaid = self.hosts.iter().enumerate().find_map(|(host, view)| {
             let complete = |asked: &&Asked| asked.outcome.as_ref().is_some_and(Outcome::is_complete);
             let mut unsaid = view.asks.asked.values().filter(complete).filter(|asked| match asked.ask {
-                // Where nobody is subscribed but the asker, nobody would hear it.
+                // If nobody but the asker is subscribed, nobody would hear it.
                 Ask::Emit { .. } if asked.alone => false,
                 _ => asked.number().is_some_and(|number| !self.questions_executed.contains(&number)),
             });

@@ -1,4 +1,4 @@
-//! Sockets and rooms once more, as simply as possible.
+//! A second, simple implementation of sockets and rooms.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Whether a node that is said to be silent was silent: by what it could have said, and what could have been heard.
+//! Checks that a node that is reported as silent was silent: by what it could have said, and what
+//! could have been heard.
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ impl Outages {
         self.0.push((now, NEVER));
     }
 
-    /// What was to be impossible has been done.
+    /// The blocked operation has worked after all.
     fn worked(&mut self, now: Time) {
         let wrong = self.0.iter_mut().filter(|(from, until)| *from < now && now < *until);
         wrong.for_each(|(_, until)| *until = now);
@@ -38,7 +39,7 @@ impl Outages {
     }
 }
 
-/// Who could not speak, or hear, and when.
+/// The times at which hosts could not speak or hear.
 #[derive(Debug, Default)]
 pub(super) struct Silences {
     /// The server executes nothing.
@@ -49,14 +50,15 @@ pub(super) struct Silences {
     mouths: BTreeMap<usize, Outages>,
     /// A host can't read, or doesn't look at what it reads.
     ears: BTreeMap<usize, Outages>,
-    /// When a host's clock jumped last.
+    /// The time of the last jump of a host's clock.
     jumped: BTreeMap<usize, Time>,
-    /// When a node's entries were added.
+    /// The times at which a node's entries were added.
     spoke: BTreeMap<(ByteString, NodeId), Vec<Time>>,
 }
 
 impl Silences {
-    /// Whether there is a stretch of this length between two moments in which the host could write.
+    /// Returns `true` if there is a stretch of this length between two moments in which the host
+    /// could write.
     fn could_speak(&self, host: usize, from: Time, until: Time, stretch: Duration) -> bool {
         let all = self.server.0.iter().chain(&self.writes.0);
         let all = all.chain(self.mouths.get(&host).into_iter().flat_map(|mouth| &mouth.0));
@@ -75,8 +77,9 @@ impl Silences {
         until > free && until.since(free) >= stretch
     }
 
-    /// Up to when a host can know what was written: until now, unless it can't read just now, or could not a moment ago. An
-    /// outage that was too short to be noticed (`brief`) is over once the host has read what was written after it, at `read`.
+    /// Up to when a host can know what was written: until now, unless it can't read just now, or
+    /// could not a moment ago. An outage that was too short to be noticed (`brief`) is over once
+    /// the host has read what was written after it, at `read`.
     fn could_hear_until(
         &self,
         host: usize,
@@ -120,7 +123,7 @@ impl Oracle {
             Fault::Falter { lasts, .. } => writes.add(now, lasts),
             Fault::Restart { away, loading, .. } => server.add(now, away + loading),
             Fault::Failover { demoted, away, .. } => server.add(now, demoted + away),
-            // What may not be done is not tried again: nobody tells when it may.
+            // A forbidden command is not tried again, since nobody tells when it is allowed.
             Fault::Refuse { refusal: Refusal::NoPermission, lasts } => {
                 server.add(now, lasts);
                 writes.add(now, lasts + interval);
@@ -178,7 +181,7 @@ impl Oracle {
         let other = self.ours_named(node).filter(|other| self.hosts[*other].alive)?;
         let ready = *self.hosts[other].ready.get(nsp)?;
         let stream = stream_of(&view.config, nsp);
-        // What is lost or trimmed before it is read says nothing.
+        // Entries that are lost or trimmed before they are read say nothing.
         let lost = self.histories.get(&stream).is_some_and(|history| history.losses() > 0);
         if lost || view.config.max_len < 1_000 || self.trimmed.contains(&stream) {
             return None;
@@ -194,7 +197,7 @@ impl Oracle {
             let details = format!("host {host}, {nsp}: {node}, which spoke at {last}");
             return Some(("a node could speak, and did not", details));
         }
-        // What is written now is read a moment later; more so where reading begins anew.
+        // An entry that is written now is read a moment later; more so where reading begins anew.
         let moment = Duration::from_millis(50) + self.latency * 8;
         let brief = timeout.saturating_sub(interval) / 2 + view.config.block_time;
         let read = view.readers.get(&stream).and_then(|reader| reader.last_read());

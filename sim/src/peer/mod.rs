@@ -1,8 +1,9 @@
 //! Simulated Node servers with the official adapters, as far as their behaviour on the wire goes.
 //!
-//! Written from `docs/protocol.md`, flaws included: they read from `$` until they have read an entry, they lose what they publish while their link
-//! is down, and they don't notice gaps. One flaw is left out: an entry that would make them read it again for ever they report and pass over, so
-//! that a foreign bad entry does not end the run.
+//! Written from `docs/protocol.md`, flaws included: they read from `$` until they have read an
+//! entry, they lose what they publish while their link is down, and they don't notice gaps. One
+//! flaw is left out: an entry that would make them read it again forever they report and pass
+//! over, so that a foreign bad entry does not end the run.
 
 mod questions;
 
@@ -18,13 +19,13 @@ use sio_streams_core::{
 };
 
 use crate::chance::Chance;
-use crate::digest;
+use crate::peer_validity;
 use crate::watch::PeerNote;
 use crate::world::FROM_NOW;
 pub(crate) use questions::Question;
 use questions::Questions;
 
-/// Which of the official adapters a peer has.
+/// The official adapters that a peer can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
     /// `@socket.io/redis-streams-adapter` 0.2: everything on the stream, heartbeats.
@@ -33,18 +34,18 @@ pub enum Generation {
     Streams03,
 }
 
-/// How long a Node client library pauses after an error; the adapter itself does not.
+/// The time for which a Node client library pauses after an error; the adapter itself does not.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// A 0.2 adapter looks after the others so often.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What a command was for.
+/// The purpose of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Purpose {
     Read,
     Subscribe,
-    /// How many answers will come?
+    /// Count the answers that will come.
     Count(u64),
     Other,
 }
@@ -67,7 +68,7 @@ pub(crate) struct Peer {
     uid: NodeId,
     sockets: Vec<ByteString>,
     namespaces: BTreeMap<ByteString, Namespace>,
-    /// Where each stream was read to; nothing before the first entry.
+    /// The position of the reader in each stream; `None` before the first entry.
     cursors: BTreeMap<ByteString, Option<EntryId>>,
     questions: Questions,
     purposes: BTreeMap<u64, (Purpose, ByteString)>,
@@ -241,7 +242,7 @@ impl Peer {
     /// Publishes a message on the stream.
     fn publish(&mut self, nsp: &ByteString, body: Body) {
         let message = Message { uid: self.uid.clone(), nsp: nsp.clone(), body };
-        // What a peer writes here was made here.
+        // A value that a peer writes here was made here.
         let Ok(fields) = entry::encode(&message) else { return };
         let (stream, max_len) = (stream_of(&self.config, nsp), self.config.max_len);
         self.command(Command::XAdd { stream, max_len, fields: fields.into() }, Purpose::Other, nsp.clone());
@@ -311,10 +312,11 @@ impl Peer {
         if own || !known {
             return;
         }
-        if let Err(reason) = digest::entry(&fields) {
+        if let Err(reason) = peer_validity::entry(&fields) {
             return self.notes.push(PeerNote::Poisoned { reason });
         }
-        // What JavaScript digests and this crate does not is passed over here, and no concern of the engine's.
+        // A value that JavaScript accepts and this crate does not is ignored here. The engine is
+        // not concerned.
         let Ok(message) = entry::decode(&fields) else { return };
         self.receive(now, message);
     }
@@ -403,7 +405,8 @@ impl Peer {
         }
     }
 
-    /// 0.2 answers on the stream, 0.3 on the private channel of who asked; whichever way the question came.
+    /// 0.2 answers on the stream, 0.3 on the private channel of who asked; whichever way the
+    /// question came.
     fn answer(&mut self, nsp: &ByteString, to: &NodeId, body: Body) {
         match self.generation {
             Generation::Streams02 => self.publish(nsp, body),
@@ -414,7 +417,7 @@ impl Peer {
         }
     }
 
-    /// Asks the other servers something. What comes of it is a [`PeerNote`] with this number.
+    /// Asks the other servers something. A [`PeerNote`] with this number reports the result.
     pub(crate) fn ask(&mut self, now: Time, nsp: &str, number: u64, question: Question) {
         let name = ByteString::from(nsp);
         match self.generation {
@@ -466,7 +469,8 @@ fn streams(config: &Config) -> Vec<ByteString> {
     }
 }
 
-/// The stream to which a peer publishes a namespace: one that nobody reads, if the hash is negative.
+/// The stream to which a peer publishes a namespace: one that nobody reads, if the hash is
+/// negative.
 pub(crate) fn stream_of(config: &Config, nsp: &str) -> ByteString {
     if config.stream_count == 1 {
         return config.stream_name.clone();

@@ -1,4 +1,4 @@
-//! What a simulated Node server has asked, and how it counts the answers.
+//! The questions of a simulated Node server, and how it counts the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::watch::PeerNote;
 /// A question to the other servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// Which sockets match?
+    /// Asks for the sockets that match.
     FetchSockets(BroadcastOptions),
     /// An event that every server answers: `[event, …args]`.
     Emit(Payload),
@@ -29,7 +29,7 @@ struct Open {
     /// For acknowledgements: how many clients were asked, and how many have answered.
     clients: u64,
     acks: u64,
-    /// Whether a node that is gone counts as one that has answered.
+    /// `true` if a node that is gone counts as one that has answered.
     forgives: bool,
 }
 
@@ -129,7 +129,8 @@ impl Questions {
         self.close_if_over(number)
     }
 
-    /// A node is gone: it counts as one that has answered, except where acknowledgements are wanted.
+    /// A node is gone: it counts as one that has answered, except where acknowledgements are
+    /// wanted.
     pub(super) fn gone(&mut self, node: &NodeId) -> Vec<PeerNote> {
         let mut numbers = Vec::new();
         for (number, open) in &mut self.open {

@@ -1,4 +1,4 @@
-//! What the applications of the hosts do: on their nodes, and in the oracle's books.
+//! The calls of the hosts' applications, on their nodes and in the oracle's records.
 
 use bytestring::ByteString;
 use sio_streams_core::{Body, CallError, Packet, Payload, RequestId, Ticket};
@@ -39,7 +39,7 @@ impl Trial<'_> {
         });
     }
 
-    /// How rooms are called.
+    /// The names of rooms.
     fn rooms(&self) -> impl Fn(u8) -> ByteString + use<> {
         let hosts: Vec<ByteString> =
             self.world.watch().oracle.hosts.iter().map(|host| ByteString::from(host.uid.as_str())).collect();
@@ -49,7 +49,7 @@ impl Trial<'_> {
         }
     }
 
-    /// How a room is called.
+    /// The name of a room.
     pub(super) fn room(&self, room: u8) -> ByteString {
         self.rooms()(room)
     }
@@ -157,7 +157,7 @@ impl Trial<'_> {
         }
     }
 
-    /// Changes the sockets of a host, here and in the oracle's books.
+    /// Changes the sockets of a host, here and in the oracle's records.
     pub(super) fn touch(
         &mut self,
         host: usize,

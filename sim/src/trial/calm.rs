@@ -107,13 +107,15 @@ impl Trial<'_> {
         self.verdict()
     }
 
-    /// Whether everything goes so quickly that answers come in time: not if entries are read one by one, or hardly anything may be in flight.
+    /// Returns `true` if answers come in time: not if entries are read one by one, or hardly
+    /// anything may be in flight.
     pub(super) fn is_brisk(&self) -> bool {
         let brisk = |config: &Config| config.read_count >= 100 && config.limits.in_flight >= 40;
         self.plan.hosts.iter().all(|host| brisk(&host.config))
     }
 
-    /// Whether peers may miss entries: what is trimmed before a peer has read it nobody tells, not even the peer.
+    /// Returns `true` if peers may miss entries. Nobody reports entries that are trimmed before a
+    /// peer has read them, not even the peer.
     fn may_deafen_peers(&self) -> bool {
         self.plan.hosts.iter().any(|host| host.kind != HostKind::Ours && host.config.max_len < 1_000)
     }
@@ -167,7 +169,8 @@ impl Trial<'_> {
         })
     }
 
-    /// A call is taken: at once, or as soon as what is in flight has its fate, where hardly anything may be in flight. Answers to others are, too.
+    /// A call is taken: at once, or as soon as what is in flight has its fate, where hardly
+    /// anything may be in flight. Answers to others are, too.
     pub(super) fn accepted(
         &mut self,
         host: usize,
@@ -238,7 +241,7 @@ impl Trial<'_> {
             HostKind::Peer(generation) => Some(generation),
             HostKind::Ours => None,
         });
-        // Those of 0.2 take those of 0.3 for nodes, and never hear their answers.
+        // Peers of 0.2 take those of 0.3 for nodes, and never hear their answers.
         if generation == Generation::Streams02
             && others.into_iter().any(|other| other == Generation::Streams03)
         {

@@ -59,7 +59,7 @@ impl Trial<'_> {
         });
     }
 
-    /// What is stored of a client, by its node's word.
+    /// The session of a client, as its node would store it.
     fn session(node: &sio_streams_core::Engine, one: &crate::oracle::clients::Client) -> Option<Session> {
         let (sid, pid) = (one.sid.clone(), one.pid.clone());
         let rooms = node.rooms(&one.nsp)?.of(&sid)?;
@@ -118,13 +118,14 @@ impl Trial<'_> {
         });
     }
 
-    /// A client drops at each host and comes back at the next one, twice; what it has missed is there.
+    /// A client drops at each host and comes back at the next one, twice; what it has missed is
+    /// there.
     pub(super) fn clients_recover(&mut self) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
         let Some(first) = ours.first() else { return Ok(()) };
         let config = &self.plan.hosts[*first].config;
         let Some(recovery) = &config.recovery else { return Ok(()) };
-        // What is trimmed at once, or may not be replayed, is nobody's fault.
+        // An entry that is trimmed at once, or may not be replayed, is nobody's fault.
         let brisk = self.is_brisk() && config.max_len >= 10_000 && recovery.replay_entries >= 1_000;
         let patience = recovery.timeout + Duration::from_secs(5);
         let short = recovery.max_disconnection_duration < Duration::from_secs(60);
@@ -177,7 +178,7 @@ impl Trial<'_> {
         })
     }
 
-    /// The client has got so many packets.
+    /// Notes the number of packets that the client has got.
     fn client_has(&mut self, client: usize, count: usize) -> Go {
         self.run_until_holds(ms(5_000), "a client did not get what was sent to it", |trial| {
             trial.world.watch().oracle.clients.all[client].got.len() >= count

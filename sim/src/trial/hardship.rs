@@ -1,4 +1,5 @@
-//! What is hard: connections that are down for a day, and sockets that are broadcast to all the time.
+//! Hard circumstances: connections that are down for a day, and sockets that are broadcast to all
+//! the time.
 
 use core::time::Duration;
 
@@ -9,16 +10,19 @@ use crate::fault::{Fault, Lanes};
 use crate::oracle::Fate;
 use crate::plan::{Call, Kind, Target};
 
-/// After so long without a connection everything has its end; what would still wait then would wait for ever.
+/// After so long without a connection everything has its end; what would still wait then would wait
+/// forever.
 const LONG: Duration = Duration::from_secs(600);
 
 impl Trial<'_> {
-    /// Whether some hosts could not open what others have: then not everybody hears everything.
+    /// Returns `true` if some hosts could not open what others have: then not everybody hears
+    /// everything.
     pub(super) fn is_parted(&self) -> bool {
         self.world.watch().oracle.hosts.iter().any(|host| !host.refused.is_empty())
     }
 
-    /// Connections of one host are down for very long. What it asks, says, and leaves has its end all the same.
+    /// Connections of one host are down for very long. What it asks, says, and leaves has its end
+    /// all the same.
     pub(super) fn a_day_without(&mut self, lanes: Lanes) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
         let Some(&host) = ours.first() else { return Ok(()) };
@@ -63,7 +67,7 @@ impl Trial<'_> {
         self.run_for(Duration::from_secs(120))
     }
 
-    /// Everybody broadcasts all the time. Who is there is known all the same.
+    /// Everybody broadcasts all the time. Nodes must still know each other.
     pub(super) fn chatter(&mut self, lasts: Duration) -> Go {
         let pace = self.plan.hosts[0].config.heartbeat_interval.mul_f64(0.6);
         let end = self.world.now() + lasts;

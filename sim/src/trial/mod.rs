@@ -2,7 +2,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | [`calls`] | what the applications of the hosts do, here and in the oracle's books |
+//! | [`calls`] | the calls of the hosts' applications, on their nodes and in the oracle's records |
 //! | [`clients`] | clients drop, and come back |
 //! | [`hardship`] | a day without links; more to say than gets through |
 //! | [`calm`] | everything heals, and everything works |
@@ -29,18 +29,18 @@ use crate::trace::{Kind as Mark, Place, Record, Tracer};
 use crate::watch::{Happening, Watch};
 use crate::world::World;
 
-/// What became of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Report {
-    /// What was wrong, if anything: which rule was broken, and how.
+    /// The violation, if any: the broken rule, and a description.
     pub(crate) violation: Option<Violation>,
     /// The hash of everything that has happened.
     pub hash: u64,
-    /// How many things have happened.
+    /// The number of simulated events.
     pub events: u64,
-    /// How much time has passed in the world.
+    /// The simulated time.
     pub simulated: Duration,
-    /// What has happened, if it was to be recorded.
+    /// The recorded events, if they were to be recorded.
     pub records: Vec<Record>,
 }
 
@@ -50,18 +50,18 @@ impl Report {
         Report { violation: None, hash: 0, events: 0, simulated: Duration::ZERO, records: Vec::new() }
     }
 
-    /// What was wrong, in words.
+    /// A description of the violation.
     pub fn failure(&self) -> Option<String> {
         self.violation.as_ref().map(|Violation { at, rule, details }| format!("{rule}, at {at}: {details}"))
     }
 
-    /// Which rule was broken.
+    /// The broken rule.
     pub fn rule(&self) -> Option<&'static str> {
         self.violation.as_ref().map(|violation| violation.rule)
     }
 }
 
-/// Who looks on.
+/// The observers of a run.
 #[derive(Debug)]
 pub(crate) struct Eyes {
     pub(crate) oracle: Oracle,
@@ -83,7 +83,7 @@ struct Trial<'a> {
     plan: &'a Plan,
     world: Worlds,
     questions: u64,
-    /// Those that have left.
+    /// The hosts that have left.
     gone: BTreeSet<usize>,
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn run(plan: &Plan, tracer: Tracer) -> Report {
     trial.report(ended)
 }
 
-/// No run has so many events, unless something goes round in circles.
+/// A run with more events than this goes round in circles.
 const TOO_MANY: u64 = 3_000_000;
 
 /// The run has ended: a rule is broken.

@@ -1,4 +1,4 @@
-//! Those that go: one dies without a word, and comes back; all leave.
+//! Departures: one node dies without a word, and comes back; or all leave.
 
 use core::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::fault::Fault;
 use crate::plan::{Call, Target};
 
 impl Trial<'_> {
-    /// One of ours dies without a word. The others notice in time. Then it comes back, and is known at once.
+    /// One of ours dies without a word. The others notice in time. Then it comes back, and is known
+    /// at once.
     pub(super) fn somebody_dies(&mut self) -> Go {
         let ours: Vec<usize> = self.living().into_iter().filter(|host| self.is_ours(*host)).collect();
         let (Some(&victim), true) = (ours.last(), ours.len() > 1) else { return Ok(()) };
@@ -20,7 +21,8 @@ impl Trial<'_> {
         self.world.inflict(&Fault::Crash { host: victim, back_after });
         // Its last words may still be under way, and a clock may be slow.
         self.run_for((timeout + latency).mul_f64(1.03) + self.plan.network.notice.1)?;
-        // Silence is not taken for death before a word of one's own has made its way; it may be a second until that is tried again.
+        // Silence is not taken for death before a word of one's own has made its way; it may be a
+        // second until that is tried again.
         let brisk = ms(1_100) + self.exchange();
         let slow = if self.is_brisk() { brisk } else { timeout * 3 + ms(3_000) };
         self.check_members(slow)?;
@@ -56,7 +58,7 @@ impl Trial<'_> {
                 self.close(host, &nsp);
             }
             self.gone.insert(host);
-            // Who says goodbye is not waited for.
+            // A node that says goodbye is not waited for.
             if self.is_brisk() && exchange < self.plan.hosts[host].config.heartbeat_timeout / 2 {
                 self.check_members(exchange)?;
             }
@@ -80,7 +82,8 @@ impl Trial<'_> {
     }
 }
 
-/// What an engine still holds when it has left everything. Its debugging form shows all that it has.
+/// The state that an engine still holds when it has left everything. Its debugging form shows all
+/// that it has.
 fn left_behind(engine: &sio_streams_core::Engine) -> Option<String> {
     if let Some(at) = engine.poll_timeout() {
         return Some(format!("an alarm at {at}"));

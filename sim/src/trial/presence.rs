@@ -1,4 +1,4 @@
-//! Who is there, and whether the hosts know it.
+//! Checks that the hosts know who is there.
 
 use core::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{Broken, Go, Trial};
 use crate::peer::Generation;
 use crate::plan::HostKind;
 
-/// Whether the nodes of a dialect are known by their heartbeats.
+/// Returns `true` if the nodes of a dialect are known by their heartbeats.
 fn beats(dialect: Dialect) -> bool {
     matches!(dialect, Dialect::Streams02 | Dialect::Bridge)
 }
@@ -44,7 +44,7 @@ impl Trial<'_> {
         names
     }
 
-    /// What a host believes wrongly of who is there.
+    /// Describes a wrong belief of a host about who is there.
     fn wrong_members(&self) -> Option<String> {
         let oracle = &self.world.watch().oracle;
         self.living().into_iter().find_map(|host| {
@@ -56,7 +56,8 @@ impl Trial<'_> {
         })
     }
 
-    /// Time enough for a word in every namespace, and for the answers: each waits for the command or the read that is under way.
+    /// Time enough for a word in every namespace, and for the answers: each waits for the command
+    /// or the read that is under way.
     pub(super) fn exchange(&self) -> Duration {
         let hops = 10 + 10 * self.plan.namespaces.len() as u32;
         self.plan.network.latency.1 * hops

@@ -1,4 +1,4 @@
-//! A machine's own idea of the time.
+//! The clock of a machine.
 
 use core::time::Duration;
 
@@ -9,9 +9,9 @@ const MILLION: i128 = 1_000_000;
 /// A clock that may run fast or slow, and jump.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// What it shows in excess of the world's time, in microseconds, without its drift.
+    /// The difference to the world's time, in microseconds, without the drift.
     offset: i128,
-    /// How many microseconds it gains in a second; may be negative.
+    /// The number of microseconds that it gains in a second; may be negative.
     drift: i32,
 }
 
@@ -20,14 +20,14 @@ impl Clock {
         Clock { offset: offset.as_micros().cast_signed(), drift }
     }
 
-    /// What it shows. Never less than zero.
+    /// The time that it shows. Never less than zero.
     pub(crate) fn read(&self, world: Time) -> Time {
         let world = i128::from(world.as_micros());
         let shown = world + world * i128::from(self.drift) / MILLION + self.offset;
         Time::from_micros(u64::try_from(shown.max(0)).unwrap_or(u64::MAX))
     }
 
-    /// When it will show so much.
+    /// The world's time at which it will show this time.
     pub(crate) fn when(&self, shown: Time) -> Time {
         let shown = i128::from(shown.as_micros()) - self.offset;
         // Rounded up: a moment too late is harmless, one too early would be tried again at once.

@@ -1,4 +1,4 @@
-//! Faults, inflicted.
+//! Inflicts faults.
 
 use core::time::Duration;
 
@@ -86,7 +86,7 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// Whether no connection of a host is lost or silent.
+    /// Returns `true` if no connection of a host is lost or silent.
     pub fn is_linked(&self, host: usize) -> bool {
         let lanes = self.hosts.get(host).map_or(&[][..], |host| &host.lanes[..]);
         lanes.iter().flatten().all(|lane| {

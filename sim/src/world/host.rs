@@ -17,16 +17,17 @@ use crate::watch::{Happening, Watch};
 /// No engine asks for more so often without a reply in between, unless it goes round in circles.
 const TOO_MANY_ROUNDS: u32 = 10_000;
 
-/// How a host differs from others.
+/// The differences between hosts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostOptions {
-    /// Whether commands go out in batches, each after the replies to the one before, as with `sio-streams-driver`; or each at once.
+    /// `true` if commands go out in batches, each after the replies to the one before, as with
+    /// `sio-streams-driver`; otherwise each goes out at once.
     pub batches: bool,
-    /// How many microseconds its clock gains in a second; may be negative.
+    /// The number of microseconds that its clock gains in a second; may be negative.
     pub drift: i32,
 }
 
-/// What runs on a host.
+/// The program on a host.
 #[derive(Debug)]
 // There are few hosts.
 #[allow(clippy::large_enum_variant)]
@@ -35,7 +36,7 @@ pub(crate) enum Kind<A> {
     Peer(Peer),
 }
 
-/// What has come while the host stood still.
+/// The messages that have come while the host stood still.
 #[derive(Debug)]
 pub(crate) enum Mail {
     Replies(Lane, Vec<(Tag, Result<Reply, CommandError>)>),
@@ -57,7 +58,7 @@ pub(crate) struct Host<A> {
     pub(crate) mail: Vec<Mail>,
     pub(crate) lanes: Vec<Option<LaneState>>,
     pub(crate) instances: u64,
-    /// When it is to be woken, and the number of that alarm: earlier ones count no more.
+    /// The time at which it is to be woken, and the number of that alarm: earlier alarms are void.
     wake: Option<Time>,
     wakes: u64,
     paused: bool,
@@ -230,7 +231,7 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// Whether there were any.
+    /// Returns `true` if there were any.
     fn poll_commands(&mut self, host: usize) -> bool {
         let mut any = false;
         loop {
@@ -330,7 +331,8 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// The process goes on. What has come meanwhile and what is due meanwhile wait side by side: chance decides what it sees first.
+    /// The process goes on. What has come meanwhile and what is due meanwhile wait side by side:
+    /// chance decides what it sees first.
     pub(super) fn resume(&mut self, host: usize) {
         let now = self.now;
         let state = &mut self.hosts[host];

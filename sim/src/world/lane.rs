@@ -1,4 +1,4 @@
-//! One connection of a host, as the host sees it: what the driver's task for a lane does, as a state machine.
+//! One connection of a host, as the host sees it: the driver's task for a lane as a state machine.
 
 use std::collections::VecDeque;
 
@@ -36,19 +36,20 @@ pub(crate) struct LaneState {
     pub(crate) link: Link,
     pub(crate) known_down: bool,
     pub(crate) failures: u32,
-    /// Commands that the connection has not been given, and how often the host knew it to be back by then.
+    /// Commands that the connection has not been given, and how often the host knew it to be back
+    /// by then.
     pub(crate) inbox: VecDeque<(Tag, Command, u64)>,
-    /// How often it has come back, and how often its host has heard of that. What is given to it in between was meant for a connection that was
-    /// lost: it is given back.
+    /// The number of times that it has come back, and that its host has heard of that. A command
+    /// that it gets in between was meant for a connection that was lost: it is given back.
     pub(crate) ups: u64,
     pub(crate) known_ups: u64,
-    /// What is to be given back.
+    /// The commands that are to be given back.
     pub(crate) stale: Vec<Tag>,
     /// Commands that it has been given, the oldest first.
     pub(crate) sent: VecDeque<Sent>,
     /// The replies of the batch that is under way, if commands go in batches.
     pub(crate) done: Vec<(Tag, Result<Reply, CommandError>)>,
-    /// Whether an alarm for the oldest command's deadline is set.
+    /// `true` if an alarm for the oldest command's deadline is set.
     pub(crate) patience_set: bool,
     /// New connections are refused until then.
     pub(crate) refused_until: Time,

@@ -1,4 +1,5 @@
-//! The hosts' ends of connections: opened when they are needed, opened again when they are lost, given up when they are silent.
+//! The hosts' ends of connections. They are opened on demand, reopened after a loss, and given up
+//! when they are silent.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use super::{Due, LaneDue, World};
 use crate::app::App;
 use crate::watch::Watch;
 
-/// What ends an attempt to connect.
+/// The error of an attempt to connect.
 const CONNECTING: &str = "no connection";
 
 impl<A: App, W: Watch> World<A, W> {
@@ -177,7 +178,7 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// What was meant for an earlier connection has not been sent.
+    /// Gives back the commands that were meant for an earlier connection. They have not been sent.
     fn give_back(&mut self, host: usize, slot: usize) {
         let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
         let not_sent = || Err(CommandError::NotSent("the connection was lost before".to_owned()));
@@ -192,7 +193,7 @@ impl<A: App, W: Watch> World<A, W> {
         lane.patience_set = false;
         let Some(deadline) = lane.sent.iter().map(|sent| sent.deadline).min() else { return };
         if deadline <= now {
-            // What was sent may still arrive.
+            // Data that was sent may still arrive.
             return self.lose(host, slot, "no reply in time", usize::MAX, Duration::ZERO);
         }
         lane.patience_set = true;
@@ -266,7 +267,8 @@ impl<A: App, W: Watch> World<A, W> {
         self.schedule(self.now + pause, Due::Lane(host, slot, instance, LaneDue::Retry));
     }
 
-    /// The connection is lost. Of what is on its way to the server, the first `executed` commands still arrive, some time late.
+    /// The connection is lost. Of what is on its way to the server, the first `executed` commands
+    /// still arrive, some time late.
     pub(super) fn lose(&mut self, host: usize, slot: usize, reason: &str, executed: usize, late: Duration) {
         let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
         let Link::Open(id) = lane.link else { return };
@@ -306,7 +308,8 @@ impl<A: App, W: Watch> World<A, W> {
         conn.up.truncate(executed);
         let mut noticed = now + self.chance.of(5).of(id.0).between(self.network.notice);
         if !conn.up.is_empty() {
-            // They come at the times at which they would have come, or later; the last one may be the last that the server hears.
+            // They come at the times at which they would have come, or later; the last one may be
+            // the last that the server hears.
             conn.last_up = conn.last_up + late;
             noticed = noticed.max(conn.last_up);
             if !late.is_zero() {

@@ -1,4 +1,5 @@
-//! The simulated world: hosts, the server, what is on its way between them, and one clock that jumps from one thing that is due to the next.
+//! The simulated world: hosts, the server, the messages between them, and one clock that jumps from
+//! one due event to the next.
 
 mod clock;
 mod faults;
@@ -28,18 +29,21 @@ use net::{Conn, ConnId};
 pub(crate) use server::FROM_NOW;
 use server::Server;
 
-/// How the network and the programs on it behave when nothing is wrong. The times of waiting are those of `sio-streams-driver`.
+/// The behaviour of the network and of the programs on it when nothing is wrong. The waiting times
+/// are those of `sio-streams-driver`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// How long a message takes in one direction: from, to.
+    /// The time that a message takes in one direction: from, to.
     pub latency: (Duration, Duration),
     /// After how long the server notices that a host is gone: from, to.
     pub notice: (Duration, Duration),
-    /// How long a host waits for a reply, beside what a blocking command may take by itself, before it gives the connection up.
+    /// The time for which a host waits for a reply before it gives the connection up, in addition
+    /// to the block time of a command.
     pub response: Duration,
-    /// How long it waits for a connection.
+    /// The time for which it waits for a connection.
     pub connect: Duration,
-    /// How long it waits before it first opens a lost connection again. Doubles with each failure.
+    /// The time for which it waits before it first opens a lost connection again. Doubles with each
+    /// failure.
     pub backoff_min: Duration,
     /// At most.
     pub backoff_max: Duration,
@@ -128,8 +132,8 @@ impl Ord for Scheduled {
 
 /// A cluster of real engines in a simulated world.
 ///
-/// Everything in it follows from its seed and from what is done to it; the same seed and deeds give the same run, to the microsecond.
-/// `A` is the application that runs on the nodes; `W` looks on.
+/// Everything in it follows from its seed and from what is done to it; the same seed and deeds give
+/// the same run, to the microsecond. `A` is the application that runs on the nodes; `W` looks on.
 ///
 /// The [crate's page](crate) has an example.
 #[derive(Debug)]
@@ -145,7 +149,7 @@ pub struct World<A, W = ()> {
     conns: BTreeMap<ConnId, Conn>,
     by_client: BTreeMap<ClientId, ConnId>,
     last_conn: u64,
-    /// When the server is next asked for reads that have blocked for long enough.
+    /// The time at which the server is next asked for reads that have blocked for long enough.
     read_timeout: Option<Time>,
     /// Some engine has gone round in circles.
     overrun: bool,
@@ -180,7 +184,8 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// Adds a node: an engine with an application on top. Returns its number; numbers count up from 0.
+    /// Adds a node: an engine with an application on top. Returns its number; numbers count up from
+    /// 0.
     ///
     /// # Errors
     ///
@@ -193,7 +198,8 @@ impl<A: App, W: Watch> World<A, W> {
         Ok(host)
     }
 
-    /// Adds a simulated Node server with its clients, which are sockets in all of its namespaces. Returns its number.
+    /// Adds a simulated Node server with its clients, which are sockets in all of its namespaces.
+    /// Returns its number.
     ///
     /// It uses the stream and channel names of `config`, and its heartbeat and request times.
     pub fn add_peer(
@@ -231,8 +237,8 @@ impl<A: App, W: Watch> World<A, W> {
         .unwrap_or(Ok(()))
     }
 
-    /// Does something on a node, as its application would, and everything that follows at once. Nothing happens if the node is dead, stopped,
-    /// or a peer.
+    /// Does something on a node, as its application would, and everything that follows at once.
+    /// Nothing happens if the node is dead, stopped, or a peer.
     pub fn call<T>(&mut self, host: usize, action: impl FnOnce(&mut Node<'_, A>) -> T) -> Option<T> {
         self.act(host, |node, _, _| action(node))
     }
@@ -258,7 +264,8 @@ impl<A: App, W: Watch> World<A, W> {
         Some(result)
     }
 
-    /// Has a peer ask something: see [`Peer`]. Nothing happens if the host is no peer, or dead, or stopped.
+    /// Has a peer ask something: see [`Peer`]. Nothing happens if the host is no peer, or dead, or
+    /// stopped.
     pub(crate) fn call_peer<T>(
         &mut self,
         host: usize,
@@ -334,12 +341,12 @@ impl<A: App, W: Watch> World<A, W> {
         self.now
     }
 
-    /// How many things have happened so far.
+    /// The number of events so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Whether some engine went round in circles, and was left alone then.
+    /// Returns `true` if some engine went round in circles, and was left alone then.
     pub(crate) fn is_overrun(&self) -> bool {
         self.overrun
     }
@@ -349,12 +356,12 @@ impl<A: App, W: Watch> World<A, W> {
         &self.server.store
     }
 
-    /// How many hosts there are, dead ones included.
+    /// The number of hosts, dead ones included.
     pub fn hosts(&self) -> usize {
         self.hosts.len()
     }
 
-    /// Whether a host lives, and is not stopped.
+    /// Returns `true` if a host lives, and is not stopped.
     pub fn runs(&self, host: usize) -> bool {
         self.hosts.get(host).is_some_and(Host::runs)
     }
@@ -388,7 +395,7 @@ impl<A: App, W: Watch> World<A, W> {
         Some(NodeId::new(self.hosts.get(host)?.uid()))
     }
 
-    /// How many commands of a host are without a reply.
+    /// The number of commands of a host that have no reply yet.
     pub fn outstanding(&self, host: usize) -> usize {
         let lanes = self.hosts.get(host).map_or(&[][..], |host| &host.lanes[..]);
         lanes
@@ -403,7 +410,7 @@ impl<A: App, W: Watch> World<A, W> {
         self.hosts.get(host).map_or(self.now, |host| host.clock.read(self.now))
     }
 
-    /// Who looks on.
+    /// The observer.
     pub fn watch(&self) -> &W {
         &self.watch
     }
@@ -422,12 +429,12 @@ impl<A: App, W: Watch> World<A, W> {
         (engine, &mut self.watch)
     }
 
-    /// Whether the server counts entries, as servers do from Redis 7.0 on. It does unless told otherwise.
+    /// Sets whether the server counts entries, as servers do from Redis 7.0 on. By default it does.
     pub fn set_counting(&mut self, counting: bool) {
         self.server.store.set_counting(counting);
     }
 
-    /// What a host has subscribed to, as the server sees it.
+    /// The subscriptions of a host, as the server sees it.
     pub(crate) fn subscriptions(&self, host: usize) -> BTreeSet<Heard> {
         let clients = self.conns.values().filter(|conn| conn.host == host && conn.held);
         let store = &self.server.store;

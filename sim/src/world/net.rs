@@ -13,7 +13,7 @@ use super::lane::Tag;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ConnId(pub(crate) u64);
 
-/// What travels from the server to a host.
+/// A message from the server to a host.
 #[derive(Debug)]
 pub(crate) enum Down {
     Reply(Tag, Result<Reply, CommandError>),
@@ -29,7 +29,7 @@ pub(crate) struct Conn {
     /// The host's lane.
     pub(crate) slot: usize,
     pub(crate) client: ClientId,
-    /// Whether the host still holds it.
+    /// `true` while the host still holds it.
     pub(crate) held: bool,
     /// On their way to the server.
     pub(crate) up: VecDeque<(Tag, Command)>,
@@ -39,11 +39,11 @@ pub(crate) struct Conn {
     pub(crate) blocked: Option<Tag>,
     /// On their way to the host.
     pub(crate) down: VecDeque<Down>,
-    /// When the last thing that was sent arrives: what is sent later arrives later.
+    /// The time at which the last message arrives: later ones arrive later.
     pub(crate) last_up: Time,
     pub(crate) last_down: Time,
     /// Nothing arrives at the server before: what is on its way is late.
     pub(crate) not_before: Time,
-    /// How many messages it has carried: names their latencies.
+    /// The number of messages that it has carried. It determines their latencies.
     pub(crate) carried: u64,
 }

@@ -1,4 +1,4 @@
-//! The server's end: the simulated Redis, its clock, and what befalls it.
+//! The server's end: the simulated Redis, its clock, and its faults.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -13,16 +13,17 @@ use crate::app::App;
 use crate::fault::{Data, Refusal};
 use crate::watch::{Happening, Watch};
 
-/// What the server's clock shows when the world begins, in milliseconds since 1970.
+/// The time by the server's clock when the world begins, in milliseconds since 1970.
 pub(crate) const WALL: u64 = 1_700_000_000_000;
 
-/// A read from here is one from `$`, as Node's adapters ask for it: whatever comes after the command.
+/// A read from here is one from `$`, as Node's adapters ask for it: whatever comes after the
+/// command.
 pub(crate) const FROM_NOW: EntryId = EntryId { ms: u64::MAX, seq: u64::MAX };
 
 /// So many messages are remembered.
 const SAID: usize = 20;
 
-/// What becomes of the server.
+/// A change of the server's state.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Change {
     /// It goes away, with all its connections.
@@ -38,14 +39,14 @@ pub(super) enum Change {
 #[derive(Debug, Default)]
 pub(super) struct Server {
     pub(super) store: Store,
-    /// How far its clock is off, in milliseconds.
+    /// The error of its clock, in milliseconds.
     clock: i64,
     down: bool,
     frozen_until: Time,
     /// Connections on which something has come while it executes nothing.
     waiting: Vec<ConnId>,
     refusals: Vec<(Time, Refusal)>,
-    /// What was said last, by whomever.
+    /// The messages that were said last, by anybody.
     pub(super) said: VecDeque<Command>,
     /// So many commands of writers are refused, until then, with this.
     faltering: Option<(usize, Time, Refusal)>,
@@ -60,7 +61,7 @@ impl Server {
         (WALL + now.as_micros() / 1_000).saturating_add_signed(self.clock)
     }
 
-    /// When its clock will show so much.
+    /// The time at which its clock will show this time.
     fn when(&self, wall: u64) -> Time {
         Time::from_millis(wall.saturating_sub(WALL).saturating_add_signed(-self.clock))
     }
@@ -69,7 +70,7 @@ impl Server {
         self.faltering = Some((commands, until, refusal));
     }
 
-    /// Whether it refuses just this command.
+    /// Returns the refusal if it refuses just this command.
     fn falter(&mut self, now: Time, command: &Command) -> Option<CommandError> {
         let (left, until, refusal) = self.faltering.as_mut()?;
         if *until <= now || command.lane() != Lane::Writer {

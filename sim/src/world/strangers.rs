@@ -1,4 +1,4 @@
-//! Strangers: programs that write what they like, in anybody's name.
+//! Strangers: programs that write arbitrary messages, in anybody's name.
 
 use bytestring::ByteString;
 use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};
@@ -77,7 +77,7 @@ impl<A: App, W: Watch> World<A, W> {
     /// Executes a foreign program's command.
     pub(super) fn do_foreign(&mut self, command: &Command) {
         let wall = self.server.wall(self.now);
-        // Whoever writes through a client of his own is refused as everyone else.
+        // A stranger who writes through a client of his own is refused like everyone else.
         let client = self.server.store.connect();
         if self.server.is_up()
             && let Executed::Reply(reply) = self.server.store.execute(wall, client, command)
@@ -90,7 +90,7 @@ impl<A: App, W: Watch> World<A, W> {
     }
 }
 
-/// What was said, if it is one of the protocol's messages. The classic adapter's are not looked into.
+/// The message of a command, if it is one of the protocol's. The classic adapter's are not decoded.
 fn message_of(command: &Command) -> Option<Message> {
     match command {
         Command::XAdd { fields, .. } => entry::decode(fields).ok(),
@@ -109,7 +109,7 @@ fn is_answer(message: &Message) -> bool {
     )
 }
 
-/// What somebody could answer who has no sockets.
+/// An answer that somebody without sockets could give.
 fn answer_to(question: &Message) -> Option<Body> {
     match &question.body {
         Body::FetchSockets { request_id, .. } => {

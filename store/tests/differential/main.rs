@@ -1,7 +1,8 @@
 //! The store against a real server: the same commands, the same replies.
 //!
-//! The store runs first, under a clock of the test's own, and chooses the ids; the real server is given the same ids. So everything can be
-//! compared literally, trimmed lengths included. Prints its seed; `SIO_STREAMS_SEED` repeats a run.
+//! The store runs first, under a clock of the test's own, and chooses the ids; the real server is
+//! given the same ids. So everything can be compared literally, trimmed lengths included. Prints
+//! its seed; `SIO_STREAMS_SEED` repeats a run.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -63,7 +64,8 @@ const PATTERNS: [&str; 25] = [
     "\\[",
 ];
 
-/// How many random commands each of the larger tests sends: `SIO_STREAMS_COMMANDS`, or enough for every day.
+/// The number of random commands that each of the larger tests sends: `SIO_STREAMS_COMMANDS`, or a
+/// default.
 fn commands() -> usize {
     env::var("SIO_STREAMS_COMMANDS").ok().and_then(|commands| commands.parse().ok()).unwrap_or(6_000)
 }
@@ -225,8 +227,8 @@ fn much_to_trim() {
     assert_eq!([add(5), add(5), add(5)], [1_601, 602, 13]);
 }
 
-/// Sessions: strings that are read in part, taken, and expire. The real server's clock is its own, so that expiry is only compared where the
-/// time is over at once, or far away.
+/// Sessions: strings that are read in part, taken, and expire. The real server's clock is its own,
+/// so that expiry is only compared where the time is over at once, or far away.
 #[test]
 fn strings() {
     let mut rng = rng();
@@ -331,7 +333,8 @@ fn pubsub() {
                 let payload = turn.to_string();
                 let kind = if sharded { "smessage" } else { "message" };
                 pair.check(&Command::Publish { channel, payload: payload.clone().into(), sharded });
-                // Whoever hears it here must hear it there; nobody else does, or the next confirmation is not one.
+                // Clients that hear it here must hear it there. If others did, the next
+                // confirmation would not be one.
                 while let Some((client, channel, pushed)) = pair.store.poll_push() {
                     heard += 1;
                     let (_, theirs) = pair.clients.iter_mut().find(|(ours, _)| *ours == client).unwrap();

@@ -39,7 +39,7 @@ impl Pair {
     pub(crate) fn check(&mut self, command: &Command) {
         let ours = match self.store.execute(self.now_ms, self.clients[0].0, command) {
             Executed::Reply(reply) => reply,
-            // What the real server is asked doesn't block; nor shall this.
+            // The commands for the real server don't block, so this one doesn't either.
             Executed::Blocked => {
                 self.now_ms = self.store.poll_timeout().unwrap();
                 self.store.handle_timeout(self.now_ms);

@@ -21,7 +21,7 @@ struct Both {
     queued: Option<Vec<Command>>,
 }
 
-/// What the real server says, as an error where it is one.
+/// The real server's reply as an error, if it is one.
 fn error(reply: &Resp) -> Option<CommandError> {
     let Resp::Error(text) = reply else { return None };
     let (code, message) = text.split_once(' ').unwrap();
@@ -62,7 +62,8 @@ impl Both {
         self.redis(&args.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// Ends the transaction here, then plays all of it there: what the store gave ids is given the same ones. Whether it was executed.
+    /// Ends the transaction here, then plays all of it there: what the store gave ids is given the
+    /// same ones. Whether it was executed.
     #[track_caller]
     fn exec(&mut self, pair: &mut Pair) -> bool {
         let ours = pair.store.exec(pair.now_ms, self.ours);
@@ -164,7 +165,7 @@ fn transactions() {
     assert!(executed > 50 && discarded > 5, "{executed} {discarded}");
 }
 
-/// What is refused in a transaction, and what becomes of it.
+/// Commands that are refused in a transaction, and their consequences.
 #[test]
 fn what_is_refused_spoils_a_transaction() {
     let mut pair = Pair::start(NodeLimits::default(), 1);
@@ -220,7 +221,7 @@ fn what_is_refused_spoils_a_transaction() {
     pair.check_stream("s");
 }
 
-/// Whoever waits for entries gets those of a transaction together, when it is over.
+/// A client that waits for entries gets those of a transaction together, when it is over.
 #[test]
 fn a_blocked_read_is_served_after_the_transaction() {
     let mut pair = Pair::start(NodeLimits::default(), 1);

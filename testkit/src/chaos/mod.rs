@@ -1,4 +1,4 @@
-//! A proxy that understands what it forwards, and has habits, as those of managed services have.
+//! A proxy that understands the protocol, and changes requests as proxies of managed services do.
 
 mod requests;
 
@@ -11,7 +11,7 @@ use std::thread;
 use crate::ports;
 use requests::Requests;
 
-/// What the proxy does to a request.
+/// A habit: the way in which the proxy changes a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Habit {
     /// Answers this command itself, with this refusal, such as `ERR unsupported command`.
@@ -50,7 +50,8 @@ struct Shared {
 }
 
 impl Chaos {
-    /// Listens on a free loopback port. Connections have the habits that are in force when a request comes.
+    /// Listens on a free loopback port. Connections have the habits that are in force when a
+    /// request comes.
     pub fn start(target: SocketAddr, habits: Vec<Habit>) -> io::Result<Self> {
         let listener = ports::listen()?;
         let addr = listener.local_addr()?;
@@ -81,7 +82,7 @@ impl Chaos {
         *lock(&self.shared.habits) = habits;
     }
 
-    /// How many connections it has taken so far.
+    /// The number of connections that it has taken so far.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -136,7 +137,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Until either side closes, or a habit says so.
+    /// Runs until either side closes, or a habit ends it.
     fn forward(&self, mut client: &TcpStream, mut server: &TcpStream) -> io::Result<()> {
         let mut requests = Requests::new(client.try_clone()?);
         while let Some(mut request) = requests.next()? {

@@ -8,12 +8,12 @@ use std::net::TcpStream;
 pub(super) struct Request(Vec<Vec<u8>>);
 
 impl Request {
-    /// Whether this is the command.
+    /// Returns `true` if this is the command.
     pub(super) fn is(&self, command: &str) -> bool {
         self.0.first().is_some_and(|name| name.eq_ignore_ascii_case(command.as_bytes()))
     }
 
-    /// How many bytes its words have.
+    /// The number of bytes of its arguments.
     pub(super) fn size(&self) -> usize {
         self.0.iter().map(Vec::len).sum()
     }
@@ -21,7 +21,7 @@ impl Request {
     /// Leaves out an option and its value.
     pub(super) fn strip(&mut self, option: &str) {
         let is_it = |word: &Vec<u8>| word.eq_ignore_ascii_case(option.as_bytes());
-        // Where the names of streams stand, it is none.
+        // A word in the place of the names of streams is no option.
         if self.is("XREAD")
             && let Some(at) = self.0.iter().take(5).position(is_it).filter(|at| at + 1 < self.0.len())
         {

@@ -1,4 +1,4 @@
-//! `cargo xtask setup`: what the tests need on this machine.
+//! `cargo xtask setup`: installs what the tests need on this machine.
 
 mod node;
 mod peers;
@@ -13,7 +13,7 @@ use crate::say;
 use crate::workspace::Workspace;
 pub(crate) use valgrind::ensure as valgrind;
 
-/// What was found or installed.
+/// The programs that were found or installed.
 #[derive(Debug)]
 pub(crate) struct Machine {
     pub(crate) redis: redis::Redis,

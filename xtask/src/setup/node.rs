@@ -1,4 +1,5 @@
-//! Node.js and npm, for the real peers. They are not installed here: which way is right is for the owner of the machine.
+//! Node.js and npm, for the real peers. They are not installed here, because the right way depends
+//! on the machine.
 
 use std::fmt;
 use std::process::Command;

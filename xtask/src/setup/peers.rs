@@ -33,7 +33,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         return Ok(());
     }
     say(format_args!("installing the npm packages of {DIRECTORY}"));
-    // npm repeats single downloads; what else goes wrong on the way is gone the next time, or stays.
+    // npm repeats single downloads; what else goes wrong on the way is gone the next time, or
+    // stays.
     let install = || {
         let args = ["ci", "--no-audit", "--no-fund", "--fetch-retries=5"];
         process::run(Command::new("npm").args(args).current_dir(&peers.directory))
@@ -48,7 +49,8 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
 struct Peers {
     directory: PathBuf,
     lock: PathBuf,
-    /// Written after an installation has succeeded. `npm ci` begins with removing it, with all of `node_modules`.
+    /// Written after an installation has succeeded. `npm ci` begins with removing it, with all of
+    /// `node_modules`.
     stamp: PathBuf,
     /// Written by npm at the end of any installation.
     npm: PathBuf,
@@ -80,7 +82,8 @@ fn modified(path: &Path) -> Option<SystemTime> {
     fs::metadata(path).ok()?.modified().ok()
 }
 
-/// Tells one lock file from another: its length and FNV-1a hash, the same for every build of this program.
+/// Tells one lock file from another: its length and FNV-1a hash, the same for every build of this
+/// program.
 fn stamp(lock: &[u8]) -> String {
     let hash = lock.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)

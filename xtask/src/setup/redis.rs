@@ -13,7 +13,7 @@ use crate::version::Version;
 /// Names the binary; `sio-streams-testkit` reads it too.
 const VARIABLE: &str = "SIO_STREAMS_REDIS_SERVER";
 
-/// What the tests start when the variable is not set.
+/// The server that the tests start when the variable is not set.
 const DEFAULT: &str = "redis-server";
 
 /// Streams as the engine uses them exist from here on.
@@ -34,7 +34,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// What the tests must be told to find this server, if anything.
+    /// The environment variable that the tests need to find this server, if any.
     pub(crate) fn environment(&self) -> Option<(&'static str, &OsStr)> {
         (self.binary != DEFAULT).then_some((VARIABLE, self.binary.as_os_str()))
     }

@@ -1,7 +1,7 @@
-//! The same entries, added and read by whatever can: what a node's input and output cost at least.
+//! Adds and reads the same entries by bare clients: a lower bound for a node's input and output.
 //!
-//! An entry's data is made once, by the same encoder as a node's. Nothing of what is read is decoded but the field that numbers a node's
-//! entries, which bears the time here.
+//! An entry's data is made once, by the same encoder as a node's. Nothing of what is read is
+//! decoded but the field that numbers a node's entries, which bears the time here.
 
 use core::future::Future;
 
@@ -54,10 +54,11 @@ pub(super) trait Read: Send + 'static {
     ) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Where the time stands among the words of an entry.
+/// The position of the time among the arguments of an entry.
 pub(super) const TIME: usize = 9;
 
-/// `reads_all`: from the start, as a node reads its own entries back; otherwise from the first time on that it is told to receive.
+/// `reads_all`: from the start, as a node reads its own entries back; otherwise from the first time
+/// on that it is told to receive.
 pub(super) async fn run<C: Connect>(client: &C, reads_all: bool) -> Result<()> {
     let writer = client.writer().await?;
     let ear = Ear::default();
@@ -131,7 +132,7 @@ async fn follow(client: &impl Connect, ear: &Ear) -> Result<()> {
             });
             match read.await {
                 Ok(()) => {}
-                // Who listens waits in vain, and says so.
+                // The listener waits in vain, and reports it.
                 Err(error) => return super::complain(&error),
             }
             if !last.is_empty() {

@@ -1,16 +1,17 @@
-//! Which process it is to be.
+//! The kind of a worker process.
 
 use super::{bare, fred, node, redis, socket};
 use crate::peers::Result;
 
-/// What a worker is.
+/// The kind of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A node of ours over the redis crate.
     Redis,
     /// A node of ours over the fred crate.
     Fred,
-    /// The redis crate alone: it adds a node's entries, and reads all of the stream, as every node does.
+    /// The redis crate alone: it adds a node's entries, and reads all of the stream, as every node
+    /// does.
     BareRedis,
     /// The fred crate alone, likewise.
     BareFred,

@@ -1,4 +1,4 @@
-//! What the processes in Rust have in common: they take jobs, and say what these took.
+//! The common parts of the Rust processes: they take jobs, and report the results.
 
 #[cfg(feature = "peers")]
 mod bare;
@@ -31,10 +31,11 @@ pub use self::kind::{Kind, run};
 use super::Result;
 use super::job::{Job, Line};
 
-/// Messages of one sender that wait for Redis, of as many bytes as a node takes: as many as Node's sender has under way (interop/peers/bench.mjs).
+/// Messages of one sender that wait for Redis, of as many bytes as a node takes: as many as Node's
+/// sender has under way (interop/peers/bench.mjs).
 pub const IN_FLIGHT: usize = 2_000;
 
-/// As many that no reader falls behind the stream's beginning.
+/// A length with which no reader falls behind the stream's beginning.
 pub const MAX_LEN: u64 = 50_000_000;
 
 /// Does one job after the other, until there are no more.
@@ -71,7 +72,8 @@ pub async fn send<F: Future<Output = Result<()>>>(
     Ok(Line::default())
 }
 
-/// Sends `count` messages, `rate` in a second. Each is told the time just before it goes, which it is to bear.
+/// Sends `count` messages, `rate` in a second. Each is told the time just before it goes, which it
+/// is to bear.
 ///
 /// # Errors
 ///
@@ -97,7 +99,8 @@ pub async fn pace<F: Future<Output = Result<()>>>(
     Ok(Line::default())
 }
 
-/// Sleeps, a millisecond at least: that is how fine the runtime's timer is, and Node's too. What has become due meanwhile goes at once.
+/// Sleeps, a millisecond at least: that is how fine the runtime's timer is, and Node's too. What
+/// has become due meanwhile goes at once.
 async fn due(time: Instant) {
     if Instant::now() < time {
         tokio::time::sleep_until(time.into()).await;
@@ -116,7 +119,7 @@ struct Listening {
 }
 
 impl Ear {
-    /// Waits until so many messages have been heard.
+    /// Waits until this many messages have been heard.
     ///
     /// # Errors
     ///
@@ -137,13 +140,13 @@ impl Ear {
         if open.tally.heard(sent)
             && let Some(Listening { tally, done, .. }) = listening.take()
         {
-            // Who listened may be gone.
+            // The listener may be gone.
             let _ = done.send(tally);
         }
     }
 }
 
-/// What has been heard.
+/// The messages that have been heard.
 #[derive(Debug)]
 pub struct Tally {
     first: Option<Instant>,
@@ -152,7 +155,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts up to so many.
+    /// Counts up to this many.
     pub fn new(count: u64) -> Self {
         Tally { first: None, left: count, delays: Vec::new() }
     }
@@ -167,7 +170,7 @@ impl Tally {
         self.left == 0
     }
 
-    /// How long it took.
+    /// The result as a line.
     pub fn line(self) -> Line {
         let micros = self.first.map(|first| whole(first.elapsed())).unwrap_or_default();
         Line { micros, delays: self.delays, ..Line::default() }
@@ -188,7 +191,7 @@ pub fn number(digits: &[u8]) -> u64 {
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
-/// What the process has used since it was started.
+/// The resources that the process has used since it was started.
 fn tell() -> Result<Line> {
     let cpu = whole(ProcessTime::now().as_duration());
     let status = std::fs::read_to_string("/proc/self/status")?;

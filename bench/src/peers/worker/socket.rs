@@ -44,7 +44,7 @@ impl Connect for Client {
     }
 }
 
-/// How many replies are waited for, and who waits.
+/// The number of replies that are waited for, and the waiting task.
 type Expected = (usize, oneshot::Sender<()>);
 
 pub(super) struct Writer {
@@ -91,7 +91,7 @@ async fn count(mut replies: OwnedReadHalf, mut expected: mpsc::UnboundedReceiver
             surplus = fresh.iter().filter(|byte| **byte == b'$').count();
         }
         surplus -= left;
-        // Who waited may be gone.
+        // The waiting task may be gone.
         let _ = done.send(());
     }
     Ok(())
@@ -147,7 +147,7 @@ impl Read for Reader {
     }
 }
 
-/// Where something begins and ends.
+/// The beginning and the end of something.
 type Span = (usize, usize);
 
 /// An entry's id and time.
@@ -165,7 +165,8 @@ fn entry(buffer: &[u8], at: &mut usize) -> Option<[Span; 2]> {
     Some([id, time])
 }
 
-/// The number behind the sign. That a reply has another sign is an error of the server's: its text is no number, and comes out as 0.
+/// The number behind the sign. That a reply has another sign is an error of the server's: its text
+/// is no number, and comes out as 0.
 fn head(buffer: &[u8], at: &mut usize, sign: u8) -> Option<i64> {
     let line = buffer.get(*at..)?;
     let end = line.iter().position(|byte| *byte == b'\r')?;
