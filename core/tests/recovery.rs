@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
+use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::{
     BroadcastOptions, Command, CommandId, Config, Engine, EntryId, Event, Fields, Lane, LocalDelivery,
     NotRecovered, Packet, Payload, Recovery, Reply, Session, Ticket, Time,
@@ -271,14 +272,14 @@ impl Simulation {
         self.wakeups();
     }
 
-    /// Publishes an entry whose first attempt is executed late, after the second.
+    /// Adds a copy of an entry: its first attempt, which is executed late, after the second.
     fn copy(&mut self) {
         // Only nodes that existed when the entry was first written can know that it is a copy.
         if self.late || !self.nodes.iter().all(|node| node.ready) {
             return;
         }
         let all = self.store.entries(STREAM).map(|entry| entry.fields.clone());
-        let all: Vec<Fields> = all.filter(|fields| fields.get("seq").is_some()).collect();
+        let all: Vec<Fields> = all.filter(|fields| fields.get(SEQUENCE_FIELD).is_some()).collect();
         if let Some(fields) = self.rng.choice(&all) {
             self.copies.push(self.store.add_entry(WALL + self.millis, STREAM, fields.clone()).unwrap());
             self.wakeups();
@@ -384,7 +385,7 @@ fn clients_get_everything_once_and_in_order() {
     let first = std::env::var("SIO_STREAMS_SEED").ok().and_then(|seed| seed.parse().ok());
     let runs = if first.is_some() { 1 } else { RUNS };
     let first = first.unwrap_or_else(|| fastrand::u64(..));
-    let (mut recovered, mut paged) = (0, 0);
+    let (mut recovered, mut paged, mut copied) = (0, 0, 0);
     for seed in (0..runs).map(|run| first.wrapping_add(run)) {
         println!("SIO_STREAMS_SEED={seed}");
         let mut simulation = Simulation::new(seed);
@@ -396,8 +397,12 @@ fn clients_get_everything_once_and_in_order() {
         simulation.check();
         recovered += simulation.recovered;
         paged += simulation.paged;
+        copied += simulation.copies.len();
     }
-    println!("{recovered} recovered, {paged} pages");
+    println!("{recovered} recovered, {paged} pages, {copied} copies");
     // The test has covered each case at least once.
-    assert!(runs == 1 || (recovered > 500 && paged > 100), "{recovered} recovered, {paged} pages");
+    assert!(
+        runs == 1 || (recovered > 500 && paged > 100 && copied > 100),
+        "{recovered} recovered, {paged} pages, {copied} copies"
+    );
 }
