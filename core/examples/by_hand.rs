@@ -1,4 +1,5 @@
-//! A cluster of two nodes, driven by hand: no sockets, no threads, and a clock that is only a number.
+//! A cluster of two nodes, driven by hand. It has no network sockets and no threads, and its clock
+//! is only a number.
 #![allow(clippy::print_stdout)]
 
 use std::{collections::BTreeMap, error::Error, time::Duration};
@@ -7,14 +8,16 @@ use sio_streams_core::{Answer, BroadcastOptions, CommandId, Config, Engine, Even
 use sio_streams_core::{LocalSocket, Packet, Payload, Time};
 use sio_streams_store::{ClientId, Executed, Store};
 
-/// A server: its engine, a connection to Redis for each lane, and the reads that wait there for an entry.
+/// A server: its engine, a connection to Redis per lane, and the reads that wait there for an
+/// entry.
 struct Node {
     engine: Engine,
     lanes: BTreeMap<Lane, ClientId>,
     reads: BTreeMap<ClientId, CommandId>,
 }
 
-/// What a driver does: commands go to Redis, replies and messages come back, time passes, until a node has an event.
+/// Does the work of a driver: commands go to Redis, replies and messages come back, and time
+/// passes, until a node has an event.
 fn next_event(nodes: &mut [Node], redis: &mut Store, now: &mut Time) -> (usize, Event) {
     loop {
         for (at, Node { engine, lanes, reads }) in nodes.iter_mut().enumerate() {

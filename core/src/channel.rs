@@ -33,25 +33,25 @@ impl Config {
         self.dialect == Dialect::Sharded && self.subscription_mode != SubscriptionMode::Static
     }
 
-    /// The channel for requests between the nodes of a namespace. The number of its subscribers is
-    /// the number of nodes.
+    /// Returns the channel for requests between the nodes of a namespace. The number of its
+    /// subscribers is the number of nodes.
     pub(crate) fn request_channel(&self, nsp: &str) -> ByteString {
         let kind = if self.dialect == Dialect::Classic { "-request" } else { "" };
         format!("{}{kind}#{nsp}#", self.channel_prefix).into()
     }
 
-    /// The common prefix of the channels on which nodes receive responses.
+    /// Returns the common prefix of the channels on which nodes receive responses.
     pub(crate) fn response_prefix(&self, nsp: &str) -> ByteString {
         let kind = if self.dialect == Dialect::Classic { "-response" } else { "" };
         format!("{}{kind}#{nsp}#", self.channel_prefix).into()
     }
 
-    /// The channel on which one node receives responses.
+    /// Returns the channel on which one node receives responses.
     pub(crate) fn private_channel(&self, nsp: &str, node: &str) -> ByteString {
         format!("{}{node}#", self.response_prefix(nsp)).into()
     }
 
-    /// The channel to which a response for this node is published.
+    /// Returns the channel to which a response for this node is published.
     pub(crate) fn response_channel(&self, nsp: &str, node: &str) -> ByteString {
         match self.dialect == Dialect::Classic && !self.publish_on_specific_response_channel {
             true => self.response_prefix(nsp),
@@ -59,7 +59,7 @@ impl Config {
         }
     }
 
-    /// The channel of a broadcast without acknowledgements.
+    /// Returns the channel of a broadcast without acknowledgements.
     pub(crate) fn broadcast_channel(&self, nsp: &str, opts: &BroadcastOptions) -> ByteString {
         let room = match &*opts.rooms {
             [room] if self.dialect == Dialect::Classic || self.subscription_mode.is_apart(room) => room,
@@ -72,7 +72,7 @@ impl Config {
         format!("{}#{nsp}#{room}#", self.channel_prefix).into()
     }
 
-    /// The channel of a message that is not a response.
+    /// Returns the channel of a message that is not a response.
     pub(crate) fn channel_for(&self, nsp: &str, body: &Body) -> ByteString {
         match body {
             Body::Broadcast { opts, request_id: None, .. } if !self.dialect.has_streams() => {
@@ -82,7 +82,7 @@ impl Config {
         }
     }
 
-    /// The channels to which every node of the namespace subscribes.
+    /// Returns the channels to which every node of the namespace subscribes.
     pub(crate) fn channels(&self, nsp: &str, node: &str) -> Vec<(ByteString, Carries)> {
         let private = self.private_channel(nsp, node);
         match self.dialect {
@@ -95,19 +95,19 @@ impl Config {
         }
     }
 
-    /// The common prefix of the channels that carry the namespace's broadcasts, if each room has
-    /// one. Nodes subscribe to them by a pattern.
+    /// Returns the common prefix of the channels that carry the namespace's broadcasts, if each
+    /// room has one. Nodes subscribe to them by a pattern.
     pub(crate) fn broadcast_prefix(&self, nsp: &str) -> Option<ByteString> {
         (self.dialect == Dialect::Classic).then(|| format!("{}#{nsp}#", self.channel_prefix).into())
     }
 
-    /// The pattern to which every node of the namespace subscribes.
+    /// Returns the pattern to which every node of the namespace subscribes.
     pub(crate) fn pattern(&self, nsp: &str) -> Option<ByteString> {
         self.broadcast_prefix(nsp).map(|prefix| format!("{}*", escape_glob(&prefix)).into())
     }
 
-    /// The channels of these rooms, if the dialect gives rooms channels that a node must subscribe
-    /// to.
+    /// Returns the channels of these rooms, if the dialect gives rooms channels that a node must
+    /// subscribe to.
     pub(crate) fn room_channels<'a>(
         &self,
         nsp: &str,

@@ -247,7 +247,7 @@ pub struct StreamInfo {
 }
 
 impl StreamInfo {
-    /// The state of a stream that does not exist.
+    /// Returns the state of a stream that does not exist.
     pub(crate) fn absent() -> Self {
         StreamInfo { entries_added: Some(0), ..Self::default() }
     }

@@ -436,7 +436,7 @@ impl Config {
     }
 }
 
-/// The peers' hash of a namespace: over UTF-16 code units, wrapping to signed 32 bits.
+/// Returns the peers' hash of a namespace: over UTF-16 code units, wrapping to signed 32 bits.
 fn hash_code(text: &str) -> i32 {
     text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
 }

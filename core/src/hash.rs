@@ -22,7 +22,7 @@ impl BuildHasher for Keyed {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Numbered;
 
-/// Hashes one number.
+/// A hasher of one number.
 #[derive(Debug, Default)]
 pub(crate) struct NumberHasher(u64);
 

@@ -1,7 +1,9 @@
-//! What other emitters write, and what comes of it: as with Node's adapters, unless that would harm a client.
+//! Messages as other emitters write them. They have the same effect as with Node's adapters, unless
+//! that would harm a client.
 //!
-//! The forms were seen in emitters in Python, C#, PHP and others, and in older versions of Node's own. `interop/tests/decoders` compares all of them, and
-//! many that nobody writes, with the real adapters.
+//! The forms were seen in emitters in Python, C#, PHP and others, and in older versions of Node's
+//! own. `interop/tests/decoders` compares all of them, and others that no emitter writes, with the
+//! real adapters.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -19,7 +21,7 @@ fn stream(kind: &str, data: &[u8]) -> Result<Body, WireError> {
     entry::decode(&fields).map(|message| message.body)
 }
 
-/// A text of up to 31 bytes.
+/// Encodes a text of up to 31 bytes.
 fn text(text: &str) -> Vec<u8> {
     [&[0xa0 | u8::try_from(text.len()).unwrap()], text.as_bytes()].concat()
 }
@@ -32,7 +34,7 @@ fn map(entries: &[(&str, &[u8])]) -> Vec<u8> {
 
 const EVENT: &[u8] = b"\x82\xa4type\x02\xa4data\x92\xa1e\x01";
 
-/// A broadcast with this packet and these options, in every form of MessagePack.
+/// Reads a broadcast with this packet and these options from every form of MessagePack.
 fn packed(packet: &[u8], opts: &[u8]) -> [Result<Body, WireError>; 5] {
     let data = map(&[("packet", packet), ("opts", opts)]);
     let message = map(&[("uid", &text("emitter")), ("nsp", &text("/")), ("type", &[3]), ("data", &data)]);
@@ -48,7 +50,7 @@ fn packed(packet: &[u8], opts: &[u8]) -> [Result<Body, WireError>; 5] {
     ]
 }
 
-/// The same in every form of JSON.
+/// Reads the same from every form of JSON.
 fn in_json(packet: &str, opts: &str) -> [Result<Body, WireError>; 3] {
     let data = format!(r#"{{"packet":{packet},"opts":{opts}}}"#);
     let message = format!(r#"{{"uid":"emitter","nsp":"/","type":3,"data":{data}}}"#);
@@ -76,7 +78,8 @@ fn broadcast(body: Result<Body, WireError>) -> (Packet, BroadcastOptions) {
 
 #[test]
 fn a_broadcast_to_all_may_have_texts_where_lists_are_expected() {
-    // Emitters in Python and C# write every broadcast to all so: `["emitter",{type:2,…},{flags:"",rooms:""}]`.
+    // Emitters in Python and C# write every broadcast to all sockets in this form:
+    // `["emitter",{type:2,…},{flags:"",rooms:""}]`.
     let empty = map(&[("flags", &text("")), ("rooms", &text(""))]);
     let more = map(&[("except", &text("")), ("flags", b"\x90")]);
     for opts in [&empty[..], &more, b"\x90", b"\x80"] {
@@ -96,7 +99,8 @@ fn a_broadcast_to_all_may_have_texts_where_lists_are_expected() {
             assert_eq!(broadcast(body).1, BroadcastOptions::all(), "{opts}");
         }
     }
-    // Anything but nothing has properties in JavaScript; only the classic adapter sets some.
+    // In JavaScript, every value except null and undefined has properties. Only the classic adapter
+    // sets some of them.
     for body in in_json(r#"{"type":2,"data":["e"]}"#, "5") {
         assert_eq!(broadcast(body).1, BroadcastOptions::all());
     }
@@ -125,13 +129,13 @@ fn a_text_is_the_set_of_its_characters() {
             (&["a".into(), "b".into(), "ü".into()][..], &["c".into()][..])
         );
     }
-    // A binary value is the set of its bytes: an empty one means all.
+    // A binary value is the set of its bytes. An empty one addresses all sockets.
     for (bytes, rooms) in [(&b"\xc4\x00"[..], vec![]), (b"\xc4\x03\x07\x01\x07", vec!["1", "7"])] {
         for body in packed(EVENT, &map(&[("rooms", bytes)])) {
             assert_eq!(broadcast(body).1.rooms, rooms);
         }
     }
-    // Of what is no set, Node makes none either.
+    // Node can't make a set of these values either.
     for rooms in [&b"\x05"[..], b"\xc3", b"\x80", b"\xd6\xff\x00\x00\x00\x00"] {
         assert!(packed(EVENT, &map(&[("rooms", rooms)])).iter().all(Result::is_err), "{rooms:?}");
     }
@@ -156,7 +160,8 @@ fn one_room_may_be_joined_without_a_list_and_none_be_left_so() {
         request_body(&map(&[("type", &[kind]), ("opts", b"\x90"), ("rooms", rooms)]).into())
     };
     assert_eq!(joined(packed(2, &text("room"))), ["room"]);
-    // Node leaves nothing so, and rooms that nobody can name are no rooms.
+    // In Node, leaving a room without a list around it has no effect. A room that no application
+    // can name is refused.
     assert!(data("5", r#""room""#).is_err() && packed(3, &text("room")).is_err());
     for rooms in ["null", "true", "{}"] {
         assert!(data("4", rooms).is_err() && request_body(&request(2, rooms).into()).is_err(), "{rooms}");
@@ -176,7 +181,8 @@ fn options_that_count_as_false_make_a_request_an_older_one() {
     }
 }
 
-/// A broadcast by the adapters that read with notepack.io, of an event with this argument.
+/// Returns the packet of an event with this argument, as each of the adapters reads it that use
+/// notepack.io.
 fn notepack(argument: &[u8]) -> [Packet; 3] {
     let packet = [b"\x82\xa4type\x02\xa4data\x92\xa1e", argument].concat();
     let [_, _, sharded, classic, request] = packed(&packet, b"\x80");
@@ -198,17 +204,17 @@ fn extension_0_is_what_version_2_of_notepack_wrote_by_it() {
         (b"\xd7\x00\x00\x00\x01\x8b\xcf\xe5\x68\x7b", r#"2["e","2023-11-14T22:13:20.123Z"]"#.into(), None),
         (b"\xd7\x00\x80\x00\x00\x00\x00\x00\x00\x00", r#"2["e",null]"#.into(), None),
         (b"\xd7\x00\xff\xff\xff\xff\xff\xff\xff\xff", r#"2["e","1969-12-31T23:59:59.999Z"]"#.into(), None),
-        // Any other extension is a pair.
+        // Any other extension becomes a pair.
         (b"\xd4\x05\x09", format!(r#"51-["e",[5,{placeholder}]]"#), Some(&[9])),
         (b"\xc7\x01\xfe\x09", format!(r#"51-["e",[-2,{placeholder}]]"#), Some(&[9])),
         (b"\xd5\x00\x01\x02", format!(r#"51-["e",[0,{placeholder}]]"#), Some(&[1, 2])),
-        // Dates that are written as everybody writes them, beside an old one.
+        // There are dates in the common form, and an old one.
         (
             b"\x92\xd6\xff\x65\x53\xf1\x00\xd4\x00\x00",
             r#"2["e",["2023-11-14T22:13:20.000Z",null]]"#.into(),
             None,
         ),
-        // A key that is no text.
+        // A map key is not a string.
         (b"\x83\xc0\x01\xc3\x02\xc4\x01k\x03", r#"2["e",{"null":1,"true":2,"k":3}]"#.into(), None),
     ] {
         for packet in notepack(argument) {
@@ -217,7 +223,7 @@ fn extension_0_is_what_version_2_of_notepack_wrote_by_it() {
             assert_eq!(frames.attachments.first().map(|bytes| &bytes[..]), attachment, "{argument:?}");
         }
     }
-    // Wherever it stands: no namespace, no options of this name, and so on.
+    // The value is ignored in every position: it is no namespace, no options, and so on.
     let undefined = b"\xd4\x00\x00";
     let packet = map(&[("type", undefined), ("data", b"\x91\xa1e"), ("nsp", undefined), ("id", undefined)]);
     let opts = map(&[("rooms", undefined), ("except", undefined), ("flags", undefined)]);
@@ -226,7 +232,7 @@ fn extension_0_is_what_version_2_of_notepack_wrote_by_it() {
         let (packet, opts) = broadcast(body);
         assert_eq!((packet.id, packet.nsp, opts), (None, None, BroadcastOptions::all()));
     }
-    // The decoder of the streams adapters knows none of this.
+    // The decoder of the streams adapters supports none of these values.
     let [entry, push, ..] = packed(b"\x82\xa4type\x02\xa4data\x92\xa1e\xd4\x00\x00", b"\x80");
     for body in [entry, push] {
         let frame = format!(r#"51-["e",{{"type":0,"data":{placeholder}}}]"#);
@@ -263,7 +269,7 @@ fn a_binary_event_is_an_event_and_nothing_else_is() {
             }
         }
     }
-    // One that the application makes by hand.
+    // The application creates this packet by hand.
     let packet = Packet { kind: 5, ..Packet::event("e", &()).unwrap() };
     assert_eq!(packet.frames("/", None).text, r#"2["e"]"#);
 }
@@ -285,7 +291,8 @@ fn an_id_of_null_is_none_and_keeps_the_offset_away() {
     }
     let id = |id: &str| {
         let [stream, sharded, request] = in_json(&format!(r#"{{"type":2,"data":["e"],"id":{id}}}"#), "{}");
-        // With acknowledgements each server gives ids of its own, whatever stands there.
+        // If acknowledgements are wanted, each server assigns an id of its own and ignores this
+        // one.
         assert_eq!(broadcast(request).0.id, None, "{id}");
         assert_eq!(stream.is_ok(), sharded.is_ok());
         stream.map(|body| broadcast(Ok(body)).0.id)
@@ -294,7 +301,7 @@ fn an_id_of_null_is_none_and_keeps_the_offset_away() {
     for odd in ["-1", "1.5", "1e30", "true", r#""a""#, r#"" 2""#, "[]", "{}"] {
         assert!(matches!(id(odd), Err(WireError::PacketId)), "{odd}");
     }
-    // What is there is kept: `volatile` means more than that there is no offset.
+    // An existing `volatile` is kept, because it does more than prevent an offset.
     let (_, opts) =
         broadcast(stream("3", br#"{"packet":{"data":["e"],"id":null},"opts":{"flags":{"volatile":true}}}"#));
     assert_eq!(opts.flags.volatile, Some(true));
@@ -317,7 +324,7 @@ fn an_event_that_clients_would_not_survive_is_refused() {
             assert!(matches!(body, Err(WireError::EventName)), "{data}");
         }
     }
-    // Numbers are names to clients; and what only begins like a reserved one is none.
+    // Clients accept numbers as names, and names that only begin like a reserved one.
     for data in ["[7]", "[-1.5e3]", r#"["connected"]"#, r#"["\ud83d"]"#, r#"["connect\u0000"]"#] {
         for body in in_json(&format!(r#"{{"type":2,"data":{data}}}"#), "{}") {
             assert_eq!(broadcast(body).0.frames("/", None).text, format!("2{data}"));
@@ -338,13 +345,13 @@ fn an_event_that_clients_would_not_survive_is_refused() {
 fn an_object_that_clients_would_take_for_a_binary_value_is_refused() {
     let place = |num: u8| [b"\x82\xac_placeholder\xc3\xa3num", &[num][..]].concat();
     for num in [0, 99] {
-        // Beside a binary value it is taken for the place of one.
+        // Next to a binary value, a client takes the object for a placeholder.
         let data = [b"\x82\xa4type\x02\xa4data\x93\xa1e\xc4\x01\x07", &place(num)[..]].concat();
         assert!(packed(&data, b"\x80").iter().all(|body| matches!(body, Err(WireError::Placeholder))));
         let alone = [b"\x82\xa4type\x02\xa4data\x92\xa1e", &place(num)[..]].concat();
         assert!(packed(&alone, b"\x80").into_iter().all(|body| body.is_ok()));
     }
-    // Not sent from here either.
+    // This crate does not send it either.
     let data = [&b"\x93\xa1e\xc4\x01\x07"[..], &place(9)].concat();
     assert!(matches!(Packet::new(Payload::from_msgpack(data).unwrap()), Err(PayloadError::Placeholder)));
     let false_place = b"\x93\xa1e\xc4\x01\x07\x81\xac_placeholder\xc2".to_vec();
@@ -353,11 +360,11 @@ fn an_object_that_clients_would_take_for_a_binary_value_is_refused() {
 
 #[test]
 fn a_namespace_of_null_is_no_namespace() {
-    // To the classic adapter, a packet without one is for `/`.
+    // The classic adapter takes a packet without a namespace for one of `/`.
     let nsp = |nsp: &[u8]| {
         let packet = [b"\x83\xa4type\x02\xa4data\x91\xa1e\xa3nsp", nsp].concat();
         let [entry, push, sharded, classic, request] = packed(&packet, b"\x80");
-        // To all others it says nothing.
+        // All other adapters ignore the packet's namespace.
         assert!([entry, push, sharded, request].into_iter().all(|body| body.is_ok()), "{nsp:?}");
         classic.is_ok()
     };
@@ -378,7 +385,7 @@ fn who_writes_and_for_which_namespace_may_be_of_any_kind() {
 
 #[test]
 fn what_is_taken_is_written_as_node_writes_it() {
-    // Who passes such a message on writes a usual one.
+    // A node that passes such a message on writes it in the common form.
     let [entry, ..] =
         in_json(r#"{"type":5,"data":["e"],"id":null,"attachments":3}"#, r#"{"rooms":"ab","flags":""}"#);
     let message = Message { uid: sio_streams_core::NodeId::EMITTER, nsp: "/".into(), body: entry.unwrap() };

@@ -1,4 +1,4 @@
-//! What is too much is refused, or costs no more than its size.
+//! Excessive input is refused, or costs no more than its size.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -15,10 +15,12 @@ use sio_streams_core::{
     Rooms, StreamInfo, Time,
 };
 
-/// Far more than any of these takes even unoptimised on a slow machine, far less than what quadratic work would take.
+/// The time is far longer than any of these takes unoptimised on a slow machine, and far shorter
+/// than quadratic work would take.
 const GENEROUS: Duration = Duration::from_secs(60);
 
-/// Runs work that must not take much of the processor's time, however little of it this process gets.
+/// Runs work that must take little processor time. Time in which the process is not scheduled does
+/// not count.
 fn in_a_generous_time(work: impl FnOnce()) {
     if cfg!(miri) {
         return work();
@@ -28,7 +30,8 @@ fn in_a_generous_time(work: impl FnOnce()) {
     assert!(start.elapsed() < GENEROUS);
 }
 
-/// How many of something there are. Miri takes its time, and sees as much with fewer.
+/// Returns a number of things, which is smaller under Miri. Miri is slow, and finds the same faults
+/// with fewer.
 const fn many(count: usize) -> usize {
     if cfg!(miri) { count / 5_000 } else { count }
 }
@@ -69,7 +72,7 @@ fn deep_json_is_carried_and_refused_only_where_somebody_wants_it_decoded() {
     assert!(packet.data.decode::<serde_json::Value>().is_err());
     assert!(Payload::from_json(packet.data.bytes().clone()).is_err());
     assert!(pubsub::encode(&message(Body::Broadcast { packet, opts, request_id: None })).is_err());
-    // Where the envelope itself should be, it is an error and no overflow of the stack.
+    // In place of the envelope, such a value is an error, not a stack overflow.
     for kind in ["3", "4", "8"] {
         for data in ["{\"packet\":", "{\"opts\":", "{\"rooms\":", "{\"sockets\":", "{\"packet\":{\"data\":"] {
             assert!(entry::decode(&fields(kind, format!("{data}{}", "[".repeat(many(1_000_000))))).is_err());
@@ -93,7 +96,7 @@ fn deep_messagepack_is_refused_at_the_documented_depth() {
         assert!(pubsub::decode(&push(12, &nested(depth))).is_err());
         assert!(pubsub::decode(&nested(depth).into()).is_err());
         assert!(entry::decode(&fields("12", STANDARD.encode(nested(depth)))).is_err());
-        // As map keys, too.
+        // The same holds for map keys.
         assert!(pubsub::decode(&vec![0x81; depth].into()).is_err());
         assert!(matches!(Payload::from_msgpack(nested(depth)), Err(PayloadError::Depth)));
     }
@@ -124,7 +127,7 @@ fn what_is_as_deep_as_allowed_fits_into_every_message() {
         let message = message(body);
         assert_eq!(entry::decode(&entry::encode(&message).unwrap()).unwrap(), message);
         let packed = pubsub::encode(&message).unwrap();
-        // Once it is MessagePack it stays so.
+        // A value that was converted to MessagePack stays MessagePack.
         let again = pubsub::decode(&packed).unwrap();
         assert_eq!(pubsub::encode(&again).unwrap(), packed);
     }
@@ -138,7 +141,7 @@ fn a_length_that_is_only_claimed_costs_nothing() {
         assert!(entry::decode(&fields(KINDS[usize::from(kind)], STANDARD.encode(data))).is_err());
     };
     in_a_generous_time(|| {
-        // Each of these would take gigabytes if it were believed.
+        // Each of these lengths would take gigabytes if it were believed.
         for claim in [
             &b"\xdd\xff\xff\xff\xff"[..],
             b"\xdf\xff\xff\xff\xff",
@@ -186,7 +189,7 @@ fn a_message_with_a_hundred_thousand_rooms() {
         assert_eq!(entry::decode(&entry::encode(&sent).unwrap()).unwrap(), sent);
         assert_eq!(pubsub::decode(&pubsub::encode(&sent).unwrap()).unwrap(), sent);
 
-        // One socket in all of them, and each left again, the first ones first.
+        // One socket joins all rooms and leaves each again, in the order of joining.
         let mut rooms = Rooms::new([7; 16]);
         rooms.add("s".into());
         rooms.add("t".into());
@@ -201,7 +204,7 @@ fn a_message_with_a_hundred_thousand_rooms() {
         assert_eq!(rooms.leave("s", names.iter().map(|name| &**name)).len(), 2 * names.len());
         assert_eq!(rooms.room_count(), 2);
 
-        // A hundred thousand sockets in one room, and gone again, the first ones first.
+        // A hundred thousand sockets join one room and leave it again, in the order of joining.
         for name in &names {
             rooms.add(name.clone());
             rooms.join(name, ["all".into()]);
@@ -224,7 +227,7 @@ fn long_texts_and_many_keys() {
         assert_eq!(entry::decode(&entry::encode(&sent).unwrap()).unwrap(), sent);
         assert_eq!(pubsub::decode(&pubsub::encode(&sent).unwrap()).unwrap(), sent);
 
-        // Unknown flags, equal keys, unknown keys.
+        // The input has unknown flags, equal keys and unknown keys.
         let keys = many(300_000);
         let flags: String = (0..keys).map(|i| format!(r#""f{i}":{i},"#)).collect();
         let data = format!(
@@ -249,7 +252,7 @@ fn long_texts_and_many_keys() {
 #[test]
 #[cfg_attr(miri, ignore = "256 MB, of which Miri keeps book byte by byte")]
 fn a_payload_beyond_the_limit_is_refused_before_it_is_looked_at() {
-    // Zeroed pages that nobody touches: no memory is needed.
+    // The pages are zeroed and never touched, so they take no memory.
     let huge = Bytes::from(vec![0; MAX_PAYLOAD + 1]);
     assert!(
         matches!(Payload::from_json(huge.clone()), Err(PayloadError::Size(size)) if size == MAX_PAYLOAD + 1)
@@ -259,7 +262,7 @@ fn a_payload_beyond_the_limit_is_refused_before_it_is_looked_at() {
 
 #[test]
 fn what_is_decoded_shares_the_bytes_that_came() {
-    // Memory in proportion to the input: payloads and names are slices of it.
+    // Memory must be proportional to the input, of which payloads and names are slices.
     let text = format!(r#"{{"requestId":"r","packet":"{}"}}"#, "x".repeat(many(1_000_000)));
     let data = Bytes::from(text);
     let within = |part: &Bytes, whole: &Bytes| whole.as_ptr_range().contains(&part.as_ptr());
@@ -279,13 +282,15 @@ fn what_is_decoded_shares_the_bytes_that_came() {
     assert!(rooms.capacity() * size_of::<ByteString>() <= 64 * names.len());
 }
 
-/// Four times what is linear. Quadratic work takes sixteen times as much here, and its square grows from there.
+/// The factor allows four times linear growth. Quadratic work takes sixteen times as long here, and
+/// its square grows from there.
 const GROWTH: u32 = 16;
 const SLACK: u32 = 4;
 
-/// Fails if work on an input that is `GROWTH` times as large takes more than `SLACK` times `GROWTH` times as long. `prepare` gets a size and
-/// makes the work. What a busy machine adds doesn't count: it is the processor's time that is taken, of the quickest of several runs; and at
-/// what seems slow a second look is taken.
+/// Fails if work on an input that is `GROWTH` times as large takes more than `SLACK` times `GROWTH`
+/// times as long. `prepare` gets a size and makes the work. The measure is the processor time of
+/// the quickest of several runs, so that other processes do not matter. A result that seems slow is
+/// measured again.
 fn grows_linearly<W: FnMut()>(what: &str, size: usize, prepare: impl Fn(usize) -> W) {
     let quickest = |size: usize| {
         let mut times = Vec::new();
@@ -437,9 +442,9 @@ fn rooms_take_time_in_proportion_to_what_is_done() {
     });
 }
 
-// -- The engine ---------------------------------------------------------------------------------------------------
+// The engine's limits follow.
 
-/// An engine whose streams are there and empty, and whose writer's commands are never answered.
+/// An engine whose streams exist and are empty, and whose writer's commands are never answered.
 struct Deaf {
     engine: Engine,
     now: Time,
@@ -460,7 +465,7 @@ impl Deaf {
         deaf
     }
 
-    /// Takes what there is, and gives the reader these entries.
+    /// Takes all commands, and gives the reader these entries.
     fn turn(&mut self, entries: &mut Vec<Entry>) {
         loop {
             while self.engine.poll_event().is_some() {}
@@ -484,7 +489,8 @@ impl Deaf {
     }
 }
 
-/// Found by the fuzz target `engine`: each one that was asked for was added to the queue, however long it was.
+/// The fuzz target `engine` found this: every heartbeat was added to the queue, however long it
+/// was.
 #[test]
 fn heartbeats_do_not_pile_up_while_redis_does_not_answer() {
     let limits = Limits { in_flight: 10, ..Limits::default() };
@@ -507,7 +513,8 @@ fn heartbeats_do_not_pile_up_while_redis_does_not_answer() {
     }
 }
 
-/// Found by the fuzz target `engine`: a request that had timed out was not counted any more, and yet waited to be sent.
+/// The fuzz target `engine` found this: a request that had timed out was not counted any more, but
+/// still waited to be sent.
 #[test]
 fn questions_count_until_they_are_sent_and_not_only_until_they_are_over() {
     let limits = Limits { in_flight: 10, requests: 5, ..Limits::default() };
@@ -525,7 +532,7 @@ fn questions_count_until_they_are_sent_and_not_only_until_they_are_over() {
             deaf.engine.handle_timeout(deaf.now);
         }
         assert!(deaf.written.iter().filter(publishes).count() <= 10, "{dialect:?} {:?}", deaf.written);
-        // With what asks who is there to answer.
+        // The commands include the one that counts who is expected to answer.
         assert!(deaf.written.len() <= 20, "{dialect:?} {:?}", deaf.written);
         assert!(refused >= 80);
     }
@@ -548,7 +555,8 @@ fn an_answer_may_tell_of_many_sockets_and_is_one_event() {
         rooms: vec!["s".into(); 10],
         data: Payload::null(),
     };
-    // From a node that was not expected; from the same one again; and more nodes than are counted.
+    // There are answers from an unexpected node, repeated answers from one node, and answers from
+    // more nodes than are counted.
     let answer = |n: u64| {
         let body = Body::FetchSocketsResponse {
             request_id: request_id.clone(),

@@ -1,6 +1,6 @@
-//! What is read takes memory in proportion to its size.
+//! Decoding takes memory in proportion to its input.
 //!
-//! One test, in a binary of its own: the allocator counts for the whole process.
+//! There is one test in a binary of its own, because the allocator counts for the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -12,7 +12,7 @@ use sio_streams_core::{ByteString, Fields, Rooms};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// What some work takes at most at a time, and leaves behind.
+/// Returns the peak of memory during some work, and the memory that is left allocated.
 fn taken<T>(work: impl FnOnce() -> T) -> (usize, T) {
     HEAP.reset_peak_usage();
     let before = HEAP.current_usage();
@@ -20,7 +20,8 @@ fn taken<T>(work: impl FnOnce() -> T) -> (usize, T) {
     (HEAP.peak_usage() - before, out)
 }
 
-/// `make` gets a size. For each byte of the input at most `per_byte` are taken, whatever the size.
+/// Checks that at most `per_byte` bytes are taken per byte of input, for every size. `make` gets a
+/// size.
 fn in_proportion(what: &str, per_byte: usize, make: impl Fn(usize) -> (usize, Box<dyn FnOnce()>)) {
     for size in [1_000, 10_000, 100_000] {
         let (len, work) = make(size);
@@ -45,7 +46,7 @@ fn read_message(kind: u8, data: &[u8]) -> (usize, Box<dyn FnOnce()>) {
 #[test]
 #[cfg_attr(miri, ignore = "a measurement of memory")]
 fn memory_in_proportion_to_the_input() {
-    // Payloads and names stay where they are.
+    // Payloads and names are slices of the input.
     in_proportion("a text", 1, |n| {
         read_entry("12", format!(r#"{{"requestId":"r","packet":"{}"}}"#, "x".repeat(n)))
     });
@@ -58,7 +59,7 @@ fn memory_in_proportion_to_the_input() {
             [b"\xdf", &len[..], b"\xa9requestId\xa1r\xa6packet\xc0", &b"\xa4key!\x91\xc0".repeat(n)].concat();
         read_message(12, &data)
     });
-    // The shortest names are those that take the most: 32 bytes for each, in a vector that has just grown to twice its size.
+    // The shortest names cost the most: 32 bytes each, in a vector that has just doubled.
     in_proportion("rooms", 60, |n| {
         read_entry("4", format!(r#"{{"opts":{{}},"rooms":[{}"r"]}}"#, r#""","#.repeat(n)))
     });
@@ -73,18 +74,18 @@ fn memory_in_proportion_to_the_input() {
         read_entry("8", format!(r#"{{"requestId":"r","sockets":[{}{{"id":0}}]}}"#, r#"{"id":0},"#.repeat(n)))
     });
 
-    // A membership is held twice, and that is all.
+    // Each membership is stored twice, and nowhere else.
     let names: Vec<ByteString> = (0..300).map(|n| format!("{n:08}").into()).collect();
     let mut rooms = Rooms::new([1; 16]);
     names.iter().for_each(|name| drop(rooms.add(name.clone())));
     let (taken, ()) = taken(|| {
         for name in &names {
-            // In steps, so that the list of changes is no part of it.
+            // The sockets join in steps, so that the list of changes does not count.
             names.chunks(10).for_each(|some| drop(rooms.join(name, some.iter().cloned())));
         }
     });
     assert!(taken <= 40 * names.len() * names.len(), "{taken} bytes for the memberships");
-    // What is gone takes nothing.
+    // Removed sockets take no memory.
     names.iter().for_each(|name| drop(rooms.remove(name)));
     assert_eq!((rooms.socket_count(), rooms.room_count()), (0, 0));
 }

@@ -1,6 +1,8 @@
-//! What Node peers take in good part, this crate takes as well; and nothing it makes trips them up.
+//! Compatibility with Node peers: this crate reads what they accept, and never writes what they
+//! fail on.
 //!
-//! Each case has been looked up in the peers' sources: `decode` of the streams adapters, `ClusterAdapter.onMessage`, `@msgpack/msgpack`.
+//! Each case was checked against the peers' sources: `decode` of the streams adapters,
+//! `ClusterAdapter.onMessage`, `@msgpack/msgpack`.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -24,7 +26,8 @@ fn json(kind: u8, data: &str) -> Result<Body, WireError> {
     entry::decode(&fields(&kind.to_string(), data)).map(|message| message.body)
 }
 
-/// The same data by Pub/Sub. `data` is JSON, which may hold no value that MessagePack writes in another way.
+/// Reads the same data from Pub/Sub. `data` is JSON, without values that MessagePack writes in
+/// another way.
 fn packed(kind: u8, data: &str) -> Result<Body, WireError> {
     let data: msgpack::Value = serde_json::from_str(data).unwrap();
     let mut out = vec![0x84, 0xa3];
@@ -35,7 +38,8 @@ fn packed(kind: u8, data: &str) -> Result<Body, WireError> {
     pubsub::decode(&out.into()).map(|message| message.body)
 }
 
-/// A little JSON → MessagePack writer of the test's own, so that it doesn't lean on the code that it checks.
+/// Conversion of JSON to MessagePack in the test's own code, which does not depend on the code
+/// under test.
 mod msgpack {
     pub(super) use serde_json::Value;
 
@@ -80,7 +84,7 @@ mod msgpack {
     }
 }
 
-/// The options of a broadcast, by either way.
+/// Reads the options of a broadcast from both transports, which must agree.
 fn opts(opts: &str) -> BroadcastOptions {
     let data = format!(r#"{{"packet":{{"type":2,"data":["e"]}},"opts":{opts}}}"#);
     let [a, b] = [json(3, &data), packed(3, &data)].map(|body| match body.unwrap() {
@@ -95,12 +99,13 @@ fn opts(opts: &str) -> BroadcastOptions {
 
 #[test]
 fn rooms_that_are_no_strings_count_by_the_text_that_javascript_gives_them() {
-    // `io.to("a").to(undefined)` in Node gives `["a", null]`: "a" must still be reached, and nobody else.
+    // In Node, `io.to("a").to(undefined)` gives `["a", null]`. The broadcast must still reach "a",
+    // and no other room.
     assert_eq!(opts(r#"{"rooms":["a",null]}"#).rooms, ["a", "null"]);
     assert_eq!(opts(r#"{"rooms":[null]}"#).rooms, ["null"], "never empty, which would mean everyone");
     assert_eq!(opts(r#"{"rooms":[],"except":[null]}"#).except, ["null"]);
     assert_eq!(opts(r#"{"rooms":[1,-2,true,false]}"#).rooms, ["1", "-2", "true", "false"]);
-    // `String(1.5)`, `String(-0)`, `String(1e21)`, … in Node.
+    // These are the results of `String(1.5)`, `String(-0)`, `String(1e21)`, … in Node.
     assert_eq!(opts(r#"{"rooms":[1.5,-0.0,2.0]}"#).rooms, ["1.5", "0", "2"]);
     assert_eq!(
         opts(r#"{"rooms":[1e21,1.5e300,1e-7,1e20]}"#).rooms,
@@ -111,7 +116,8 @@ fn rooms_that_are_no_strings_count_by_the_text_that_javascript_gives_them() {
 
 #[test]
 fn half_of_a_surrogate_pair_in_a_room_name_is_replaced_alike_in_both_encodings() {
-    // A name cut in the middle of an emoji. JSON has it as an escape, MessagePack as three bytes that are no UTF-8.
+    // The name was cut in the middle of an emoji. JSON has the half as an escape, and MessagePack
+    // as three bytes of invalid UTF-8.
     let data = r#"{"packet":{"type":2,"data":["e"]},"opts":{"rooms":["x\ud83d","\ud83d\ude00"],"flags":{"\udc00":1}}}"#;
     let Ok(Body::Broadcast { opts: a, .. }) = json(3, data) else { panic!("{:?}", json(3, data)) };
     let mut raw = b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x04\xa4data\x82\xa4opts\x80\xa5rooms\x92".to_vec();
@@ -126,7 +132,7 @@ fn half_of_a_surrogate_pair_in_a_room_name_is_replaced_alike_in_both_encodings()
 
 #[test]
 fn half_of_a_surrogate_pair_in_an_answer_does_not_keep_it_from_being_sent() {
-    // A client may acknowledge with this, and somebody waits for it.
+    // A client may acknowledge with this value, and a caller waits for it.
     let sent = |text: &str| {
         let packet = Payload::from_json(text.to_owned()).unwrap();
         let body = Body::BroadcastAck { request_id: RequestId::new("r"), packet };
@@ -150,7 +156,7 @@ fn options_may_be_null_absent_or_of_an_odd_kind() {
     let flags = opts(&format!(r#"{{"flags":{flags}}}"#)).flags;
     assert_eq!((flags.volatile, flags.compress, flags.timeout), (Some(true), Some(false), None));
     assert_eq!(flags.other.len(), 2, "kept as they came: {flags:?}");
-    // `volatile` counts as JavaScript takes it for true or false; but if it is there at all, there is no offset.
+    // `volatile` is true or false as in JavaScript. If it is present, there is no offset.
     for (value, volatile) in [("1", true), ("[]", true), ("0", false), (r#""""#, false), ("null", false)] {
         let flags = opts(&format!(r#"{{"flags":{{"volatile":{value}}}}}"#)).flags;
         assert_eq!((flags.volatile, flags.other.len()), (volatile.then_some(true), usize::from(!volatile)));
@@ -159,7 +165,8 @@ fn options_may_be_null_absent_or_of_an_odd_kind() {
 
 #[test]
 fn a_key_that_this_type_of_message_does_not_use_may_hold_anything() {
-    // Peers look only at what they need: a later version may use the name for something else.
+    // Peers look only at the keys that they need. A later version may use another key's name for
+    // something else.
     let data = r#"{"requestId":"r","clientCount":3,"rooms":7,"sockets":"x","opts":[],"packet":1,"close":{}}"#;
     for body in [json(11, data), packed(11, data)] {
         let Body::BroadcastClientCount { request_id, client_count } = body.unwrap() else { panic!() };
@@ -169,7 +176,7 @@ fn a_key_that_this_type_of_message_does_not_use_may_hold_anything() {
 
 #[test]
 fn of_equal_keys_the_last_one_counts() {
-    // As with `JSON.parse` and with `@msgpack/msgpack`.
+    // The behaviour is that of `JSON.parse` and `@msgpack/msgpack`.
     let body =
         json(4, r#"{"opts":{"rooms":["a"],"rooms":["b"]},"rooms":["x"],"rooms":["y"],"n":1,"n":2}"#).unwrap();
     let Body::SocketsJoin { opts, rooms } = body else { panic!() };
@@ -210,11 +217,12 @@ fn numbers_may_be_floats() {
     for body in [json(11, data), packed(11, data)] {
         assert!(matches!(body, Ok(Body::BroadcastClientCount { client_count: 2, .. })), "{body:?}");
     }
-    // float32, which Node's own encoder never writes but reads.
+    // Node's encoder never writes float32, but its decoder reads it.
     let raw = b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\xca\x41\x30\x00\x00\xa4data\x82\xa9requestId\xa1r\xabclientCount\xca\x40\x00\x00\x00";
     let body = pubsub::decode(&Bytes::from_static(raw)).unwrap().body;
     assert!(matches!(body, Body::BroadcastClientCount { client_count: 2, .. }), "{body:?}");
-    // Both encodings agree on a float for the time, on a type that is null, and on an id that is.
+    // Both encodings agree on a time that is a float, on a type that is null, and on an id that is
+    // null.
     assert_eq!(opts(r#"{"flags":{"timeout":2.0}}"#).flags, opts(r#"{"flags":{"timeout":2}}"#).flags);
     for data in [r#"{"requestId":"r","clientCount":-1}"#, r#"{"requestId":"r","clientCount":1.5}"#] {
         assert!(json(11, data).is_err() && packed(11, data).is_err(), "{data}");
@@ -231,8 +239,8 @@ fn null_counts_as_absent_in_both_encodings() {
     assert!(json(8, data).is_err() && packed(8, data).is_err());
 }
 
-/// Until `serde_json` is built with its feature `float_roundtrip`, it reads about one in sixteen of JavaScript's random numbers wrong in the
-/// last digit.
+/// Without the feature `float_roundtrip`, `serde_json` reads about one in sixteen of JavaScript's
+/// random numbers with a wrong last digit.
 #[test]
 fn floats_are_read_as_javascript_reads_them() {
     for text in ["0.9478460237893104", "12.963177419136729", "13.31514013640478", "2.972068606316659e+299"] {
@@ -243,7 +251,7 @@ fn floats_are_read_as_javascript_reads_them() {
 
 #[test]
 fn a_null_request_id_is_none() {
-    // Node would answer, to the request `null`, which nobody can have asked.
+    // Node would answer to the request `null`, which no node can have sent.
     let data = r#"{"packet":{"type":2,"data":["e"],"nsp":null,"id":null},"opts":{},"requestId":null}"#;
     for body in [json(3, data), packed(3, data)] {
         let Body::Broadcast { request_id, packet, .. } = body.unwrap() else { panic!() };
@@ -273,7 +281,7 @@ fn integer_map_keys_become_text_as_in_node() {
     let raw = b"\x85\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x04\x07\xc0\xa4data\x83\xa4opts\x81\xcc\x80\x01\xff\xc0\xa5rooms\x91\xa1y";
     let message = pubsub::decode(&Bytes::from_static(raw)).unwrap();
     assert!(matches!(message.body, Body::SocketsJoin { .. }));
-    // nil and bin are no keys for Node either.
+    // Node does not accept nil and bin as keys either.
     for key in [&b"\xc0"[..], b"\xc4\x01a", b"\x80", b"\x90"] {
         let raw = [b"\x84\xa3uid\xa2n1\xa3nsp\xa1/\xa4type\x02", key, b"\x01"].concat();
         assert!(pubsub::decode(&raw.into()).is_err(), "{key:x?}");
@@ -284,12 +292,13 @@ fn integer_map_keys_become_text_as_in_node() {
 fn entries_on_which_a_node_peer_fails_are_errors_here() {
     let good = r#"{"opts":{},"rooms":[]}"#;
     assert!(entry::decode(&fields("4", good)).is_ok());
-    // Node: `parseInt` would take the first two. Nobody writes them; an error is reported, and hides nothing.
+    // Node's `parseInt` would accept the first two. No peer writes them. An error is reported, and
+    // later entries are not affected.
     for kind in ["4abc", " 4", "", "0", "14", "-1", "4.0", "256", "18446744073709551616", "x"] {
         assert!(matches!(entry::decode(&fields(kind, good)), Err(WireError::UnknownType(_))), "{kind:?}");
     }
-    // Empty or without `data`: Node throws in its handler, and 0.3 reads it again for ever. A blank before the brace: Node takes it for
-    // base64.
+    // On a message that is empty or lacks `data`, Node throws in its handler, and 0.3 reads it
+    // again for ever. Node takes a message with a blank before the brace for base64.
     for data in
         ["", " ", " {}", "{", "{}", "[]", "null", "{\"opts\":{}}", "A", "=", "wA==", "gA==", "\u{feff}{}"]
     {
@@ -345,7 +354,8 @@ fn a_flag_by_which_node_cannot_read_the_message_is_refused() {
 
 #[test]
 fn types_with_a_text_form_go_out_as_text_in_both_encodings_and_come_back() {
-    // Beside binary data a value is put into MessagePack: that must not change what it looks like to JavaScript.
+    // A value in a message with binary data is converted to MessagePack. JavaScript must not see a
+    // difference.
     let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let plain = Payload::encode(&address).unwrap();
     assert_eq!(plain.as_json(), Some(r#""127.0.0.1""#));
@@ -385,7 +395,8 @@ fn too_deep_is_called_too_deep_whatever_the_encoding() {
         let body = Body::BroadcastAck { request_id: RequestId::new("r"), packet };
         Message { uid: NodeId::new("n1"), nsp: "/".into(), body }
     };
-    // From a Node 0.2 peer, whose JSON may be as deep as it likes: it is read, but does not fit into MessagePack.
+    // JSON from a Node 0.2 peer may be arbitrarily deep. It is read, but can't be converted to
+    // MessagePack.
     let nested = format!("{}{}", "[".repeat(110), "]".repeat(110));
     let body = json(12, &format!(r#"{{"requestId":"r","packet":{nested}}}"#)).unwrap();
     let Body::BroadcastAck { packet, .. } = body else { panic!() };
@@ -395,7 +406,7 @@ fn too_deep_is_called_too_deep_whatever_the_encoding() {
 
 #[test]
 fn a_room_does_not_keep_the_entry_alive_that_named_it() {
-    // What is decoded shares the bytes that came in. A room may live for months.
+    // A decoded value shares the bytes of its message. A room may live for months.
     let big = Bytes::from([b"room".as_slice(), &[b'x'; 100_000]].concat());
     let slice = |range| ByteString::try_from(big.slice(range)).unwrap();
     let mut rooms = Rooms::new([1; 16]);
@@ -418,7 +429,8 @@ fn reserved_names_are_those_of_the_clients_parser() {
     assert!(matches!(Packet::event("e", &5), Err(PayloadError::NotAnEvent)));
 }
 
-/// Found by the fuzz target `pubsub`: it was taken, and passed on under this node's name.
+/// The fuzz target `pubsub` found this: the message was accepted, and passed on under this node's
+/// name.
 #[test]
 fn a_map_key_on_which_a_node_peer_fails_fails_here_wherever_it_stands() {
     let pushed = |data: &[u8]| {
@@ -438,7 +450,7 @@ fn a_map_key_on_which_a_node_peer_fails_fails_here_wherever_it_stands() {
             );
         }
     }
-    // A number is no key that anybody writes, and yet one that they read.
+    // No peer writes a number as a key, but all peers read it.
     let message = pushed(b"\x82\xa9requestId\xa1r\xa6packet\x81\x07\x01").unwrap();
     assert!(pubsub::encode(&message).is_ok());
 }
@@ -483,7 +495,8 @@ fn json_that_is_no_utf8_is_read_as_the_peers_read_it() {
     assert_eq!(packet.as_json(), Some("\"a\u{fffd}b\u{fffd}\u{fffd}\u{fffd}\""));
 }
 
-/// What is written can be read again, here too: where the envelope has made it too deep, it is not written.
+/// Everything that is written can be read again. A value that its envelope makes too deep is not
+/// written.
 #[test]
 fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
     let deep = format!("{}{}", "[".repeat(97), "]".repeat(97));
@@ -500,7 +513,7 @@ fn a_payload_that_came_in_a_shallow_message_does_not_go_out_in_a_deep_one() {
     assert!(matches!(pubsub::encode(&message), Err(PayloadError::Depth)));
 }
 
-/// Found by the fuzz target `entry`: both were kept, and written in an order that turned them round.
+/// The fuzz target `entry` found this: both keys were kept, and written in the reverse order.
 #[test]
 fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
     for (key, usual) in [("volatile", "true"), ("local", "false"), ("timeout", "1500"), ("binary", "true")] {
@@ -523,7 +536,8 @@ fn of_a_flag_that_stands_twice_the_last_counts_whatever_its_kind() {
     }
 }
 
-/// By Pub/Sub, `{opts: {flags: {key: …, key: …}}, rooms: []}` with `true` (or 1) and a text, in this order or the other.
+/// Reads Pub/Sub data of the form `{opts: {flags: {key: …, key: …}}, rooms: []}`, with `true` (or
+/// 1) and a string as values, in either order.
 fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
     let key = [&[0xa0 | u8::try_from(key.len()).unwrap()], key.as_bytes()].concat();
     let usual: &[u8] = if key.ends_with(b"timeout") { b"\x01" } else { b"\xc3" };
@@ -544,7 +558,8 @@ fn twice(kind: u8, key: &str, usual_last: bool) -> Result<Body, WireError> {
 
 #[test]
 fn lengths_of_every_width_are_read() {
-    // Strings, binaries, arrays, maps and extensions of one element or byte, and a value behind them that must not be taken for a part.
+    // Strings, binaries, arrays, maps and extensions of one element or byte are followed by a value
+    // that must not be read as part of them.
     let one: [&[u8]; 15] = [
         b"\xd9\x01a",
         b"\xda\x00\x01a",

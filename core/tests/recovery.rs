@@ -1,13 +1,15 @@
-//! What clients get that drop and come back, against a naive model: the stream's history, filtered.
+//! A test of recovery against a naive model: a client must get the stream's history, filtered.
 //!
-//! Every step of every node can come at any time: an event taken, a command handed out, its reply delivered. So the end of a replay falls everywhere
-//! between the window, the pages and the live flow. A failure prints the seed; `SIO_STREAMS_SEED` repeats it.
+//! The steps of all nodes interleave at random: an event is taken, a command handed out, a reply
+//! delivered. The end of a replay therefore falls everywhere between the window, the pages and the
+//! live flow. A failure prints the seed; `SIO_STREAMS_SEED` repeats it.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 use std::collections::{BTreeMap, VecDeque};
 
 use fastrand::Rng;
+use sio_streams_core::wire::entry::SEQUENCE_FIELD;
 use sio_streams_core::{
     BroadcastOptions, Command, CommandId, Config, Engine, EntryId, Event, Fields, Lane, LocalDelivery,
     NotRecovered, Packet, Payload, Recovery, Reply, Session, Ticket, Time,
@@ -19,7 +21,7 @@ const STREAM: &str = "socket.io";
 const ROOMS: [&str; 4] = ["r0", "r1", "r2", "r3"];
 const NODES: usize = 3;
 const CLIENTS: usize = 6;
-// Miri takes its time.
+// Miri is slow.
 const STEPS: usize = if cfg!(miri) { 60 } else { 1_500 };
 const RUNS: u64 = if cfg!(miri) { 1 } else { 60 };
 
@@ -28,18 +30,18 @@ type Answer = Result<Reply, sio_streams_core::CommandError>;
 struct Node {
     engine: Engine,
     clients: BTreeMap<Lane, ClientId>,
-    /// Replies on their way, in order, by connection.
+    /// The replies on their way, in order, per connection.
     replies: BTreeMap<Lane, VecDeque<(CommandId, Answer)>>,
     blocked: BTreeMap<ClientId, (Lane, CommandId)>,
     ready: bool,
 }
 
 enum Place {
-    /// Never there, or begun anew since.
+    /// The client has never connected, or has begun anew since.
     Nowhere,
     At(usize),
     Away,
-    /// Restoring at this node.
+    /// The client is being restored at this node.
     Between(usize, Ticket),
 }
 
@@ -48,7 +50,7 @@ struct Client {
     pid: String,
     rooms: Vec<&'static str>,
     place: Place,
-    /// Its socket was there from behind this entry on.
+    /// The client's socket has existed since this entry.
     since: EntryId,
     got: Vec<EntryId>,
 }
@@ -59,9 +61,9 @@ struct Simulation {
     millis: u64,
     nodes: Vec<Node>,
     clients: Vec<Client>,
-    /// What stands in the stream for the second time.
+    /// The entries that are in the stream for the second time.
     copies: Vec<EntryId>,
-    /// Whether nodes are started later; otherwise there are copies.
+    /// `true` if nodes are started later. Otherwise there are copies.
     late: bool,
     recovered: usize,
     refused: usize,
@@ -120,7 +122,7 @@ impl Simulation {
         Time::from_millis(self.millis)
     }
 
-    /// Something happens somewhere.
+    /// Takes one random step.
     fn step(&mut self) {
         let at = self.rng.usize(0..self.nodes.len());
         match self.rng.u8(0..100) {
@@ -172,7 +174,8 @@ impl Simulation {
             }
             Event::NotRecovered { ticket, reason } => {
                 let client = self.client_of(ticket, at);
-                // Nothing is trimmed and nothing fails: there is no reason but one that the test has made.
+                // Nothing is trimmed and nothing fails, so the only reasons are those that the test
+                // has caused.
                 assert!(matches!(reason, NotRecovered::NoSession), "{reason}");
                 client.place = Place::Nowhere;
                 self.refused += 1;
@@ -249,7 +252,7 @@ impl Simulation {
         }
     }
 
-    /// What a Node peer of 0.2 writes, and what is not for this namespace.
+    /// Publishes an entry of a Node 0.2 peer, or one of another namespace.
     fn publish_foreign(&mut self) {
         let nsp = *self.rng.choice(&["/", "/", "/other"]).unwrap();
         let request = *self.rng.choice(&["", "", r#","requestId":"r""#]).unwrap();
@@ -269,14 +272,14 @@ impl Simulation {
         self.wakeups();
     }
 
-    /// A first try that is executed late, after the second.
+    /// Adds a copy of an entry: its first attempt, which is executed late, after the second.
     fn copy(&mut self) {
-        // Only nodes that were there when it was first written know that it is a copy.
+        // Only nodes that existed when the entry was first written can know that it is a copy.
         if self.late || !self.nodes.iter().all(|node| node.ready) {
             return;
         }
         let all = self.store.entries(STREAM).map(|entry| entry.fields.clone());
-        let all: Vec<Fields> = all.filter(|fields| fields.get("seq").is_some()).collect();
+        let all: Vec<Fields> = all.filter(|fields| fields.get(SEQUENCE_FIELD).is_some()).collect();
         if let Some(fields) = self.rng.choice(&all) {
             self.copies.push(self.store.add_entry(WALL + self.millis, STREAM, fields.clone()).unwrap());
             self.wakeups();
@@ -309,7 +312,8 @@ impl Simulation {
             Place::Away if anew => client.place = Place::Nowhere,
             Place::Away if self.nodes[at].ready => {
                 let offset = client.got.last().unwrap().to_string();
-                // A client waits until its session is stored: an attempt that comes too early fails, as it may.
+                // A client waits until its session is stored. An attempt that comes earlier fails,
+                // as it may.
                 let ticket = self.nodes[at].engine.restore_session(now, "/", &client.pid, &offset).unwrap();
                 client.place = Place::Between(at, ticket);
             }
@@ -317,7 +321,7 @@ impl Simulation {
         }
     }
 
-    /// Lets everything come to its end.
+    /// Runs until nothing is left to do.
     fn settle(&mut self) {
         loop {
             let mut busy = false;
@@ -332,10 +336,11 @@ impl Simulation {
         }
     }
 
-    /// What a client must have got: all that was for it since its socket was there, once each, in order.
+    /// Returns the entries that a client must have got: all those for it since its socket exists,
+    /// once each, in order.
     fn check(&self) {
         for client in &self.clients {
-            // Where it was when it went away, or began anew, is where its part ends.
+            // The client's part ends where it was when it went away or began anew.
             let until = match client.place {
                 Place::At(_) => EntryId { ms: u64::MAX, seq: 0 },
                 _ => client.got.last().copied().unwrap_or_default(),
@@ -354,7 +359,8 @@ impl Simulation {
     }
 }
 
-/// Read with nothing of the crate's, so that no error of its own is repeated here.
+/// Returns `true` if the entry is for the client. It reads the data without the crate's decoder, so
+/// that it does not repeat a fault of it.
 fn is_for(fields: &Fields, client: &Client) -> bool {
     let text = |name: &str| fields.get(name).map(|value| String::from_utf8(value.to_vec()).unwrap());
     if text("nsp").as_deref() != Some("/") || text("type").as_deref() != Some("3") {
@@ -379,7 +385,7 @@ fn clients_get_everything_once_and_in_order() {
     let first = std::env::var("SIO_STREAMS_SEED").ok().and_then(|seed| seed.parse().ok());
     let runs = if first.is_some() { 1 } else { RUNS };
     let first = first.unwrap_or_else(|| fastrand::u64(..));
-    let (mut recovered, mut paged) = (0, 0);
+    let (mut recovered, mut paged, mut copied) = (0, 0, 0);
     for seed in (0..runs).map(|run| first.wrapping_add(run)) {
         println!("SIO_STREAMS_SEED={seed}");
         let mut simulation = Simulation::new(seed);
@@ -391,8 +397,12 @@ fn clients_get_everything_once_and_in_order() {
         simulation.check();
         recovered += simulation.recovered;
         paged += simulation.paged;
+        copied += simulation.copies.len();
     }
-    println!("{recovered} recovered, {paged} pages");
-    // The test has seen what it is for.
-    assert!(runs == 1 || (recovered > 500 && paged > 100), "{recovered} recovered, {paged} pages");
+    println!("{recovered} recovered, {paged} pages, {copied} copies");
+    // The test has covered each case at least once.
+    assert!(
+        runs == 1 || (recovered > 500 && paged > 100 && copied > 100),
+        "{recovered} recovered, {paged} pages, {copied} copies"
+    );
 }

@@ -1,4 +1,5 @@
-//! What the real adapters wrote (`interop/peers/record.mjs`) means here what it means to them.
+//! The recordings of the real adapters (`interop/peers/record.mjs`) are read as the adapters mean
+//! them.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -17,7 +18,7 @@ use sio_streams_core::{Body, BroadcastOptions, Encoding, Fields, Message, Payloa
 const STREAMS_02: &str = include_str!("vectors/streams-0.2.jsonl");
 const STREAMS_03: &str = include_str!("vectors/streams-0.3.jsonl");
 
-/// One line of the files; `interop/README.md` describes them.
+/// One line of the files. `interop/README.md` describes them.
 #[derive(Deserialize)]
 struct Vector {
     dialect: String,
@@ -27,18 +28,18 @@ struct Vector {
     fields: Vec<(String, String)>,
     #[serde(default)]
     payload: String,
-    /// Of a session.
+    /// The fields of a session.
     #[serde(default)]
     value: String,
     message: Json,
 }
 
-/// Miri takes its time, and sees a few of them.
+/// Miri is slow, so it checks only some of them.
 const STEP: usize = if cfg!(miri) { 16 } else { 1 };
 
 impl Vector {
     fn all(text: &str) -> impl Iterator<Item = Vector> {
-        // The Rust type is found for each line by itself, so that a bad one is named.
+        // Each line is parsed by itself, so that an error names its line.
         text.lines().enumerate().step_by(STEP).map(|(at, line)| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", at + 1))
         })
@@ -63,14 +64,15 @@ impl Vector {
     }
 }
 
-/// A value as JavaScript has it. Numbers are floats; a date is its text; text that is no UTF-8 counts as `Broken`.
+/// A value as JavaScript has it. Numbers are floats, a date is its text, and text that is not UTF-8
+/// is `Broken`.
 #[derive(Clone, Debug)]
 enum Value {
     Null,
     Bool(bool),
     Number(f64),
     Text(String),
-    /// Half of a surrogate pair somewhere inside.
+    /// A string that contains a lone surrogate.
     Broken,
     Bin(Vec<u8>),
     List(Vec<Value>),
@@ -93,7 +95,7 @@ impl PartialEq for Value {
 }
 
 impl Value {
-    /// From the words of `interop/peers/codec.mjs`.
+    /// Converts a value from the notation of `interop/peers/codec.mjs`.
     fn recorded(json: &Json) -> Value {
         match json {
             Json::Null => Value::Null,
@@ -192,12 +194,12 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// What there is to say about a payload: its value, or that it holds text that Rust has no word for.
+/// Describes a payload: its value, or that it contains text that Rust can't represent.
 fn payload(payload: &Payload, like: &Value) -> Value {
     if !like.has_broken_text() {
         return Value::of(payload);
     }
-    // Whatever becomes of it, it is no panic; and what the peer wrote goes on as it came.
+    // The value may be refused, but without a panic. The peer's bytes are passed on unchanged.
     let _ = payload.decode::<Json>();
     let _ = payload.decode::<Vec<String>>();
     let _ = payload.event_name();
@@ -259,7 +261,8 @@ fn socket(socket: &RemoteSocket) -> Value {
     ])
 }
 
-/// The message in the shape in which the peers hold it. `like` is the recorded data, needed only where text is broken.
+/// Returns the message in the shape in which the peers hold it. `like` is the recorded data, which
+/// is needed only where text is broken.
 fn described(body: &Body, like: &Value) -> Option<Value> {
     Some(match body {
         Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => return None,
@@ -310,7 +313,8 @@ fn described(body: &Body, like: &Value) -> Option<Value> {
     })
 }
 
-/// Checks all vectors of a file but the sessions; how many of each transport and type there were.
+/// Checks all vectors of a file except sessions. Returns the number of vectors of each transport
+/// and type.
 fn check(file: &str) -> BTreeMap<(String, u8), usize> {
     let mut seen = BTreeMap::new();
     for vector in Vector::all(file).filter(|vector| vector.transport != "session") {
@@ -328,11 +332,12 @@ fn check(file: &str) -> BTreeMap<(String, u8), usize> {
         if let Some(Value::Map(data)) = &mut expected
             && matches!(message.body.kind(), 10 | 12)
         {
-            // An answer of `undefined` has left no key behind in JSON. A caller gets `null` for it either way.
+            // In JSON, an answer of `undefined` leaves no key behind. A caller gets `null` for it
+            // in either encoding.
             data.entry("packet".into()).or_insert(Value::Null);
         }
         if label.contains("odd-rooms") {
-            // A room that is a number counts by its text.
+            // A room that is a number is represented by its text.
             let rooms = expected.as_mut().and_then(|data| data.at("opts")?.at("rooms"));
             let Some(Value::List(rooms)) = rooms else { panic!("{label}: {expected:?}") };
             assert_eq!(rooms.last(), Some(&Value::Number(5.0)), "{label}");
@@ -346,7 +351,7 @@ fn check(file: &str) -> BTreeMap<(String, u8), usize> {
     seen
 }
 
-/// What ours writes of it, ours reads as the same.
+/// Checks that the crate reads its own output as the same message.
 fn check_again(message: &Message, label: &str, described: impl Fn(&Message) -> Option<Value>) {
     let fields = entry::encode(message).unwrap_or_else(|error| panic!("{label}: {error}"));
     let again = entry::decode(&fields).unwrap_or_else(|error| panic!("{label}: {error}"));
@@ -363,7 +368,7 @@ fn check_again(message: &Message, label: &str, described: impl Fn(&Message) -> O
         Ok(msgpack) => {
             let again = pubsub::decode(&msgpack).unwrap_or_else(|error| panic!("{label}: {error}"));
             match (label.ends_with("json-surrogate"), &again.body) {
-                // MessagePack's texts are UTF-8: the halves are replaced.
+                // MessagePack's strings are UTF-8, so lone surrogates are replaced.
                 (true, Body::Broadcast { packet, .. }) => {
                     let texts: [String; 3] = packet.data.decode().unwrap();
                     assert_eq!(texts, ["event", "\u{fffd}", "a\u{fffd}b"], "{label}");
@@ -371,7 +376,7 @@ fn check_again(message: &Message, label: &str, described: impl Fn(&Message) -> O
                 _ => assert_eq!(described(&again), described(message), "{label}"),
             }
         }
-        // A plain key in JSON; in MessagePack Node's decoder would fail on it.
+        // The key is plain in JSON. In MessagePack, Node's decoder would fail on it.
         Err(error) => assert!(label.ends_with("json-odd-keys"), "{label}: {error}"),
     }
 }
@@ -422,7 +427,7 @@ fn every_vector_of_streams_03() {
     assert_eq!(seen.values().sum::<usize>(), 125, "{seen:?}");
 }
 
-/// Where nothing was lost on the way, what ours writes is what the peer wrote.
+/// If no information was lost, the crate writes the same bytes as the peer.
 #[test]
 fn entries_are_written_byte_for_byte_as_the_peers_write_them() {
     let (mut same, mut other) = (0, Vec::new());
@@ -434,7 +439,8 @@ fn entries_are_written_byte_for_byte_as_the_peers_write_them() {
             false => other.push(vector.label()),
         }
     }
-    // An answer of `undefined` is written as the null that Node makes of it; a room that is a number as text.
+    // An answer of `undefined` is written as null, as Node represents it. A room that is a number
+    // is written as text.
     other.retain(|label| !label.contains("undefined") && !label.contains("odd-rooms"));
     assert_eq!(other, [""; 0]);
     assert!(same > if cfg!(miri) { 5 } else { 190 }, "{same}");

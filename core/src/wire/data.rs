@@ -25,7 +25,7 @@ pub(super) struct RawPacket {
     pub(super) id: Option<Scalar>,
     /// `true` if the packet contains binary values, and an object that a client takes for the
     /// placeholder of one.
-    pub(super) confusing: bool,
+    pub(super) false_placeholder: bool,
 }
 
 /// A value of any type that Node's encoder puts into a frame unchanged.
@@ -66,7 +66,7 @@ impl RawPacket {
         }
         let data = self.data.filter(Payload::is_array).ok_or(WireError::PacketData)?;
         check_event(&data)?;
-        if self.confusing {
+        if self.false_placeholder {
             return Err(WireError::Placeholder);
         }
         let id = match &self.id {

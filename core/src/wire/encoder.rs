@@ -19,7 +19,7 @@ pub(super) trait Encoder: Sized {
     fn payload(&mut self, value: &Payload) -> Result<(), PayloadError>;
 }
 
-/// Writes JSON. It is used only if every payload is JSON already.
+/// An encoder for JSON. It is used only if every payload is JSON already.
 #[derive(Debug, Default)]
 pub(super) struct JsonEncoder {
     pub(super) out: Vec<u8>,
@@ -127,7 +127,7 @@ impl Encoder for JsonEncoder {
     }
 }
 
-/// Writes MessagePack.
+/// An encoder for MessagePack.
 #[derive(Debug, Default)]
 pub(super) struct MsgPackEncoder {
     pub(super) out: Vec<u8>,

@@ -115,7 +115,7 @@ pub(super) fn packet(reader: &mut Reader<'_>) -> Result<RawPacket, WireError> {
             "data" => {
                 let (data, facts) = value.raw_with_facts()?;
                 packet.data = Some(Payload::from_wire(Encoding::MsgPack, data));
-                packet.confusing = facts.has_false_placeholder();
+                packet.false_placeholder = facts.has_false_placeholder();
             }
             "nsp" => packet.nsp = Some(scalar(value)?),
             "id" => packet.id = Some(scalar(value)?),
@@ -140,8 +140,8 @@ fn scalar(reader: &mut Reader<'_>) -> Result<Scalar, MsgPackError> {
     Ok(scalar)
 }
 
-/// In JavaScript, every value except null and undefined has properties. A value that is not an
-/// object has none of these.
+/// Reads options. In JavaScript, every value except null and undefined has properties. A value that
+/// is not an object has none of these.
 pub(super) fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
     let mut opts = BroadcastOptions::default();
     if !matches!(reader.peek()?, Head::Map(_)) {

@@ -1,4 +1,4 @@
-//! Who is expected to answer a question, and what makes an answer count.
+//! Tests of the nodes that a question waits for, and of the answers that count.
 
 use core::time::Duration;
 
@@ -33,7 +33,7 @@ fn published(cluster: &mut Cluster, index: usize, wanted: Ticket) -> bool {
     cluster.take(index, told).is_some()
 }
 
-/// A node that knows of nobody publishes all the same: others may be there.
+/// A node that knows no other node publishes all the same, because others may exist.
 #[test]
 fn what_wants_acknowledgements_is_published_though_nobody_is_known() {
     for dialect in ALL {
@@ -93,7 +93,7 @@ fn a_question_whose_time_is_up_before_it_is_published_has_its_fate_told_later() 
         assert_eq!(cluster.heard(1), ["late"], "{dialect:?}");
         assert!(!published(&mut cluster, 0, fetched), "{dialect:?}");
     }
-    // Or it is never published.
+    // In the other case, the question is never published.
     let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
     cluster.cut(0, &Lane::Writer);
     let asked = ask_clients(&mut cluster, 0, "never");
@@ -149,7 +149,8 @@ fn a_question_of_unknown_fate_is_not_complete_unless_somebody_answers() {
     }
 }
 
-/// A node whose own subscription is down is not among those that are counted, and does not hear the answers.
+/// A node whose own subscription is down is not among the counted ones, and does not hear the
+/// answers.
 #[test]
 fn a_node_that_does_not_hear_takes_nobody_away() {
     for dialect in SUBSCRIBING {
@@ -242,7 +243,7 @@ fn response(request: &RequestId, uid: &str) -> Message {
     Message { uid: NodeId::new(uid.to_owned()), nsp: "/".into(), body }
 }
 
-/// The id of the question that a node has just asked by its stream or by a channel.
+/// Returns the id of the question that a node has just asked through its stream or a channel.
 fn asked_id(commands: &[Command]) -> RequestId {
     let message = commands.iter().find_map(|command| match command {
         Command::XAdd { fields, .. } => entry::decode(fields).ok(),
@@ -301,7 +302,7 @@ fn an_answer_by_the_stream_stands_for_no_subscriber() {
     let asked = cluster.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
     cluster.settle();
     let id = asked_id(&cluster.nodes[0].noted.take().unwrap());
-    // A node of 0.2 that counts as dead, or has not been heard before.
+    // The node of 0.2 is considered dead, or has not been heard yet.
     let fields = entry::encode(&response(&id, "older")).unwrap();
     cluster.store.add_entry(1_800_000_000_000, "socket.io", fields).unwrap();
     cluster.pass(4_000);
@@ -370,7 +371,7 @@ fn rooms_and_namespaces_whose_channels_are_the_same_are_apart() {
         let now = cluster.now();
         let refused = cluster.nodes[0].engine.open_namespace(now, "/a#b").is_err();
         assert_eq!(refused, mode != SubscriptionMode::Static, "{mode:?}");
-        // A room with the name of the node: its private channel outlives the room.
+        // A room has the name of the node. Its private channel outlives the room.
         let uid = cluster.uid(0);
         let room = || uid.as_str().into();
         cluster.nodes[0].engine.join("/a", "s0", [room()]).unwrap();

@@ -1,4 +1,4 @@
-//! Names and numbers that others write: what they can do, and what not.
+//! Tests of names and numbers that other nodes claim, and of their effects.
 
 use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};
 use sio_streams_core::{
@@ -27,7 +27,7 @@ fn add(cluster: &mut Cluster, fields: Fields) {
     cluster.settle();
 }
 
-/// The number of the last entry of a node.
+/// Returns the number of the last entry of a node.
 fn last_number(cluster: &Cluster, uid: &str) -> u64 {
     let entries: Vec<_> = cluster.store.entries("socket.io").collect();
     let own = entries.iter().rev().find(|entry| entry.fields.get("uid").is_some_and(|found| found == uid));
@@ -49,7 +49,7 @@ fn numbers_of_writers_that_share_a_name_mean_nothing() {
     }
 }
 
-/// A field of that name that is somebody else's has nothing to do with this.
+/// The field has the same name, but belongs to another author.
 #[test]
 fn a_field_called_seq_means_nothing() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02]);
@@ -74,7 +74,7 @@ fn a_forged_entry_harms_nothing_but_itself() {
                     cluster.open(index, "/");
                 }
                 let uid = cluster.uid(0).to_string();
-                // Before it has said anything, and after.
+                // The claim comes before the node has published anything, and after.
                 add(&mut cluster, fields(Some(&uid), "forged", Some(forged)));
                 let mut said: Vec<String> = (0..50).map(|number| number.to_string()).collect();
                 for text in &said[..25] {
@@ -94,7 +94,7 @@ fn a_forged_entry_harms_nothing_but_itself() {
                     heard.retain(|text| text != "forged");
                     assert_eq!(heard, said, "{dialect:?}, {forged}");
                 }
-                // It goes on to live, and its entries are known when they come again.
+                // The node lives on, and recognises repetitions of its entries.
                 cluster.pass(30_000);
                 let gone = |event: &Event| matches!(event, Event::NodeDown { .. });
                 assert!((0..3).all(|index| cluster.take(index, gone).is_none()), "{dialect:?}, {forged}");
@@ -107,7 +107,8 @@ fn a_forged_entry_harms_nothing_but_itself() {
     }
 }
 
-/// A forged number just ahead is taken for the node's own. The node sees it, and what it says next is above.
+/// A forged number just ahead counts as the node's own. The node sees it, and continues with higher
+/// numbers.
 #[test]
 fn a_node_whose_next_number_was_forged_goes_on_above_it() {
     for dialect in STREAMS {
@@ -144,7 +145,7 @@ fn names_longer_than_any_nodes_are_refused() {
         assert_eq!(cluster.heard(0), [""; 0]);
         assert_eq!(cluster.count(0), 1);
         assert!(format!("{:?}", cluster.nodes[0].engine).len() < 100_000);
-        // One that is as long as allowed is heard.
+        // A name of the maximum length is accepted.
         let uid = "x".repeat(256);
         add(&mut cluster, fields(Some(&uid), "b", None));
         assert_eq!(cluster.heard(0), ["b"]);

@@ -1,4 +1,5 @@
-//! A cluster under virtual time: engines, a simulated Redis, links that can be cut. No clock, no threads: what a test sees it sees again.
+//! A cluster under virtual time: engines, a Redis in memory, and links that can be cut. There is no
+//! clock and no thread, so a test always sees the same.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -8,51 +9,52 @@ use sio_streams_core::{
 };
 use sio_streams_store::{ClientId, Executed, Store};
 
-/// When the simulated server's clock starts.
+/// The start of the simulated server's clock, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) struct Cluster {
     pub(crate) store: Store,
     pub(crate) millis: u64,
     pub(crate) nodes: Vec<Node>,
-    /// Commands on their way, of connections that are lost.
+    /// The commands that are on their way over connections that were lost.
     late: Vec<Command>,
-    /// The server hangs: what is asked of it waits in its sockets.
+    /// The commands that wait in the server's sockets while it hangs, or `None` if it does not
+    /// hang.
     hung: Option<Vec<(usize, CommandId, Command)>>,
 }
 
 pub(crate) struct Node {
     pub(crate) engine: Engine,
-    /// What has happened, as far as a test has not taken it.
+    /// The events that a test has not taken.
     pub(crate) events: Vec<Event>,
     clients: BTreeMap<Lane, ClientId>,
     blocked: BTreeMap<ClientId, CommandId>,
     down: BTreeSet<Lane>,
-    /// What happens to the replies to the next commands that write, in order.
+    /// The fates of the replies to the next commands that write, in order.
     pub(crate) lost: VecDeque<LostReply>,
     unanswered: Vec<CommandId>,
-    /// The commands that it has asked for, if they are noted.
+    /// The commands that the node has asked for, if they are recorded.
     pub(crate) noted: Option<Vec<Command>>,
-    /// A node that hangs or is dead does nothing, but its connections may live on.
+    /// `true` if the node hangs or is dead. It does nothing, but its connections may live on.
     pub(crate) stopped: bool,
-    /// Whether its application answers what it is asked.
+    /// `true` if its application answers requests.
     pub(crate) answers: bool,
 }
 
-/// A reply to an XADD that doesn't come.
+/// The fate of a reply to an XADD.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LostReply {
-    /// It comes all the same.
+    /// The reply arrives.
     No,
-    /// The command was executed.
+    /// The reply is lost after the command was executed.
     After,
-    /// The command never arrived.
+    /// The command is lost before it arrives.
     Before,
     /// The command is on its way, and arrives when [`Cluster::arrive_late`] is called.
     Late,
-    /// The command was executed, and its reply can't be understood.
+    /// The command was executed, but its reply can't be understood.
     Unusable,
-    /// The command was executed, and a proxy answers in words of its own.
+    /// The command was executed, and a proxy replies with an error code of its own.
     Foreign,
 }
 
@@ -64,7 +66,8 @@ pub(crate) fn packet(text: &str) -> Packet {
     Packet::event("event", &(text,)).unwrap()
 }
 
-/// A node that has been told that its stream isn't there yet. Everything else is for the test to say.
+/// Returns an engine that has been told that its stream does not exist yet. Everything else is left
+/// to the test.
 pub(crate) fn located(now: Time) -> Engine {
     let mut engine = Engine::new(config(Dialect::Streams02), 1, now).unwrap();
     engine.open_namespace(now, "/").unwrap();
@@ -73,7 +76,7 @@ pub(crate) fn located(now: Time) -> Engine {
     engine
 }
 
-/// What a server says of a stream with the entries from 1-1 to this one.
+/// Returns the state of a stream with the entries from 1-1 to this one.
 pub(crate) fn stream_up_to(seq: u64) -> StreamInfo {
     StreamInfo {
         length: seq,
@@ -98,7 +101,7 @@ impl Cluster {
         cluster
     }
 
-    /// A cluster in which every node is ready in `/` and has a socket `s0`, `s1`, ….
+    /// Creates a cluster in which every node is ready in `/` and has a socket `s0`, `s1`, ….
     pub(crate) fn ready(dialects: &[Dialect]) -> Self {
         let mut cluster = Self::new(dialects);
         for index in 0..dialects.len() {
@@ -154,7 +157,7 @@ impl Cluster {
         }
     }
 
-    /// Lets time pass, from one thing that is due to the next.
+    /// Lets time pass, from one due timer to the next.
     pub(crate) fn pass(&mut self, millis: u64) {
         let end = self.millis + millis;
         self.settle();
@@ -182,7 +185,7 @@ impl Cluster {
         let mut any = false;
         let now = self.now();
         let node = &mut self.nodes[index];
-        // What is due now because of what has just happened.
+        // Runs the timers that have become due through the latest inputs.
         if node.engine.poll_timeout().is_some_and(|due| due <= now) {
             any = true;
             node.engine.handle_timeout(now);
@@ -199,7 +202,7 @@ impl Cluster {
         any
     }
 
-    /// One turn of one node, events first; the commands that it asked for.
+    /// Runs one turn of one node: events first, then the commands that it asked for.
     pub(crate) fn settle_and_tell(&mut self, index: usize) -> Vec<Command> {
         self.deliver();
         while let Some(event) = self.nodes[index].engine.poll_event() {
@@ -215,7 +218,7 @@ impl Cluster {
         asked.into_iter().map(|(_, command)| command).collect()
     }
 
-    /// Tells of the replies that won't come.
+    /// Reports the replies that are lost.
     fn lose_replies(&mut self, index: usize) {
         let now = self.now();
         let node = &mut self.nodes[index];
@@ -224,7 +227,7 @@ impl Cluster {
         }
     }
 
-    /// Executes what the engines ask for, without taking events.
+    /// Executes the commands that the engines ask for, without taking events.
     pub(crate) fn settle_commands(&mut self) {
         for index in 0..self.nodes.len() {
             while let Some((id, command)) = self.nodes[index].engine.poll_command() {
@@ -235,7 +238,7 @@ impl Cluster {
         self.deliver();
     }
 
-    /// What an application would do.
+    /// Answers an event as an application would.
     fn react(&mut self, index: usize, event: Event) {
         let now = self.now();
         let node = &mut self.nodes[index];
@@ -314,16 +317,16 @@ impl Cluster {
         }
     }
 
-    /// The server hangs from now on.
+    /// Makes the server hang.
     pub(crate) fn hang(&mut self) {
         self.hung = Some(Vec::new());
     }
 
-    /// The server goes on, and looks at its connections in this order.
+    /// Lets the server continue. It serves its connections in this order.
     pub(crate) fn go_on(&mut self, nodes: &[usize]) {
         let waiting = self.hung.take().unwrap_or_default();
         self.store.handle_timeout(self.wall());
-        // All that lies in its sockets, before anything that follows from what it answers.
+        // All commands in its sockets come before those that follow from their replies.
         for &node in nodes {
             for (index, id, command) in waiting.iter().filter(|(index, ..)| *index == node) {
                 self.execute(*index, *id, command);
@@ -332,7 +335,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// The commands that were on their way arrive.
+    /// Lets the commands that were on their way arrive.
     pub(crate) fn arrive_late(&mut self) {
         let client = self.store.connect();
         for command in core::mem::take(&mut self.late) {
@@ -342,7 +345,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// Brings what the server has to say to whom it may concern.
+    /// Delivers the server's replies and pushes to the nodes.
     fn deliver(&mut self) -> bool {
         let mut any = false;
         let now = self.now();
@@ -379,7 +382,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// The server loses a connection, and the node does not know yet.
+    /// Makes the server lose a connection without the node's knowledge.
     pub(crate) fn sever(&mut self, index: usize, lane: &Lane) {
         if let Some(client) = self.nodes[index].clients.remove(lane) {
             self.store.disconnect(client);
@@ -391,14 +394,14 @@ impl Cluster {
         self.settle();
     }
 
-    /// The link is there; nothing has come of it yet.
+    /// Restores the link. Nothing has come over it yet.
     pub(crate) fn connect(&mut self, index: usize, lane: &Lane) {
         let now = self.now();
         self.nodes[index].down.remove(lane);
         self.nodes[index].engine.handle_link(now, lane, true);
     }
 
-    /// The node dies: its connections are gone, and it does nothing any more.
+    /// Kills the node: its connections are gone, and it does nothing any more.
     pub(crate) fn kill(&mut self, index: usize) {
         let node = &mut self.nodes[index];
         node.stopped = true;
@@ -418,7 +421,7 @@ impl Cluster {
         self.nodes[index].engine.broadcast(now, "/", packet(text), opts).unwrap()
     }
 
-    /// Takes the first event that is wanted.
+    /// Takes the first event that matches.
     pub(crate) fn take(&mut self, index: usize, wanted: impl Fn(&Event) -> bool) -> Option<Event> {
         let events = &mut self.nodes[index].events;
         let at = events.iter().position(wanted)?;
@@ -463,7 +466,7 @@ impl Cluster {
     }
 }
 
-/// The ids of the sockets in answers.
+/// Returns the ids of the sockets in answers.
 pub(crate) fn sockets(answers: &[Answer]) -> Vec<String> {
     let mut ids: Vec<String> = answers
         .iter()

@@ -1,4 +1,4 @@
-//! What becomes of what is published: once in the stream, or a reported failure.
+//! Tests of the fate of published messages: each is in the stream once, or its failure is reported.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn texts(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
 }
 
-/// Publishes a burst in one go; what happens to each reply, the test has said.
+/// Publishes a burst in one go. The test has set the fate of each reply.
 fn burst(cluster: &mut Cluster, index: usize, count: u32) -> Vec<Ticket> {
     let tickets = texts(0..count)
         .iter()
@@ -48,7 +48,8 @@ fn refusal(code: &str) -> CommandError {
 #[test]
 fn a_lost_reply_is_looked_up_and_nothing_is_doubled() {
     use LostReply::{After, Before, No};
-    // All patterns of replies that a cut can leave: some came, some were executed without a reply, the others never arrived.
+    // The cases are all patterns of replies that a cut can leave: some arrive, some are lost after
+    // the command was executed, and the other commands never arrive.
     for (came, executed) in [(0, 0), (0, 3), (2, 0), (2, 3), (5, 0), (0, 5), (4, 1)] {
         let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
         let mut cut = vec![No; came];
@@ -92,7 +93,7 @@ fn what_arrives_late_between_the_search_and_the_second_try_counts_once() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
     cluster.nodes[0].lost = vec![LostReply::Late; 3].into();
     burst(&mut cluster, 0, 3);
-    // The second tries are held up as well, behind the first ones.
+    // The second attempts are held up as well, behind the first ones.
     cluster.nodes[0].lost = vec![LostReply::Late; 3].into();
     cluster.pass(300);
     cluster.arrive_late();
@@ -110,7 +111,7 @@ fn a_message_is_found_behind_thousands_of_others() {
     cluster.open(0, "/");
     cluster.open(1, "/");
     cluster.nodes[0].lost = vec![LostReply::After, LostReply::Before].into();
-    // The reader hears nothing meanwhile, so the search has to begin far back.
+    // The reader hears nothing in the meantime, so the search has to begin far back.
     cluster.cut(0, &Lane::Reader("socket.io".into()));
     for text in texts(0..2) {
         cluster.broadcast_to(0, &text, BroadcastOptions::all());
@@ -154,7 +155,7 @@ fn what_the_server_will_never_take_is_given_up_at_once() {
     for ticket in tickets {
         assert_eq!(failed(&mut cluster, 0), Some((ticket, refusal("NOPERM"))));
     }
-    // Its own clients get it all the same, as with Node's adapters.
+    // The node's own clients get the message all the same, as with Node's adapters.
     assert_eq!(cluster.heard(0), texts(0..2));
     cluster.store.refuse_writes_with(None);
     burst(&mut cluster, 0, 1);
@@ -215,7 +216,8 @@ fn a_search_that_is_not_allowed_gives_up_what_is_unknown_and_goes_on() {
     assert_eq!(published(&mut cluster, 0).len(), 2);
 }
 
-/// A reply that can't be understood, or words that are not Redis' own, don't say that nothing was executed.
+/// A reply that can't be understood, or an error that is not Redis' own, does not tell that the
+/// command was not executed.
 #[test]
 fn a_reply_that_does_not_tell_the_fate_is_looked_up() {
     for strange in [LostReply::Unusable, LostReply::Foreign] {
@@ -227,7 +229,7 @@ fn a_reply_that_does_not_tell_the_fate_is_looked_up() {
         assert_eq!(published(&mut cluster, 0), tickets, "{strange:?}");
         assert_eq!(cluster.heard(1), texts(0..4), "{strange:?}");
     }
-    // Of what went to a channel there is no trace: nobody knows.
+    // A message to a channel leaves no trace, so its fate stays unknown.
     let mut cluster = Cluster::ready(&[Dialect::Sharded; 2]);
     cluster.nodes[0].lost = vec![LostReply::Unusable].into();
     let ticket = cluster.broadcast(0, "a");
@@ -339,8 +341,8 @@ fn a_namespace_that_was_never_ready_closes_without_redis() {
     assert!(cluster.nodes[0].engine.is_closed());
 }
 
-/// Found by the fuzz target `engine`: a message that the search had found was forgotten behind one that was still to be answered, and
-/// nothing was published any more.
+/// The fuzz target `engine` found this: a message that the search had found was forgotten behind
+/// one that was still unanswered, and nothing was published any more.
 #[test]
 fn the_search_waits_for_replies_that_may_yet_come() {
     let now = Time::from_millis(1);
@@ -376,7 +378,8 @@ fn the_search_waits_for_replies_that_may_yet_come() {
     assert!(matches!(engine.poll_command(), Some((_, Command::XAdd { .. }))));
 }
 
-/// A driver may have a command under way on the next connection before the engine has heard that the one before was lost.
+/// A driver may send a command over the next connection before the engine has heard that the
+/// previous connection was lost.
 #[test]
 fn what_was_overtaken_is_given_up_and_not_sent_behind_what_overtook_it() {
     let mut engine = located(Time::ZERO);
@@ -388,7 +391,7 @@ fn what_was_overtaken_is_given_up_and_not_sent_behind_what_overtook_it() {
                 Command::XAdd { fields, .. } if fields.get("type").is_some_and(|kind| kind == "3") => {
                     added = Some((ticket, id, fields));
                 }
-                // The first heartbeat.
+                // This is the first heartbeat.
                 Command::XAdd { .. } => {
                     engine.handle_reply(Time::ZERO, id, Ok(Reply::Added(EntryId { ms: 1, seq: 0 })));
                 }

@@ -1,4 +1,5 @@
-//! Entries that are gone before they are read, and servers that have lost what was read.
+//! Tests of entries that are trimmed before they are read, and of servers that have lost entries
+//! that were read.
 
 use sio_streams_core::wire::entry;
 use sio_streams_core::{
@@ -14,7 +15,7 @@ fn reader() -> Lane {
     Lane::Reader(STREAM.into())
 }
 
-/// Broadcasts of a program that nobody watches.
+/// Writes broadcasts of an unrelated program.
 fn foreign(cluster: &mut Cluster, count: u64) {
     for _ in 0..count {
         let body =
@@ -74,7 +75,8 @@ fn a_trimmed_stream_is_a_gap_of_a_known_size() {
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_reader_that_is_overtaken_without_a_disconnect_notices() {
-    // The application takes no events while more is written than the stream keeps; batches that were read before are fine.
+    // The application takes no events while more is written than the stream keeps. Batches that
+    // were read before are not affected.
     for (ahead, more, kept) in
         [(50, 1_000, 100), (100, 1_000, 100), (250, 1_000, 30), (0, 120, 20), (99, 50, 40)]
     {
@@ -201,14 +203,14 @@ fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
     assert_eq!(heard.last().map(String::as_str), Some("after"));
 }
 
-/// Found by the crashes of real servers: replies on the writer's connection overtook the reader's, and a server's word on where the stream had
-/// ended before made the node forget them.
+/// Crashes of real servers found this: replies on the writer's connection overtook the reader's,
+/// and the node forgot them when the server reported the stream's former end.
 #[test]
 fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
     let now = Time::from_millis(1);
     let mut engine = located(now);
     engine.broadcast(now, "/", packet("a"), BroadcastOptions::all()).unwrap();
-    // The reader's link breaks and comes back; what is answered then is for the test to say.
+    // The reader's link breaks and comes back. The test sets the replies that follow.
     let ask = |engine: &mut Engine| {
         let (mut sent, mut asked) = (Vec::new(), None);
         let mut take = |engine: &mut Engine| {
@@ -230,13 +232,13 @@ fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
         (sent, asked.expect("where does it end?"))
     };
     let (sent, asked) = ask(&mut engine);
-    // The heartbeat, and the broadcast.
+    // These are the heartbeat and the broadcast.
     assert_eq!(sent.len(), 2);
     for (seq, id) in (1..).zip(sent) {
         engine.handle_reply(now, id, Ok(Reply::Added(EntryId { ms: 1, seq })));
     }
     engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream_up_to(1)))));
-    // Now the server is one that has not got the broadcast.
+    // The server is now one that has not got the broadcast.
     let (_, asked) = ask(&mut engine);
     engine.handle_reply(now, asked, Ok(Reply::Stream(Some(stream_up_to(1)))));
     let told = std::iter::from_fn(|| engine.poll_event()).find_map(|event| match event {
@@ -252,7 +254,7 @@ fn after_each_reconnect_the_server_is_asked_what_it_counts_before_more_is_read()
     cluster.pass(100);
     cluster.cut(1, &reader());
     foreign(&mut cluster, 150);
-    // The server says that there are 150; a hundred are read.
+    // The server reports 150 entries, of which a hundred are read.
     cluster.connect(1, &reader());
     cluster.settle_commands();
     cluster.store.lose_tail(STREAM, 50);
@@ -262,6 +264,6 @@ fn after_each_reconnect_the_server_is_asked_what_it_counts_before_more_is_read()
     foreign(&mut cluster, 10);
     cluster.pass(20_000);
     assert_eq!(cluster.heard(1).len(), 110);
-    // Nothing that had been read is lost, and nothing that is there was missed.
+    // No entry that had been read is lost, and no existing entry was missed.
     assert_eq!((rewound(&mut cluster, 1), gap(&mut cluster, 1)), (None, None));
 }

@@ -1,6 +1,6 @@
-//! The engine in a cluster, under virtual time.
+//! Tests of the engine in a cluster, under virtual time.
 
-// A test that panics has failed, which is what these are for.
+// Tests may panic: a panic is a failure.
 #![allow(clippy::unwrap_used)]
 
 mod answers;

@@ -1,4 +1,4 @@
-//! Who is there.
+//! Tests of membership: heartbeats, silence, and departures.
 
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
@@ -77,7 +77,7 @@ fn nobody_is_declared_silent_while_nobody_can_be_heard() {
     cluster.pass(1_000);
     assert_eq!(cluster.count(0), 3);
     assert_eq!(down(&mut cluster, 0), None);
-    // And afterwards silence counts again.
+    // Afterwards silence counts again.
     cluster.kill(2);
     cluster.pass(20_000);
     assert_eq!(cluster.count(0), 2);
@@ -98,7 +98,8 @@ fn a_slow_application_does_not_declare_others_silent() {
     assert_eq!(cluster.count(0), 2);
 }
 
-/// A process that was suspended looks at the clock before it looks at what came meanwhile.
+/// A process that was suspended looks at the clock before it reads the messages that came in the
+/// meantime.
 #[test]
 fn a_node_that_stood_still_does_not_declare_others_silent() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
@@ -125,21 +126,22 @@ fn a_node_that_stood_still_does_not_declare_others_silent() {
     assert_eq!(down(&mut cluster, 0), Some((dead, DownReason::Silent)));
 }
 
-/// A stream whose batches are always full is asked about after each of them: if that is just the case whenever the silence is judged, it still is
-/// judged in the end.
+/// A stream whose batches are always full is queried after each batch. Silence is judged in the
+/// end, even if such a query is always pending when it is due.
 #[test]
 fn a_dead_node_expires_on_a_busy_stream() {
     let busy = Config { read_count: 1, ..config(Dialect::Streams02) };
     let mut engine = Engine::new(busy, 1, Time::ZERO).unwrap();
     engine.open_namespace(Time::ZERO, "/").unwrap();
-    // It can't write, so what it reads must tell.
+    // The node can't write, so it must rely on what it reads.
     engine.handle_link(Time::ZERO, &Lane::Writer, false);
     let mut seq = 0;
     let (mut read, mut asked) = (None, Vec::new());
     let mut down = false;
     for tick in 0..300 {
         let now = Time::from_millis(tick * 100);
-        // Each second an entry comes, and the server is asked what it counts; the answer takes half a second.
+        // An entry comes every second, and the server is asked for its count. The reply takes half
+        // a second.
         if tick % 10 == 9
             && let Some(id) = read.take()
         {
@@ -184,7 +186,7 @@ fn a_bridge_counts_both_generations_and_other_bridges_once() {
     for bridge in [2, 3] {
         assert_eq!(cluster.count(bridge), 5);
     }
-    // Broadcasts of 0.3 nodes lie on the stream; that makes nobody a member twice.
+    // Broadcasts of 0.3 nodes are on the stream. They do not make a node a member twice.
     cluster.broadcast(1, "hello");
     cluster.broadcast(4, "hello");
     cluster.pass(60_000);
@@ -210,7 +212,8 @@ fn an_emitter_is_no_node() {
     assert_eq!(cluster.count(0), 1);
 }
 
-/// Found by the fuzz target `engine`: the heartbeat that was asked for went out behind the farewell, and kept the node alive for the others.
+/// The fuzz target `engine` found this: a pending heartbeat went out behind the farewell, and kept
+/// the node alive for the others.
 #[test]
 fn a_namespace_that_is_closed_answers_nothing_that_had_come_before() {
     let mut cluster = Cluster::ready(&[Dialect::Bridge]);
@@ -242,7 +245,7 @@ fn answers_by_pubsub_do_not_stand_for_heartbeats() {
 
 const BEATING: [Dialect; 2] = [Dialect::Streams02, Dialect::Bridge];
 
-/// A heartbeat that falls into an outage is made up for as soon as the link is back.
+/// A heartbeat that falls into an outage is sent as soon as the link is back.
 #[test]
 #[cfg_attr(miri, ignore = "hundreds of outages")]
 fn outages_that_are_shorter_than_the_patience_kill_nobody() {
@@ -265,7 +268,7 @@ fn outages_that_are_shorter_than_the_patience_kill_nobody() {
     }
 }
 
-/// While the server hangs nobody can say anything, and nobody can be heard.
+/// While the server hangs, no node can publish or be heard.
 #[test]
 #[cfg_attr(miri, ignore = "hundreds of hangs")]
 fn a_server_that_hangs_kills_nobody() {
@@ -286,7 +289,7 @@ fn a_server_that_hangs_kills_nobody() {
                         assert_eq!(down(&mut cluster, index), None, "{dialect:?}: {hang} ms, {phase}");
                     }
                 }
-                // One that dies is missed all the same.
+                // A node that dies is detected all the same.
                 let dead = cluster.uid(1);
                 cluster.kill(1);
                 cluster.pass(12_000);
@@ -363,7 +366,7 @@ fn a_busy_namespace_silences_none_of_its_neighbours() {
     for second in 0..60 {
         let now = Time::from_millis(second * 1_000);
         engine.handle_timeout(now);
-        // As much as is taken.
+        // The application publishes until a call is refused.
         while engine.broadcast(now, "/", crate::cluster::packet("a"), Default::default()).is_ok() {}
         while engine.poll_event().is_some() {}
         while let Some((id, command)) = engine.poll_command() {
@@ -389,7 +392,7 @@ fn add(cluster: &mut Cluster, fields: &[(&'static str, &'static str)]) {
     cluster.settle();
 }
 
-/// Node's servers of 0.2 send no heartbeats while they have other things to say.
+/// Node's servers of 0.2 send no heartbeats while they have other things to publish.
 #[test]
 fn a_node_that_fell_silent_and_speaks_again_is_there_again() {
     for dialect in BEATING {

@@ -1,4 +1,4 @@
-//! What becomes of what is published.
+//! Tests of publishing.
 
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, Dialect, Engine, Event, Lane,
@@ -77,7 +77,7 @@ fn room_changes_take_effect_in_stream_order_everywhere() {
     engine.broadcast(now, "/", packet("within"), room()).unwrap();
     engine.sockets_leave(now, "/", BroadcastOptions::all(), vec!["room".into()]).unwrap();
     engine.broadcast(now, "/", packet("after"), room()).unwrap();
-    // The recipients are asked for as the events come, as an application would do it.
+    // The recipients are determined as the events come, as an application would do it.
     let mut reached = [Vec::new(), Vec::new()];
     for _ in 0..20 {
         for (index, reached) in reached.iter_mut().enumerate() {
@@ -129,7 +129,7 @@ fn bounds_are_kept_and_told_at_once() {
     cluster.cut(0, &Lane::Writer);
     let now = cluster.now();
     let ask = |engine: &mut Engine| engine.fetch_sockets(now, "/", BroadcastOptions::all());
-    // Nobody else is there: answered by this node itself, unless its application is silent.
+    // There is no other node. This node answers itself, unless its application is silent.
     cluster.nodes[0].answers = false;
     let engine = &mut cluster.nodes[0].engine;
     ask(engine).unwrap();

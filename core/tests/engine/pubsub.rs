@@ -1,4 +1,4 @@
-//! The dialects without streams, and the older adapters' calls in all dialects.
+//! Tests of the dialects without streams, and of the older adapters' calls in all dialects.
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Bytes, CallError, Codec, Command, CommandError, Config, Dialect, Emitter,
@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, config, packet, sockets};
 const ALL: [Dialect; 5] =
     [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Sharded, Dialect::Classic];
 
-/// The same scenarios must hold in each of these.
+/// Returns the configurations without streams. The same scenarios must hold in each of them.
 fn without_streams() -> Vec<Config> {
     let sharded = |subscription_mode| Config { subscription_mode, ..config(Dialect::Sharded) };
     vec![
@@ -37,7 +37,7 @@ impl Codec for Reversed {
     }
 }
 
-/// Three nodes, each with its socket; the first two are in `room`.
+/// Creates three nodes, each with its socket. The first two are in `room`.
 fn three(config: &Config) -> Cluster {
     let mut cluster = Cluster::with_configs([config.clone(), config.clone(), config.clone()]);
     for index in 0..3 {
@@ -50,7 +50,7 @@ fn three(config: &Config) -> Cluster {
     cluster
 }
 
-/// Whose sockets the text reached.
+/// Returns the nodes whose sockets the text reached.
 fn reached(cluster: &mut Cluster, text: &str) -> Vec<usize> {
     let mut reached = Vec::new();
     for index in 0..cluster.nodes.len() {
@@ -167,7 +167,7 @@ fn requests_are_answered_by_all_and_by_those_who_are_there() {
     }
 }
 
-/// What became of an order.
+/// Returns the result of an order.
 fn obeyed(cluster: &mut Cluster, index: usize, wanted: Ticket) -> (bool, Outcome) {
     let (answers, outcome) = cluster.outcome(index, wanted).expect("it ends");
     (answers.contains(&Answer::Done), outcome)
@@ -198,7 +198,7 @@ fn the_older_calls_work_in_every_dialect() {
         assert!(outcome.is_complete(), "{dialect:?} {outcome:?}");
         assert!(names(answers).iter().eq(["room", "s0", "s1", "s2"].iter()), "{dialect:?}");
 
-        // The socket is elsewhere, here, nowhere.
+        // The socket is on another node, on this one, and on none.
         for (socket, at) in [("s1", Some(1)), ("s0", Some(0)), ("nobody", None)] {
             let rooms = |cluster: &Cluster| {
                 at.map(|at: usize| cluster.nodes[at].engine.rooms("/").unwrap().of(socket).unwrap())
@@ -241,7 +241,7 @@ fn what_is_sent_while_a_link_is_down_is_lost_and_the_link_is_reported() {
         cluster.settle();
         assert_eq!(reached(&mut cluster, "text"), [0, 1], "{config:?}");
 
-        // What waits for the writer keeps its order.
+        // Messages that wait for the writer keep their order.
         cluster.cut(0, &Lane::Writer);
         for text in ["1", "2", "3"] {
             cluster.broadcast(0, text);
@@ -305,7 +305,7 @@ fn a_node_that_leaves_is_not_counted_and_hears_nothing() {
     }
 }
 
-/// How many hear a sharded channel, by the server's word.
+/// Returns the number of subscribers of a sharded channel, as the server counts them.
 fn subscribers(cluster: &mut Cluster, channel: &str) -> u64 {
     let client = cluster.store.connect();
     let count = Command::PubSubNumSub { channels: vec![channel.into()], sharded: true };
@@ -315,7 +315,8 @@ fn subscribers(cluster: &mut Cluster, channel: &str) -> u64 {
     }
 }
 
-/// The server refuses to end a subscription: without another try the node would hear, and be counted, as long as its connection lasts.
+/// The server refuses to end a subscription. Without another attempt, the node would hear the
+/// channel and be counted as long as its connection lasts.
 #[test]
 fn what_is_left_while_redis_refuses_is_left_afterwards() {
     let mut cluster = three(&config(Dialect::Sharded));
@@ -329,7 +330,7 @@ fn what_is_left_while_redis_refuses_is_left_afterwards() {
     cluster.pass(1_000);
     assert_eq!(subscribers(&mut cluster, room), 1);
 
-    // Somebody joins again before the next try.
+    // A socket joins again before the next attempt.
     cluster.nodes[1].engine.join("/", "s1", ["room".into()]).unwrap();
     cluster.settle();
     cluster.store.refuse_with(Some(busy.clone()));
@@ -340,7 +341,7 @@ fn what_is_left_while_redis_refuses_is_left_afterwards() {
     cluster.pass(1_000);
     assert_eq!(subscribers(&mut cluster, room), 2);
 
-    // All is left.
+    // All rooms are left.
     cluster.store.refuse_with(Some(busy));
     let now = cluster.now();
     cluster.nodes[1].engine.close(now);
@@ -368,7 +369,7 @@ fn an_emitter_is_heard_in_every_dialect_and_counted_in_none() {
         say(&mut cluster, emitter.broadcast("/", packet("text"), BroadcastOptions::to("room")).unwrap());
         for index in 0..3 {
             let heard = cluster.heard(index);
-            // Who has nobody in the room need not hear it.
+            // A node without sockets in the room need not hear it.
             assert!(heard == ["text"] || index == 2 && heard.is_empty(), "{dialect:?} {index} {heard:?}");
         }
         say(

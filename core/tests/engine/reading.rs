@@ -1,4 +1,4 @@
-//! Reading a stream: the start, the breaks, and what should not be there.
+//! Tests of reading a stream: the start, breaks, and invalid entries.
 
 use sio_streams_core::{
     Command, CommandId, Config, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, Lost, Reply, Source,
@@ -154,7 +154,7 @@ fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
     cluster.settle();
     assert_eq!(cluster.heard(1), ["from ours"]);
 
-    // Where the peer's own arithmetic puts it.
+    // The stream is the one that the peer's own arithmetic gives.
     let data =
         r#"{"packet":{"type":2,"data":["event","from node"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let fields: Fields =
@@ -175,14 +175,14 @@ fn nothing_is_read_on_while_events_are_not_taken() {
     for number in 0..300 {
         cluster.broadcast(0, &number.to_string());
     }
-    // The node's reader has had a batch at most; the rest stays where it is.
+    // The node's reader has had at most one batch. The rest stays in the stream.
     cluster.nodes[1].stopped = false;
     cluster.settle();
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
     assert_eq!(cluster.heard(1), expected);
 }
 
-/// The commands that are handed out just now.
+/// Returns the commands that are handed out now.
 fn commands(engine: &mut Engine) -> Vec<(CommandId, Command)> {
     core::iter::from_fn(|| engine.poll_command()).collect()
 }
@@ -219,7 +219,7 @@ fn a_busy_stream_holds_up_no_other() {
     assert_eq!(waiting.len(), 2);
     let mut heard = Vec::new();
     for seq in 1..5 {
-        // Each stream has news whenever it is asked.
+        // Each stream has new entries whenever it is read.
         for (stream, id) in waiting.drain(..) {
             let nsp = names[usize::from(stream == "socket.io-1")];
             let mut entry = entry(seq, "news");
@@ -307,7 +307,8 @@ fn a_stream_that_is_emptied_under_its_reader_is_noticed_at_once() {
     assert_eq!(lost, Lost::Exactly(2));
 }
 
-/// Reads from a stream that has more entries of this size than are ever asked for; how many were asked for, each time.
+/// Reads from a stream that always has more entries of this size than are asked for. Returns the
+/// number that was asked for, each time.
 fn counts(config: Config, size: usize, mut full: impl FnMut(usize) -> bool) -> Vec<u32> {
     let mut engine = Engine::new(config, 1, Time::ZERO).unwrap();
     engine.open_namespace(Time::ZERO, "/").unwrap();
@@ -324,7 +325,7 @@ fn counts(config: Config, size: usize, mut full: impl FnMut(usize) -> bool) -> V
             let reply = match command {
                 Command::XInfoStream { .. } => Reply::Stream(Some(info(last, last))),
                 Command::XRead { after, count, .. } => {
-                    // An entry with which a read overlaps the one before is not one more.
+                    // An entry that two reads overlap on counts once.
                     let repeated = (last - after.ms) as u32;
                     counts.push(count - repeated);
                     last = match full(counts.len()) {
@@ -361,7 +362,7 @@ fn large_entries_are_read_few_at_once() {
     let few = counts(usual.clone(), 100 << 10, |_| true);
     assert_eq!(few[0], usual.read_count, "how large they are is not known yet");
     assert!(few[1..].iter().all(|count| *count == 10), "{few:?}");
-    // Even those that are larger than a batch should be.
+    // This holds even for entries that are larger than a batch should be.
     assert_eq!(counts(usual, 2 << 20, |_| true)[1..3], [1, 1]);
 }
 

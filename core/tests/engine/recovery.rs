@@ -1,4 +1,4 @@
-//! Clients that were away.
+//! Tests of clients that were away.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::cluster::{Cluster, packet};
 const PID: &str = "kcMGPjpM08c5WNcdAAAC";
 const KEY: &str = "sio:session:kcMGPjpM08c5WNcdAAAC";
 const STREAM: &str = "socket.io";
-/// A broadcast to everybody.
+/// The data of a broadcast to all sockets.
 const PLAIN: &str =
     r#"{"packet":{"type":2,"data":["event","missed"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
 
@@ -24,7 +24,7 @@ fn small(entries: usize) -> Recovery {
     Recovery { window_entries: entries, page_entries: 7, ..Recovery::default() }
 }
 
-/// Nodes with these windows, all of them ready.
+/// Creates nodes with these windows, all of them ready.
 fn cluster(recoveries: &[Recovery]) -> Cluster {
     let mut cluster = Cluster::with_configs(recoveries.iter().cloned().map(config));
     (0..recoveries.len()).for_each(|index| cluster.open(index, "/"));
@@ -58,7 +58,7 @@ impl Cluster {
         self.nodes[index].engine.restore_session(now, "/", PID, offset).unwrap()
     }
 
-    /// How an attempt ended, if it did.
+    /// Returns the outcome of an attempt, if it has ended.
     fn end(&mut self, index: usize, wanted: Ticket) -> Option<Result<Restored, NotRecovered>> {
         let event = self.take(index, |event| match event {
             Event::Restored(restored) => restored.ticket == wanted,
@@ -78,7 +78,7 @@ impl Cluster {
         self.end(index, ticket).expect("it has ended")
     }
 
-    /// The offset of the stream's last entry.
+    /// Returns the offset of the stream's last entry.
     fn offset(&self) -> String {
         self.store.entries(STREAM).next_back().unwrap().id.to_string()
     }
@@ -87,7 +87,7 @@ impl Cluster {
         self.store.strings().any(|(key, ..)| key == KEY)
     }
 
-    /// Somebody writes a broadcast; nobody has read it yet.
+    /// Writes a broadcast that no node has read yet.
     fn write(&mut self, nsp: &str, data: &str) {
         let fields: Fields = [("uid", "0123456789abcdef"), ("nsp", nsp), ("type", "3"), ("data", data)]
             .map(|(name, value)| (name, value.to_owned()))
@@ -148,7 +148,7 @@ fn a_client_gets_what_it_missed_in_order_and_then_what_comes() {
     let rooms = cluster.nodes[0].engine.rooms("/").unwrap();
     assert_eq!(rooms.matching(&to("room")), ["sid"]);
 
-    // Again at once: nothing comes twice.
+    // The client goes and returns again at once. Nothing comes twice.
     let offset = restored.missed[3].offset().to_string();
     cluster.nodes[0].engine.remove_socket("/", "sid").unwrap();
     cluster.saved(0, &["sid", "room"]);
@@ -181,7 +181,7 @@ fn what_the_window_does_not_have_is_read_once_for_all() {
         cluster.broadcast(0, &number.to_string());
         offsets.push(cluster.offset());
     }
-    // A node that has just started knows nothing of what was before.
+    // A node that has just started has no earlier entries in its window.
     cluster.add(config(Recovery { page_entries: 7, ..Recovery::default() }));
     cluster.open(1, "/");
     for index in [0, 1] {
@@ -237,7 +237,7 @@ fn a_failed_attempt_leaves_the_session() {
     let offset = cluster.offset();
     assert_eq!(cluster.restore(0, &offset).unwrap_err(), NotRecovered::NoSession);
     cluster.saved(0, &["sid"]);
-    // Nothing is before the stream's first entry, and nothing but broadcasts has an offset.
+    // Nothing precedes the stream's first entry, and only broadcasts have an offset.
     assert_eq!(cluster.restore(0, "1-1").unwrap_err(), NotRecovered::UnknownOffset);
     let id: sio_streams_core::EntryId = offset.parse().unwrap();
     cluster.broadcast(0, "next");
@@ -245,7 +245,7 @@ fn a_failed_attempt_leaves_the_session() {
     cluster.pass(10);
     cluster.broadcast(0, "later");
     assert_eq!(cluster.restore(0, &nowhere).unwrap_err(), NotRecovered::UnknownOffset);
-    // One that is to come is waited for.
+    // An entry that is still to come is waited for.
     let ticket = cluster.ask(0, "99999999999999-0");
     cluster.settle();
     assert!(cluster.end(0, ticket).is_none());
@@ -345,7 +345,7 @@ fn while_redis_is_away_nobody_hangs_and_nothing_is_lost() {
     let failed =
         |event: &Event| matches!(event, Event::SessionSaved { ticket, result: Err(_) } if *ticket == save);
     assert!(cluster.take(0, failed).is_some());
-    // What was given up is not done later.
+    // An attempt that was given up has no later effect.
     cluster.mend(0, &Lane::Recovery);
     assert!(cluster.is_stored());
     let ticket = cluster.ask(0, &offset);
@@ -394,8 +394,9 @@ fn what_was_trimmed_before_it_was_read_can_not_be_recovered_from() {
     assert_eq!(cluster.restore(0, &offset).unwrap().missed.len(), 11);
 }
 
-/// Entries are trimmed while the node reads them, and those that it has got too before it can ask: that something is missing is certain, how much is
-/// not, so that the gap is reported later. Nobody is recovered across it meanwhile.
+/// Entries are trimmed while the node reads them, including those that arrive before it can ask. It
+/// is certain that some are missing, but not how many, so the gap is reported later. No client is
+/// recovered across it in the meantime.
 #[test]
 fn nobody_is_recovered_across_a_gap_whose_size_is_not_known_yet() {
     let slow = Config { read_count: 1, ..config(Recovery::default()) };
@@ -423,7 +424,8 @@ fn nobody_is_recovered_across_a_gap_whose_size_is_not_known_yet() {
         panic!("it does not read on");
     };
     while !matches!(next(&mut cluster), Command::XInfoStream { .. }) {}
-    // What it reads next is behind a gap, and gone before it has asked for the numbers.
+    // The next entries that it reads are behind a gap, and are trimmed before it has asked for the
+    // numbers.
     say(&mut cluster, 2, 1);
     assert!(matches!(next(&mut cluster), Command::XRead { .. }));
     say(&mut cluster, 5, 4);
@@ -472,8 +474,8 @@ fn too_much_is_not_recovered() {
     assert!(cluster.is_stored());
 }
 
-/// Between the moment in which a session is taken and that in which its socket comes in, more may be sent than a client may miss. The session is nowhere
-/// else by then: the client gets it all.
+/// Between taking a session and adding its socket, more may be published than a client may miss.
+/// The session is stored nowhere else by then, so the client gets all of it.
 #[test]
 fn who_is_not_too_late_when_the_session_is_taken_is_not_too_late_afterwards() {
     let limits = Recovery { replay_entries: 2, ..Recovery::default() };
@@ -495,7 +497,8 @@ fn who_is_not_too_late_when_the_session_is_taken_is_not_too_late_afterwards() {
     assert_eq!(texts(&restored), ["missed", "missed", "more"]);
 }
 
-/// While a page is on its way, so much may come that the window lets go of its oldest entries. The page does not reach to the others any more.
+/// While a page is on its way, enough may arrive to push the oldest entries out of the window. The
+/// page then does not reach to the others any more.
 #[test]
 fn a_page_that_comes_too_late_leaves_no_hole() {
     let limits = Recovery { replay_entries: 6, window_entries: 2, ..Recovery::default() };
@@ -574,7 +577,7 @@ fn where_peers_write_to_a_stream_that_they_do_not_read_nothing_is_recovered() {
     engine.persist_session(now, nsp, &session(&["sid"])).unwrap();
     let ticket = engine.restore_session(now, nsp, PID, &offset).unwrap();
     cluster.settle();
-    // As long as no peer has written there, all is well.
+    // As long as no peer has written to that stream, recovery works.
     assert!(cluster.end(0, ticket).unwrap().is_ok());
     let data = r#"{"packet":{"type":2,"data":["event","x"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let fields: Fields =

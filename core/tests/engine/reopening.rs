@@ -1,10 +1,11 @@
-//! A namespace that is closed and opened again begins anew.
+//! Tests of a namespace that is closed and opened again. It begins anew.
 
 use sio_streams_core::{Config, Dialect, Event, LocalDelivery};
 
 use crate::cluster::{Cluster, config};
 
-/// Two nodes, ready in `/` and in another namespace, so that their readers stay when `/` is closed.
+/// Creates two nodes, ready in `/` and in another namespace, so that their readers stay when `/` is
+/// closed.
 fn cluster(local_delivery: LocalDelivery) -> Cluster {
     let config = Config { local_delivery, ..config(Dialect::Streams02) };
     let mut cluster = Cluster::with_configs([config.clone(), config]);
@@ -20,7 +21,7 @@ fn close(cluster: &mut Cluster) {
     cluster.nodes[0].engine.close_namespace(now, "/").unwrap();
 }
 
-/// Opens it again, before the application has taken any event.
+/// Opens it again before the application has taken any event.
 fn reopen(cluster: &mut Cluster) {
     let now = cluster.now();
     cluster.nodes[0].engine.open_namespace(now, "/").unwrap();

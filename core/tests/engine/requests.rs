@@ -1,4 +1,4 @@
-//! Questions to the cluster.
+//! Tests of requests to the cluster.
 
 use core::time::Duration;
 
@@ -98,7 +98,7 @@ fn a_silent_node_costs_the_time_and_is_named() {
 fn a_node_that_dies_meanwhile_is_not_waited_for_and_is_named() {
     for dialect in ALL {
         let mut cluster = Cluster::ready(&[dialect; 3]);
-        // It has said something, so its name is known to those who only count.
+        // It has published something, so its name is known to the nodes that only count.
         cluster.broadcast(2, "hello");
         cluster.nodes[2].answers = false;
         let dead = cluster.uid(2);
@@ -151,7 +151,7 @@ fn a_bridge_asks_and_answers_both_generations() {
         let (_, outcome) = cluster.outcome(bridge, asked).expect("over at once");
         assert_eq!((outcome.clients, outcome.acks), (4, 4));
     }
-    // Each generation alone with bridges: the other is silent to it, as it is to its own kind.
+    // Each generation is alone with bridges. The other generation is silent to it, as is its own.
     cluster.kill(1);
     cluster.pass(1_000);
     let asked = fetch(&mut cluster, 0, BroadcastOptions::all());
@@ -181,7 +181,8 @@ fn many_questions_leave_nothing_behind() {
 #[test]
 fn a_bridge_that_is_heard_of_late_is_nobody_missing() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge]);
-    // The new bridge asks before it has heard the old one's heartbeat: it counts it among the silent subscribers.
+    // The new bridge asks before it has heard the old one's heartbeat, so it counts the old one
+    // among the silent subscribers.
     cluster.nodes[2].stopped = true;
     cluster.add(crate::cluster::config(Dialect::Bridge));
     cluster.open(3, "/");

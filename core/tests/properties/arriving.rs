@@ -1,4 +1,4 @@
-//! What arrives from elsewhere.
+//! Properties of input from outside.
 
 use std::sync::LazyLock;
 
@@ -39,7 +39,7 @@ static RECORDED: LazyLock<Recorded> = LazyLock::new(|| {
     recorded
 });
 
-/// Miri takes its time, and sees a few of them.
+/// Miri is slow, so it uses only some of them.
 const STEP: usize = if cfg!(miri) { 16 } else { 1 };
 
 fn vectors() -> Vec<Json> {
@@ -60,7 +60,8 @@ fn fields(kind: &[u8], data: impl Into<Bytes>) -> Fields {
     fields
 }
 
-/// Reads it in every way that there is. If it is a message, it can be looked into and written again.
+/// Reads the input in every way that there is. If it is a message, it can be inspected and written
+/// again.
 fn digest(decoded: Result<Message, impl std::error::Error>) {
     match decoded {
         Err(error) => drop(error.to_string()),
@@ -136,7 +137,7 @@ fn damaged(mut bytes: Vec<u8>, damage: &[Damage], other: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// JSON in the shape of a message, with wrong values in it here and there.
+/// Generates JSON in the shape of a message, with some wrong values.
 fn almost() -> impl Strategy<Value = Json> {
     let odd = prop_oneof![
         4 => json(),
@@ -202,7 +203,7 @@ proptest! {
         let (kind, data) = which.get(&RECORDED.entries);
         let (_, other) = splice.get(&RECORDED.entries);
         digest(entry::decode(&fields(kind.as_bytes(), damaged(data.clone(), &damage, other))));
-        // The damage is done to what the base64 stands for, too.
+        // The damage is also done to the bytes inside the base64.
         if let (Ok(msgpack), Ok(other)) = (STANDARD.decode(data), STANDARD.decode(other)) {
             digest(entry::decode(&fields(kind.as_bytes(), STANDARD.encode(damaged(msgpack, &damage, &other)))));
         }

@@ -1,4 +1,4 @@
-//! The engine, whatever happens to it in whatever order.
+//! Properties of the engine under any inputs in any order.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use sio_streams_core::{
 use crate::config;
 use crate::values::*;
 
-/// One thing that happens to an engine.
+/// An input or a call.
 #[derive(Clone, Debug)]
 enum Input {
     Open(usize),
@@ -40,7 +40,7 @@ enum Input {
     Wait(u64),
 }
 
-/// What Redis answers to a command.
+/// A reply of Redis to a command.
 #[derive(Clone, Debug)]
 enum Answered {
     Well { entries: Vec<(u8, Said)>, number: u64, behind: u8 },
@@ -51,10 +51,10 @@ enum Answered {
     Twice,
 }
 
-/// What another node says.
+/// A message of another node.
 #[derive(Clone, Debug)]
 enum Said {
-    /// A request id of ours is put in where there is one: an answer that counts.
+    /// If there is a request id, one of this engine's is put in, so that the answer counts.
     Message {
         node: u8,
         nsp: usize,
@@ -121,7 +121,7 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// The id that the answers to a classic request repeat.
+/// Returns the id that the answers to a classic request repeat.
 fn asked_by(request: &Request) -> Option<RequestId> {
     match request {
         Request::SocketIds { request_id, .. }
@@ -138,17 +138,17 @@ fn asked_by(request: &Request) -> Option<RequestId> {
     }
 }
 
-/// An engine and what stands around it: everything that it hands out, as text.
+/// An engine with its surroundings. Everything that it hands out is logged as text.
 struct Harness {
     engine: Engine,
     now: Time,
     log: String,
-    /// Commands that wait for a reply.
+    /// The commands that wait for a reply.
     waiting: Vec<(CommandId, Command)>,
     replied: Vec<CommandId>,
-    /// What the application still owes an answer to.
+    /// The events that the application still has to answer.
     owed: Vec<Event>,
-    /// Ids of requests of this engine that have been seen on the wire.
+    /// The ids of this engine's requests that have been seen on the wire.
     asked: Vec<RequestId>,
     last: EntryId,
 }
@@ -213,7 +213,7 @@ impl Harness {
         self.engine.config().dialect == Dialect::Classic
     }
 
-    /// The channel on which nodes of the dialect say this, and how.
+    /// Returns the channel and the encoding that nodes of the dialect use for this message.
     fn push_of(&self, message: &Message, private: bool) -> (String, Bytes) {
         let Message { uid, nsp, body } = message;
         let own = if private { format!("{}#", self.engine.uid()) } else { String::new() };
@@ -513,7 +513,7 @@ fn lives(dialect: Dialect, streams: u32, tight: bool, seed: u64, inputs: &[Input
     harness.log
 }
 
-/// Miri takes its time.
+/// Miri is slow.
 const MANY: usize = if cfg!(miri) { 12 } else { 120 };
 
 proptest! {

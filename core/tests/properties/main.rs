@@ -1,4 +1,4 @@
-//! What holds for every message, every input and every order of events.
+//! Properties that hold for every message, every input and every order of events.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -12,10 +12,11 @@ mod values;
 use proptest::prelude::ProptestConfig;
 use proptest::test_runner::RngSeed;
 
-/// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+/// Uses the same cases in every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others, and
+/// more of them.
 pub(crate) fn config(cases: u32) -> ProptestConfig {
     let given = ProptestConfig::default();
-    // Miri takes its time.
+    // Miri is slow.
     let cases = if cfg!(miri) { (cases / 100).clamp(2, 4) } else { cases };
     ProptestConfig {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },

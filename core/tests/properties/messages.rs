@@ -1,4 +1,4 @@
-//! What is written reads back the same.
+//! Properties of encoding: every message reads back as the same.
 
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -11,7 +11,7 @@ use sio_streams_core::{Body, ByteString, Message, NodeId};
 use crate::config;
 use crate::values::*;
 
-/// Paths of the keys in the data that hold null, payloads left out.
+/// Returns the paths of keys in the data that hold null, without payloads.
 fn nulls(data: &Json, path: &str, out: &mut Vec<String>) {
     const PAYLOADS: [&str; 5] =
         ["/packet/data", "/packet", "/handshake", "/sockets/data", "/sockets/handshake"];
@@ -42,7 +42,7 @@ proptest! {
         if text.first() == Some(&b'{') {
             prop_assert_eq!(&again, &message, "JSON is not touched");
         }
-        // Written a second time it is the same to the byte.
+        // Encoding it again gives the same bytes.
         prop_assert_eq!(entry::encode(&again).unwrap(), fields);
     }
 
@@ -78,7 +78,7 @@ proptest! {
     }
 }
 
-/// Whether the classic adapter has a request, or a response, for this message.
+/// Returns `true` if the classic adapter has a request or a response for this message.
 fn classic_forms(body: &Body) -> (bool, Option<Asked>) {
     match body {
         Body::SocketsJoin { .. }
@@ -94,7 +94,7 @@ fn classic_forms(body: &Body) -> (bool, Option<Asked>) {
     }
 }
 
-/// As a classic request comes back: its packet bears the namespace.
+/// Returns the message as it comes back from a classic request: its packet has the namespace.
 fn with_nsp(body: &Body, nsp: &ByteString) -> Body {
     let mut body = body.clone();
     if let Body::Broadcast { packet, .. } = &mut body {

@@ -1,4 +1,4 @@
-//! Values and their two encodings.
+//! Properties of values and their two encodings.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,7 +9,8 @@ use sio_streams_core::{Encoding, EntryId, MAX_DEPTH, Packet, Payload, PayloadErr
 use crate::config;
 use crate::values::*;
 
-/// Whether `@msgpack/msgpack` would fail on the value, or change it, or whether it is too deep. By building the value, unlike the crate.
+/// Returns `true` if `@msgpack/msgpack` would fail on the value or change it, or if it is too deep.
+/// Unlike the crate, it builds the value.
 fn refused(value: &Packed, depth: usize) -> bool {
     match value {
         Packed::Leaf(_) => false,
@@ -30,7 +31,7 @@ fn refused(value: &Packed, depth: usize) -> bool {
 
 #[derive(Clone, Debug)]
 enum Packed {
-    /// Bytes of a scalar that is neither an integer nor a container.
+    /// The bytes of a scalar that is neither an integer nor a container.
     Leaf(Vec<u8>),
     Integer(i128),
     List(Vec<Packed>),
@@ -134,7 +135,7 @@ proptest! {
         bytes.push(0xc0);
         match Payload::from_msgpack(bytes.clone()) {
             Err(PayloadError::MsgPack(_)) => {}
-            // A bad key is seen before the end.
+            // A bad key is detected before the end.
             other => prop_assert!(other.is_err() && refused(&value, 0), "trailing"),
         }
         bytes.truncate(bytes.len() - 2);

@@ -1,4 +1,4 @@
-//! Rooms beside a plain model.
+//! A comparison of rooms with a plain model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,8 @@ enum Step {
     Leave(u8, Vec<u8>),
 }
 
-/// Sockets s0 to s7, rooms r0 to r5; the sockets' own rooms are rooms too.
+/// Generates a step. There are sockets s0 to s7 and rooms r0 to r5, and the sockets' own rooms are
+/// rooms too.
 fn step() -> impl Strategy<Value = Step> {
     let (socket, rooms) = (0..8_u8, || vec(0..14_u8, 0..5));
     prop_oneof![
@@ -40,7 +41,8 @@ fn members(model: &Model) -> Model {
     rooms
 }
 
-/// What must be told when the memberships go from `rooms` on: nothing twice, and each room made before it is entered and gone after.
+/// Checks the changes from `rooms` to the new memberships: none is reported twice, and each room is
+/// created before its first join and deleted after its last leave.
 fn replay(rooms: &mut Model, changes: &[RoomChange]) {
     for change in changes {
         match change {

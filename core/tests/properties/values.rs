@@ -1,4 +1,4 @@
-//! Values that a message may hold.
+//! Generators of the values in messages.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use sio_streams_core::{
 
 pub(crate) const SAFE: i64 = (1 << 53) - 1;
 
-/// A JSON value that comes back the same from every encoding.
+/// Generates a JSON value that comes back the same from every encoding.
 pub(crate) fn json() -> impl Strategy<Value = Json> {
     let leaf = prop_oneof![
         Just(Json::Null),
@@ -39,7 +39,8 @@ pub(crate) fn payload_of(values: impl Strategy<Value = Json>) -> impl Strategy<V
 }
 
 pub(crate) fn msgpack_value(value: &Json) -> Vec<u8> {
-    // Through the crate's own writer: a message with this one payload, cut out of it again by its reader.
+    // Uses the crate's own writer: the value is the only payload of a message, and is cut out of it
+    // again by the reader.
     let plain = Payload::from_json(value.to_string()).unwrap();
     let body = Body::BroadcastAck { request_id: RequestId::new("r"), packet: plain };
     let msgpack = pubsub::encode(&Message { uid: NodeId::new("u"), nsp: "/".into(), body }).unwrap();
@@ -118,7 +119,7 @@ pub(crate) fn body() -> BoxedStrategy<Body> {
         Just(Body::InitialHeartbeat),
         Just(Body::Heartbeat),
         (packet(), opts(), option::of(request_id())).prop_map(|(packet, opts, request_id)| {
-            // Where acknowledgements are wanted, each server gives an id of its own.
+            // If acknowledgements are wanted, each server assigns an id of its own.
             let id = packet.id.filter(|_| request_id.is_none());
             Body::Broadcast { packet: Packet { id, ..packet }, opts, request_id }
         }),
@@ -148,7 +149,8 @@ pub(crate) fn message() -> impl Strategy<Value = Message> {
     })
 }
 
-/// The message with every payload as plain JSON text: equal for equal values, however they are encoded.
+/// Returns the message with every payload as plain JSON text, which is equal for equal values in
+/// any encoding.
 pub(crate) fn plain(message: &Message) -> Message {
     let mut message = message.clone();
     let flat = |payload: &mut Payload| {

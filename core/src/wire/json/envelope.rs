@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 use crate::javascript::{OBJECT_TEXT, number_text, whole};
 use crate::wire::data::{BROADCAST, JOIN, uses};
 
-/// Reads the data of a message of this kind. Only the keys that the kind uses are read.
+/// The serde seed for the data of a message of this kind. Only the keys that the kind uses are
+/// read.
 pub(super) struct DataOf(pub(super) u8);
 
 #[derive(Default)]

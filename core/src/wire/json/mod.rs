@@ -176,7 +176,7 @@ impl Source<'_> {
             nsp: scalar(packet.nsp)?,
             id: scalar(packet.id)?,
             // JSON contains no binary values.
-            confusing: false,
+            false_placeholder: false,
         })
     }
 
