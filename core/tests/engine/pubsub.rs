@@ -310,7 +310,7 @@ fn subscribers(world: &mut World, channel: &str) -> u64 {
     let client = world.store.connect();
     let count = Command::PubSubNumSub { channels: vec![channel.into()], sharded: true };
     match world.store.execute(1_700_000_000_000 + world.millis, client, &count) {
-        sio_streams_store::Executed::Reply(Ok(Reply::Counts(counts))) => counts[0],
+        sio_streams_redis_model::Executed::Reply(Ok(Reply::Counts(counts))) => counts[0],
         other => panic!("{other:?}"),
     }
 }
@@ -361,7 +361,7 @@ fn an_emitter_is_heard_in_every_dialect_and_counted_in_none() {
         let say = |world: &mut World, command| {
             let wall = 1_700_000_000_000 + world.millis;
             let executed = world.store.execute(wall, client, &command);
-            assert!(matches!(executed, sio_streams_store::Executed::Reply(Ok(_))));
+            assert!(matches!(executed, sio_streams_redis_model::Executed::Reply(Ok(_))));
             world.settle();
         };
         let all = BroadcastOptions::all;

@@ -6,13 +6,13 @@ use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, EntryId, Event,
     Lane, LocalSocket, Outcome, Packet, Payload, Reply, StreamInfo, Ticket, Time,
 };
-use sio_streams_store::{ClientId, Executed, Store};
+use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
 /// When the simulated server's clock starts.
 const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) struct World {
-    pub(crate) store: Store,
+    pub(crate) store: RedisModel,
     pub(crate) millis: u64,
     pub(crate) nodes: Vec<Node>,
     /// Commands on their way, of connections that are lost.
@@ -91,7 +91,7 @@ impl World {
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
         let mut world =
-            World { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
+            World { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
         for config in configs {
             world.add(config);
         }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use bytestring::ByteString;
 use sio_streams_core::{CallError, Config, ConfigError, Engine, NodeId, Time};
-use sio_streams_store::{ClientId, Store};
+use sio_streams_redis_model::{ClientId, RedisModel};
 
 use crate::app::{App, Node};
 use crate::chance::Chance;
@@ -352,8 +352,8 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     /// The simulated Redis.
-    pub fn store(&self) -> &Store {
-        &self.server.store
+    pub fn redis(&self) -> &RedisModel {
+        &self.server.redis
     }
 
     /// The number of hosts, dead ones included.
@@ -431,17 +431,17 @@ impl<A: App, W: Watch> World<A, W> {
 
     /// Sets whether the server counts entries, as servers do from Redis 7.0 on. By default it does.
     pub fn set_counting(&mut self, counting: bool) {
-        self.server.store.set_counting(counting);
+        self.server.redis.set_counting(counting);
     }
 
     /// The subscriptions of a host, as the server sees it.
     pub(crate) fn subscriptions(&self, host: usize) -> BTreeSet<Heard> {
         let clients = self.conns.values().filter(|conn| conn.host == host && conn.held);
-        let store = &self.server.store;
+        let redis = &self.server.redis;
         clients
             .flat_map(|conn| {
-                let channels = store.channels_of(conn.client).cloned().map(Heard::Channel);
-                channels.chain(store.patterns_of(conn.client).cloned().map(Heard::Pattern))
+                let channels = redis.channels_of(conn.client).cloned().map(Heard::Channel);
+                channels.chain(redis.patterns_of(conn.client).cloned().map(Heard::Pattern))
             })
             .collect()
     }
@@ -458,6 +458,6 @@ impl<A: App, W: Watch> World<A, W> {
 
     /// The names of all streams.
     pub fn streams(&self) -> Vec<ByteString> {
-        self.server.store.streams().cloned().collect()
+        self.server.redis.streams().cloned().collect()
     }
 }
