@@ -1,4 +1,4 @@
-//! What the engine asks of Redis, and what can come back.
+//! The commands that the engine sends to Redis, and their replies.
 
 use core::fmt;
 use core::time::Duration;
@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 
 use crate::id::EntryId;
 
-/// Names a command, so that its reply finds its way back: see [`Engine::handle_reply`](crate::Engine::handle_reply).
+/// Identifies a command, so that its reply can be matched to it. See
+/// [`Engine::handle_reply`](crate::Engine::handle_reply).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub(crate) u64);
 
@@ -22,17 +23,18 @@ impl fmt::Display for CommandId {
 
 /// One of the connections that a node needs.
 ///
-/// Commands of one lane are executed in the order in which they were polled. A blocking read keeps its connection to itself: that is why
-/// lanes exist.
+/// Commands of one lane are executed in the order in which they were polled. Lanes exist because a
+/// blocking read occupies its connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Publishes and asks.
+    /// Carries publishes and queries.
     Writer,
-    /// Reads one stream, blocking.
+    /// Reads one stream with blocking reads.
     Reader(ByteString),
-    /// Subscribes, and receives Pub/Sub messages.
+    /// Carries subscriptions, and receives Pub/Sub messages.
     Subscriber,
-    /// Saves and restores sessions. Many at once must not hold up the writer. Needed only with [`Recovery`](crate::Recovery).
+    /// Saves and restores sessions, so that a burst of them does not hold up the writer. It is
+    /// needed only with [`Recovery`](crate::Recovery).
     Recovery,
 }
 
@@ -47,7 +49,7 @@ impl fmt::Display for Lane {
     }
 }
 
-/// A Redis command. Each is answered by the [`Reply`] that is named with it.
+/// A Redis command. The documentation of each variant names its [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Command {
@@ -55,38 +57,40 @@ pub enum Command {
     XAdd {
         /// The stream's key.
         stream: ByteString,
-        /// About how many entries the stream keeps.
+        /// The approximate number of entries that the stream keeps.
         max_len: u64,
-        /// The entry. Shared with the engine, which keeps it until its fate is known.
+        /// The entry. It is shared with the engine, which keeps it until its fate is known.
         fields: Arc<Fields>,
     },
-    /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], empty if nothing came while it blocked.
+    /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], which is empty if
+    /// no entry arrived before the block time was over.
     XRead {
         /// The stream's key.
         stream: ByteString,
         /// Entries after this one are read.
         after: EntryId,
-        /// How many at most.
+        /// The largest number of entries to return.
         count: u32,
-        /// How long to wait for the first; whole milliseconds, at least one.
+        /// The time to wait for the first entry, in whole milliseconds, at least one.
         block: Duration,
     },
-    /// `XRANGE stream (after + COUNT count` → [`Reply::Entries`]. On the writer's connection: it never waits.
+    /// `XRANGE stream (after + COUNT count` → [`Reply::Entries`]. It never blocks, and goes over
+    /// the writer's connection.
     XRange {
         /// The stream's key.
         stream: ByteString,
         /// Entries after this one are read.
         after: EntryId,
-        /// How many at most.
+        /// The largest number of entries to return.
         count: u32,
     },
-    /// `XREVRANGE stream (before - COUNT count` → [`Reply::Entries`], the newest first.
+    /// `XREVRANGE stream (before - COUNT count` → [`Reply::Entries`], newest first.
     XRevRange {
         /// The stream's key.
         stream: ByteString,
         /// Entries before this one are read.
         before: EntryId,
-        /// How many at most.
+        /// The largest number of entries to return.
         count: u32,
     },
     /// `SET key value PX px` → [`Reply::Done`].
@@ -95,22 +99,24 @@ pub enum Command {
         key: ByteString,
         /// The value.
         value: Bytes,
-        /// How long it is kept; whole milliseconds, at least one.
+        /// The time after which the key expires, in whole milliseconds, at least one.
         px: Duration,
     },
-    /// `GETRANGE key 0 end` → [`Reply::Value`]: the first `end` + 1 bytes. There is nothing to tell an empty value from none: both are `None`.
+    /// `GETRANGE key 0 end` → [`Reply::Value`], the first `end` + 1 bytes. An empty value and a
+    /// missing key both give `None`; the command can't tell them apart.
     GetRange {
         /// The key.
         key: ByteString,
-        /// The last byte that is wanted.
+        /// The offset of the last byte to return.
         end: u32,
     },
-    /// `GETDEL key` → [`Reply::Value`]: what was there, and isn't any more. Of several who try, one gets it.
+    /// `GETDEL key` → [`Reply::Value`], the value that was removed. If several clients try, one of
+    /// them gets it.
     GetDel {
         /// The key.
         key: ByteString,
     },
-    /// `XINFO STREAM stream` → [`Reply::Stream`]; `None` if there is no such key.
+    /// `XINFO STREAM stream` → [`Reply::Stream`], which is `None` if the key does not exist.
     XInfoStream {
         /// The stream's key.
         stream: ByteString,
@@ -121,21 +127,22 @@ pub enum Command {
         channel: ByteString,
         /// The message.
         payload: Bytes,
-        /// Sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
-    /// `SUBSCRIBE channels…`, or one `SSUBSCRIBE` each → [`Reply::Done`] once every subscription is in force.
+    /// `SUBSCRIBE channels…`, or one `SSUBSCRIBE` per channel → [`Reply::Done`] once every
+    /// subscription is in force.
     Subscribe {
         /// The channels.
         channels: Vec<ByteString>,
-        /// Sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
     /// `UNSUBSCRIBE channels…`, or `SUNSUBSCRIBE` → [`Reply::Done`].
     Unsubscribe {
         /// The channels.
         channels: Vec<ByteString>,
-        /// Sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
     /// `PSUBSCRIBE patterns…` → [`Reply::Done`] once every subscription is in force.
@@ -145,24 +152,25 @@ pub enum Command {
     },
     /// `PUNSUBSCRIBE patterns…` → [`Reply::Done`].
     PUnsubscribe {
-        /// The patterns.
+        /// The glob patterns.
         patterns: Vec<ByteString>,
     },
-    /// `PUBSUB NUMSUB channels…`, or `SHARDNUMSUB`, each summed over all servers → [`Reply::Counts`].
+    /// `PUBSUB NUMSUB channels…`, or `SHARDNUMSUB`, summed over all servers → [`Reply::Counts`].
     PubSubNumSub {
-        /// The channels. They must be counted by one command: only then do the numbers belong together.
+        /// The channels. One command must count them all, so that the numbers belong to one moment.
         channels: Vec<ByteString>,
-        /// Sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
-    /// `PUBSUB CHANNELS pattern`, or `SHARDCHANNELS`, of all masters → [`Reply::Channels`].
+    /// `PUBSUB CHANNELS pattern`, or `SHARDCHANNELS`, on all masters → [`Reply::Channels`].
     PubSubChannels {
-        /// A glob pattern.
+        /// The glob pattern.
         pattern: ByteString,
-        /// Sharded Pub/Sub.
+        /// `true` for sharded Pub/Sub.
         sharded: bool,
     },
-    /// Not a command to Redis: the lane is not needed any more, its connection may be closed. → [`Reply::Done`].
+    /// Tells the backend that the lane is not needed any more and its connection may be closed. It
+    /// is not a Redis command. → [`Reply::Done`].
     Release {
         /// The lane.
         lane: Lane,
@@ -170,7 +178,7 @@ pub enum Command {
 }
 
 impl Command {
-    /// The connection on which the command belongs.
+    /// Returns the lane that the command belongs on.
     pub fn lane(&self) -> Lane {
         match self {
             Command::XRead { stream, .. } => Lane::Reader(stream.clone()),
@@ -193,89 +201,92 @@ impl Command {
     }
 }
 
-/// What Redis answered.
+/// A reply from Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
     /// The id of the new entry.
     Added(EntryId),
-    /// Entries, in the order that was asked for.
+    /// Entries, in the order that the command asked for.
     Entries(Vec<Entry>),
-    /// What is known of a stream; `None` if there is none.
+    /// The state of a stream, or `None` if there is no such stream.
     Stream(Option<StreamInfo>),
-    /// How many subscribers each channel has, in the order that was asked for.
+    /// The number of subscribers of each channel, in the order of the command's channels.
     Counts(Vec<u64>),
-    /// Names of channels.
+    /// Channel names.
     Channels(Vec<ByteString>),
-    /// What stood under a key.
+    /// The value of a key, or `None` if there is none.
     Value(Option<Bytes>),
-    /// It is done.
+    /// The command succeeded.
     Done,
 }
 
 /// A stream entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its id.
+    /// The entry's id.
     pub id: EntryId,
-    /// Its fields, in order.
+    /// The entry's fields, in order.
     pub fields: Fields,
 }
 
-/// What `XINFO STREAM` tells.
+/// The state of a stream, as reported by `XINFO STREAM`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamInfo {
-    /// How many entries there are.
+    /// The number of entries in the stream.
     pub length: u64,
-    /// The highest id that the stream ever gave.
+    /// The highest id that the stream has ever assigned.
     pub last_generated_id: EntryId,
-    /// How many entries were ever added. Redis 7.0 and later.
+    /// The number of entries that were ever added. Redis reports it from 7.0 on.
     pub entries_added: Option<u64>,
-    /// The highest id that was deleted by XDEL; trimming leaves no trace here. Redis 7.0 and later.
+    /// The highest id that was removed by XDEL. Trimming does not change it. Redis reports it from
+    /// 7.0 on.
     pub max_deleted_entry_id: Option<EntryId>,
-    /// The oldest entry that is still there.
+    /// The id of the oldest entry in the stream.
     pub first_entry_id: Option<EntryId>,
 }
 
 impl StreamInfo {
-    /// What there is to know of a stream that isn't there.
+    /// The state of a stream that does not exist.
     pub(crate) fn absent() -> Self {
         StreamInfo { entries_added: Some(0), ..Self::default() }
     }
 }
 
-/// Why a command has no reply. What matters most is whether it may have had an effect.
+/// The reason why a command has no reply. The variants differ in whether the command may have taken
+/// effect.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The command was not sent: it certainly had no effect.
+    /// The command was not sent. It certainly had no effect.
     #[error("not sent: {0}")]
     NotSent(String),
-    /// Nobody knows what became of the command: the link was lost before its reply, or the reply can't be understood. It
-    /// may have had its effect, or may yet have it.
+    /// The fate of the command is unknown: the connection was lost before its reply, or the reply
+    /// can't be understood. The command may have taken effect, or may still do so.
     #[error("its fate is unknown: {0}")]
     Lost(String),
-    /// The server refused.
+    /// The server refused the command.
     #[error("Redis answered {code}: {message}")]
     Server {
         /// The error's first word: `READONLY`, `OOM`, `NOPERM`, …
         code: String,
-        /// The rest.
+        /// The rest of the error.
         message: String,
     },
-    /// The server's answer is not what belongs to the command, or the backend can't do it.
+    /// The server's reply does not fit the command, or the backend does not support the command.
     #[error("unusable reply: {0}")]
     Unusable(String),
 }
 
-/// The first words of errors by which a server says that it has not executed a command.
+/// The error codes by which a server says that it has not executed a command.
 const REFUSALS: [&str; 8] =
     ["ERR", "WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "CROSSSLOT", "EXECABORT", "DENIED"];
 
 impl CommandError {
-    /// The same error, or [`Lost`](CommandError::Lost) where it does not tell whether the command was executed: the reply
-    /// can't be understood, or it is not a word by which Redis refuses. Proxies answer in words of their own when they have
-    /// lost the server behind them.
+    /// Returns the same error, or [`Lost`](CommandError::Lost) if the error leaves open whether the
+    /// command was executed. It leaves that open if the reply can't be understood, or if the code
+    /// is not one by which Redis refuses a command: a proxy that has lost the server behind it
+    /// replies with codes of its own.
     pub(crate) fn of_what_may_be_executed(self) -> Self {
         match &self {
             CommandError::Unusable(_) => CommandError::Lost(self.to_string()),
@@ -288,14 +299,17 @@ impl CommandError {
         }
     }
 
-    /// Whether the command had no effect, and may have one later: it was not sent, or the server is in a state that passes.
+    /// Returns `true` if the command had no effect and may succeed later: it was not sent, or the
+    /// server is in a temporary state.
     pub fn is_transient(&self) -> bool {
         match self {
             CommandError::NotSent(_) => true,
             CommandError::Lost(_) | CommandError::Unusable(_) => false,
             CommandError::Server { code, .. } => matches!(
                 code.as_str(),
-                // starting; became a replica; a slot moves or its master is gone; a script runs; memory or disk is full; too few replicas
+                // In order: the server is starting; it became a replica; a slot moves, or its
+                // master is gone; a script runs; memory or disk is full; there are too few
+                // replicas.
                 "LOADING"
                     | "READONLY"
                     | "UNBLOCKED"
@@ -313,7 +327,7 @@ impl CommandError {
     }
 }
 
-/// The fields of a stream entry: names and values, in order.
+/// The fields of a stream entry, as names and values in order.
 ///
 /// ```
 /// use sio_streams_core::Fields;
@@ -327,7 +341,7 @@ impl CommandError {
 pub struct Fields(SmallVec<[(Bytes, Bytes); 5]>);
 
 impl Fields {
-    /// No fields.
+    /// Returns an empty list of fields.
     pub fn new() -> Self {
         Self::default()
     }
@@ -338,27 +352,28 @@ impl Fields {
         self.0.push((name.into(), value.into()));
     }
 
-    /// The value of the last field of this name: the one that counts where a name stands twice.
+    /// Returns the value of the last field with this name. If a name occurs twice, the last value
+    /// counts.
     pub fn get(&self, name: &str) -> Option<&Bytes> {
         self.0.iter().rev().find(|(key, _)| key == name.as_bytes()).map(|(_, value)| value)
     }
 
-    /// Names and values, in order.
+    /// Iterates over names and values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Bytes)> {
         self.0.iter().map(|(name, value)| (name, value))
     }
 
-    /// How many bytes the names and the values have, all together.
+    /// Returns the total size of all names and values, in bytes.
     pub fn size(&self) -> usize {
         self.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Returns `true` if there are no fields.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

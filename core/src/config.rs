@@ -1,4 +1,4 @@
-//! How a node behaves. The options bear the peers' names and defaults.
+//! The options of a node. They bear the peers' names and defaults.
 
 use core::fmt;
 use core::time::Duration;
@@ -7,71 +7,79 @@ use std::sync::Arc;
 use bytes::Bytes;
 use bytestring::ByteString;
 
-/// Which peers a node speaks with: what goes over which transport in which encoding.
+/// The peers that a node can talk to. The dialect decides which message goes over which transport
+/// in which encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Dialect {
-    /// `@socket.io/redis-streams-adapter` 0.2: everything on the stream; nodes know each other by heartbeats.
+    /// `@socket.io/redis-streams-adapter` 0.2. Everything goes over the stream, and nodes know each
+    /// other by heartbeats.
     Streams02,
-    /// `@socket.io/redis-streams-adapter` 0.3: requests and their answers go through Pub/Sub; nodes are counted by their subscriptions.
+    /// `@socket.io/redis-streams-adapter` 0.3. Requests and responses go through Pub/Sub, and nodes
+    /// are counted by their subscriptions.
     #[default]
     Streams03,
-    /// Both in one cluster, as during a rolling upgrade: sees, asks and answers nodes of either generation.
+    /// Both streams adapters in one cluster, as during a rolling upgrade. The node sees, queries
+    /// and answers nodes of either generation.
     ///
-    /// Requests go over the stream, which both generations read; each answers in its own way. Know that a listener of a Node 0.3 peer
-    /// that throws on such a request sends that peer into an endless loop of reading it again (a flaw of the peer's; see
-    /// `docs/protocol.md`).
+    /// Requests go over the stream, which both generations read; each generation answers in its own
+    /// way. A flaw of the Node 0.3 peer shows here: if one of its listeners throws on such a
+    /// request, the peer reads the request again in an endless loop. See `docs/protocol.md`.
     Bridge,
-    /// `createShardedAdapter` of `@socket.io/redis-adapter`: everything through sharded Pub/Sub, of Redis 7. What is sent while a link is down
-    /// is lost to whoever is behind it.
+    /// `createShardedAdapter` of `@socket.io/redis-adapter`. Everything goes through sharded
+    /// Pub/Sub, which needs Redis 7. A node does not receive messages that are sent while its
+    /// connection is down.
     Sharded,
-    /// `@socket.io/redis-adapter`, once `socket.io-redis`: everything through Pub/Sub. What is sent while a link is down is lost to whoever is
-    /// behind it.
+    /// `@socket.io/redis-adapter`, formerly `socket.io-redis`. Everything goes through Pub/Sub. A
+    /// node does not receive messages that are sent while its connection is down.
     Classic,
 }
 
 impl Dialect {
-    /// Whether nodes announce themselves on the stream.
+    /// Returns `true` if nodes announce themselves on the stream.
     pub(crate) fn heartbeats(self) -> bool {
         matches!(self, Dialect::Streams02 | Dialect::Bridge)
     }
 
-    /// Whether nodes subscribe to channels, and are counted there.
+    /// Returns `true` if nodes subscribe to channels and are counted there.
     pub(crate) fn subscribes(self) -> bool {
         self != Dialect::Streams02
     }
 
-    /// Whether anything stands in streams.
+    /// Returns `true` if the dialect uses streams.
     pub(crate) fn has_streams(self) -> bool {
         !matches!(self, Dialect::Sharded | Dialect::Classic)
     }
 }
 
-/// `subscriptionMode` of the sharded adapter: which rooms have a channel of their own, to which only those nodes subscribe that have sockets in
-/// the room. All nodes of a cluster must agree.
+/// The `subscriptionMode` of the sharded adapter. It decides which rooms have a channel of their
+/// own, to which only those nodes subscribe that have sockets in the room. All nodes of a cluster
+/// must use the same mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SubscriptionMode {
-    /// None.
+    /// No room has a channel of its own.
     Static,
-    /// All but those of single sockets, which are told by their length: 20 characters.
+    /// All rooms have one, except the rooms of single sockets. Those are recognised by their length
+    /// of 20 characters.
     #[default]
     Dynamic,
-    /// All.
+    /// All rooms have one.
     DynamicPrivate,
 }
 
 impl SubscriptionMode {
-    /// Whether a broadcast to this room alone goes out on a channel of the room's.
+    /// Returns `true` if a broadcast to this room alone goes out on the room's own channel.
     pub(crate) fn is_apart(self, room: &str) -> bool {
         match self {
             SubscriptionMode::Static => false,
-            // As JavaScript counts.
+            // The length counts UTF-16 code units, as in JavaScript.
             SubscriptionMode::Dynamic => room.encode_utf16().count() != 20,
             SubscriptionMode::DynamicPrivate => true,
         }
     }
 }
 
-/// Another form for what the classic adapter writes in MessagePack: its option `parser`. All nodes and emitters of a cluster must agree.
+/// The `parser` option of the classic adapter: another format for the messages that it writes in
+/// MessagePack by default. All nodes and emitters of a cluster must use the same one.
 ///
 /// ```
 /// use sio_streams_core::{Bytes, Codec, PayloadCodec};
@@ -80,8 +88,8 @@ impl SubscriptionMode {
 /// struct Reversed;
 ///
 /// impl Codec for Reversed {
-///     fn encode(&self, packed: Bytes) -> Bytes {
-///         packed.iter().rev().copied().collect::<Vec<u8>>().into()
+///     fn encode(&self, msgpack: Bytes) -> Bytes {
+///         msgpack.iter().rev().copied().collect::<Vec<u8>>().into()
 ///     }
 ///     fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
 ///         Ok(self.encode(payload.clone()))
@@ -91,23 +99,24 @@ impl SubscriptionMode {
 /// let config = sio_streams_core::Config { parser: Some(PayloadCodec::new(Reversed)), ..Default::default() };
 /// ```
 pub trait Codec: fmt::Debug + Send + Sync {
-    /// From MessagePack.
-    fn encode(&self, packed: Bytes) -> Bytes;
+    /// Converts from MessagePack.
+    fn encode(&self, msgpack: Bytes) -> Bytes;
 
-    /// To MessagePack.
+    /// Converts to MessagePack.
     ///
     /// # Errors
     ///
-    /// Why the bytes are none of this codec's. The message is skipped and reported.
+    /// Returns the reason why the bytes are not in this codec's format. The message is then skipped
+    /// and reported.
     fn decode(&self, payload: &Bytes) -> Result<Bytes, String>;
 }
 
-/// A [`Codec`] that is shared.
+/// A shared [`Codec`].
 #[derive(Clone, Debug)]
 pub struct PayloadCodec(Arc<dyn Codec>);
 
 impl PayloadCodec {
-    /// This codec.
+    /// Wraps a codec.
     pub fn new(codec: impl Codec + 'static) -> Self {
         PayloadCodec(Arc::new(codec))
     }
@@ -118,7 +127,7 @@ impl PayloadCodec {
 }
 
 impl PartialEq for PayloadCodec {
-    /// Whether it is the same one.
+    /// Returns `true` if both share one codec.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -126,15 +135,18 @@ impl PartialEq for PayloadCodec {
 
 impl Eq for PayloadCodec {}
 
-/// When a node's own clients get what it publishes, and its own sockets do what it asks of them.
+/// The time at which a node's own clients get what the node publishes, and at which its own sockets
+/// follow its orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LocalDelivery {
-    /// When it is called. Before anybody else, without an offset, and even if it is never published.
+    /// At the time of the call. Delivery precedes that of all other nodes, has no offset, and
+    /// happens even if the message is never published.
     AtOnce,
-    /// When it is published or given up, as Node's adapters do it.
+    /// At the time when the message is published or given up, as in Node's adapters.
     #[default]
     WhenPublished,
-    /// When the node reads it back from the stream: all nodes, this one included, do everything in the same order. What is given up is done
+    /// At the time when the node reads the message back from the stream. All nodes, this one
+    /// included, then process everything in the same order. A message that is given up takes effect
     /// nowhere.
     StreamOrder,
 }
@@ -150,48 +162,58 @@ pub enum LocalDelivery {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Which peers the node speaks with.
+    /// The peers that the node talks to.
     pub dialect: Dialect,
-    /// `streamName`: the stream's key; with `stream_count` > 1 its prefix.
+    /// `streamName`: the stream's key. If `stream_count` is above 1, it is the prefix of the keys.
     pub stream_name: ByteString,
-    /// `streamCount` (0.3): how many streams there are. A namespace always uses the same one, `<stream_name>-<i>`.
+    /// `streamCount` (0.3): the number of streams. A namespace always uses the same one,
+    /// `<stream_name>-<i>`.
     pub stream_count: u32,
-    /// `maxLen`: about how many entries a stream keeps. What a server that was away can catch up with: see `docs/guarantees.md`, "What to set".
+    /// `maxLen`: the approximate number of entries that a stream keeps. It limits how far a server
+    /// can catch up after an interruption; see "What to set" in `docs/guarantees.md`.
     pub max_len: u64,
-    /// `readCount`: how many entries are read at once. While reads come back full it is up to eight times as many; it is fewer where so many would
-    /// take more than about a mebibyte.
+    /// `readCount`: the number of entries per read. It grows up to eightfold while reads come back
+    /// full, and shrinks where a read would exceed about one mebibyte.
     pub read_count: u32,
-    /// `blockTimeInMs` (0.3): how long a read waits for the first entry.
+    /// `blockTimeInMs` (0.3): the time for which a read waits for the first entry.
     pub block_time: Duration,
-    /// `heartbeatInterval` (0.2): a heartbeat goes out when the node published nothing else that counts for so long.
+    /// `heartbeatInterval` (0.2): the time without other published messages after which the node
+    /// sends a heartbeat.
     pub heartbeat_interval: Duration,
-    /// `heartbeatTimeout` (0.2): a node that was silent for longer is down.
+    /// `heartbeatTimeout` (0.2): the time of silence after which a node is considered down.
     pub heartbeat_timeout: Duration,
-    /// `channelPrefix` (0.3, sharded), `key` (classic): the first part of the Pub/Sub channels' names.
+    /// `channelPrefix` (0.3, sharded), `key` (classic): the first part of the names of Pub/Sub
+    /// channels.
     pub channel_prefix: ByteString,
-    /// `useShardedPubSub` (0.3): SPUBLISH and SSUBSCRIBE, of Redis 7. The sharded adapter uses them always.
+    /// `useShardedPubSub` (0.3): use SPUBLISH and SSUBSCRIBE, which need Redis 7. The sharded
+    /// adapter always uses them.
     pub use_sharded_pub_sub: bool,
     /// `subscriptionMode` (sharded).
     pub subscription_mode: SubscriptionMode,
-    /// `publishOnSpecificResponseChannel` (classic): answers go to the node that asked, and to no other.
+    /// `publishOnSpecificResponseChannel` (classic): responses go only to the node that sent the
+    /// request.
     pub publish_on_specific_response_channel: bool,
     /// `parser` (classic).
     pub parser: Option<PayloadCodec>,
-    /// `onlyPlaintext` (0.3): a payload with binary data is refused instead of being written to the stream.
+    /// `onlyPlaintext` (0.3): refuse payloads with binary data instead of writing them to the
+    /// stream.
     pub only_plaintext: bool,
-    /// When this node's own clients get what it publishes.
+    /// The time at which this node's own clients get what it publishes.
     pub local_delivery: LocalDelivery,
-    /// How long answers to a request are waited for, where the request's own flags don't say. The peers' fixed 5 s.
+    /// The time to wait for answers to a request, unless the request's flags set another. The peers
+    /// use a fixed 5 s.
     pub request_timeout: Duration,
-    /// Connection state recovery; `None`: off.
+    /// Connection state recovery, or `None` to turn it off.
     pub recovery: Option<Recovery>,
-    /// What the engine holds at most.
+    /// The bounds on what the engine holds.
     pub limits: Limits,
 }
 
-/// Connection state recovery: clients that were away for a moment get back their socket's id, rooms and data, and what they missed.
+/// Connection state recovery. A client that reconnects soon enough gets back its socket's id, rooms
+/// and data, and the packets that it missed.
 ///
-/// It needs [`LocalDelivery::StreamOrder`]: a client's offset says how far it is only if packets come to it in the order of their offsets.
+/// It requires [`LocalDelivery::StreamOrder`]. A client reports its position by one offset, so
+/// packets must reach it in the order of their offsets.
 ///
 /// ```
 /// use sio_streams_core::{Config, LocalDelivery, Recovery};
@@ -202,30 +224,32 @@ pub struct Config {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
-    /// `sessionKeyPrefix`: a session is stored under this and its private id.
+    /// `sessionKeyPrefix`: the prefix of the keys of stored sessions. A session's private id
+    /// follows it.
     pub session_key_prefix: ByteString,
-    /// `maxDisconnectionDuration`: how long a session is kept.
+    /// `maxDisconnectionDuration`: the time for which a session is kept.
     pub max_disconnection_duration: Duration,
-    /// The window: how many broadcasts of each stream are kept in memory, so that who missed only those costs Redis nothing but its session.
+    /// The largest number of broadcasts of each stream that the window keeps in memory. A client
+    /// that missed only those costs Redis nothing but its session.
     pub window_entries: usize,
-    /// The bytes of those.
+    /// The largest size of the window, in bytes.
     pub window_bytes: usize,
-    /// How old they may be, by their ids.
+    /// The largest age of a broadcast in the window, by its entry id.
     pub window_age: Duration,
-    /// How long restoring a session may take, and waiting for Redis to save one.
+    /// The longest time that restoring a session may take, or waiting for Redis to save one.
     pub timeout: Duration,
-    /// How many sessions may be on their way to or from Redis.
+    /// The largest number of sessions on their way to or from Redis.
     pub sessions: usize,
-    /// The bytes of those.
+    /// The largest total size of those sessions, in bytes.
     pub sessions_bytes: usize,
-    /// The bytes of one session, as it is stored.
+    /// The largest size of a stored session, in bytes.
     pub session_bytes: u32,
-    /// How many entries are read at once where the window does not go back far enough.
+    /// The number of entries per read where the window does not reach back far enough.
     pub page_entries: u32,
-    /// How many broadcasts of the stream a client may have been away for, whomever they were for. The window grows to this many while clients need
-    /// it.
+    /// The largest number of broadcasts of the stream that a client may have been away for.
+    /// Broadcasts to other clients count. The window grows to this size while clients need it.
     pub replay_entries: usize,
-    /// The bytes of those.
+    /// The largest total size of those broadcasts, in bytes.
     pub replay_bytes: usize,
 }
 
@@ -248,20 +272,22 @@ impl Default for Recovery {
     }
 }
 
-/// Bounds. A call that would pass one of them is refused at once, with an error that says which.
+/// The bounds of the engine. A call that would exceed one of them is refused at once, with an error
+/// that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Published messages whose fate is not known yet.
+    /// The largest number of published messages whose fate is unknown.
     pub in_flight: usize,
-    /// How long a message waits while Redis is away, before it is given up.
+    /// The time that a message waits while Redis is unavailable, before it is given up.
     pub in_flight_for: Duration,
-    /// The bytes of those messages.
+    /// The largest total size of those messages, in bytes.
     pub in_flight_bytes: usize,
-    /// Requests that wait for answers.
+    /// The largest number of requests that wait for answers.
     pub requests: usize,
-    /// Nodes that are known in one namespace. Entries of further ones are obeyed, but they are not counted.
+    /// The largest number of known nodes per namespace. Entries of further nodes are processed, but
+    /// those nodes are not counted.
     pub nodes: usize,
-    /// Namespaces that are open.
+    /// The largest number of open namespaces.
     pub namespaces: usize,
 }
 
@@ -303,7 +329,7 @@ impl Default for Config {
     }
 }
 
-/// An option has a value with which no node can run.
+/// An option has a value with which a node can't run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{option} {reason}")]
 pub struct ConfigError {
@@ -322,7 +348,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// Names the first option that can't work, and why.
+    /// Returns an error that names the first invalid option, and the reason.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let checks = [
             (self.stream_name.is_empty(), "stream_name", "must not be empty"),
@@ -390,7 +416,7 @@ impl Config {
         }
     }
 
-    /// The stream of a namespace: where this node writes and reads it.
+    /// Returns the stream in which this node writes and reads a namespace.
     pub(crate) fn stream_of(&self, nsp: &str) -> ByteString {
         match self.stream_count {
             1 => self.stream_name.clone(),
@@ -398,7 +424,8 @@ impl Config {
         }
     }
 
-    /// The stream to which Node peers write a namespace whose hash is negative. None of them reads it; this project does.
+    /// Returns the stream to which Node peers write a namespace whose hash is negative. No Node
+    /// peer reads that stream; this project does.
     pub(crate) fn lost_stream_of(&self, nsp: &str) -> Option<ByteString> {
         let index = i64::from(hash_code(nsp)) % i64::from(self.stream_count);
         (index < 0).then(|| self.numbered(index))
@@ -423,7 +450,8 @@ mod tests {
         let config = Config { stream_count: 4, ..Config::default() };
         assert_eq!(config.stream_of("/"), "socket.io-3");
         assert_eq!(config.lost_stream_of("/"), None);
-        // Computed with the peer's own function, in Node: hashCode("/notifications") % 4.
+        // The remainder was computed with the peer's own function, in Node:
+        // hashCode("/notifications") % 4.
         assert!(hash_code("/notifications") < 0);
         let lost = config.lost_stream_of("/notifications").unwrap();
         assert!(lost.starts_with("socket.io--"), "{lost}");

@@ -1,19 +1,22 @@
-//! Speaking into a cluster without being a member of it.
+//! Publishing to a cluster without being a member of it.
 
 use bytestring::ByteString;
 
 use crate::command::Command;
 use crate::config::{Config, ConfigError};
-use crate::engine::{CallError, check_server_event};
+use crate::engine::check_server_event;
+use crate::error::CallError;
 use crate::id::NodeId;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
 
-/// Makes the commands that broadcast into a cluster from outside: for programs that only emit.
+/// Makes the commands that broadcast to a cluster from outside, for programs that only emit.
 ///
-/// It has no state, reads nothing, and is never counted as a node. Each call gives one command, which the caller executes: its reply tells
-/// whether the message is published. If the reply is lost, so is the answer to that question; only a node of the cluster can look it up.
+/// An emitter has no state, reads nothing, and is never counted as a node. Each call returns one
+/// command, which the caller executes. The command's reply tells whether the message is published.
+/// If the reply is lost, the fate of the message stays unknown; only a node of the cluster can look
+/// it up.
 ///
 /// ```
 /// use sio_streams_core::{BroadcastOptions, Command, Config, Emitter, Packet};
@@ -30,11 +33,11 @@ pub struct Emitter {
 }
 
 impl Emitter {
-    /// An emitter for a cluster with these options.
+    /// Creates an emitter for a cluster with these options.
     ///
     /// # Errors
     ///
-    /// If the options can't work together.
+    /// Returns an error if the options conflict.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         config.validate()?;
         Ok(Emitter { config })
@@ -77,7 +80,8 @@ impl Emitter {
         self.command(nsp, Body::SocketsLeave { opts, rooms })
     }
 
-    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    /// Disconnects the sockets that `opts` match, on all nodes. If `close` is set, their underlying
+    /// connections are closed too.
     ///
     /// # Errors
     ///
@@ -91,11 +95,13 @@ impl Emitter {
         self.command(nsp, Body::DisconnectSockets { opts, close })
     }
 
-    /// Emits an event to the servers. `packet` is `[event, …args]`: see [`Payload::event`]. There are no answers.
+    /// Emits an event to the servers. `packet` is `[event, …args]`; see [`Payload::event`]. Servers
+    /// can't answer it.
     ///
     /// # Errors
     ///
-    /// [`CallError::InvalidNamespace`], [`CallError::ReservedEvent`], [`CallError::Payload`], [`CallError::Binary`].
+    /// [`CallError::InvalidNamespace`], [`CallError::ReservedEvent`], [`CallError::Payload`],
+    /// [`CallError::Binary`].
     pub fn server_side_emit(&self, nsp: &str, packet: Payload) -> Result<Command, CallError> {
         check_server_event(&packet)?;
         self.command(nsp, Body::ServerSideEmit { packet, request_id: None })

@@ -1,71 +1,59 @@
-//! What the engine tells the application.
-
-use core::fmt;
+//! The events that the engine reports to the application.
 
 use bytestring::ByteString;
 
 use crate::command::{CommandError, Lane};
-use crate::id::{EntryId, NodeId, RequestId};
+use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
 use crate::session::{NotRecovered, Restored};
 use crate::wire::WireError;
 
-/// Names something that was asked of the engine and ends with an event: a [`Published`](Event::Published) or
-/// [`PublishFailed`](Event::PublishFailed), a [`RequestDone`](Event::RequestDone), a [`ServerCount`](Event::ServerCount), a
-/// [`SessionSaved`](Event::SessionSaved), a [`Restored`](Event::Restored) or a [`NotRecovered`](Event::NotRecovered).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(crate) u64);
-
-impl fmt::Display for Ticket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
-    }
-}
-
-/// What happened.
+/// An event for the application.
 ///
-/// What [`Published`](Event::Published), [`PublishFailed`](Event::PublishFailed), [`Gap`](Event::Gap), [`Rewound`](Event::Rewound) and
-/// [`Repeated`](Event::Repeated) promise, and on which assumptions, is in the repository's `docs/guarantees.md`.
+/// `docs/guarantees.md` in the repository says what [`Published`](Event::Published),
+/// [`PublishFailed`](Event::PublishFailed), [`Gap`](Event::Gap), [`Rewound`](Event::Rewound) and
+/// [`Repeated`](Event::Repeated) promise, and under which assumptions.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// The namespace hears the cluster: whatever is published from now on reaches it.
+    /// The namespace is connected to the cluster. Everything that is published from now on reaches
+    /// it.
     Ready {
         /// The namespace.
         nsp: ByteString,
     },
-    /// The namespace has left the cluster, and told it so.
+    /// The namespace has left the cluster, and has announced that.
     Closed {
         /// The namespace.
         nsp: ByteString,
     },
-    /// A packet is to be sent to the sockets of this node that `opts` match: [`Rooms::matching`](crate::Rooms::matching), asked
-    /// before the next event is polled.
+    /// A packet is to be sent to the sockets of this node that `opts` match. Call
+    /// [`Rooms::matching`](crate::Rooms::matching) before the next event is polled.
     Broadcast(Delivery),
     /// Sockets of this node have joined rooms.
     SocketsJoin(Moved),
     /// Sockets of this node have left rooms.
     SocketsLeave(Moved),
-    /// Sockets of this node are to be disconnected. The application disconnects them, and then
+    /// Sockets of this node are to be disconnected. The application disconnects them and then
     /// [removes](crate::Engine::remove_socket) them.
     DisconnectSockets {
         /// The namespace.
         nsp: ByteString,
         /// The sockets.
         sockets: Vec<ByteString>,
-        /// Whether the underlying connections are closed too.
+        /// `true` if the underlying connections are to be closed too.
         close: bool,
     },
-    /// Somebody (perhaps this node itself) wants to know these sockets of this node.
-    /// Answer with [`Engine::respond_sockets`](crate::Engine::respond_sockets), even if there are none.
+    /// A node, perhaps this one, asks for these sockets of this node. Answer with
+    /// [`Engine::respond_sockets`](crate::Engine::respond_sockets), even if there are none.
     FetchSockets {
         /// The namespace.
         nsp: ByteString,
         /// The ids of the matching sockets.
         sockets: Vec<ByteString>,
-        /// To whom the answer goes.
+        /// The right to answer.
         responder: SocketsResponder,
     },
     /// Another server has emitted an event to the servers.
@@ -76,150 +64,163 @@ pub enum Event {
         packet: Payload,
         /// The sender.
         from: NodeId,
-        /// Present if an answer is wanted: [`Engine::respond_emit`](crate::Engine::respond_emit).
+        /// The right to answer, if an answer is wanted: see
+        /// [`Engine::respond_emit`](crate::Engine::respond_emit).
         responder: Option<EmitResponder>,
     },
 
-    /// The message is in the stream, or, for one without a place in it, on its way.
+    /// The message is in the stream. A message that goes through Pub/Sub instead has been sent.
     Published {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// Its id in the stream.
+        /// The message's id in the stream, if it is in one.
         entry: Option<EntryId>,
     },
-    /// The message was not published, or it is not known whether it was: the error says which.
+    /// The message was not published, or it is unknown whether it was. The error tells which.
     PublishFailed {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// Why.
+        /// The reason.
         error: CommandError,
     },
-    /// A message for which nobody waits was not published, or it is not known whether it was: a heartbeat, or an answer to another node.
+    /// A message without a ticket was not published, or it is unknown whether it was. Heartbeats
+    /// and answers to other nodes have no ticket.
     NoticeFailed {
-        /// The stream, or the channel.
+        /// The stream or the channel.
         stream: ByteString,
-        /// Why.
+        /// The reason.
         error: CommandError,
     },
-    /// One answer to a request.
+    /// One node has answered a request.
     Answer {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// The node that answered. Empty in the classic dialect, whose answers don't say.
+        /// The node that answered. The id is empty in the classic dialect, where answers do not
+        /// name their sender.
         from: NodeId,
-        /// What it said.
+        /// The answer.
         answer: Answer,
     },
-    /// The request is over: everyone has answered, or is gone, or the time is up.
+    /// A request is over: every node has answered or is gone, or the timeout has passed.
     RequestDone {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// Who answered and who didn't.
+        /// The nodes that answered, and those that did not.
         outcome: Outcome,
     },
-    /// How many servers the namespace has.
+    /// The number of servers in the namespace is known, or could not be determined.
     ServerCount {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// The number, this one included; or why it is not known.
+        /// The number of servers, including this one, or the reason why it is unknown.
         count: Result<u64, CommandError>,
     },
 
-    /// The session is stored, or not.
+    /// The session is stored, or storing it failed.
     SessionSaved {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// Why it is not stored, or may not be.
+        /// An error if the session is not stored, or may not be.
         result: Result<(), CommandError>,
     },
-    /// A client is back: its socket is here again, and in its rooms. Send it what it missed, before the next event is polled: what comes then comes
-    /// behind that.
+    /// A client's state is recovered: its socket is back, and is in its rooms. Send the client the
+    /// packets that it missed before polling the next event. Later packets come after those.
     Restored(Restored),
     /// A client's state could not be recovered.
     NotRecovered {
-        /// What the call returned.
+        /// The ticket that the call returned.
         ticket: Ticket,
-        /// Why.
+        /// The reason.
         reason: NotRecovered,
     },
 
-    /// A node of the namespace has been heard for the first time. Only where nodes send heartbeats.
+    /// A node of the namespace was heard for the first time. This is reported only in dialects with
+    /// heartbeats.
     NodeUp {
         /// The namespace.
         nsp: ByteString,
         /// The node.
         node: NodeId,
     },
-    /// A node of the namespace is gone. Only where nodes send heartbeats.
+    /// A node of the namespace is gone. This is reported only in dialects with heartbeats.
     NodeDown {
         /// The namespace.
         nsp: ByteString,
         /// The node.
         node: NodeId,
-        /// How that is known.
+        /// The evidence that it is gone.
         reason: DownReason,
     },
-    /// Something that arrived is no message: it was passed over, and has harmed nothing but itself. What this node itself has said is only looked
-    /// into where [`local_delivery`](crate::Config::local_delivery) is the order of the stream.
+    /// Something that arrived is not a valid message. It was skipped, and nothing else is affected.
+    /// The node's own messages are checked only if
+    /// [`local_delivery`](crate::Config::local_delivery) is `StreamOrder`.
     Skipped {
-        /// Where it stood.
+        /// The place where it was found.
         source: Source,
-        /// What is wrong with it.
+        /// The reason why it is not valid.
         reason: WireError,
     },
-    /// A connection was lost, or is there again.
+    /// A connection was lost or restored.
     Link {
-        /// Which.
+        /// The connection's lane.
         lane: Lane,
-        /// Whether it is there.
+        /// `true` if the connection was restored.
         up: bool,
     },
-    /// The server has lost entries that this node had read, or had published: it was emptied, restored, or a replica that lagged took over. What
-    /// others had published, and this node had not read, no server tells. Messages of a node's own are lost if they were
-    /// [published](Event::Published) before, with an id above `last`; `docs/guarantees.md` says what may hide some of them.
+    /// The server has lost entries that this node had read or published. It was emptied, restored
+    /// from a backup, or replaced by a replica that lagged behind. No server reports the loss of
+    /// entries that other nodes had published and this node had not read. Of this node's own
+    /// messages, those are lost that were reported as [published](Event::Published) with an id
+    /// above `last`; `docs/guarantees.md` says when some of them can't be detected.
     Rewound {
         /// The stream.
         stream: ByteString,
-        /// The last entry that had been read, or that this node had published, if it had not been read yet.
+        /// The last entry that this node had read, or the last one that it had published if it had
+        /// not read that one yet.
         cursor: EntryId,
-        /// The stream's last entry, as it was found. If it is behind what had been read, reading goes on from here.
+        /// The last entry that the stream holds now. If it precedes the position that had been
+        /// read, reading resumes behind it.
         last: EntryId,
-        /// How many of the entries that had been read are lost. Unknown if none that had been read are.
+        /// The number of lost entries among those that had been read. It is unknown if none of
+        /// those are lost.
         lost: Lost,
     },
     /// Entries were trimmed before this node had read them.
     Gap {
         /// The stream.
         stream: ByteString,
-        /// The last entry that was read before.
+        /// The last entry before the gap that was read.
         after: EntryId,
-        /// The first that is left behind the gap.
+        /// The first entry behind the gap.
         until: EntryId,
-        /// How many are lost.
+        /// The number of entries that are lost.
         lost: Lost,
     },
-    /// An entry came again: its first try was executed late. It has been passed over.
+    /// An entry appeared in the stream twice, because its first attempt was executed late. The
+    /// second copy was skipped.
     Repeated {
         /// The stream.
         stream: ByteString,
-        /// The entry that was passed over.
+        /// The entry that was skipped.
         id: EntryId,
-        /// Its author.
+        /// The entry's author.
         from: NodeId,
     },
-    /// Another node bears this node's name: neither hears the other. Start one of them with another seed.
+    /// Another node has the same id as this one, so neither hears the other. Start one of them with
+    /// another seed.
     NameTaken {
         /// The stream.
         stream: ByteString,
-        /// An entry of the other node's.
+        /// An entry of the other node.
         id: EntryId,
     },
-    /// Redis refuses to let a stream be read or written, or a channel be subscribed. It is tried again: until it works, or, for a message, until
-    /// its time is up. Reported once, until something works again.
+    /// Redis refuses to read or write a stream, or to subscribe to a channel. The engine retries
+    /// until it succeeds, or, for a message, until the message's time is up. The event is reported
+    /// once, until an attempt succeeds again.
     Refused {
-        /// The connection.
+        /// The connection's lane.
         lane: Lane,
-        /// What Redis says.
+        /// The error from Redis.
         error: CommandError,
     },
 }
@@ -231,14 +232,15 @@ pub struct Delivery {
     pub nsp: ByteString,
     /// The packet.
     pub packet: Packet,
-    /// For whom, and how.
+    /// The addressed sockets, and the flags.
     pub opts: BroadcastOptions,
-    /// Its id in the stream, if the packet can be recovered by clients that miss it: to be appended to the packet's data as a last
-    /// argument, a string, if connection state recovery is on.
+    /// The packet's id in the stream, if clients that miss the packet can recover it. If connection
+    /// state recovery is on, append it to the packet's data as a last argument, as a string.
     pub offset: Option<EntryId>,
-    /// The node that sent it; may be this one.
+    /// The node that sent the packet, which may be this one.
     pub from: NodeId,
-    /// Present if the clients' acknowledgements are wanted: [`Engine::respond_ack`](crate::Engine::respond_ack), for each of them.
+    /// The right to pass on acknowledgements, if the sender wants them. Call
+    /// [`Engine::respond_ack`](crate::Engine::respond_ack) once per client.
     pub responder: Option<AckResponder>,
 }
 
@@ -251,55 +253,61 @@ pub struct Moved {
     pub sockets: Vec<ByteString>,
     /// The rooms.
     pub rooms: Vec<ByteString>,
-    /// What that has changed.
+    /// The changes that resulted.
     pub changes: Vec<RoomChange>,
 }
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// To `fetch_sockets`: the node's matching sockets.
+    /// The node's matching sockets, for `fetch_sockets`.
     Sockets(Vec<RemoteSocket>),
-    /// To `server_side_emit_with_ack`: the listener's value.
+    /// The listener's value, for `server_side_emit_with_ack`.
     Emit(Payload),
-    /// To `broadcast_with_ack`: how many clients of the node have been asked.
+    /// The number of the node's clients that were asked to acknowledge, for `broadcast_with_ack`.
     ClientCount(u64),
-    /// To `broadcast_with_ack`: one client's value.
+    /// One client's value, for `broadcast_with_ack`.
     Ack(Payload),
-    /// To `sockets`: the ids of the node's matching sockets.
+    /// The ids of the node's matching sockets, for `sockets`.
     SocketIds(Vec<ByteString>),
-    /// To `all_rooms`: the node's rooms.
+    /// The node's rooms, for `all_rooms`.
     Rooms(Vec<ByteString>),
-    /// To `remote_join` and its like: the node has that socket, and does it.
+    /// The node has the socket and follows the order, for `remote_join` and its like.
     Done,
 }
 
-/// How a request ended.
+/// The outcome of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The nodes that have answered all that was asked of them.
+    /// The nodes that have sent all of their answers.
     pub answered: Vec<NodeId>,
-    /// How many more have answered without a name: in the classic dialect, whose answers don't say.
+    /// The number of further answers without a sender. Answers in the classic dialect do not name
+    /// one.
     pub answered_unnamed: u64,
-    /// The nodes that have not: they are silent, or gone.
+    /// The nodes that have not sent all of their answers. They are silent or gone.
     pub missing: Vec<NodeId>,
-    /// How many more have not answered whose names are not known: servers that are counted by their subscriptions only.
+    /// The number of further missing nodes whose ids are unknown, because they are counted only by
+    /// their subscriptions.
     pub missing_unnamed: u64,
-    /// Whether the time was up.
+    /// `true` if the timeout passed.
     pub timed_out: bool,
-    /// Whether the message that asks, or an order that follows from an answer, still waits to be published when the request
-    /// ends. It will be: its fate is told by [`Event::Published`] or [`Event::PublishFailed`], with the request's ticket.
+    /// `true` if a message of the request still waits to be published when the request ends: the
+    /// question itself, or an order that follows from an answer. It will be published or given up;
+    /// [`Event::Published`] or [`Event::PublishFailed`] reports its fate under the request's
+    /// ticket.
     pub pending: bool,
-    /// For `broadcast_with_ack`: how many clients have been asked, as far as known.
+    /// The number of clients that were asked, as far as it is known. It is set for
+    /// `broadcast_with_ack`.
     pub clients: u64,
-    /// For `broadcast_with_ack`: how many of them have acknowledged.
+    /// The number of clients that have acknowledged. It is set for `broadcast_with_ack`.
     pub acks: u64,
-    /// Why the request could not be published, or why it can't be known who should have answered, if that is so.
+    /// The reason why the request could not be published, or why the expected answers could not be
+    /// determined.
     pub error: Option<CommandError>,
 }
 
 impl Outcome {
-    /// Whether everyone answered everything.
+    /// Returns `true` if every node has sent all of its answers.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty()
             && self.missing_unnamed == 0
@@ -310,54 +318,55 @@ impl Outcome {
     }
 }
 
-/// How many entries are lost.
+/// The number of entries that are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lost {
-    /// So many, provided that nobody deletes entries by XDEL.
+    /// Exactly this number, provided that no client deletes entries by XDEL.
     Exactly(u64),
-    /// Some, perhaps none: servers before Redis 7.0 don't count.
+    /// An unknown number, which may be zero. Servers before Redis 7.0 do not count entries.
     Unknown,
 }
 
-/// How far a node is behind a stream.
+/// The distance of a node from the end of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lag {
-    /// Entries that have been read, and whose events have not been polled.
+    /// The number of entries that have been read and whose events have not been polled.
     pub waiting: usize,
-    /// Entries that have not been read, when the server was asked last: every `block_time`, but not more often than each second. Redis 7.0 and
-    /// later.
+    /// The number of entries that had not been read when the server was last asked. It is asked
+    /// every `block_time`, but at most once a second. Redis reports it from 7.0 on.
     pub unread: Option<u64>,
-    /// The last entry whose events have been polled, or from which reading began. Its time tells how old what is delivered is.
+    /// The last entry whose events have been polled, or the entry from which reading began. Its
+    /// time tells the age of what is being delivered.
     pub position: Option<EntryId>,
 }
 
-/// How it is known that a node is gone.
+/// The evidence that a node is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DownReason {
-    /// It said so.
+    /// The node said that it leaves.
     Closed,
-    /// It was silent for longer than the heartbeat timeout.
+    /// The node was silent for longer than the heartbeat timeout.
     Silent,
 }
 
-/// Where something stood that was skipped.
+/// The place where a skipped message was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// In a stream.
+    /// A stream entry.
     Entry {
         /// The stream.
         stream: ByteString,
         /// The entry.
         id: EntryId,
     },
-    /// In a Pub/Sub message.
+    /// A Pub/Sub message.
     Channel {
         /// The channel.
         channel: ByteString,
     },
 }
 
-/// Who asked, and by which way the answer goes back: the way on which the question came.
+/// The sender of a request. The answer goes back the way the request came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
     pub(crate) nsp: ByteString,
@@ -366,24 +375,25 @@ pub(crate) struct Asker {
     pub(crate) way: Way,
 }
 
-/// How a message came.
+/// The way by which a message came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Stream,
     PubSub,
-    /// From this node to itself.
+    /// The message is from this node to itself.
     Local,
 }
 
-/// The right to answer a `fetch_sockets` request, once.
+/// The right to answer a `fetch_sockets` request once.
 #[derive(Debug)]
 pub struct SocketsResponder(pub(crate) Asker);
 
-/// The right to answer a `server_side_emit` request, once.
+/// The right to answer a `server_side_emit` request once.
 #[derive(Debug)]
 pub struct EmitResponder(pub(crate) Asker);
 
-/// The right to pass on acknowledgements of a broadcast: one for each client that was sent the packet.
+/// The right to pass on acknowledgements of a broadcast, one per client that was sent the packet.
 #[derive(Clone, Debug)]
-// Boxed, because few broadcasts have one, and every broadcast would be as large as if it had.
+// The content is boxed because few broadcasts have a responder, and it would enlarge every
+// broadcast.
 pub struct AckResponder(pub(crate) Box<Asker>);

@@ -1,4 +1,4 @@
-//! The names that things have on the wire.
+//! The ids that appear on the wire or in the API.
 
 use core::borrow::Borrow;
 use core::fmt;
@@ -6,40 +6,44 @@ use core::str::FromStr;
 
 use bytestring::ByteString;
 
-/// The name of a node (a server's adapter), the `uid` of an entry.
+/// The name of a node, which is a server's adapter. It is the `uid` of an entry.
 ///
-/// Streams peers draw 16 hexadecimal characters at random. Whatever arrives is kept as it is: a peer may use another form.
+/// Streams peers draw 16 hexadecimal characters at random. A name that arrives is kept unchanged,
+/// because a peer may use another form.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(ByteString);
 
 impl NodeId {
-    /// The uid under which programs publish that are not members of the cluster. It is never counted as a node.
+    /// The uid of programs that publish without being members of the cluster. It is never counted
+    /// as a node.
     pub const EMITTER: NodeId = NodeId(ByteString::from_static("emitter"));
 
-    /// Stands where a node's name is not known.
+    /// The placeholder where a node's name is unknown.
     pub const UNNAMED: NodeId = NodeId(ByteString::from_static(""));
 
-    /// A node of this name.
+    /// Creates the id of the node with this name.
     pub fn new(uid: impl Into<ByteString>) -> Self {
         NodeId(uid.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the uid of emitters, which are not nodes.
+    /// Returns `true` if this is the uid of emitters, which are not nodes.
     pub fn is_emitter(&self) -> bool {
         *self == Self::EMITTER
     }
 
-    /// Whether this can be the name of a node: emitters, and whoever gives no name, are none.
+    /// Returns `true` if this can be the name of a node. The uid of emitters and the empty name
+    /// can't.
     pub(crate) fn is_a_node(&self) -> bool {
         !self.is_emitter() && *self != Self::UNNAMED
     }
 
-    /// The same name in bytes of its own: what is kept must not keep the whole message that it came with.
+    /// Returns the same name with its own bytes. An id that is kept must not keep alive the whole
+    /// message with which it came.
     pub(crate) fn owned(&self) -> Self {
         NodeId(self.as_str().into())
     }
@@ -67,9 +71,9 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// The id that Redis gave to a stream entry: `<milliseconds>-<sequence>`.
+/// The id that Redis assigned to a stream entry: `<milliseconds>-<sequence>`.
 ///
-/// It is also the *offset* that a client of a cluster with connection state recovery sends back.
+/// It is also the *offset* that a client sends back in a cluster with connection state recovery.
 ///
 /// ```
 /// use sio_streams_core::EntryId;
@@ -83,15 +87,15 @@ impl fmt::Display for NodeId {
 pub struct EntryId {
     /// Milliseconds of the server's clock when the entry was added.
     pub ms: u64,
-    /// Counts the entries of one millisecond.
+    /// A sequence number among the entries of one millisecond.
     pub seq: u64,
 }
 
 impl EntryId {
-    /// Before every entry: reading from here reads the whole stream.
+    /// The position before every entry. Reading from here reads the whole stream.
     pub const ZERO: EntryId = EntryId { ms: 0, seq: 0 };
 
-    /// The first id that may follow.
+    /// Returns the next id.
     pub(crate) fn next(self) -> EntryId {
         match self.seq.checked_add(1) {
             Some(seq) => EntryId { ms: self.ms, seq },
@@ -99,7 +103,7 @@ impl EntryId {
         }
     }
 
-    /// The id just before: reading after it begins with this one.
+    /// Returns the preceding id. Reading after it begins with this entry.
     pub(crate) fn before(self) -> EntryId {
         match self {
             EntryId { ms, seq: 1.. } => EntryId { ms, seq: self.seq - 1 },
@@ -123,7 +127,7 @@ pub struct InvalidEntryId;
 impl FromStr for EntryId {
     type Err = InvalidEntryId;
 
-    /// Accepts what the peers accept, `^[0-9]+-[0-9]+$`, as far as Redis can represent it.
+    /// Accepts what the peers accept, `^[0-9]+-[0-9]+$`, within the range that Redis supports.
     fn from_str(s: &str) -> Result<Self, InvalidEntryId> {
         // `u64::from_str` alone would also take a leading plus sign.
         let number = |part: &str| match part.as_bytes() {
@@ -135,17 +139,18 @@ impl FromStr for EntryId {
     }
 }
 
-/// The name of a request on the wire: what its answers repeat. Ours are 16 hexadecimal characters.
+/// The name of a request on the wire, which its answers repeat. The engine uses 16 hexadecimal
+/// characters.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(ByteString);
 
 impl RequestId {
-    /// A request of this name.
+    /// Creates the id of the request with this name.
     pub fn new(id: impl Into<ByteString>) -> Self {
         RequestId(id.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -167,7 +172,21 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// Sixteen lower-case hexadecimal digits, the form of the streams peers' random ids.
+/// Identifies a call whose result is reported by an event: a [`Published`](crate::Event::Published)
+/// or [`PublishFailed`](crate::Event::PublishFailed), a [`RequestDone`](crate::Event::RequestDone),
+/// a [`ServerCount`](crate::Event::ServerCount), a [`SessionSaved`](crate::Event::SessionSaved), a
+/// [`Restored`](crate::Event::Restored) or a [`NotRecovered`](crate::Event::NotRecovered).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub(crate) u64);
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Formats the number as sixteen lower-case hexadecimal digits, the form of the streams peers'
+/// random ids.
 pub(crate) fn hex16(value: u64) -> ByteString {
     format!("{value:016x}").into()
 }

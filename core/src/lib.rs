@@ -1,11 +1,13 @@
 //! A sans-IO protocol engine for the Socket.IO Redis Streams adapter.
 //!
-//! Socket.IO servers form a cluster by an *adapter*: each forwards broadcasts, room changes and requests to the others through Redis. The
-//! official adapters run on Node. This crate is that adapter's protocol as a state machine, for Rust servers that join such a cluster as full
-//! members, beside Node servers of either wire generation, or among themselves.
+//! Socket.IO servers form a cluster through an *adapter*. Each server's adapter forwards
+//! broadcasts, room changes and requests to the other servers through Redis. The official adapters
+//! run on Node. This crate implements their protocol as a state machine, so that Rust servers can
+//! join such a cluster as full members. The other members may be Node servers of either wire
+//! generation, or Rust servers.
 //!
-//! It does no I/O: no sockets, no clock, no threads, no `async`. You own those. (If you want them done, on tokio, take `sio-streams-driver`
-//! and one of its backends.)
+//! The crate does no I/O: it has no sockets, no clock, no threads and no `async`. The caller owns
+//! those. To have them done on tokio, use `sio-streams-driver` and one of its backends.
 //!
 //! # The loop
 //!
@@ -16,7 +18,8 @@
 //!                 poll_command (XADD, XREAD, PUBLISH, …), poll_timeout     └────────┘ ◀── broadcast, fetch_sockets, …
 //! ```
 //!
-//! Put in what happened; take out events, then commands, until there are none; wait for a reply, a push, or the time-out.
+//! Put in an input. Then take out events until there are none, and commands until there are none.
+//! Then wait for a reply, a push, or the timeout.
 //!
 //! ```
 //! use sio_streams_core::{BroadcastOptions, Command, Config, Dialect, Engine, EntryId, Event, Packet, Reply, Time};
@@ -61,27 +64,34 @@
 //! assert_eq!(delivered, 1);
 //! ```
 //!
-//! `examples/by_hand.rs` is a whole little cluster, driven by hand.
+//! `examples/by_hand.rs` drives a small cluster by hand.
 //!
 //! # Where to look
 //!
-//! - [`Engine`]: the face. Calls return a [`Ticket`]; what becomes of it is an [`Event`] with that ticket.
-//! - [`Config`]: the options, with the peers' names and defaults; [`Dialect`]: which peers.
-//! - [`Command`] and [`Reply`]: what a backend must be able to do; [`Lane`]: on which connection; [`CommandError`]: the ways of failing that
-//!   matter.
-//! - [`Packet`], [`Payload`], [`BroadcastOptions`]: what is sent, and to whom. Payloads are carried as they came and decoded on demand.
-//! - [`Rooms`]: which sockets of this node are in which rooms.
-//! - [`wire`]: bytes ↔ [`Message`]s, for those who need just that.
+//! - [`Engine`] is the entry point. Its calls return a [`Ticket`]; an [`Event`] with that ticket
+//!   reports the result.
+//! - [`Config`] holds the options, with the peers' names and defaults. [`Dialect`] selects the
+//!   peers.
+//! - [`Command`] and [`Reply`] define what a backend must be able to do. [`Lane`] names the
+//!   connection that a command belongs on. [`CommandError`] lists the failures that the engine
+//!   distinguishes.
+//! - [`Packet`], [`Payload`] and [`BroadcastOptions`] define what is sent, and to which sockets. A
+//!   payload keeps the bytes in which it arrived and is decoded on demand.
+//! - [`Rooms`] tracks which sockets of this node are in which rooms.
+//! - [`wire`] converts between bytes and [`Message`]s, for programs that need only the codec.
 //!
 //! # What it holds to
 //!
-//! - Time and chance come in from outside: the same configuration, seed and inputs give the same outputs, byte for byte.
-//! - Everything is bounded, by [`Limits`]; a call that would pass a bound is refused at once.
-//! - What arrives is never trusted: a bad entry is skipped and reported, and harms nothing behind it.
-//! - What it writes, every Node peer can digest.
-//! - A command's fate is one of three: done, failed, unknown.
+//! - Time and randomness come in from outside. The same configuration, seed and inputs give the
+//!   same outputs, byte for byte.
+//! - Everything is bounded by [`Limits`]. A call that would exceed a bound is refused at once.
+//! - Nothing that arrives is trusted. A bad entry is skipped and reported, and does not affect the
+//!   entries behind it.
+//! - Every Node peer can read what the engine writes.
+//! - The fate of a command is one of three: done, failed, or unknown.
 
-/// Whether a deliberate bug is in force. Never, but where the simulator tests itself: see `mutants.rs`.
+/// Returns `true` if the named deliberate bug is active. That happens only when the simulator tests
+/// itself; see `mutants.rs`.
 #[cfg(sio_streams_mutants)]
 macro_rules! mutant {
     ($name:ident) => {
@@ -95,13 +105,19 @@ macro_rules! mutant {
     };
 }
 
+mod channel;
 mod command;
 mod config;
 mod emitter;
 mod engine;
+mod error;
 mod event;
+mod hash;
 mod id;
+mod javascript;
+mod json_text;
 mod message;
+mod msgpack;
 #[cfg(sio_streams_mutants)]
 pub mod mutants;
 mod packet;
@@ -118,15 +134,17 @@ pub use config::{
     Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, Recovery, SubscriptionMode,
 };
 pub use emitter::Emitter;
-pub use engine::{CallError, Engine};
+pub use engine::Engine;
+pub use error::CallError;
 pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
-    SocketsResponder, Source, Ticket,
+    SocketsResponder, Source,
 };
-pub use id::{EntryId, InvalidEntryId, NodeId, RequestId};
+pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
 pub use message::{Body, Message};
+pub use msgpack::MAX_DEPTH;
 pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
-pub use payload::{DecodeError, Encoding, MAX_DEPTH, MAX_PAYLOAD, Payload, PayloadError};
+pub use payload::{DecodeError, Encoding, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
 pub use session::{MAX_PID, Missed, NotRecovered, Restored, Session};
 pub use time::Time;

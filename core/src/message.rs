@@ -1,4 +1,4 @@
-//! What nodes say to each other, apart from how it is written.
+//! The messages between nodes, independent of their encoding.
 
 use bytestring::ByteString;
 
@@ -11,16 +11,16 @@ use crate::payload::Payload;
 pub struct Message {
     /// The sender.
     pub uid: NodeId,
-    /// The namespace that it is about, with its leading `/`.
+    /// The namespace that the message is about, with its leading `/`.
     pub nsp: ByteString,
-    /// What it says.
+    /// The content.
     pub body: Body,
 }
 
-/// The thirteen kinds of message, with the numbers of the streams adapters.
+/// The thirteen kinds of message, numbered as in the streams adapters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// 1: a node has started; every other node answers with a heartbeat.
+    /// 1: the sender has started. Every other node answers with a heartbeat.
     InitialHeartbeat,
     /// 2: the sender is alive.
     Heartbeat,
@@ -28,37 +28,37 @@ pub enum Body {
     Broadcast {
         /// The packet.
         packet: Packet,
-        /// For whom.
+        /// The addressed sockets, and the flags.
         opts: BroadcastOptions,
-        /// Present if the clients' acknowledgements are wanted.
+        /// The request's id, if the sender wants the clients' acknowledgements.
         request_id: Option<RequestId>,
     },
     /// 4: the matching sockets join rooms.
     SocketsJoin {
-        /// Which sockets.
+        /// The addressed sockets.
         opts: BroadcastOptions,
         /// The rooms to join.
         rooms: Vec<ByteString>,
     },
     /// 5: the matching sockets leave rooms.
     SocketsLeave {
-        /// Which sockets.
+        /// The addressed sockets.
         opts: BroadcastOptions,
         /// The rooms to leave.
         rooms: Vec<ByteString>,
     },
     /// 6: the matching sockets are disconnected.
     DisconnectSockets {
-        /// Which sockets.
+        /// The addressed sockets.
         opts: BroadcastOptions,
-        /// Whether the underlying connection is closed too.
+        /// `true` if the underlying connections are closed too.
         close: bool,
     },
-    /// 7: which sockets match?
+    /// 7: a request for the matching sockets.
     FetchSockets {
-        /// Which sockets.
+        /// The addressed sockets.
         opts: BroadcastOptions,
-        /// What the answers repeat.
+        /// The id that the answers repeat.
         request_id: RequestId,
     },
     /// 8: the answer to 7.
@@ -72,28 +72,28 @@ pub enum Body {
     ServerSideEmit {
         /// `[event, …args]`.
         packet: Payload,
-        /// Present if answers are wanted.
+        /// The request's id, if the sender wants answers.
         request_id: Option<RequestId>,
     },
     /// 10: the answer to 9.
     ServerSideEmitResponse {
         /// The request that is answered.
         request_id: RequestId,
-        /// The one value that the listener answered with.
+        /// The value with which the listener answered.
         packet: Payload,
     },
-    /// 11: how many clients of the sender will be asked to acknowledge a broadcast.
+    /// 11: the number of the sender's clients that will be asked to acknowledge a broadcast.
     BroadcastClientCount {
-        /// The broadcast that it is about.
+        /// The request id of the broadcast.
         request_id: RequestId,
-        /// How many clients; may be 0.
+        /// The number of clients, which may be 0.
         client_count: u64,
     },
     /// 12: one client's acknowledgement.
     BroadcastAck {
-        /// The broadcast that was acknowledged.
+        /// The request id of the broadcast.
         request_id: RequestId,
-        /// The one value that the client answered with.
+        /// The value with which the client answered.
         packet: Payload,
     },
     /// 13: the sender leaves.
@@ -101,7 +101,7 @@ pub enum Body {
 }
 
 impl Body {
-    /// The message's number on the wire.
+    /// Returns the message's number on the wire.
     pub fn kind(&self) -> u8 {
         match self {
             Body::InitialHeartbeat => 1,

@@ -1,9 +1,9 @@
-//! Deliberate bugs, of which one at a time can be in force: for testing the simulator. This module exists only in builds with
-//! `--cfg sio_streams_mutants`, which no feature turns on.
+//! Deliberate bugs, for testing the simulator. At most one of them is active at a time. This module
+//! exists only in builds with `--cfg sio_streams_mutants`, which no feature turns on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The one that is in force, counted from 1.
+/// The number of the active bug, counted from 1, or 0.
 static ACTIVE: AtomicUsize = AtomicUsize::new(0);
 
 macro_rules! mutants {
@@ -15,7 +15,7 @@ macro_rules! mutants {
             $(#[doc = $what] $name,)*
         }
 
-        /// All of them: the bug, its name, and what is wrong.
+        /// All deliberate bugs, each with its name and a description.
         pub const ALL: &[(Mutant, &str, &str)] = &[$((Mutant::$name, stringify!($name), $what),)*];
     };
 }
@@ -82,7 +82,7 @@ mutants! {
     SessionOfAnyNamespace: "a session may be restored in a namespace that is not its own",
 }
 
-/// Puts one of them in force, counted from 0; none, if there is no number.
+/// Activates the bug with this index, counted from 0, or none.
 pub fn activate(mutant: Option<usize>) {
     ACTIVE.store(mutant.map_or(0, |mutant| mutant + 1), Ordering::SeqCst);
 }

@@ -1,4 +1,4 @@
-//! What is broadcast, and to whom.
+//! Packets for clients, and the sockets that they are addressed to.
 
 use core::time::Duration;
 
@@ -7,10 +7,11 @@ use serde::Serialize;
 
 use crate::payload::{Payload, PayloadError};
 
-/// The packet type of an event; the only one that servers broadcast to clients.
+/// The packet type of an event, the only type that servers broadcast to clients.
 pub const EVENT: u8 = 2;
 
-/// Whether a client's parser does not accept this event name from a server: it would end the connection.
+/// Returns `true` if a client's parser rejects this event name from a server. The client would end
+/// its connection.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 6] =
         [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
@@ -30,31 +31,35 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The packet's type; [`EVENT`] for all that this crate makes.
+    /// The packet's type. It is [`EVENT`] in every packet that this crate makes.
     pub kind: u8,
     /// `[event, …args]`.
     pub data: Payload,
-    /// The namespace, if the packet names it itself.
+    /// The namespace, if the packet itself names one.
     pub nsp: Option<ByteString>,
-    /// The id under which a client would acknowledge. Broadcasts carry none on the wire.
+    /// The id under which a client would acknowledge the packet. Broadcasts carry no id on the
+    /// wire.
     pub id: Option<u64>,
 }
 
 impl Packet {
-    /// An event with its arguments: a tuple, an array or a `Vec` of values, `()` for none.
+    /// Creates an event with its arguments, which are a tuple, an array or a `Vec` of values. `()`
+    /// stands for no arguments.
     ///
     /// # Errors
     ///
-    /// Whatever Node peers or their clients could not digest: see [`PayloadError`].
+    /// Returns an error if Node peers or their clients could not read the event: see
+    /// [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
         Packet::named(name, Payload::event(name, args)?)
     }
 
-    /// A packet of `data`, which must be `[event, …args]`.
+    /// Creates a packet from `data`, which must be `[event, …args]`.
     ///
     /// # Errors
     ///
-    /// [`PayloadError::NotAnEvent`]; [`PayloadError::ReservedEvent`]; [`PayloadError::Placeholder`].
+    /// [`PayloadError::NotAnEvent`], [`PayloadError::ReservedEvent`],
+    /// [`PayloadError::Placeholder`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
         let name = data.event_name().ok_or(PayloadError::NotAnEvent)?;
         Packet::named(&name, data)
@@ -71,10 +76,11 @@ impl Packet {
     }
 }
 
-/// Whom a message is for, and how it is to be sent.
+/// The sockets that a message addresses, and the flags for sending it.
 ///
-/// Empty `rooms` mean everyone in the namespace; otherwise the union of the rooms. A socket in any room of `except` is left out. Every
-/// socket is in a room that bears its own id, so a socket id serves as a room.
+/// Empty `rooms` address every socket in the namespace. Otherwise the union of the rooms is
+/// addressed. A socket in any room of `except` is left out. Every socket is in a room that bears
+/// its own id, so a socket id can be used as a room.
 ///
 /// ```
 /// use core::time::Duration;
@@ -85,61 +91,62 @@ impl Packet {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BroadcastOptions {
-    /// The rooms that are addressed; empty: all.
+    /// The addressed rooms. If there are none, every socket is addressed.
     pub rooms: Vec<ByteString>,
     /// The rooms whose sockets are left out.
     pub except: Vec<ByteString>,
-    /// How to send.
+    /// The flags for sending.
     pub flags: Flags,
 }
 
 impl BroadcastOptions {
-    /// Everyone in the namespace.
+    /// Addresses every socket in the namespace.
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// The sockets in `room`.
+    /// Addresses the sockets in `room`.
     pub fn to(room: impl Into<ByteString>) -> Self {
         Self::all().and(room)
     }
 
-    /// The sockets in `room` too.
+    /// Adds the sockets in `room`.
     #[must_use]
     pub fn and(mut self, room: impl Into<ByteString>) -> Self {
         self.rooms.push(room.into());
         self
     }
 
-    /// Not the sockets in `room`.
+    /// Leaves out the sockets in `room`.
     #[must_use]
     pub fn except(mut self, room: impl Into<ByteString>) -> Self {
         self.except.push(room.into());
         self
     }
 
-    /// Only the sockets of this node: nothing is published.
+    /// Addresses only sockets of this node. Nothing is published.
     #[must_use]
     pub fn local(mut self) -> Self {
         self.flags.local = Some(true);
         self
     }
 
-    /// Clients that are not ready to receive just now may be passed over. Such a packet gets no offset and is not recovered.
+    /// Lets clients miss the packet if they are not ready to receive it. Such a packet gets no
+    /// offset and can't be recovered.
     #[must_use]
     pub fn volatile(mut self) -> Self {
         self.flags.volatile = Some(true);
         self
     }
 
-    /// Whether the transport may compress the packet.
+    /// Sets whether the transport may compress the packet.
     #[must_use]
     pub fn compress(mut self, compress: bool) -> Self {
         self.flags.compress = Some(compress);
         self
     }
 
-    /// How long to wait for answers, in whole milliseconds.
+    /// Sets the time to wait for answers, in whole milliseconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.flags.timeout = Some(timeout);
@@ -147,77 +154,82 @@ impl BroadcastOptions {
     }
 }
 
-/// The flags of a broadcast. `None`: the key is absent, which is not the same as `false`: the peers give an offset only to packets
-/// on which `volatile` is absent.
+/// The flags of a broadcast. `None` means that the key is absent, which differs from `false`: the
+/// peers give an offset only to packets on which `volatile` is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// Clients that are not ready may be passed over. What other emitters write, `1` or `"yes"`, counts as JavaScript takes it.
+    /// Clients that are not ready may miss the packet. A truthy value of another type counts as
+    /// `true`; other emitters write `1` or `"yes"`.
     pub volatile: Option<bool>,
-    /// Whether the transport may compress.
+    /// The transport may compress the packet.
     pub compress: Option<bool>,
     /// The message never leaves its node.
     pub local: Option<bool>,
-    /// Set by `socket.broadcast` in older versions; without effect.
+    /// `socket.broadcast` sets this flag in older versions. It has no effect.
     pub broadcast: Option<bool>,
-    /// Set by older versions; without effect.
+    /// Older versions set this flag. It has no effect.
     pub binary: Option<bool>,
-    /// How long to wait for answers; whole milliseconds on the wire.
+    /// The time to wait for answers, in whole milliseconds on the wire.
     pub timeout: Option<Duration>,
-    /// One answer is wanted, so the caller gets it by itself and not as a list.
+    /// The caller expects one answer, and gets it by itself instead of in a list.
     pub expect_single_response: Option<bool>,
-    /// Flags that this crate doesn't know, or whose value isn't of the usual kind. They are passed on as they came.
+    /// Flags that this crate does not know, or whose value has an unexpected type. They are passed
+    /// on unchanged.
     pub other: Vec<(ByteString, Payload)>,
 }
 
 impl Flags {
-    /// What JavaScript takes for `id: undefined` gets an offset, and `id: null` gets none, as `volatile: false` does not either.
+    /// Sets `volatile` to `false` if it is absent, so that the packet gets no offset. A packet with
+    /// `id: null` needs this: it gets no offset, while JavaScript's `id: undefined` gets one.
     pub(crate) fn keep_offset_away(&mut self) {
         if !self.has_volatile() {
             self.volatile = Some(false);
         }
     }
 
-    /// Whether the flag `volatile` is there at all, whatever its value.
+    /// Returns `true` if the flag `volatile` is present, with any value.
     pub(crate) fn has_volatile(&self) -> bool {
         self.volatile.is_some() || self.other.iter().any(|(key, _)| key == "volatile")
     }
 
-    /// Whether the message stays on its node.
+    /// Returns `true` if the message stays on its node.
     pub fn is_local(&self) -> bool {
         self.local == Some(true)
     }
 }
 
-/// A socket of some node, as `fetch_sockets` tells of it.
+/// A socket of any node, as `fetch_sockets` returns it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteSocket {
     /// The socket's id.
     pub id: ByteString,
-    /// What is known of the client's handshake; a [`Handshake`] if a streams peer sent it.
+    /// The client's handshake. It is a [`Handshake`] if a streams peer sent it.
     pub handshake: Payload,
-    /// The rooms that the socket is in, the one with its own id included.
+    /// The rooms that the socket is in, including the one with its own id.
     pub rooms: Vec<ByteString>,
-    /// What the application attached to the socket.
+    /// The data that the application attached to the socket.
     pub data: Payload,
 }
 
-/// A socket of this node, as the application tells of it when it is asked. Its rooms the engine knows.
+/// A socket of this node, as the application describes it when it is asked. The engine adds its
+/// rooms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalSocket {
     /// The socket's id.
     pub id: ByteString,
-    /// What is known of the client's handshake.
+    /// The client's handshake.
     pub handshake: Payload,
-    /// What the application attached to the socket.
+    /// The data that the application attached to the socket.
     pub data: Payload,
 }
 
 impl LocalSocket {
-    /// A socket with the given handshake and data.
+    /// Creates a socket with the given handshake and data.
     ///
     /// # Errors
     ///
-    /// If the handshake can't be carried; its headers, query and auth come from a client.
+    /// Returns an error if the handshake can't be encoded. Its headers, query and auth come from a
+    /// client.
     pub fn new(
         id: impl Into<ByteString>,
         handshake: &Handshake,
@@ -231,22 +243,22 @@ impl LocalSocket {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, serde::Deserialize)]
 #[serde(default)]
 pub struct Handshake {
-    /// The HTTP headers of the first request, names in lower case.
+    /// The HTTP headers of the first request, with names in lower case.
     pub headers: serde_json::Map<String, serde_json::Value>,
-    /// When, as JavaScript's `Date` prints it.
+    /// The time of the handshake, as JavaScript's `Date` prints it.
     pub time: String,
     /// The client's IP address.
     pub address: String,
-    /// Whether the request came from another origin.
+    /// `true` if the request came from another origin.
     pub xdomain: bool,
-    /// Whether the connection is encrypted.
+    /// `true` if the connection is encrypted.
     pub secure: bool,
-    /// When, in milliseconds since 1970.
+    /// The time of the handshake, in milliseconds since 1970.
     pub issued: u64,
     /// The request's path and query.
     pub url: String,
     /// The request's query parameters.
     pub query: serde_json::Map<String, serde_json::Value>,
-    /// What the client sent to authenticate itself.
+    /// The data that the client sent to authenticate itself.
     pub auth: serde_json::Map<String, serde_json::Value>,
 }

@@ -1,94 +1,49 @@
-//! Which sockets of this node are in which rooms.
+//! The rooms of a namespace, and the sockets of this node that are in them.
 //!
-//! Two maps, as in Socket.IO's adapter: rooms → sockets and sockets → rooms. Both name each other by small numbers, so that a
-//! membership costs sixteen bytes, and a socket leaves a room without anything being searched.
+//! There are two maps, as in Socket.IO's adapter: from rooms to sockets, and from sockets to rooms.
+//! Each refers to the other by small numbers. A membership therefore takes sixteen bytes, and a
+//! socket leaves a room without a search.
 
-use core::hash::{BuildHasher, Hasher};
+use core::hash::BuildHasher as _;
 
 use bytestring::ByteString;
 use hashbrown::{HashSet, HashTable};
-use siphasher::sip::SipHasher13;
 use smallvec::SmallVec;
 
+use crate::hash::{Keyed, Numbered};
 use crate::packet::BroadcastOptions;
 
-/// A keyed hash: nobody who chooses room names can know which of them collide.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Keyed(pub(crate) u64, pub(crate) u64);
-
-impl BuildHasher for Keyed {
-    type Hasher = SipHasher13;
-
-    fn build_hasher(&self) -> SipHasher13 {
-        SipHasher13::new_with_keys(self.0, self.1)
-    }
-}
-
-/// For tables whose keys the engine counts up itself: nobody else chooses them, so none of them need to collide.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Numbered;
-
-/// Spreads one number.
-#[derive(Debug, Default)]
-pub(crate) struct Spread(u64);
-
-impl BuildHasher for Numbered {
-    type Hasher = Spread;
-
-    fn build_hasher(&self) -> Spread {
-        Spread::default()
-    }
-}
-
-impl Hasher for Spread {
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        // The golden ratio: neighbours come out far from each other in the upper bits.
-        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// What changed as sockets came, went, joined and left. The names are those of the events of Socket.IO's adapter.
+/// A change of rooms or memberships. The names are those of the events of Socket.IO's adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RoomChange {
-    /// The room has got its first socket. Precedes its `Join`.
+    /// The room has got its first socket. It precedes the room's `Join`.
     Create {
         /// The room.
         room: ByteString,
     },
-    /// A socket is in the room now.
+    /// A socket has joined the room.
     Join {
         /// The room.
         room: ByteString,
         /// The socket.
         socket: ByteString,
     },
-    /// A socket is not in the room any more.
+    /// A socket has left the room.
     Leave {
         /// The room.
         room: ByteString,
         /// The socket.
         socket: ByteString,
     },
-    /// The room has lost its last socket. Follows its `Leave`.
+    /// The room has lost its last socket. It follows the room's `Leave`.
     Delete {
         /// The room.
         room: ByteString,
     },
 }
 
-/// One side of a membership: the number of the other side, and where the membership stands in the other side's list.
+/// One side of a membership: the number of the other side, and the position of the membership in
+/// the other side's list.
 #[derive(Clone, Copy, Debug)]
 struct Tie {
     to: u32,
@@ -99,18 +54,18 @@ struct Tie {
 struct Place {
     name: ByteString,
     ties: SmallVec<[Tie; 2]>,
-    /// Where its number stands among those that are in use.
+    /// The position of this number in `Names::live`.
     live: u32,
 }
 
-/// Named things that are numbered: rooms, or sockets.
+/// The numbered names of rooms, or of sockets.
 #[derive(Debug)]
 struct Names {
     hash: Keyed,
     table: HashTable<u32>,
     places: Vec<Option<Place>>,
     free: Vec<u32>,
-    /// The numbers in use, in no order: there may have been many more.
+    /// The numbers in use, in no order. There may have been many more.
     live: Vec<u32>,
 }
 
@@ -136,12 +91,13 @@ impl Names {
         self.place(index).map(|place| place.name.clone()).unwrap_or_default()
     }
 
-    /// The number of the name, and whether it is new.
+    /// Returns the number of the name, and `true` if the name is new.
     fn intern(&mut self, name: &ByteString) -> (u32, bool) {
         if let Some(index) = self.find(name) {
             return (index, false);
         }
-        // A copy: what was decoded shares the bytes of its message, which would live as long as the name.
+        // The name is copied. A decoded name shares the bytes of its message, and would keep them
+        // alive.
         let live = self.live.len() as u32;
         let place = Some(Place { name: ByteString::from(&**name), ties: SmallVec::new(), live });
         let index = match self.free.pop() {
@@ -181,7 +137,8 @@ impl Names {
         }
     }
 
-    /// Takes the tie at `at` out of the list of `index`; returns the one that has moved into its place.
+    /// Removes the tie at `at` from the list of `index`. Returns the tie that has moved into its
+    /// place.
     fn untie(&mut self, index: u32, at: u32) -> Option<Tie> {
         let ties = &mut self.places[index as usize].as_mut()?.ties;
         ties.swap_remove(at as usize);
@@ -201,7 +158,7 @@ impl Names {
 
 /// The sockets of one namespace on this node, and their rooms.
 ///
-/// Every socket is in the room that bears its own id, from [`add`](Rooms::add) on.
+/// Every socket is in the room that bears its own id, from the call of [`add`](Rooms::add) on.
 ///
 /// ```
 /// use sio_streams_core::{BroadcastOptions, Rooms};
@@ -222,8 +179,8 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// No sockets, no rooms. `seed` keys the hash tables, so that chosen room names can't slow them down: draw it at random, or
-    /// fix it where runs must repeat.
+    /// Creates an empty set of rooms. `seed` keys the hash tables, so that clients can't slow them
+    /// down by choosing room names. Draw it at random, or fix it where runs must repeat.
     pub fn new(seed: [u8; 16]) -> Self {
         let half = |from: usize| {
             let mut bytes = [0; 8];
@@ -234,7 +191,7 @@ impl Rooms {
         Rooms { rooms: Names::new(hash), sockets: Names::new(hash) }
     }
 
-    /// A socket is here now. Without effect on one that was.
+    /// Adds a socket. The call has no effect if the socket was added before.
     pub fn add(&mut self, socket: ByteString) -> Vec<RoomChange> {
         let mut changes = Vec::new();
         let (index, new) = self.sockets.intern(&socket);
@@ -244,7 +201,7 @@ impl Rooms {
         changes
     }
 
-    /// The socket is gone, and has left all its rooms.
+    /// Removes a socket. It leaves all its rooms.
     pub fn remove(&mut self, socket: &str) -> Vec<RoomChange> {
         let mut changes = Vec::new();
         if let Some(index) = self.sockets.find(socket) {
@@ -257,7 +214,8 @@ impl Rooms {
         changes
     }
 
-    /// The socket joins rooms. Without effect for a socket that isn't here, and for rooms that it is in.
+    /// Lets a socket join rooms. The call has no effect for an unknown socket, and for rooms that
+    /// the socket is in.
     pub fn join(&mut self, socket: &str, rooms: impl IntoIterator<Item = ByteString>) -> Vec<RoomChange> {
         let mut changes = Vec::new();
         if let Some(index) = self.sockets.find(socket) {
@@ -268,7 +226,7 @@ impl Rooms {
         changes
     }
 
-    /// The socket leaves rooms. Without effect for rooms that it isn't in.
+    /// Lets a socket leave rooms. The call has no effect for rooms that the socket is not in.
     pub fn leave<'a>(&mut self, socket: &str, rooms: impl IntoIterator<Item = &'a str>) -> Vec<RoomChange> {
         let mut changes = Vec::new();
         if let Some(index) = self.sockets.find(socket) {
@@ -296,7 +254,8 @@ impl Rooms {
         changes.push(RoomChange::Join { room: room.clone(), socket: self.sockets.name(socket) });
     }
 
-    /// Where the membership stands in the socket's list. The shorter of the two lists is searched.
+    /// Returns the position of the membership in the socket's list. It searches the shorter of the
+    /// two lists.
     fn membership(&self, socket: u32, room: u32) -> Option<(u32, Tie)> {
         let (of_socket, of_room) = (self.sockets.ties(socket), self.rooms.ties(room));
         let at = if of_socket.len() <= of_room.len() {
@@ -324,46 +283,46 @@ impl Rooms {
         }
     }
 
-    /// How many sockets are here.
+    /// Returns the number of sockets.
     pub fn socket_count(&self) -> usize {
         self.sockets.len()
     }
 
-    /// How many rooms there are, the sockets' own included.
+    /// Returns the number of rooms, including the sockets' own.
     pub fn room_count(&self) -> usize {
         self.rooms.len()
     }
 
-    /// The rooms, those of single sockets included, in no order.
+    /// Iterates over the rooms, including those of single sockets, in no order.
     pub fn names(&self) -> impl Iterator<Item = &ByteString> {
         self.rooms.live.iter().filter_map(|index| self.rooms.place(*index)).map(|place| &place.name)
     }
 
-    /// Whether any socket is in the room.
+    /// Returns `true` if any socket is in the room.
     pub fn has_room(&self, room: &str) -> bool {
         self.rooms.find(room).is_some()
     }
 
-    /// Whether the socket is here.
+    /// Returns `true` if the socket was added.
     pub fn contains(&self, socket: &str) -> bool {
         self.sockets.find(socket).is_some()
     }
 
-    /// The rooms of a socket, its own included; `None` if it isn't here.
+    /// Returns the rooms of a socket, including its own, or `None` if the socket is unknown.
     pub fn of(&self, socket: &str) -> Option<Vec<ByteString>> {
         let index = self.sockets.find(socket)?;
         Some(self.sockets.ties(index).iter().map(|tie| self.rooms.name(tie.to)).collect())
     }
 
-    /// The sockets that `opts` address, each once: the union of its rooms, or all sockets if it names none, without those in any room
-    /// of `except`.
+    /// Returns the sockets that `opts` address, each once. These are the union of its rooms, or all
+    /// sockets if it names no room, without the sockets in any room of `except`.
     pub fn matching(&self, opts: &BroadcastOptions) -> Vec<ByteString> {
         let mut found = Vec::new();
         self.each_matching(opts, |name| found.push(name.clone()));
         found
     }
 
-    /// How many sockets `opts` address.
+    /// Returns the number of sockets that `opts` address.
     pub fn count_matching(&self, opts: &BroadcastOptions) -> usize {
         let mut count = 0;
         self.each_matching(opts, |_| count += 1);
@@ -372,7 +331,8 @@ impl Rooms {
 
     fn each_matching(&self, opts: &BroadcastOptions, mut each: impl FnMut(&ByteString)) {
         let except = if mutant!(ExceptIgnored) { &[][..] } else { &opts.except };
-        // One room has every socket once; marks are needed only where a socket could come up twice, or must not come up.
+        // One room contains every socket once. Marks are needed only if a socket could come up
+        // twice, or is excluded.
         let repeating = opts.rooms.len() > 1;
         let marking = repeating || !except.is_empty();
         let mut seen = Marks::Few(HashSet::with_hasher(Numbered));
@@ -413,19 +373,19 @@ impl Rooms {
     }
 }
 
-/// Which sockets have come up.
+/// The set of sockets that have come up.
 enum Marks {
-    /// A bit for each socket.
+    /// One bit per socket.
     Many(Vec<u64>),
-    /// Those few among so many others that the bits would be the most of the work.
+    /// A hash set, for a few sockets among a large number. Clearing the bits would take longer.
     Few(HashSet<u32, Numbered>),
 }
 
 impl Marks {
-    /// As many words are made ready in less time than it takes to put one socket into a table.
+    /// Clearing this number of words takes less time than one insertion into a hash set.
     const WORDS: usize = 16;
 
-    /// Marks for at most so many among all.
+    /// Creates an empty set for at most `few` sockets among `all`.
     fn new(few: usize, all: usize) -> Self {
         let words = all.div_ceil(64);
         match few.saturating_mul(Self::WORDS) < words {
@@ -441,7 +401,7 @@ impl Marks {
         }
     }
 
-    /// Marks the socket; whether it wasn't marked before.
+    /// Marks the socket. Returns `true` if it was not marked before.
     fn mark(&mut self, index: u32) -> bool {
         match self {
             Marks::Few(few) => few.insert(index),
@@ -493,22 +453,9 @@ mod tests {
         assert_eq!(with_single.len(), 7);
         assert_eq!(all.len(), 6);
         assert_eq!(others.len(), 20_000 - 6);
-        // Bits are used for the one, a table for the other.
+        // One of the two uses bits, and the other a hash set.
         let few = matching(0, 12);
         assert_eq!(few[..2], [but_one.clone(), union.clone()]);
         assert_eq!(few, matching(20_000, 12));
-    }
-
-    #[test]
-    fn names_chosen_against_one_key_are_like_any_others_under_another() {
-        // Miri takes its time for each name that is tried.
-        let (places, wanted) = if cfg!(miri) { (0x40, 8) } else { (0x1000, 100) };
-        let place = |key: Keyed, name: &str| key.hash_one(name) as usize & (places - 1);
-        // Who knows the key can choose names that all fall into one place of a table.
-        let all = (0..).map(|n| format!("room {n}"));
-        let chosen: Vec<String> = all.filter(|name| place(Keyed(1, 2), name) == 7).take(wanted).collect();
-        let mut crowd = vec![0; places];
-        chosen.iter().for_each(|name| crowd[place(Keyed(3, 4), name)] += 1);
-        assert!(crowd.into_iter().max() <= Some(4));
     }
 }

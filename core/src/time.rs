@@ -1,4 +1,4 @@
-//! Time, as the engine sees it: a number that only the caller can move.
+//! Time as the engine sees it: a number that only the caller advances.
 
 use core::fmt;
 use core::ops::Add;
@@ -6,9 +6,10 @@ use core::time::Duration;
 
 /// A point in time, in microseconds since an origin that the caller chooses.
 ///
-/// The engine has no clock. Every input carries the caller's `now`; it must come from a clock that never runs backwards
-/// (`std::time::Instant` measured from the start of the process, say, or a simulator's counter). An input whose `now` lies before
-/// an earlier one is treated as if no time had passed.
+/// The engine has no clock. Every input carries the caller's `now`. It must come from a clock that
+/// never runs backwards, such as `std::time::Instant` measured from the start of the process, or a
+/// simulator's counter. An input whose `now` precedes an earlier one is treated as if no time had
+/// passed.
 ///
 /// ```
 /// use core::time::Duration;
@@ -25,25 +26,25 @@ impl Time {
     /// The caller's origin.
     pub const ZERO: Time = Time(0);
 
-    /// The last point there is; nothing ever becomes due then.
+    /// The last point in time. Nothing ever becomes due at it.
     pub(crate) const END: Time = Time(u64::MAX);
 
-    /// The point that lies `micros` microseconds after the origin.
+    /// Creates the point that lies `micros` microseconds after the origin.
     pub const fn from_micros(micros: u64) -> Self {
         Time(micros)
     }
 
-    /// The point that lies `millis` milliseconds after the origin.
+    /// Creates the point that lies `millis` milliseconds after the origin.
     pub const fn from_millis(millis: u64) -> Self {
         Time(millis.saturating_mul(1_000))
     }
 
-    /// Microseconds since the origin.
+    /// Returns the microseconds since the origin.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// How much later this is than `earlier`; zero if it is not later.
+    /// Returns the time from `earlier` to this point, or zero if `earlier` is later.
     pub const fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -52,7 +53,8 @@ impl Time {
 impl Add<Duration> for Time {
     type Output = Time;
 
-    /// Saturates at the end of time, half a million years after the origin.
+    /// Adds a duration. The result saturates at the end of time, half a million years after the
+    /// origin.
     fn add(self, rhs: Duration) -> Time {
         let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
         Time(self.0.saturating_add(micros))

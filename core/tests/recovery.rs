@@ -53,7 +53,7 @@ struct Client {
     got: Vec<EntryId>,
 }
 
-struct World {
+struct Simulation {
     rng: Rng,
     store: RedisModel,
     millis: u64,
@@ -68,7 +68,7 @@ struct World {
     paged: usize,
 }
 
-impl World {
+impl Simulation {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let clients = (0..CLIENTS).map(|_| Client {
@@ -81,7 +81,7 @@ impl World {
         });
         let clients = clients.collect();
         let seed_of_nodes = rng.u64(..);
-        let mut world = World {
+        let mut simulation = Simulation {
             rng,
             store: RedisModel::new(),
             millis: 0,
@@ -93,8 +93,8 @@ impl World {
             refused: 0,
             paged: 0,
         };
-        (0..NODES as u64).for_each(|number| world.start(seed_of_nodes.wrapping_add(number)));
-        world
+        (0..NODES as u64).for_each(|number| simulation.start(seed_of_nodes.wrapping_add(number)));
+        simulation
     }
 
     fn start(&mut self, seed: u64) {
@@ -382,15 +382,15 @@ fn clients_get_everything_once_and_in_order() {
     let (mut recovered, mut paged) = (0, 0);
     for seed in (0..runs).map(|run| first.wrapping_add(run)) {
         println!("SIO_STREAMS_SEED={seed}");
-        let mut world = World::new(seed);
-        world.settle();
+        let mut simulation = Simulation::new(seed);
+        simulation.settle();
         for _ in 0..STEPS {
-            world.step();
+            simulation.step();
         }
-        world.settle();
-        world.check();
-        recovered += world.recovered;
-        paged += world.paged;
+        simulation.settle();
+        simulation.check();
+        recovered += simulation.recovered;
+        paged += simulation.paged;
     }
     println!("{recovered} recovered, {paged} pages");
     // The test has seen what it is for.

@@ -360,8 +360,8 @@ fn check_again(message: &Message, label: &str, described: impl Fn(&Message) -> O
         );
     }
     match pubsub::encode(message) {
-        Ok(packed) => {
-            let again = pubsub::decode(&packed).unwrap_or_else(|error| panic!("{label}: {error}"));
+        Ok(msgpack) => {
+            let again = pubsub::decode(&msgpack).unwrap_or_else(|error| panic!("{label}: {error}"));
             match (label.ends_with("json-surrogate"), &again.body) {
                 // MessagePack's texts are UTF-8: the halves are replaced.
                 (true, Body::Broadcast { packet, .. }) => {

@@ -88,6 +88,7 @@ mod chance;
 mod encoding;
 mod family;
 mod fault;
+pub mod hashes;
 mod minimise;
 mod oracle;
 mod page;

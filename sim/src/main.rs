@@ -5,13 +5,14 @@
 mod dev_commands;
 mod speed;
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{fs, thread};
 
 use clap::{Parser, Subcommand};
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
-use sio_streams_sim::{Family, page, text};
+use sio_streams_sim::{Family, hashes, page, text};
 
 /// Regression seeds: a number and what it once found on each line.
 const SEEDS: &str = include_str!("../seeds.txt");
@@ -44,6 +45,18 @@ enum Command {
     },
     /// Runs the regression seeds: those that once broke a rule.
     Regressions,
+    /// Runs the seeds of a file, and compares what happens with the hashes in it.
+    Hashes {
+        /// The file.
+        #[arg(long, default_value = "sim/hashes.txt")]
+        check: PathBuf,
+        /// Records the hashes in the file instead: what happens was changed on purpose.
+        #[arg(long)]
+        write: bool,
+        /// On how many threads. As many as there are processors if there is no number.
+        #[arg(long)]
+        threads: Option<usize>,
+    },
     /// Runs a seed twice, and shows what happens.
     Replay {
         /// The seed.
@@ -121,6 +134,14 @@ fn main() -> ExitCode {
             run(seeds, first, Only::families(family), threads)
         }
         Command::Regressions => regressions(),
+        Command::Hashes { check, write, threads } => {
+            let threads = threads.unwrap_or_else(processors);
+            let passed = if write { write_hashes(&check, threads) } else { check_hashes(&check, threads) };
+            passed.unwrap_or_else(|error| {
+                println!("{}: {error}", check.display());
+                false
+            })
+        }
         Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
         Command::Minimise { seed, html } => minimise(seed, html),
         Command::Mutants { seeds, only } => dev_commands::mutants(seeds, only.as_deref()),
@@ -186,6 +207,33 @@ fn regressions() -> bool {
     }
     summary.wall = started.elapsed();
     finish(&summary)
+}
+
+/// How many seeds of each family have their hashes in the file.
+const HASHED: u64 = 300;
+
+fn check_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
+    let recorded = hashes::read(&fs::read_to_string(path)?)?;
+    let seeds: Vec<u64> = recorded.iter().map(|line| line.seed).collect();
+    let lines = hashes::run(&seeds, threads);
+    let differ = Vec::from_iter(lines.iter().zip(&recorded).filter(|(line, recorded)| line != recorded));
+    for (line, _) in &differ {
+        println!("seed {}: other things happen than were recorded", line.seed);
+    }
+    println!("hashes {}, others {}", recorded.len(), differ.len());
+    Ok(differ.is_empty() && !recorded.is_empty())
+}
+
+fn write_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
+    let lines = hashes::run(&Vec::from_iter(hashes::seeds(HASHED)), threads);
+    let failed = lines.iter().filter(|line| line.hash.is_none());
+    failed.for_each(|line| println!("seed {} breaks a rule", line.seed));
+    let passed = lines.iter().all(|line| line.hash.is_some());
+    if passed {
+        fs::write(path, hashes::write(&lines))?;
+        println!("hashes {}, written to {}", lines.len(), path.display());
+    }
+    Ok(passed)
 }
 
 fn write_page(html: Option<PathBuf>, title: &str, records: &[sio_streams_sim::Record]) -> bool {

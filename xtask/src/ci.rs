@@ -109,7 +109,8 @@ fn budgets(workspace: &Workspace) -> Result<()> {
 fn simulation(workspace: &Workspace) -> Result<()> {
     let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
-    // The seeds are drawn at random, and printed.
+    process::run(workspace.cargo().args(simulator).arg("hashes"))?;
+    // Fresh ones each time; it prints which.
     process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))
 }
 

@@ -4,10 +4,8 @@ use super::line::What;
 use super::requests::Taken;
 use super::{CallError, Engine};
 use crate::config::Dialect;
-use crate::event::{
-    AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Ticket, Way,
-};
-use crate::id::{NodeId, RequestId};
+use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Way};
+use crate::id::{NodeId, RequestId, Ticket};
 use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::time::Time;

@@ -8,14 +8,14 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::channels::{Carries, escape_glob};
 use super::line::{Outgoing, What};
 use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
+use crate::channel::{Carries, escape_glob};
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
-use crate::event::{Event, Ticket};
-use crate::id::{EntryId, NodeId, RequestId};
+use crate::event::Event;
+use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 

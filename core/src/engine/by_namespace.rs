@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use crate::event::Ticket;
-use crate::rooms::Keyed;
+use crate::hash::Keyed;
+use crate::id::Ticket;
 
 /// The tickets of each namespace that has any.
 #[derive(Debug)]

@@ -1,126 +1,14 @@
-//! The channels of the dialects that use Pub/Sub: how they are called, and who hears them.
+//! The channels of the dialects that use Pub/Sub, and which nodes hear them.
 
 use core::ops::Bound::{Included, Unbounded};
 
 use bytestring::ByteString;
 
 use super::{Engine, Purpose};
+use crate::channel::Carries;
 use crate::command::{Command, Lane};
-use crate::config::{Config, Dialect, SubscriptionMode};
-use crate::message::Body;
-use crate::packet::BroadcastOptions;
+use crate::config::Dialect;
 use crate::rooms::RoomChange;
-
-/// What comes through a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Carries {
-    /// Any message.
-    Messages,
-    /// Sharded: messages to a room, as long as a socket of this node is in it.
-    Room,
-    /// Classic: broadcasts.
-    Broadcasts,
-    /// Classic: requests.
-    Requests,
-    /// Classic: responses.
-    Responses,
-}
-
-impl Config {
-    /// Whether Pub/Sub is the sharded kind.
-    pub(crate) fn sharded(&self) -> bool {
-        self.use_sharded_pub_sub && self.dialect != Dialect::Classic || self.dialect == Dialect::Sharded
-    }
-
-    /// Whether rooms have channels that look like those of nodes.
-    pub(crate) fn rooms_are_channels(&self) -> bool {
-        self.dialect == Dialect::Sharded && self.subscription_mode != SubscriptionMode::Static
-    }
-
-    /// The channel on which a namespace's nodes ask each other. They are counted here.
-    pub(crate) fn request_channel(&self, nsp: &str) -> ByteString {
-        let kind = if self.dialect == Dialect::Classic { "-request" } else { "" };
-        format!("{}{kind}#{nsp}#", self.channel_prefix).into()
-    }
-
-    /// How the channels begin on which nodes get their answers.
-    pub(crate) fn response_prefix(&self, nsp: &str) -> ByteString {
-        let kind = if self.dialect == Dialect::Classic { "-response" } else { "" };
-        format!("{}{kind}#{nsp}#", self.channel_prefix).into()
-    }
-
-    /// The channel on which one node gets its answers.
-    pub(crate) fn private_channel(&self, nsp: &str, node: &str) -> ByteString {
-        format!("{}{node}#", self.response_prefix(nsp)).into()
-    }
-
-    /// The channel on which a node's answers are awaited.
-    pub(crate) fn response_channel(&self, nsp: &str, node: &str) -> ByteString {
-        match self.dialect == Dialect::Classic && !self.publish_on_specific_response_channel {
-            true => self.response_prefix(nsp),
-            false => self.private_channel(nsp, node),
-        }
-    }
-
-    /// The channel of a broadcast that asks for nothing.
-    pub(crate) fn broadcast_channel(&self, nsp: &str, opts: &BroadcastOptions) -> ByteString {
-        let room = match &*opts.rooms {
-            [room] if self.dialect == Dialect::Classic || self.subscription_mode.is_apart(room) => room,
-            _ => return format!("{}#{nsp}#", self.channel_prefix).into(),
-        };
-        self.room_channel(nsp, room)
-    }
-
-    fn room_channel(&self, nsp: &str, room: &str) -> ByteString {
-        format!("{}#{nsp}#{room}#", self.channel_prefix).into()
-    }
-
-    /// The channel on which a message goes out that is no answer.
-    pub(crate) fn channel_for(&self, nsp: &str, body: &Body) -> ByteString {
-        match body {
-            Body::Broadcast { opts, request_id: None, .. } if !self.dialect.has_streams() => {
-                self.broadcast_channel(nsp, opts)
-            }
-            _ => self.request_channel(nsp),
-        }
-    }
-
-    /// The channels that every node of the namespace hears.
-    pub(super) fn channels(&self, nsp: &str, node: &str) -> Vec<(ByteString, Carries)> {
-        let private = self.private_channel(nsp, node);
-        match self.dialect {
-            Dialect::Classic => vec![
-                (self.request_channel(nsp), Carries::Requests),
-                (self.response_prefix(nsp), Carries::Responses),
-                (private, Carries::Responses),
-            ],
-            _ => vec![(self.request_channel(nsp), Carries::Messages), (private, Carries::Messages)],
-        }
-    }
-
-    /// How the channels begin that carry the namespace's broadcasts, if each room has one: they are heard by a pattern.
-    pub(super) fn broadcast_prefix(&self, nsp: &str) -> Option<ByteString> {
-        (self.dialect == Dialect::Classic).then(|| format!("{}#{nsp}#", self.channel_prefix).into())
-    }
-
-    /// The pattern that every node of the namespace hears.
-    pub(super) fn pattern(&self, nsp: &str) -> Option<ByteString> {
-        self.broadcast_prefix(nsp).map(|prefix| format!("{}*", escape_glob(&prefix)).into())
-    }
-
-    /// The channels of rooms in which this node has sockets.
-    pub(super) fn room_channels<'a>(
-        &self,
-        nsp: &str,
-        rooms: impl IntoIterator<Item = &'a ByteString>,
-    ) -> Vec<ByteString> {
-        if self.dialect != Dialect::Sharded {
-            return Vec::new();
-        }
-        let apart = rooms.into_iter().filter(|room| self.subscription_mode.is_apart(room));
-        apart.map(|room| self.room_channel(nsp, room)).collect()
-    }
-}
 
 impl Engine {
     /// The namespace that a channel belongs to, and what comes through it, if that is of interest.
@@ -198,16 +86,4 @@ impl Engine {
             self.rest(&Lane::Subscriber);
         }
     }
-}
-
-/// A pattern that matches just this text.
-pub(super) fn escape_glob(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }

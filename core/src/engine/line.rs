@@ -6,8 +6,7 @@ use bytestring::ByteString;
 
 use super::{Content, Due};
 use crate::command::CommandError;
-use crate::event::Ticket;
-use crate::id::EntryId;
+use crate::id::{EntryId, Ticket};
 use crate::time::Time;
 
 /// Where messages stand in line: one line for each stream, and one for all channels.

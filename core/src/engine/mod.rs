@@ -31,18 +31,19 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
+use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::{Config, ConfigError, Dialect};
-use crate::event::{Event, Source, Ticket};
-use crate::id::{EntryId, NodeId, hex16};
+use crate::error::CallError;
+use crate::event::{Event, Source};
+use crate::hash::{Keyed, Numbered};
+use crate::id::{EntryId, NodeId, Ticket, hex16};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet};
-use crate::payload::PayloadError;
-use crate::rooms::{Keyed, Numbered, Rooms};
+use crate::rooms::Rooms;
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
 use asking::Census;
-use channels::Carries;
 use lanes::Lanes;
 use line::{Line, Publisher};
 use namespace::{Closing, Namespace};
@@ -250,55 +251,6 @@ impl EffectKind {
             _ => return None,
         })
     }
-}
-
-/// Why the engine did not take a call. Nothing has happened then.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// The namespace is not open on this node.
-    #[error("the namespace {0:?} is not open: open it first")]
-    UnknownNamespace(String),
-    /// Channels of this namespace would be taken for those of rooms, or of nodes, of the other, or the other way round.
-    #[error("the namespace {0:?} can't be told from {1:?} by its channels: leave out the '#'")]
-    Overlap(String, String),
-    /// The namespace is open already, or is just being closed.
-    #[error("the namespace {0:?} is open already, or is being closed")]
-    NamespaceInUse(String),
-    /// A namespace begins with a slash.
-    #[error("the namespace {0:?} does not begin with '/'")]
-    InvalidNamespace(String),
-    /// A value can't be carried to Node peers.
-    #[error(transparent)]
-    Payload(#[from] PayloadError),
-    /// The event's name is one that Node's servers keep for themselves, or on which they throw.
-    #[error("the event name {0:?} can't be used between servers")]
-    ReservedEvent(String),
-    /// The message holds binary data, and `only_plaintext` is set.
-    #[error("the message holds binary data, but only_plaintext is set")]
-    Binary,
-    /// Connection state recovery is off.
-    #[error("connection state recovery is off: set the option recovery")]
-    RecoveryOff,
-    /// Not every text can be a session's private id: it becomes part of a key.
-    #[error("a private session id consists of 1 to {} letters, digits, '-' and '_'", crate::MAX_PID)]
-    InvalidPid,
-    /// The session is larger than [`session_bytes`](crate::Recovery::session_bytes).
-    #[error("the session takes {size} bytes; at most {limit} are stored")]
-    SessionTooLarge {
-        /// What it takes.
-        size: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// One of the [`Limits`](crate::Limits) is reached. Try again when events show that something is done.
-    #[error("the limit of {limit} {what} is reached")]
-    Full {
-        /// What there is too much of.
-        what: &'static str,
-        /// The limit.
-        limit: usize,
-    },
 }
 
 pub(crate) use calls::check_server_event;

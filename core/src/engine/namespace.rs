@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::channels::Carries;
 use super::line::{Outgoing, What};
 use super::members::Members;
 use super::{CallError, Due, Engine, Purpose, RETRY, Timer};
+use crate::channel::Carries;
 use crate::command::{Command, CommandError, Lane};
 use crate::config::Dialect;
 use crate::event::{DownReason, Event};

@@ -3,8 +3,8 @@
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use crate::hash::Keyed;
 use crate::id::NodeId;
-use crate::rooms::Keyed;
 
 /// A number that is higher by more than this continues nothing: what an author writes elsewhere, or gives up, between two of
 /// its entries on a stream is less.

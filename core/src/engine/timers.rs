@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::line::Line;
 use crate::command::Lane;
-use crate::event::Ticket;
+use crate::id::Ticket;
 use crate::time::Time;
 
 /// What is due.

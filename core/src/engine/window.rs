@@ -12,10 +12,10 @@ use hashbrown::HashMap;
 
 use super::seen::NEAR;
 use crate::config::Recovery;
+use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
-use crate::rooms::Keyed;
 use crate::session::{Kept, Missed, Session};
 use crate::time::Time;
 

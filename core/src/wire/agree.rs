@@ -1,7 +1,8 @@
-//! Each message is read in more than one way: quickly, as it usually is written, and in general; from JSON and from MessagePack; by a few of its
-//! keys, and as a whole. All ways read the same, and refuse the same.
+//! Tests that all readers of a message agree. Each message can be read in more than one way: by the
+//! fast path or in general, from JSON or from MessagePack, by a few of its keys or as a whole. All
+//! ways must give the same result, and refuse the same input.
 //!
-//! What is tried are valid messages in which something was changed: a byte, or a key or a value as a whole.
+//! The inputs are valid messages with something changed: a byte, or a whole key or value.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -11,16 +12,17 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::RngSeed;
 
 use super::classic::{self, Asked, Keys};
-use super::data::{self, BROADCAST};
+use super::data::BROADCAST;
 use super::entry::{self, Parts};
-use super::msgpack::{self, Facts, Reader};
-use super::{WireError, json, packed, pubsub, usual};
+use super::json::{self, fast};
+use super::{WireError, base64, encode, msgpack_body, pubsub};
 use crate::command::Fields;
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack::{self, Facts, Reader};
 use crate::payload::{Encoding, Payload};
 
-/// The data of messages as the peers write it, with their numbers.
+/// The data of messages as the peers write it, with the messages' numbers.
 const MESSAGES: [(u8, &str); 15] = [
     (
         3,
@@ -70,7 +72,7 @@ const CLASSIC: [&str; 12] = [
     r#"{"requestId":"r","sockets":[{"id":"s","rooms":["s"],"data":1}],"rooms":["a"]}"#,
 ];
 
-/// Values that may come in the place of another.
+/// Replacements for a value.
 const VALUES: [&str; 30] = [
     "null",
     "true",
@@ -123,7 +125,7 @@ const KEYS: [&str; 16] = [
     "x",
 ];
 
-/// Bytes that mean something in one of the encodings.
+/// Bytes that have a meaning in one of the encodings.
 const BYTES: &[u8] = b"{}[]:,\"\\ \ntfn0129-+.eEXu\x00\x1f\x7f\x80\x90\xa1\xc0\xc2\xc3\xc4\xca\xd4\xff";
 
 /// A change of a byte.
@@ -192,7 +194,7 @@ fn whole() -> impl Strategy<Value = Whole> {
     ]
 }
 
-/// Where the values stand in a well-formed JSON text, and whether they are keys.
+/// Returns the position of each value in a well-formed JSON text, and `true` if it is a key.
 fn values(text: &str) -> Vec<(core::ops::Range<usize>, bool)> {
     let (mut all, mut open) = (Vec::new(), Vec::new());
     let bytes = text.as_bytes();
@@ -222,7 +224,7 @@ fn values(text: &str) -> Vec<(core::ops::Range<usize>, bool)> {
     all
 }
 
-/// Well-formed JSON stays so.
+/// Changes a key or a value. Well-formed JSON stays well-formed.
 fn change_whole(text: &mut String, change: &Whole) {
     let all = values(text);
     let pick = |at: &Index, key: bool| {
@@ -248,26 +250,26 @@ fn change_whole(text: &mut String, change: &Whole) {
     }
 }
 
-/// What another reader makes of it, in a form that leaves no question of how it was read.
+/// Formats a result without a trace of how it was read.
 fn shown<T: core::fmt::Debug>(read: &Result<T, WireError>) -> Option<String> {
     read.as_ref().ok().map(|message| format!("{message:?}"))
 }
 
-/// The quick readers of JSON beside the general one.
+/// Compares the fast path for JSON with the general reader.
 fn quick_and_general(kind: u8, text: &ByteString) {
     let general = json::read_any(kind, text);
-    if let Some(quick) = usual::read(kind, text.as_bytes()) {
+    if let Some(quick) = fast::read(kind, text.as_bytes()) {
         assert_eq!(general.as_ref().ok(), Some(&quick), "{kind}: {text}");
     }
     let body = general.and_then(|data| data.into_body(kind));
     if kind == BROADCAST
-        && let Some(quick) = usual::broadcast(text.as_bytes())
+        && let Some(quick) = fast::broadcast(text.as_bytes())
     {
         assert_eq!(body.as_ref().ok(), Some(&quick), "{text}");
     }
     let all = json::body(kind, text.as_bytes());
     assert_eq!(shown(&all), shown(&body), "{kind}: {text}");
-    // A blank keeps the quick readers away.
+    // A blank disables the fast path.
     if let Some(rest) = text.strip_prefix('{') {
         let blank = ByteString::from(format!("{{ {rest}"));
         assert_eq!(shown(&json::body(kind, blank.as_bytes())), shown(&all), "{kind}: {text}");
@@ -281,7 +283,7 @@ fn entry_of(kind: u8, data: &[u8]) -> Fields {
     fields
 }
 
-/// What is looked at before the rest beside the whole.
+/// Compares what is looked at first with the whole entry.
 fn parts_and_whole(fields: &Fields) {
     let (parts, whole) = (Parts::of(fields), entry::decode(fields));
     if let Ok(Message { uid, nsp, body }) = &whole {
@@ -293,47 +295,49 @@ fn parts_and_whole(fields: &Fields) {
     }
 }
 
-/// The same value in MessagePack, if that is one that the other encoding has too.
-fn packed_value(text: &str) -> Option<Bytes> {
+/// Returns the same value in MessagePack, if MessagePack can represent it.
+fn msgpack_value(text: &str) -> Option<Bytes> {
     let mut out = Vec::new();
     Payload::from_json(text.to_owned()).ok()?.write_msgpack(&mut out).ok()?;
-    // What is no text there is none here: a text would be replaced, a number be infinite.
+    // MessagePack has no lone surrogates and no infinite numbers: the first would be replaced, the
+    // second overflow.
     let lossless = !text.contains("\\ud83d") && !text.contains("e400");
     lossless.then(|| out.into())
 }
 
-/// A body whose payloads are all JSON.
+/// Formats a body with its payloads converted to JSON.
 fn in_json(body: Body) -> Option<String> {
-    let payloads: Option<Vec<_>> = data::payloads(&body)
+    let payloads: Option<Vec<_>> = encode::payloads(&body)
         .map(|payload| payload.decode::<serde_json::Value>().ok().map(|value| value.to_string()))
         .collect();
     let payloads = payloads?;
     let shape = format!("{body:?}");
-    // The payloads are put apart, since they show how they are encoded.
+    // The payloads are listed apart, because their `Debug` output shows the encoding.
     let shape =
-        data::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
+        encode::payloads(&body).fold(shape, |shape, payload| shape.replace(&format!("{payload:?}"), "…"));
     Some(format!("{shape} {payloads:?}"))
 }
 
-/// JSON beside MessagePack of the same value.
-fn text_and_packed(kind: u8, text: &str) {
-    let Some(bytes) = packed_value(text) else { return };
-    let from_text = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
+/// Compares JSON with MessagePack of the same value.
+fn json_and_msgpack(kind: u8, text: &str) {
+    let Some(bytes) = msgpack_value(text) else { return };
+    let from_json = json::body(kind, &Bytes::copy_from_slice(text.as_bytes()));
     let mut reader = Reader::new(&bytes);
-    let from_packed = packed::read(kind, &mut reader).and_then(|data| data.into_body(kind));
-    match (from_text, from_packed) {
-        (Ok(from_text), Ok(from_packed)) => {
-            assert_eq!(in_json(from_text), in_json(from_packed), "{kind}: {text}")
+    let from_msgpack = msgpack_body::read(kind, &mut reader).and_then(|data| data.into_body(kind));
+    match (from_json, from_msgpack) {
+        (Ok(from_json), Ok(from_msgpack)) => {
+            assert_eq!(in_json(from_json), in_json(from_msgpack), "{kind}: {text}")
         }
         (Err(_), Err(_)) => {}
-        (from_text, from_packed) => panic!("{kind}: {text}\n{from_text:?}\n{from_packed:?}"),
+        (from_json, from_msgpack) => panic!("{kind}: {text}\n{from_json:?}\n{from_msgpack:?}"),
     }
 }
 
 const ASKED: [Asked; 6] =
     [Asked::SocketIds, Asked::Rooms, Asked::Remote, Asked::Sockets, Asked::Emit, Asked::Acks];
 
-/// A request or a response, by its keys and as a whole, from JSON and from MessagePack.
+/// Compares a request or a response read by its keys with the whole, from JSON and from
+/// MessagePack.
 fn keyed_and_whole(payload: &Bytes) {
     let keys = Keys::read(payload);
     for asked in ASKED {
@@ -347,17 +351,17 @@ fn keyed_and_whole(payload: &Bytes) {
     }
 }
 
-fn classic_text_and_packed(text: &str) {
-    let Some(bytes) = packed_value(text) else { return };
+fn classic_json_and_msgpack(text: &str) {
+    let Some(bytes) = msgpack_value(text) else { return };
     let text = Bytes::copy_from_slice(text.as_bytes());
     let show = |request: (NodeId, classic::Request)| match request {
         (uid, classic::Request::Common(body)) => Some(format!("{uid} {}", in_json(body)?)),
         other => Some(format!("{other:?}")),
     };
     match (classic::decode_request(&text), classic::decode_request(&bytes)) {
-        (Ok(from_text), Ok(from_packed)) => assert_eq!(show(from_text), show(from_packed), "{text:?}"),
+        (Ok(from_json), Ok(from_msgpack)) => assert_eq!(show(from_json), show(from_msgpack), "{text:?}"),
         (Err(_), Err(_)) => {}
-        (from_text, from_packed) => panic!("{text:?}\n{from_text:?}\n{from_packed:?}"),
+        (from_json, from_msgpack) => panic!("{text:?}\n{from_json:?}\n{from_msgpack:?}"),
     }
     for asked in ASKED {
         let read = |payload| classic::decode_response(payload, asked);
@@ -365,7 +369,7 @@ fn classic_text_and_packed(text: &str) {
     }
 }
 
-/// A walk over MessagePack beside reading it.
+/// Compares walking over MessagePack with reading it.
 fn walked_and_read(bytes: &Bytes) {
     let facts = msgpack::facts(bytes);
     let raw = Reader::new(bytes).raw();
@@ -376,10 +380,11 @@ fn walked_and_read(bytes: &Bytes) {
     }
 }
 
-/// The same cases in every run; other and more ones with `PROPTEST_RNG_SEED` and `PROPTEST_CASES`.
+/// Uses the same cases in every run. `PROPTEST_RNG_SEED` and `PROPTEST_CASES` select others, and
+/// more of them.
 fn config() -> ProptestConfig {
     let given = ProptestConfig::default();
-    // Miri takes its time.
+    // Miri is slow.
     let cases = if cfg!(miri) { 4 } else { 4_000 };
     ProptestConfig {
         cases: if std::env::var_os("PROPTEST_CASES").is_some() { given.cases } else { cases },
@@ -417,8 +422,8 @@ proptest! {
         changes.iter().for_each(|one| change_whole(&mut text, one));
         quick_and_general(kind, &ByteString::from(&*text));
         parts_and_whole(&entry_of(kind, text.as_bytes()));
-        text_and_packed(kind, &text);
-        // In the envelope of the sharded adapter, too.
+        json_and_msgpack(kind, &text);
+        // The same data in the envelope of the sharded adapter reads alike, too.
         let wrapped = |text: &str| Bytes::from(format!(r#"{{"uid":"u","nsp":"/","type":{kind},"data":{text}}}"#));
         let inside = pubsub::decode_sharded(&wrapped(&text)).map(|message| message.body);
         prop_assert_eq!(shown(&inside), shown(&json::body(kind, &Bytes::from(text))));
@@ -431,43 +436,43 @@ proptest! {
     ) {
         let mut text = text.to_owned();
         changes.iter().for_each(|one| change_whole(&mut text, one));
-        classic_text_and_packed(&text);
+        classic_json_and_msgpack(&text);
         keyed_and_whole(&Bytes::from(text));
     }
 
     #[test]
-    fn a_packed_message_with_a_byte_changed_is_read_alike_by_all(
+    fn a_msgpack_message_with_a_byte_changed_is_read_alike_by_all(
         (kind, text) in select(&MESSAGES[..]),
         request in select(&CLASSIC[..]),
         changes in vec(byte(), 0..3),
     ) {
-        let mut data = packed_value(text).unwrap().to_vec();
+        let mut data = msgpack_value(text).unwrap().to_vec();
         changes.iter().for_each(|one| change(&mut data, one));
         let data = Bytes::from(data);
         walked_and_read(&data);
-        parts_and_whole(&entry_of(kind, msgpack::to_base64(&data).as_bytes()));
-        // By itself, in an entry, and within a message by Pub/Sub.
+        parts_and_whole(&entry_of(kind, base64::encode(&data).as_bytes()));
+        // The data is read by itself, in an entry, and within a Pub/Sub message.
         let mut reader = Reader::new(&data);
-        let read = packed::read(kind, &mut reader);
+        let read = msgpack_body::read(kind, &mut reader);
         let alone = read.and_then(|read| reader.end().map(|()| read).map_err(Into::into));
         let alone = alone.and_then(|read| read.into_body(kind));
-        let in_entry = entry::decode(&entry_of(kind, msgpack::to_base64(&data).as_bytes())).map(|it| it.body);
+        let in_entry = entry::decode(&entry_of(kind, base64::encode(&data).as_bytes())).map(|it| it.body);
         if data.first() != Some(&b'{') && !data.is_empty() {
             prop_assert_eq!(shown(&alone), shown(&in_entry));
         }
         let wrapped = [b"\x84\xa3uid\xa1u\xa3nsp\xa1/\xa4type", &[kind][..], b"\xa4data", &data].concat();
         let inside = pubsub::decode(&wrapped.into()).map(|it| it.body);
-        // Inside it is one level deeper, and what isn't used is looked at as well.
+        // Within a message, the data is one level deeper, and unused keys are checked as well.
         if msgpack::facts(&data).is_ok() {
             prop_assert_eq!(shown(&inside), shown(&alone));
         }
-        let mut request = packed_value(request).unwrap().to_vec();
+        let mut request = msgpack_value(request).unwrap().to_vec();
         changes.iter().for_each(|one| change(&mut request, one));
         keyed_and_whole(&request.into());
     }
 }
 
-/// The faults that the properties were written for.
+/// These faults were the reason for the properties above.
 #[test]
 fn a_literal_is_one_to_its_last_letter() {
     for (kind, text) in [

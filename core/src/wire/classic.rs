@@ -1,8 +1,11 @@
-//! The messages of the classic Pub/Sub adapter, `@socket.io/redis-adapter`, once `socket.io-redis`.
+//! The messages of the classic Pub/Sub adapter, `@socket.io/redis-adapter`, formerly
+//! `socket.io-redis`.
 //!
-//! Three kinds, each on channels of its own: broadcasts, `[uid, packet, opts]` in MessagePack; requests, `{type, uid, …}`; responses,
-//! `{requestId, …}`. Requests and responses are JSON if they begin with `{`, and MessagePack otherwise. Responses do not say who answers, nor, in
-//! most cases, what kind of question they answer. MessagePack is read as Node reads it here, by `notepack.io`.
+//! There are three kinds, each on channels of its own: broadcasts, `[uid, packet, opts]` in
+//! MessagePack; requests, `{type, uid, …}`; and responses, `{requestId, …}`. Requests and responses
+//! are JSON if they begin with `{`, and MessagePack otherwise. A response does not name its sender
+//! and, in most cases, does not tell which kind of request it answers. MessagePack is read here as
+//! Node reads it, by the rules of `notepack.io`.
 
 mod write;
 
@@ -10,97 +13,102 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{RawPacket, Scalar};
-use super::msgpack::{Facts, Head, MsgPackError};
-use super::{WireError, json, msgpack, notepack, packed};
+use super::{WireError, json, msgpack_body, notepack};
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Message};
+use crate::msgpack;
+use crate::msgpack::{Facts, Head, MsgPackError};
 use crate::packet::{BroadcastOptions, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
 pub use write::{encode_broadcast, encode_request, encode_response};
 
-/// What a node asks of the others, or tells them.
+/// A request or an order from one node to the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// 0: the ids of the sockets in any of these rooms; in no rooms: of all.
+    /// 0: asks for the ids of the sockets in any of these rooms, or of all sockets if there are no
+    /// rooms.
     SocketIds {
         /// The rooms.
         rooms: Vec<ByteString>,
-        /// What the answers repeat.
+        /// The id that the answers repeat.
         request_id: RequestId,
     },
-    /// 1: the names of all rooms.
+    /// 1: asks for the names of all rooms.
     AllRooms {
-        /// What the answers repeat.
+        /// The id that the answers repeat.
         request_id: RequestId,
     },
-    /// 2, in its older form: whoever has this socket makes it join a room, and says so.
+    /// 2, in its older form: the node that has this socket lets it join a room, and confirms that.
     RemoteJoin {
         /// The socket.
         socket: ByteString,
         /// The room.
         room: ByteString,
-        /// What the answer repeats.
+        /// The id that the answer repeats.
         request_id: RequestId,
     },
-    /// 3, in its older form: whoever has this socket makes it leave a room, and says so.
+    /// 3, in its older form: the node that has this socket lets it leave a room, and confirms that.
     RemoteLeave {
         /// The socket.
         socket: ByteString,
         /// The room.
         room: ByteString,
-        /// What the answer repeats.
+        /// The id that the answer repeats.
         request_id: RequestId,
     },
-    /// 4, in its older form: whoever has this socket disconnects it, and says so.
+    /// 4, in its older form: the node that has this socket disconnects it, and confirms that.
     RemoteDisconnect {
         /// The socket.
         socket: ByteString,
-        /// Whether the underlying connection is closed too.
+        /// `true` if the underlying connection is closed too.
         close: bool,
-        /// What the answer repeats.
+        /// The id that the answer repeats.
         request_id: RequestId,
     },
-    /// The others, which all adapters have: [`Body::SocketsJoin`] (2), [`Body::SocketsLeave`] (3), [`Body::DisconnectSockets`] (4),
-    /// [`Body::FetchSockets`] (5), [`Body::ServerSideEmit`] (6), and [`Body::Broadcast`] with acknowledgements (7).
+    /// A message that all adapters have: [`Body::SocketsJoin`] (2), [`Body::SocketsLeave`] (3),
+    /// [`Body::DisconnectSockets`] (4), [`Body::FetchSockets`] (5), [`Body::ServerSideEmit`] (6),
+    /// or [`Body::Broadcast`] with acknowledgements (7).
     Common(Body),
 }
 
-/// What is answered.
+/// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// To [`Request::SocketIds`].
+    /// The answer to [`Request::SocketIds`].
     SocketIds {
-        /// The request.
+        /// The request's id.
         request_id: RequestId,
         /// The ids.
         sockets: Vec<ByteString>,
     },
-    /// To [`Request::AllRooms`].
+    /// The answer to [`Request::AllRooms`].
     Rooms {
-        /// The request.
+        /// The request's id.
         request_id: RequestId,
         /// The names.
         rooms: Vec<ByteString>,
     },
-    /// To [`Request::RemoteJoin`] and its like: it is done.
+    /// The confirmation of a [`Request::RemoteJoin`], [`Request::RemoteLeave`] or
+    /// [`Request::RemoteDisconnect`].
     Done {
-        /// The request.
+        /// The request's id.
         request_id: RequestId,
     },
-    /// The others, which all adapters have: [`Body::FetchSocketsResponse`], [`Body::ServerSideEmitResponse`] (6), [`Body::BroadcastClientCount`]
-    /// (8), [`Body::BroadcastAck`] (9).
+    /// An answer that all adapters have: [`Body::FetchSocketsResponse`],
+    /// [`Body::ServerSideEmitResponse`] (6), [`Body::BroadcastClientCount`] (8), or
+    /// [`Body::BroadcastAck`] (9).
     Common(Body),
 }
 
-/// What was asked. A response can't be read without knowing it.
+/// The kind of a request. A response can't be read without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// [`Request::SocketIds`].
     SocketIds,
     /// [`Request::AllRooms`].
     Rooms,
-    /// One of the older forms, which are answered by whoever has the socket.
+    /// One of the older forms, which are answered by the node that has the socket.
     Remote,
     /// [`Body::FetchSockets`].
     Sockets,
@@ -118,27 +126,28 @@ enum Value {
 }
 
 impl Value {
-    /// By the one function or the other.
+    /// Reads the value with the function for its encoding.
     fn read<T>(
         &self,
         json: impl FnOnce(&ByteString) -> Result<T, WireError>,
-        packed: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
+        msgpack: impl FnOnce(&mut msgpack::Reader<'_>) -> Result<T, WireError>,
     ) -> Result<T, WireError> {
         match self {
             Value::Json(text) => json(text),
-            Value::MsgPack(bytes) => packed(&mut msgpack::Reader::new(bytes)),
+            Value::MsgPack(bytes) => msgpack(&mut msgpack::Reader::new(bytes)),
         }
     }
 
     fn opts(&self) -> Result<BroadcastOptions, WireError> {
-        self.read(json::opts, packed::opts)
+        self.read(json::opts, msgpack_body::opts)
     }
 
     fn name(&self) -> Result<ByteString, WireError> {
-        self.read(json::name, |reader| Ok(packed::name(reader)?))
+        self.read(json::name, |reader| Ok(msgpack_body::name(reader)?))
     }
 
-    /// The name of one room. What is no name would make a room that nobody can name again.
+    /// Reads the name of one room. A value that is not a name is refused, because it would create a
+    /// room that no application can name again.
     fn room(&self) -> Result<ByteString, WireError> {
         let is_name = match self {
             Value::Json(text) => matches!(&text.as_bytes()[..], [b'"' | b'-' | b'0'..=b'9', ..]),
@@ -151,16 +160,16 @@ impl Value {
     }
 
     fn names(&self) -> Result<Vec<ByteString>, WireError> {
-        self.read(json::names, |reader| Ok(packed::names(reader)?))
+        self.read(json::names, |reader| Ok(msgpack_body::names(reader)?))
     }
 
     fn set(&self) -> Result<Vec<ByteString>, WireError> {
-        self.read(json::set, |reader| Ok(packed::set(reader)?))
+        self.read(json::set, |reader| Ok(msgpack_body::set(reader)?))
     }
 
-    /// The rooms to join or to leave.
+    /// Reads the rooms to join or to leave.
     fn joined(&self, join: bool) -> Result<Vec<ByteString>, WireError> {
-        self.read(|text| json::joined(join, text), |reader| Ok(packed::joined(join, reader)?))
+        self.read(|text| json::joined(join, text), |reader| Ok(msgpack_body::joined(join, reader)?))
     }
 
     fn unsigned(&self) -> Result<u64, WireError> {
@@ -168,15 +177,15 @@ impl Value {
     }
 
     fn packet(&self) -> Result<RawPacket, WireError> {
-        self.read(json::packet, packed::packet)
+        self.read(json::packet, msgpack_body::packet)
     }
 
     fn sockets(&self) -> Result<Vec<RemoteSocket>, WireError> {
-        self.read(json::sockets, |reader| reader.array(packed::socket))
+        self.read(json::sockets, |reader| reader.array(msgpack_body::socket))
     }
 
     fn truthy(&self) -> Result<bool, WireError> {
-        self.read(|text| Ok(json::truthy(text)), |reader| Ok(packed::truthy(reader)?))
+        self.read(|text| Ok(json::truthy(text)), |reader| Ok(msgpack_body::truthy(reader)?))
     }
 
     fn is_nothing(&self) -> bool {
@@ -204,13 +213,13 @@ pub(crate) struct Keys {
 impl Keys {
     pub(crate) fn read(payload: &Bytes) -> Result<Self, WireError> {
         if payload.first() != Some(&b'{') {
-            return notepack::read(payload, Keys::read_packed);
+            return notepack::read(payload, Keys::read_msgpack);
         }
         let pairs = json::pairs(&json::text(payload))?;
         Keys::of(pairs.into_iter().map(|(key, text)| (key, Value::Json(text))).collect())
     }
 
-    fn read_packed(payload: &Bytes) -> Result<(Self, Facts), WireError> {
+    fn read_msgpack(payload: &Bytes) -> Result<(Self, Facts), WireError> {
         let mut pairs = Vec::new();
         let mut reader = msgpack::Reader::new(payload);
         reader.map(|key, value| {
@@ -230,7 +239,7 @@ impl Keys {
         Ok(keys)
     }
 
-    /// The value of the last key of this name, unless it is nothing.
+    /// Returns the value of the last key with this name, unless it is null.
     fn get(&self, key: &str) -> Option<&Value> {
         self.pairs
             .iter()
@@ -244,7 +253,7 @@ impl Keys {
         self.get(key).ok_or(WireError::MissingKey { kind: self.kind, key })
     }
 
-    /// The request that this asks or answers, if it says so.
+    /// Returns the id of the request that this message asks or answers, if it has one.
     pub(crate) fn request_id(&self) -> Result<Option<RequestId>, WireError> {
         self.get("requestId").map(|id| id.name().map(RequestId::new)).transpose()
     }
@@ -257,7 +266,7 @@ impl Keys {
         self.get(key).cloned().map_or_else(Payload::null, Value::payload)
     }
 
-    /// The response, given what was asked.
+    /// Reads the response to a request of this kind.
     pub(crate) fn response(&self, asked: Asked) -> Result<Response, WireError> {
         let request_id = self.needed_id()?;
         Ok(match (asked, self.kind) {
@@ -285,11 +294,11 @@ impl Keys {
     }
 }
 
-/// Reads a broadcast. Its namespace is its packet's; one without is for `/`.
+/// Reads a broadcast. Its namespace is that of its packet, or `/` if the packet has none.
 ///
 /// # Errors
 ///
-/// If the bytes are none: see [`WireError`].
+/// Returns an error if the bytes are not a broadcast: see [`WireError`].
 pub fn decode_broadcast(payload: &Bytes) -> Result<Message, WireError> {
     notepack::read(payload, read_broadcast)
 }
@@ -300,27 +309,27 @@ fn read_broadcast(payload: &Bytes) -> Result<(Message, Facts), WireError> {
     reader.end()?;
     let mut part = |key| parts.next().ok_or(WireError::MissingKey { kind: 3, key });
     let (uid, packet, opts) = (part("uid")?, part("packet")?, part("opts")?);
-    let uid = NodeId::new(packed::name(&mut msgpack::Reader::new(&uid))?);
-    let packet = packed::packet(&mut msgpack::Reader::new(&packet))?;
+    let uid = NodeId::new(msgpack_body::name(&mut msgpack::Reader::new(&uid))?);
+    let packet = msgpack_body::packet(&mut msgpack::Reader::new(&packet))?;
     let nsp = match &packet.nsp {
         None => ByteString::from_static("/"),
         Some(Scalar::Text(nsp)) => nsp.clone(),
-        // Null is no namespace, and isn't left out either.
+        // A null namespace differs from an absent one: it names no namespace.
         Some(_) => return Err(WireError::MissingField("nsp")),
     };
     let mut opts = msgpack::Reader::new(&opts);
     if !matches!(opts.peek()?, Head::Map(_) | Head::Array(_) | Head::Bin(_) | Head::Ext(..)) {
         return Err(MsgPackError::Unexpected { at: 0, expected: "an object of options" }.into());
     }
-    let body = packet.broadcast(packed::opts(&mut opts)?, None)?;
+    let body = packet.broadcast(msgpack_body::opts(&mut opts)?, None)?;
     Ok((Message { uid, nsp, body }, reader.facts()))
 }
 
-/// Reads a request, and who sends it; emitters don't say.
+/// Reads a request and its sender. Emitters do not name themselves.
 ///
 /// # Errors
 ///
-/// If the bytes are none: see [`WireError`].
+/// Returns an error if the bytes are not a request: see [`WireError`].
 pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
     let keys = Keys::read(payload)?;
     let uid = match keys.get("uid") {
@@ -366,11 +375,11 @@ pub fn decode_request(payload: &Bytes) -> Result<(NodeId, Request), WireError> {
     Ok((uid, request))
 }
 
-/// Reads a response, given what was asked.
+/// Reads the response to a request of this kind.
 ///
 /// # Errors
 ///
-/// If the bytes are none: see [`WireError`].
+/// Returns an error if the bytes are not a response: see [`WireError`].
 pub fn decode_response(payload: &Bytes, asked: Asked) -> Result<Response, WireError> {
     Keys::read(payload)?.response(asked)
 }

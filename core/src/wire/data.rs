@@ -1,48 +1,46 @@
-//! The `data` of a message, between its two encodings and its meaning.
-
-use std::collections::BTreeSet;
+//! The `data` of a message as read from either encoding, and its conversion to a message.
 
 use bytestring::ByteString;
 
 use super::WireError;
-use super::msgpack::{self, First};
-use super::sink::Sink;
 use crate::id::RequestId;
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, EVENT, Flags, Packet, RemoteSocket, is_reserved};
-use crate::payload::{Encoding, Payload, PayloadError};
+use crate::msgpack::{self, First};
+use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket, is_reserved};
+use crate::payload::{Encoding, Payload};
 
-/// What stands under the key `packet`: a packet for clients in a broadcast, any value elsewhere.
+/// The value of the key `packet`: a packet for clients in a broadcast, and any value elsewhere.
 #[derive(Debug, PartialEq)]
 pub(super) enum PacketData {
     Packet(RawPacket),
     Value(Payload),
 }
 
-/// A packet as it stands in a message. Whether clients can take it is another question: see [`RawPacket::broadcast`].
+/// A packet as read from a message. [`RawPacket::broadcast`] checks whether clients can handle it.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct RawPacket {
     pub(super) kind: Option<Scalar>,
     pub(super) data: Option<Payload>,
     pub(super) nsp: Option<Scalar>,
     pub(super) id: Option<Scalar>,
-    /// Binary values are inside, and an object that a client takes for the place of one.
+    /// `true` if the packet contains binary values, and an object that a client takes for the
+    /// placeholder of one.
     pub(super) confusing: bool,
 }
 
-/// A value that Node's encoder puts into a frame as it is, whatever its kind.
+/// A value of any type that Node's encoder puts into a frame unchanged.
 #[derive(Debug, PartialEq)]
 pub(super) enum Scalar {
     /// `null`.
     Null,
-    /// A whole number that is not negative.
+    /// A non-negative integer.
     Whole(u64),
     Text(ByteString),
     Other,
 }
 
 impl Scalar {
-    /// The number whose digits these are.
+    /// Returns the number that the digits represent.
     fn digits(&self) -> Option<u64> {
         match self {
             Scalar::Whole(number) => Some(*number),
@@ -53,7 +51,8 @@ impl Scalar {
 }
 
 impl RawPacket {
-    /// The broadcast of this packet, unless clients would end their connections over it, or take it for something else than it is.
+    /// Converts the packet to a broadcast. Returns an error if clients would end their connections
+    /// on it, or would take it for another kind of packet.
     pub(super) fn broadcast(
         self,
         mut opts: BroadcastOptions,
@@ -61,7 +60,7 @@ impl RawPacket {
     ) -> Result<Body, WireError> {
         match &self.kind {
             None | Some(Scalar::Null) => {}
-            // Whether an event carries binary values shows when it is written for clients.
+            // The encoder of frames determines whether the event carries binary values.
             Some(kind) if matches!(kind.digits(), Some(2 | 5)) => {}
             Some(_) => return Err(WireError::PacketType),
         }
@@ -71,7 +70,7 @@ impl RawPacket {
             return Err(WireError::Placeholder);
         }
         let id = match &self.id {
-            // Where acknowledgements are wanted, each server gives an id of its own.
+            // If acknowledgements are wanted, each server assigns an id of its own.
             _ if request_id.is_some() => None,
             None => None,
             Some(Scalar::Null) => {
@@ -86,15 +85,15 @@ impl RawPacket {
         };
         let nsp = match self.nsp {
             Some(Scalar::Text(nsp)) => Some(nsp),
-            // Receivers give a packet the namespace of its message.
+            // Receivers use the namespace of the message instead.
             _ => None,
         };
         Ok(Body::Broadcast { packet: Packet { kind: EVENT, data, nsp, id }, opts, request_id })
     }
 }
 
-/// Whether a client takes `data`, an array, for the data of an event: it begins with a number, or with a text that Socket.IO does not keep for
-/// itself.
+/// Checks that a client takes `data`, an array, for the data of an event: it must begin with a
+/// number, or with a name that Socket.IO does not reserve.
 pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
     let is_event = match data.encoding() {
         Encoding::Json => {
@@ -115,20 +114,21 @@ pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
     is_event.then_some(()).ok_or(WireError::EventName)
 }
 
-/// Whether the JSON string that begins behind a quote here is a name that Socket.IO keeps for itself.
+/// Returns `true` if Socket.IO reserves the name in this JSON string, which begins behind its
+/// quote.
 fn is_reserved_json(rest: &[u8]) -> bool {
     let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
     if rest.get(end) != Some(&b'\\') {
         return is_reserved(&rest[..end]);
     }
-    // With escapes, which few names have.
+    // Few names have escapes.
     let text = [b"\"", rest].concat();
     let mut texts = serde_json::Deserializer::from_slice(&text).into_iter::<String>();
-    // Half of a surrogate pair is no text of Rust's, and in none of these names.
+    // A lone surrogate makes the string invalid in Rust. No reserved name contains one.
     matches!(texts.next(), Some(Ok(name)) if is_reserved(name.as_bytes()))
 }
 
-/// The keys that occur in the data of some message or other, as far as they were there.
+/// The keys of the data of any message, as far as they are present.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Data {
     pub(super) packet: Option<PacketData>,
@@ -140,13 +140,13 @@ pub(super) struct Data {
     pub(super) client_count: Option<u64>,
 }
 
-/// The message number of a broadcast: only there `packet` is a packet.
+/// The number of a broadcast. Only in a broadcast, `packet` is a packet.
 pub(super) const BROADCAST: u8 = 3;
 
-/// The message number of a join: only there a room may stand by itself.
+/// The number of a join. Only in a join, a room may stand without an array around it.
 pub(super) const JOIN: u8 = 4;
 
-/// The message's number, from its text or number.
+/// Checks the number of a message.
 pub(super) fn kind(number: u64) -> Result<u8, WireError> {
     match u8::try_from(number) {
         Ok(kind @ 1..=13) => Ok(kind),
@@ -154,12 +154,13 @@ pub(super) fn kind(number: u64) -> Result<u8, WireError> {
     }
 }
 
-/// Whether messages of this kind have `data` at all.
+/// Returns `true` if messages of this kind have `data`.
 pub(super) fn carries_data(kind: u8) -> bool {
     !matches!(kind, 1 | 2 | 13)
 }
 
-/// Whether messages of this kind use this key of their data. What another key holds doesn't matter, as with the peers.
+/// Returns `true` if messages of this kind use this key of their data. The value of an unused key
+/// is ignored, as in the peers.
 pub(super) fn uses(kind: u8, key: &str) -> bool {
     match key {
         "packet" => matches!(kind, BROADCAST | 9 | 10 | 12),
@@ -173,45 +174,16 @@ pub(super) fn uses(kind: u8, key: &str) -> bool {
     }
 }
 
-/// What JavaScript's `String` makes of an object. Nobody names a room like this: one that is an object matches nothing, and yet counts.
-pub(super) const OBJECT_TEXT: &str = "[object Object]";
-
-/// What JavaScript's `String` makes of a number.
-pub(super) fn number_text(number: f64) -> String {
-    match number.abs() {
-        0.0 => "0".into(),
-        f64::INFINITY => if number > 0.0 { "Infinity" } else { "-Infinity" }.into(),
-        1e-6..1e21 => number.to_string(),
-        1e21.. => format!("{number:e}").replacen('e', "e+", 1),
-        _ if number.is_nan() => "NaN".into(),
-        _ => format!("{number:e}"),
-    }
-}
-
-/// The names that JavaScript makes of a text where it wants a set of them: its characters. Each counts once.
-pub(super) fn characters(text: &ByteString) -> Vec<ByteString> {
-    let mut seen = BTreeSet::new();
-    let fresh = text.char_indices().filter(|(_, character)| seen.insert(*character));
-    fresh.map(|(at, character)| text.slice_ref(&text[at..at + character.len_utf8()])).collect()
-}
-
-/// The integer, not negative and exact in JavaScript, that a float without a fraction is.
-pub(super) fn whole(number: f64) -> Option<u64> {
-    const MAX: f64 = ((1_u64 << 53) - 1) as f64;
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // just checked to be exact
-    (number.fract() == 0.0 && (0.0..=MAX).contains(&number)).then_some(number as u64)
-}
-
 impl Data {
-    /// The message of this kind that the keys make up.
+    /// Converts the keys to a message of this kind.
     pub(super) fn into_body(self, kind: u8) -> Result<Body, WireError> {
         let missing = |key| WireError::MissingKey { kind, key };
         let request_id = self.request_id.map(RequestId::new);
         let opts = self.opts.ok_or_else(|| missing("opts"));
-        // An answer of `undefined` leaves no key behind in JSON.
+        // In JSON, an answer of `undefined` leaves no key behind.
         let value = |packet| match packet {
             Some(PacketData::Value(value)) => value,
-            // Only a broadcast has one.
+            // Only a broadcast has a packet.
             Some(PacketData::Packet(_)) | None => Payload::null(),
         };
         Ok(match kind {
@@ -255,175 +227,4 @@ impl Data {
             other => return Err(WireError::UnknownType(other.to_string())),
         })
     }
-}
-
-/// The payloads inside a message, whose encodings decide the message's.
-pub(crate) fn payloads(body: &Body) -> impl Iterator<Item = &Payload> {
-    let (one, opts, sockets): (Option<&Payload>, Option<&BroadcastOptions>, &[RemoteSocket]) = match body {
-        Body::Broadcast { packet, opts, .. } => (Some(&packet.data), Some(opts), &[]),
-        Body::SocketsJoin { opts, .. }
-        | Body::SocketsLeave { opts, .. }
-        | Body::DisconnectSockets { opts, .. }
-        | Body::FetchSockets { opts, .. } => (None, Some(opts), &[]),
-        Body::FetchSocketsResponse { sockets, .. } => (None, None, sockets),
-        Body::ServerSideEmit { packet, .. }
-        | Body::ServerSideEmitResponse { packet, .. }
-        | Body::BroadcastAck { packet, .. } => (Some(packet), None, &[]),
-        Body::InitialHeartbeat | Body::Heartbeat | Body::BroadcastClientCount { .. } | Body::AdapterClose => {
-            (None, None, &[])
-        }
-    };
-    let flags = opts.into_iter().flat_map(|opts| opts.flags.other.iter().map(|(_, value)| value));
-    one.into_iter().chain(flags).chain(sockets.iter().flat_map(|socket| [&socket.handshake, &socket.data]))
-}
-
-/// Writes the data of a message. What is absent is omitted, never written as null: to Node, `requestId: null` means that
-/// acknowledgements are wanted, and a `volatile` that is there at all keeps the offset away.
-pub(super) fn write<S: Sink>(body: &Body, out: &mut S) -> Result<(), PayloadError> {
-    let string = |out: &mut S, key: &'static str, value: &str| {
-        out.key(key);
-        out.str(value);
-    };
-    match body {
-        Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => out.map(0, |_| Ok(())),
-        Body::Broadcast { packet, opts, request_id } => {
-            out.map(2 + usize::from(request_id.is_some()), |out| {
-                out.key("packet");
-                write_packet(packet, out)?;
-                if let Some(id) = request_id {
-                    string(out, "requestId", id.as_str());
-                }
-                write_opts(opts, out)
-            })
-        }
-        Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            strings("rooms", rooms, out)
-        }),
-        Body::DisconnectSockets { opts, close } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            out.key("close");
-            out.bool(*close);
-            Ok(())
-        }),
-        Body::FetchSockets { opts, request_id } => out.map(2, |out| {
-            write_opts(opts, out)?;
-            string(out, "requestId", request_id.as_str());
-            Ok(())
-        }),
-        Body::FetchSocketsResponse { request_id, sockets } => out.map(2, |out| {
-            string(out, "requestId", request_id.as_str());
-            out.key("sockets");
-            out.array(sockets.len(), |out| sockets.iter().try_for_each(|socket| write_socket(socket, out)))
-        }),
-        Body::ServerSideEmit { packet, request_id } => {
-            out.map(1 + usize::from(request_id.is_some()), |out| {
-                if let Some(id) = request_id {
-                    string(out, "requestId", id.as_str());
-                }
-                out.key("packet");
-                out.payload(packet)
-            })
-        }
-        Body::ServerSideEmitResponse { request_id, packet } | Body::BroadcastAck { request_id, packet } => {
-            out.map(2, |out| {
-                string(out, "requestId", request_id.as_str());
-                out.key("packet");
-                out.payload(packet)
-            })
-        }
-        Body::BroadcastClientCount { request_id, client_count } => out.map(2, |out| {
-            string(out, "requestId", request_id.as_str());
-            out.key("clientCount");
-            out.unsigned(*client_count);
-            Ok(())
-        }),
-    }
-}
-
-pub(super) fn write_packet<S: Sink>(packet: &Packet, out: &mut S) -> Result<(), PayloadError> {
-    let keys = 2 + usize::from(packet.nsp.is_some()) + usize::from(packet.id.is_some());
-    out.map(keys, |out| {
-        out.key("type");
-        out.unsigned(u64::from(packet.kind));
-        out.key("data");
-        out.payload(&packet.data)?;
-        if let Some(nsp) = &packet.nsp {
-            out.key("nsp");
-            out.str(nsp);
-        }
-        if let Some(id) = packet.id {
-            out.key("id");
-            out.unsigned(id);
-        }
-        Ok(())
-    })
-}
-
-pub(super) fn write_opts<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
-    out.key("opts");
-    write_opts_value(opts, out)
-}
-
-pub(super) fn write_opts_value<S: Sink>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
-    out.map(3, |out| {
-        strings("rooms", &opts.rooms, out)?;
-        strings("except", &opts.except, out)?;
-        out.key("flags");
-        write_flags(&opts.flags, out)
-    })
-}
-
-fn write_flags<S: Sink>(flags: &Flags, out: &mut S) -> Result<(), PayloadError> {
-    let switches = [
-        ("volatile", flags.volatile),
-        ("compress", flags.compress),
-        ("local", flags.local),
-        ("broadcast", flags.broadcast),
-        ("binary", flags.binary),
-        ("expectSingleResponse", flags.expect_single_response),
-    ];
-    let known =
-        switches.iter().filter(|(_, value)| value.is_some()).count() + usize::from(flags.timeout.is_some());
-    out.map(known + flags.other.len(), |out| {
-        for (key, value) in switches {
-            if let Some(value) = value {
-                out.key(key);
-                out.bool(value);
-            }
-        }
-        if let Some(timeout) = flags.timeout {
-            out.key("timeout");
-            out.unsigned(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        }
-        for (key, value) in &flags.other {
-            out.any_key(key)?;
-            out.payload(value)?;
-        }
-        Ok(())
-    })
-}
-
-pub(super) fn write_socket<S: Sink>(socket: &RemoteSocket, out: &mut S) -> Result<(), PayloadError> {
-    out.map(4, |out| {
-        out.key("id");
-        out.str(&socket.id);
-        out.key("handshake");
-        out.payload(&socket.handshake)?;
-        strings("rooms", &socket.rooms, out)?;
-        out.key("data");
-        out.payload(&socket.data)
-    })
-}
-
-pub(super) fn strings<S: Sink>(
-    key: &'static str,
-    values: &[ByteString],
-    out: &mut S,
-) -> Result<(), PayloadError> {
-    out.key(key);
-    out.array(values.len(), |out| {
-        values.iter().for_each(|value| out.str(value));
-        Ok(())
-    })
 }

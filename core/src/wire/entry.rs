@@ -1,31 +1,37 @@
-//! A stream entry: the fields `uid`, `nsp`, `type` (decimal text) and, for most types, `data`.
+//! Stream entries, with the fields `uid`, `nsp`, `type` (decimal text) and, for most types, `data`.
 //!
-//! `data` is JSON if it begins with `{`, and base64 of MessagePack otherwise. The peers write MessagePack only where binary data is inside.
+//! `data` is JSON if it begins with `{`, and base64 of MessagePack otherwise. The peers write
+//! MessagePack only if there is binary data.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::sink::{self, JsonSink, PackedSink};
-use super::{WireError, data, json, msgpack, packed};
+use super::encoder::{JsonEncoder, MsgPackEncoder};
+use super::{WireError, base64, data, encode, json, msgpack_body};
 use crate::command::Fields;
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack;
 use crate::payload::{Encoding, PayloadError};
 
-/// A field with which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its heartbeats: it subscribes to the namespace's channel
-/// too, and is not to be counted twice. Peers pass over fields that they don't know.
+/// The field by which a node of the [`Bridge`](crate::Dialect::Bridge) dialect marks its
+/// heartbeats. Such a node subscribes to the namespace's channel too, and must not be counted
+/// twice. Peers ignore fields that they do not know.
 pub const BRIDGE_FIELD: &str = "sio-streams-bridge";
 
-/// A field with the number of an entry among those that its author wrote to the stream, in decimal. It rises, not always by one. A reader that
-/// meets a number of an author's again has the entry already: its first try was executed late. Peers pass over it.
+/// The field with the decimal sequence number of an entry among those that its author wrote to the
+/// stream. The number rises, not always by one. If a reader meets the same number of an author
+/// twice, the second entry is a repetition whose first attempt was executed late. Peers ignore the
+/// field.
 ///
-/// It means something only where the author's name belongs to one writer: not in entries of [emitters](NodeId::EMITTER), nor
-/// in those without a name. `docs/protocol.md` says what else a reader must not believe.
+/// The number has a meaning only if the author's name belongs to one writer. It has none in entries
+/// of [emitters](NodeId::EMITTER), or in entries without a name. `docs/protocol.md` lists the
+/// numbers that a reader must not trust.
 pub const SEQUENCE_FIELD: &str = "sio-streams-seq";
 
-pub(crate) use super::data::payloads;
+pub(crate) use super::encode::payloads;
 
-/// The fields of an entry that mean something, as they stand there. Of those that stand twice, the last counts.
+/// The known fields of an entry, undecoded. If a field occurs twice, the last one counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts<'a> {
     uid: Option<&'a Bytes>,
@@ -37,7 +43,7 @@ pub(crate) struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Looks for them, once for all.
+    /// Finds the known fields in one pass.
     pub(crate) fn of(fields: &'a Fields) -> Self {
         const SEQUENCE: &[u8] = SEQUENCE_FIELD.as_bytes();
         const BRIDGE: &[u8] = BRIDGE_FIELD.as_bytes();
@@ -57,17 +63,18 @@ impl<'a> Parts<'a> {
         parts
     }
 
-    /// The namespace, without decoding the rest.
+    /// Returns the namespace without decoding the rest.
     pub(crate) fn namespace(&self) -> Option<&'a str> {
         self.nsp.and_then(|nsp| core::str::from_utf8(nsp).ok()).filter(|nsp| !nsp.is_empty())
     }
 
-    /// The author's name, as it stands there. Nothing: the entry has none, or one that is no text.
+    /// Returns the author's name. It is `None` if the entry has no name, or one that is not UTF-8.
     pub(crate) fn author(&self) -> Option<&'a str> {
         self.uid.and_then(|uid| core::str::from_utf8(uid).ok())
     }
 
-    /// The entry's number among those of its author, if that can be a node of ours: see [`SEQUENCE_FIELD`].
+    /// Returns the entry's sequence number, if the author can be a node of this project: see
+    /// [`SEQUENCE_FIELD`].
     pub(crate) fn sequence(&self) -> Option<u64> {
         let text = self.seq?;
         if mutant!(NumbersOfNobody) {
@@ -78,18 +85,18 @@ impl<'a> Parts<'a> {
         if shared || core::str::from_utf8(author).is_err() { None } else { number(text) }
     }
 
-    /// Whether a node of the bridge dialect marks its heartbeat: see [`BRIDGE_FIELD`].
+    /// Returns `true` if the entry is a marked heartbeat of a bridge: see [`BRIDGE_FIELD`].
     pub(crate) fn is_bridge(&self) -> bool {
         self.bridge.is_some()
     }
 
-    /// The author, by its name.
+    /// Returns the author's id.
     pub(crate) fn uid(&self) -> NodeId {
-        // An entry without a uid is nobody's, and yet obeyed: as the peers do it.
+        // An entry without a uid has no author. The peers process it, and so does the engine.
         NodeId::new(self.uid.map(json::text).unwrap_or_default())
     }
 
-    /// What the entry says.
+    /// Decodes the content.
     pub(crate) fn body(&self) -> Result<Body, WireError> {
         let number = self.kind.ok_or(WireError::MissingField("type"))?;
         let kind = match number[..] {
@@ -104,9 +111,9 @@ impl<'a> Parts<'a> {
             None => data::Data::default().into_body(kind),
             Some(text) if text.first() == Some(&b'{') => json::body(kind, text),
             Some(text) => {
-                let bytes = Bytes::from(msgpack::from_base64(text)?);
+                let bytes = Bytes::from(base64::decode(text)?);
                 let mut reader = msgpack::Reader::new(&bytes);
-                let data = packed::read(kind, &mut reader)?;
+                let data = msgpack_body::read(kind, &mut reader)?;
                 reader.end()?;
                 data.into_body(kind)
             }
@@ -114,17 +121,17 @@ impl<'a> Parts<'a> {
     }
 }
 
-/// The sequence number of an entry of ours.
+/// Returns the sequence number of an entry that this node wrote.
 pub(crate) fn sequence(fields: &Fields) -> Option<u64> {
     Parts::of(fields).sequence()
 }
 
-/// The number that is written there in decimal.
+/// Parses a decimal number.
 fn number(text: &[u8]) -> Option<u64> {
     if text.is_empty() || text.starts_with(b"+") {
         return None;
     }
-    // A longer one may be too large.
+    // A longer number may overflow.
     if text.len() > 19 {
         return core::str::from_utf8(text).ok()?.parse().ok();
     }
@@ -136,7 +143,8 @@ fn number(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// Eight digits at once: first tens of neighbours, then hundreds of these, then all.
+/// Parses eight digits at once: it combines neighbours into pairs, then pairs into fours, then both
+/// fours.
 fn eight(digits: [u8; 8]) -> Option<u64> {
     const ONES: u64 = u64::MAX / 255;
     const LOW: u64 = 0x0000_00ff_0000_00ff;
@@ -150,11 +158,11 @@ fn eight(digits: [u8; 8]) -> Option<u64> {
     Some(even.wrapping_add(odd) >> 32)
 }
 
-/// Reads an entry. Fields that this crate doesn't know are passed over.
+/// Reads an entry. Unknown fields are ignored.
 ///
 /// # Errors
 ///
-/// If the entry is none of the protocol's messages: see [`WireError`].
+/// Returns an error if the entry is not a message of the protocol: see [`WireError`].
 pub fn decode(fields: &Fields) -> Result<Message, WireError> {
     let parts = Parts::of(fields);
     let nsp = parts.nsp.filter(|nsp| !nsp.is_empty()).ok_or(WireError::MissingField("nsp"))?;
@@ -162,23 +170,24 @@ pub fn decode(fields: &Fields) -> Result<Message, WireError> {
     Ok(Message { uid: parts.uid(), nsp: json::text(nsp), body })
 }
 
-/// Writes an entry: JSON if every payload inside is JSON, MessagePack otherwise.
+/// Writes an entry, as JSON if every payload is JSON, and as MessagePack otherwise.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Fields, PayloadError> {
     write(&message.uid, &message.nsp, &message.body)
 }
 
-/// Writes the message that these make up.
+/// Writes the message with these parts.
 pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Fields, PayloadError> {
     let mut fields = Fields::new();
     write_into(&mut fields, uid, nsp, body)?;
     Ok(fields)
 }
 
-/// The same, where they are to stand: fields are large.
+/// Does the same in place, because fields are expensive to move.
 pub(crate) fn write_into(
     fields: &mut Fields,
     uid: &NodeId,
@@ -198,17 +207,17 @@ pub(crate) fn write_into(
 }
 
 fn write_data(body: &Body) -> Result<Vec<u8>, PayloadError> {
-    if let Some(text) = sink::usual_broadcast(body) {
+    if let Some(text) = json::fast::write_broadcast(body) {
         return Ok(text);
     }
-    if data::payloads(body).all(|payload| payload.encoding() == Encoding::Json) {
-        let mut sink = JsonSink::for_payloads(data::payloads(body));
-        data::write(body, &mut sink)?;
-        Ok(sink.out)
+    if encode::payloads(body).all(|payload| payload.encoding() == Encoding::Json) {
+        let mut encoder = JsonEncoder::for_payloads(encode::payloads(body));
+        encode::data(body, &mut encoder)?;
+        Ok(encoder.out)
     } else {
-        let mut sink = PackedSink::default();
-        data::write(body, &mut sink)?;
-        Ok(msgpack::to_base64(&sink.out).into_bytes())
+        let mut encoder = MsgPackEncoder::default();
+        encode::data(body, &mut encoder)?;
+        Ok(base64::encode(&encoder.out).into_bytes())
     }
 }
 

@@ -1,34 +1,35 @@
-//! What goes to clients: a packet as Socket.IO's own encoder writes it, made from the bytes in which it came.
+//! Frames for clients: a packet as Socket.IO's own encoder writes it, made from the bytes in which
+//! it came.
 //!
-//! JSON is copied, MessagePack is put into JSON as it is walked over; no value is built. Binary values go into frames of their own, and where
-//! they stood stands a placeholder.
+//! JSON is copied. MessagePack is converted to JSON during a walk; no value is built. Binary values
+//! go into frames of their own, and a placeholder takes their place.
 
 use core::fmt::Write as _;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::data::number_text;
-use super::dates::date;
-use super::msgpack::{Head, MsgPackError, Reader, TIMESTAMP};
 use crate::id::EntryId;
+use crate::javascript::number_text;
+use crate::msgpack::{Head, MsgPackError, Reader, TIMESTAMP, date};
 use crate::packet::Packet;
 use crate::payload::Encoding;
 
-/// A packet, ready for clients: see [`Packet::frames`].
+/// A packet in the form that clients receive: see [`Packet::frames`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frames {
-    /// The text frame, without the `4` with which Engine.IO marks a message.
+    /// The text frame, without the `4` by which Engine.IO marks a message.
     pub text: ByteString,
-    /// The binary frames that follow it, in this order. They share the bytes of the packet.
+    /// The binary frames that follow the text frame, in this order. They share the packet's bytes.
     pub attachments: Vec<Bytes>,
 }
 
 impl Packet {
-    /// The frames that bring the packet to a client of the namespace, the same for all of them. `offset` is put behind the packet's arguments: pass
-    /// that of the [`Delivery`](crate::Delivery) if connection state recovery is on.
+    /// Makes the frames that bring the packet to a client of the namespace. They are the same for
+    /// all clients. `offset` is appended to the packet's arguments. Pass the offset of the
+    /// [`Delivery`](crate::Delivery) if connection state recovery is on.
     ///
-    /// No value is decoded. Binary values are not copied.
+    /// No value is decoded, and no binary value is copied.
     ///
     /// ```
     /// use serde_bytes::Bytes;
@@ -46,17 +47,19 @@ impl Packet {
     /// ```
     pub fn frames(&self, nsp: &str, offset: Option<EntryId>) -> Frames {
         let mut attachments = Vec::new();
-        let packed;
+        let converted;
         let data = match self.data.encoding() {
             Encoding::Json => self.data.as_json().unwrap_or_default(),
             Encoding::MsgPack => {
-                packed = to_json(self.data.bytes(), &mut attachments);
-                &*packed
+                converted = to_json(self.data.bytes(), &mut attachments);
+                &*converted
             }
         };
-        // Two digits and more for the packet's kind, an id, an offset: rarely all of them.
+        // The extra room is for the packet's kind, its id and the offset. Few packets have all of
+        // them.
         let mut text = String::with_capacity(nsp.len() + data.len() + if offset.is_some() { 48 } else { 8 });
-        // A kind that carries binary values is another one, by the parser's numbers. Whether it does is seen here.
+        // In the parser's numbering, a packet with binary values is of another kind. This is where
+        // it is known whether there are any.
         let plain = if matches!(self.kind, 5 | 6) { self.kind - 3 } else { self.kind };
         let kind = plain.saturating_add(if attachments.is_empty() { 0 } else { 3 });
         match char::from_digit(kind.into(), 10) {
@@ -95,9 +98,10 @@ fn push(text: &mut String, value: impl core::fmt::Display) {
     }
 }
 
-/// The JSON text of a packet's value, as JavaScript would write it, and its binary values.
+/// Returns the JSON text of a packet's value, as JavaScript would write it, and collects its binary
+/// values.
 fn to_json(value: &Bytes, attachments: &mut Vec<Bytes>) -> String {
-    // Binary values, which may be long, are not in the text.
+    // Binary values, which may be long, are not part of the text.
     let mut out = Vec::with_capacity(value.len().min(512));
     let mut reader = Reader::new(value);
     if let Err(error) = write(&mut reader, &mut out, attachments) {
@@ -126,7 +130,7 @@ fn write(
             Some(text) => json(out, &text),
             None => out.extend_from_slice(b"null"),
         },
-        // What the peers' decoder has for an extension that it doesn't know.
+        // The peers' decoder represents an unknown extension in this form.
         Head::Ext(kind, len) => {
             out.extend_from_slice(b"{\"type\":");
             json(out, &kind);
@@ -160,7 +164,7 @@ fn write(
     Ok(())
 }
 
-/// A binary value goes into the next frame.
+/// Writes a placeholder, and adds the binary value to the frames.
 fn placeholder(out: &mut Vec<u8>, attachments: &mut Vec<Bytes>, content: Bytes) {
     out.extend_from_slice(b"{\"_placeholder\":true,\"num\":");
     json(out, &attachments.len());
@@ -168,7 +172,7 @@ fn placeholder(out: &mut Vec<u8>, attachments: &mut Vec<Bytes>, content: Bytes) 
     attachments.push(content);
 }
 
-/// As `JSON.stringify` writes a number.
+/// Writes a number as `JSON.stringify` does.
 fn float(out: &mut Vec<u8>, number: f64) {
     match number.is_finite() {
         true => out.extend_from_slice(number_text(number).as_bytes()),
@@ -187,7 +191,7 @@ mod tests {
     use super::*;
     use crate::payload::Payload;
 
-    fn packed(bytes: &[u8]) -> Packet {
+    fn msgpack_packet(bytes: &[u8]) -> Packet {
         let data = Payload::from_wire(Encoding::MsgPack, Bytes::copy_from_slice(bytes));
         Packet { kind: 2, data, nsp: None, id: None }
     }
@@ -206,11 +210,12 @@ mod tests {
             assert_eq!(packet.frames("/", offset).text, text);
             assert_eq!(packet.frames("/", None).text, format!("2{data}"));
         }
-        let binary = packed(&[0x91, 0xc4, 1, 7]).frames("/x", offset);
+        let binary = msgpack_packet(&[0x91, 0xc4, 1, 7]).frames("/x", offset);
         assert_eq!(binary.text, r#"51-/x,[{"_placeholder":true,"num":0},"5-1"]"#);
     }
 
-    // The texts are those of socket.io-parser 4.2, given what @msgpack/msgpack 2.8 reads from the bytes.
+    // The texts are those of socket.io-parser 4.2, given the values that @msgpack/msgpack 2.8 reads
+    // from the bytes.
     #[test]
     fn values_are_written_as_the_peers_write_them() {
         for (bytes, text) in [
@@ -228,9 +233,9 @@ mod tests {
                 r#"52-[{"_placeholder":true,"num":0},{"b":{"_placeholder":true,"num":1}}]"#,
             ),
         ] {
-            assert_eq!(packed(bytes).frames("/", None).text, text);
+            assert_eq!(msgpack_packet(bytes).frames("/", None).text, text);
         }
-        let with_id = Packet { id: Some(12), ..packed(&[0x91, 0xc4, 1, 9]) }.frames("/admin", None);
+        let with_id = Packet { id: Some(12), ..msgpack_packet(&[0x91, 0xc4, 1, 9]) }.frames("/admin", None);
         assert_eq!(with_id.text, r#"51-/admin,12[{"_placeholder":true,"num":0}]"#);
         assert_eq!(with_id.attachments, [&[9][..]]);
     }

@@ -1,4 +1,4 @@
-//! Bytes ↔ messages, without state.
+//! Stateless conversion between bytes and messages.
 //!
 //! | module | what it reads and writes |
 //! |---|---|
@@ -7,8 +7,8 @@
 //! | [`classic`] | the messages of the classic Pub/Sub adapter |
 //! | [`session`] | a stored session: `{sid, pid, rooms, data}` in MessagePack |
 //!
-//! Decoding never panics, needs memory in proportion to its input only, and leaves payloads where they are: they come out as slices of
-//! the bytes that came in. Encoding writes nothing that a Node peer can't digest.
+//! Decoding never panics, and needs memory only in proportion to its input. Payloads stay in place:
+//! they are slices of the input. Encoding writes only what a Node peer can read.
 //!
 //! ```
 //! use sio_streams_core::wire::entry;
@@ -29,79 +29,21 @@
 
 #[cfg(test)]
 mod agree;
+mod base64;
 pub mod classic;
 mod data;
-mod dates;
+mod encode;
+mod encoder;
 pub mod entry;
+mod error;
+mod flags;
 mod frames;
-pub(crate) mod json;
-pub(crate) mod msgpack;
+mod json;
+mod msgpack_body;
 mod notepack;
-mod packed;
 pub mod pubsub;
 pub mod session;
-mod sink;
-mod usual;
 
-pub use frames::Frames;
-pub use msgpack::MsgPackError;
-
-/// Why bytes from the wire are no message.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum WireError {
-    /// A field of the entry, or a key of the Pub/Sub message, is missing.
-    #[error("the field {0:?} is missing")]
-    MissingField(&'static str),
-    /// The message's number is none of the protocol's thirteen.
-    #[error("{0:?} is no known message type")]
-    UnknownType(String),
-    /// The data lacks a key that this type of message needs.
-    #[error("a message of type {kind} needs {key:?} in its data")]
-    MissingKey {
-        /// The message's number.
-        kind: u8,
-        /// What is missing.
-        key: &'static str,
-    },
-    /// The data is not JSON, or not of the expected shape.
-    #[error("the data is not as expected: {0}")]
-    Json(#[from] serde_json::Error),
-    /// The data is not MessagePack, or not of the expected shape.
-    #[error("the data is not as expected: {0}")]
-    MsgPack(#[from] MsgPackError),
-    /// The data is neither JSON nor base64.
-    #[error("the data is neither a JSON object nor base64: {0}")]
-    Base64(#[from] base64::DecodeError),
-    /// The application's codec can't read it.
-    #[error("the data is not as expected: {0}")]
-    Codec(String),
-    /// The author's name is longer than any node's. It would have to be kept.
-    #[error("the uid has {size} bytes; at most {limit} are believed")]
-    NameTooLong {
-        /// How many bytes it has.
-        size: usize,
-        /// The limit.
-        limit: usize,
-    },
-    /// A broadcast's packet carries something else than an array.
-    #[error("the packet's data is not an array")]
-    PacketData,
-    /// The room to join or to leave is neither a text nor a number.
-    #[error("the room is neither a text nor a number")]
-    RoomName,
-    /// A broadcast's packet is no event. Clients would end their connections, or take it for an acknowledgement of theirs.
-    #[error("the packet is no event: its type is neither 2 nor 5")]
-    PacketType,
-    /// A broadcast's packet has an id that is no whole number. Clients would end their connections.
-    #[error("the packet's id is not a whole number")]
-    PacketId,
-    /// A broadcast's event has no name, one that is neither text nor number, or one that Socket.IO keeps for itself. Clients would end their
-    /// connections.
-    #[error("the event has no name that clients accept")]
-    EventName,
-    /// A broadcast carries, beside binary data, an object with `_placeholder: true`. Clients would take it for the place of a binary value, and
-    /// end their connections if there is none.
-    #[error("an object beside binary data says that it is a placeholder")]
-    Placeholder,
-}
+pub use self::error::WireError;
+pub use self::frames::Frames;
+pub use crate::msgpack::MsgPackError;

@@ -1,16 +1,18 @@
-//! MessagePack as `notepack.io` reads it, with which the classic and the sharded adapter of Node read.
+//! MessagePack as read by `notepack.io`, the library of Node's classic and sharded adapters.
 //!
-//! It takes more than the decoder of the streams adapters: extension 0 is what its version 2 wrote for `undefined`, for dates and for an
-//! `ArrayBuffer`; other extensions are a pair of type and bytes; a map key may be anything. A message in which such things stand is put into plain
-//! MessagePack first, which has the same meaning to every other reader. Hardly any is, and all others are read as they are.
+//! It accepts more than the decoder of the streams adapters. Extension 0 is the form in which its
+//! version 2 wrote `undefined`, dates and an `ArrayBuffer`. Other extensions become a pair of type
+//! and bytes. A map key may have any type. A message with such values is first converted to plain
+//! MessagePack, which has the same meaning to every other reader. Few messages contain them, and
+//! all others are read directly.
 
 use bytes::Bytes;
 
 use super::WireError;
-use super::data::number_text;
-use super::msgpack::{self, Facts, Head, MsgPackError, Reader, TIMESTAMP};
+use crate::javascript::number_text;
+use crate::msgpack::{self, Facts, Head, MsgPackError, Reader, TIMESTAMP};
 
-/// Reads a message by `read`, which also says what it has seen in it.
+/// Reads a message with `read`, which also returns its findings about the values.
 pub(super) fn read<T>(
     payload: &Bytes,
     read: impl Fn(&Bytes) -> Result<(T, Facts), WireError>,
@@ -24,7 +26,7 @@ pub(super) fn read<T>(
     }
 }
 
-/// The one value in `bytes`, in plain MessagePack.
+/// Converts the one value in `bytes` to plain MessagePack.
 fn plain(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
     let mut reader = Reader::new(bytes);
     let mut out = Vec::with_capacity(bytes.len() + 16);
@@ -33,7 +35,7 @@ fn plain(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
     Ok(out)
 }
 
-/// Copies the next value; whether it is anything but `undefined`, which becomes nil.
+/// Copies the next value. Returns `false` for `undefined`, which becomes nil.
 fn value(reader: &mut Reader<'_>, bytes: &Bytes, out: &mut Vec<u8>) -> Result<bool, MsgPackError> {
     let (at, start) = (reader.at(), out.len());
     let head = reader.head()?;
@@ -73,7 +75,7 @@ fn value(reader: &mut Reader<'_>, bytes: &Bytes, out: &mut Vec<u8>) -> Result<bo
     Ok(true)
 }
 
-/// Puts a smaller number of keys into the head of a map.
+/// Writes a smaller number of keys into the head of a map.
 fn recount(head: &mut [u8], count: usize) {
     let digits = count.to_be_bytes();
     match head {
@@ -83,7 +85,8 @@ fn recount(head: &mut [u8], count: usize) {
     }
 }
 
-/// Writes the text that JavaScript makes of a key; whether the key names anything. `__proto__` does not: it sets what an object inherits.
+/// Writes a key as the text that JavaScript converts it to. Returns `false` for `__proto__`, which
+/// sets the prototype instead of a property.
 fn key(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<bool, MsgPackError> {
     let at = reader.at();
     let text = match reader.head()? {
@@ -97,14 +100,14 @@ fn key(reader: &mut Reader<'_>, out: &mut Vec<u8>) -> Result<bool, MsgPackError>
             reader.content(1)?;
             "undefined".into()
         }
-        // Node makes a text of these as well, of a date one in its own time zone.
+        // Node converts these to text as well, and a date to text in its own time zone.
         Head::Array(_) | Head::Map(_) | Head::Ext(..) => return Err(MsgPackError::Key { at }),
     };
     msgpack::write_str(out, &text);
     Ok(text != "__proto__")
 }
 
-/// An extension value that began with `marker`.
+/// Converts an extension value that began with `marker`.
 fn extension(
     marker: u8,
     kind: i8,
@@ -122,7 +125,7 @@ fn extension(
         (0xd6 | 0xd7, TIMESTAMP, _) | (0xc7, TIMESTAMP, [_, _, _, _, _, _, _, _, _, _, _, _]) => {
             timestamp(content, out);
         }
-        // Node reads on behind the twelfth byte, wherever that is.
+        // Node continues behind the twelfth byte, whatever the length is.
         (0xc7, TIMESTAMP, _) => {
             return Err(MsgPackError::Unexpected { at, expected: "a timestamp of 12 bytes" });
         }
@@ -145,11 +148,12 @@ fn timestamp(content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// A date by its milliseconds, as version 2 wrote it.
+/// Writes a date given by its milliseconds, as version 2 of the library wrote it.
 fn date(millis: i64, out: &mut Vec<u8>) {
     const LAST: u64 = 8_640_000_000_000_000;
     if millis.unsigned_abs() > LAST {
-        // It is an object in JavaScript, though no date: so is this.
+        // In JavaScript this is an object, although not a valid date. The value written here is
+        // one, too.
         return timestamp(&[0x7f; 12], out);
     }
     let nanos = u32::try_from(millis.rem_euclid(1_000) * 1_000_000).unwrap_or_default();

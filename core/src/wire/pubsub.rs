@@ -1,20 +1,23 @@
-//! A Pub/Sub message of streams-0.3 or of the sharded adapter: `{uid, nsp, type, data}`, its keys in any order.
+//! Pub/Sub messages of streams-0.3 and of the sharded adapter: `{uid, nsp, type, data}`, with the
+//! keys in any order.
 //!
-//! Streams-0.3 writes MessagePack always; the sharded adapter writes JSON unless binary data is inside. What begins with `{` is JSON. The two don't
-//! read MessagePack alike: they use different libraries.
+//! Streams-0.3 always writes MessagePack. The sharded adapter writes JSON unless there is binary
+//! data. A message that begins with `{` is JSON. The two adapters read MessagePack differently,
+//! because they use different libraries.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::data::{self, Data};
-use super::msgpack::Facts;
-use super::sink::{JsonSink, PackedSink, Sink};
-use super::{WireError, json, msgpack, notepack, packed};
+use super::encoder::{Encoder, JsonEncoder, MsgPackEncoder};
+use super::{WireError, encode, json, msgpack_body, notepack};
 use crate::id::NodeId;
 use crate::message::{Body, Message};
+use crate::msgpack;
+use crate::msgpack::Facts;
 use crate::payload::{Encoding, PayloadError};
 
-/// What stands around the data, which is JSON or MessagePack.
+/// The envelope of the data, which is JSON or MessagePack.
 struct Envelope<T> {
     uid: Option<ByteString>,
     nsp: Option<ByteString>,
@@ -22,33 +25,35 @@ struct Envelope<T> {
     data: Option<T>,
 }
 
-/// Reads a message as streams-0.3 does. Keys that this crate doesn't know are passed over.
+/// Reads a message as streams-0.3 does. Unknown keys are ignored.
 ///
 /// # Errors
 ///
-/// If the bytes are none of the protocol's messages: see [`WireError`].
+/// Returns an error if the bytes are not a message of the protocol: see [`WireError`].
 pub fn decode(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
-        Some(b'{') => text_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
-        _ => Ok(read_packed(payload)?.0),
+        Some(b'{') => json_envelope(payload)?.open(|kind, text: &ByteString| json::read(kind, text)),
+        _ => Ok(read_msgpack(payload)?.0),
     }
 }
 
-/// Reads a message as the sharded adapter does, to which extension 0 of MessagePack is `undefined`, a date or an `ArrayBuffer`.
+/// Reads a message as the sharded adapter does. It takes extension 0 of MessagePack for
+/// `undefined`, a date or an `ArrayBuffer`.
 ///
 /// # Errors
 ///
-/// If the bytes are none of the protocol's messages: see [`WireError`].
+/// Returns an error if the bytes are not a message of the protocol: see [`WireError`].
 pub fn decode_sharded(payload: &Bytes) -> Result<Message, WireError> {
     match payload.first() {
         Some(b'{') => decode(payload),
-        _ => notepack::read(payload, read_packed),
+        _ => notepack::read(payload, read_msgpack),
     }
 }
 
-fn read_packed(payload: &Bytes) -> Result<(Message, Facts), WireError> {
-    let (envelope, facts) = packed_envelope(payload)?;
-    let message = envelope.open(|kind, raw: &Bytes| packed::read(kind, &mut msgpack::Reader::new(raw)))?;
+fn read_msgpack(payload: &Bytes) -> Result<(Message, Facts), WireError> {
+    let (envelope, facts) = msgpack_envelope(payload)?;
+    let message =
+        envelope.open(|kind, raw: &Bytes| msgpack_body::read(kind, &mut msgpack::Reader::new(raw)))?;
     Ok((message, facts))
 }
 
@@ -65,17 +70,17 @@ impl<T> Envelope<T> {
     }
 }
 
-fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireError> {
+fn msgpack_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     let mut reader = msgpack::Reader::new(payload);
     reader.map(|key, value| {
         match &*key {
             "uid" if value.nil()? => envelope.uid = None,
-            "uid" => envelope.uid = Some(packed::name(value)?),
+            "uid" => envelope.uid = Some(msgpack_body::name(value)?),
             "nsp" if value.nil()? => envelope.nsp = None,
-            "nsp" => envelope.nsp = Some(packed::name(value)?),
+            "nsp" => envelope.nsp = Some(msgpack_body::name(value)?),
             "type" => envelope.kind = Some(value.unsigned()?),
-            // What the data means depends on the type, which may yet come.
+            // The type decides how to read the data, and may follow it.
             "data" => envelope.data = Some(value.raw()?),
             _ => drop(value.raw()?),
         }
@@ -85,7 +90,7 @@ fn packed_envelope(payload: &Bytes) -> Result<(Envelope<Bytes>, Facts), WireErro
     Ok((envelope, reader.facts()))
 }
 
-fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
+fn json_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
     let mut envelope = Envelope { uid: None, nsp: None, kind: None, data: None };
     for (key, value) in json::pairs(&json::text(payload))? {
         match &*key {
@@ -103,38 +108,46 @@ fn text_envelope(payload: &Bytes) -> Result<Envelope<ByteString>, WireError> {
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode(message: &Message) -> Result<Bytes, PayloadError> {
     write(&message.uid, &message.nsp, &message.body)
 }
 
-/// Writes a message as the sharded adapter does: JSON if every payload inside is JSON, MessagePack otherwise.
+/// Writes a message as the sharded adapter does, as JSON if every payload is JSON, and as
+/// MessagePack otherwise.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode_sharded(message: &Message) -> Result<Bytes, PayloadError> {
     write_sharded(&message.uid, &message.nsp, &message.body)
 }
 
-/// [`encode`] for the message that these make up.
+/// Does the same as [`encode`], for a message in parts.
 pub(crate) fn write(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    write_to(&mut sink, uid, nsp, body)?;
-    Ok(sink.out.into())
+    let mut encoder = MsgPackEncoder::default();
+    write_to(&mut encoder, uid, nsp, body)?;
+    Ok(encoder.out.into())
 }
 
-/// [`encode_sharded`] for the message that these make up.
+/// Does the same as [`encode_sharded`], for a message in parts.
 pub(crate) fn write_sharded(uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
-    if data::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
+    if encode::payloads(body).any(|payload| payload.encoding() != Encoding::Json) {
         return write(uid, nsp, body);
     }
-    let mut sink = JsonSink::for_payloads(data::payloads(body));
-    write_to(&mut sink, uid, nsp, body)?;
-    Ok(sink.out.into())
+    let mut encoder = JsonEncoder::for_payloads(encode::payloads(body));
+    write_to(&mut encoder, uid, nsp, body)?;
+    Ok(encoder.out.into())
 }
 
-fn write_to<S: Sink>(out: &mut S, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<(), PayloadError> {
+fn write_to<S: Encoder>(
+    out: &mut S,
+    uid: &NodeId,
+    nsp: &ByteString,
+    body: &Body,
+) -> Result<(), PayloadError> {
     let kind = body.kind();
     let with_data = data::carries_data(kind);
     out.map(3 + usize::from(with_data), |out| {
@@ -147,7 +160,7 @@ fn write_to<S: Sink>(out: &mut S, uid: &NodeId, nsp: &ByteString, body: &Body) -
         match with_data {
             true => {
                 out.key("data");
-                data::write(body, out)
+                encode::data(body, out)
             }
             false => Ok(()),
         }

@@ -1,33 +1,36 @@
-//! A stored session: base64 of MessagePack of `{sid, pid, rooms, data}`, as the peers write it under `<sessionKeyPrefix><pid>`.
+//! Stored sessions: base64 of MessagePack of `{sid, pid, rooms, data}`. The peers store a session
+//! under `<sessionKeyPrefix><pid>`.
 //!
-//! This project's nodes add `nsp`, the namespace, so that nobody takes a session into another one. The peers pass over it,
-//! and don't write it.
+//! This project's nodes add the namespace as `nsp`, so that a session can't be restored in another
+//! namespace. The peers ignore that key and do not write it.
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::packed::{names, payload};
-use super::sink::{PackedSink, Sink};
-use super::{MsgPackError, WireError, msgpack};
+use super::encoder::{Encoder, MsgPackEncoder};
+use super::msgpack_body::{names, payload};
+use super::{WireError, base64};
+use crate::msgpack::{self, MsgPackError};
 use crate::payload::{Payload, PayloadError};
 use crate::session::Session;
 
-/// Reads a stored session. Keys that this crate doesn't know are passed over.
+/// Reads a stored session. Unknown keys are ignored.
 ///
 /// # Errors
 ///
-/// If it is none: see [`WireError`].
+/// Returns an error if the value is not a session: see [`WireError`].
 pub fn decode(value: &[u8]) -> Result<Session, WireError> {
     Ok(decode_with_namespace(value)?.0)
 }
 
-/// Reads a stored session, and the namespace that it is of, if that is written there: Node's servers don't write it.
+/// Reads a stored session and its namespace. The namespace is `None` in a session that a Node
+/// server stored.
 ///
 /// # Errors
 ///
-/// If it is none: see [`WireError`].
+/// Returns an error if the value is not a session: see [`WireError`].
 pub fn decode_with_namespace(value: &[u8]) -> Result<(Session, Option<ByteString>), WireError> {
-    let bytes = Bytes::from(msgpack::from_base64(value)?);
+    let bytes = Bytes::from(base64::decode(value)?);
     let mut reader = msgpack::Reader::new(&bytes);
     let (mut sid, mut pid, mut rooms, mut data, mut nsp) = (None, None, None, None, None);
     reader.map(|key, value| {
@@ -46,49 +49,51 @@ pub fn decode_with_namespace(value: &[u8]) -> Result<(Session, Option<ByteString
         sid: sid.ok_or(WireError::MissingField("sid"))?,
         pid: pid.ok_or(WireError::MissingField("pid"))?,
         rooms: rooms.ok_or(WireError::MissingField("rooms"))?,
-        // What JavaScript calls undefined is not written by every encoder.
+        // Some encoders omit a value that is `undefined` in JavaScript.
         data: data.unwrap_or_else(Payload::null),
     };
     Ok((session, nsp))
 }
 
-/// Writes a session, as the peers do: the same keys in the same order.
+/// Writes a session as the peers do, with the same keys in the same order.
 ///
 /// # Errors
 ///
-/// If its data can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if its data can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode(session: &Session) -> Result<Bytes, PayloadError> {
     write(session, None)
 }
 
-/// Writes a session of a namespace: as [`encode`] does, and the namespace behind it.
+/// Writes a session as [`encode`] does, followed by its namespace.
 ///
 /// # Errors
 ///
-/// If its data can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if its data can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode_with_namespace(session: &Session, nsp: &str) -> Result<Bytes, PayloadError> {
     write(session, Some(nsp))
 }
 
 fn write(session: &Session, nsp: Option<&str>) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    sink.map(4 + usize::from(nsp.is_some()), |sink| {
-        sink.key("sid");
-        sink.str(&session.sid);
-        sink.key("pid");
-        sink.str(&session.pid);
-        sink.key("rooms");
-        sink.array(session.rooms.len(), |sink| {
-            session.rooms.iter().for_each(|room| sink.str(room));
+    let mut encoder = MsgPackEncoder::default();
+    encoder.map(4 + usize::from(nsp.is_some()), |encoder| {
+        encoder.key("sid");
+        encoder.str(&session.sid);
+        encoder.key("pid");
+        encoder.str(&session.pid);
+        encoder.key("rooms");
+        encoder.array(session.rooms.len(), |encoder| {
+            session.rooms.iter().for_each(|room| encoder.str(room));
             Ok::<(), PayloadError>(())
         })?;
-        sink.key("data");
-        sink.payload(&session.data)?;
+        encoder.key("data");
+        encoder.payload(&session.data)?;
         if let Some(nsp) = nsp {
-            sink.key("nsp");
-            sink.str(nsp);
+            encoder.key("nsp");
+            encoder.str(nsp);
         }
         Ok::<(), PayloadError>(())
     })?;
-    Ok(msgpack::to_base64(&sink.out).into())
+    Ok(base64::encode(&encoder.out).into())
 }

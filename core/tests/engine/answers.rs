@@ -8,49 +8,49 @@ use sio_streams_core::{
     Payload, RequestId, SubscriptionMode, Ticket,
 };
 
-use crate::world::{LostReply, World, config, packet, sockets};
+use crate::cluster::{Cluster, LostReply, config, packet, sockets};
 
 const ALL: [Dialect; 5] =
     [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Sharded, Dialect::Classic];
 const SUBSCRIBING: [Dialect; 4] = [Dialect::Streams03, Dialect::Bridge, Dialect::Sharded, Dialect::Classic];
 
-fn fetch(world: &mut World, index: usize) -> Ticket {
-    let now = world.now();
+fn fetch(cluster: &mut Cluster, index: usize) -> Ticket {
+    let now = cluster.now();
     let opts = BroadcastOptions::all().timeout(Duration::from_secs(3));
-    let ticket = world.nodes[index].engine.fetch_sockets(now, "/", opts).unwrap();
-    world.settle();
+    let ticket = cluster.nodes[index].engine.fetch_sockets(now, "/", opts).unwrap();
+    cluster.settle();
     ticket
 }
 
-fn ask_clients(world: &mut World, index: usize, text: &str) -> Ticket {
-    let now = world.now();
+fn ask_clients(cluster: &mut Cluster, index: usize, text: &str) -> Ticket {
+    let now = cluster.now();
     let opts = BroadcastOptions::all().timeout(Duration::from_secs(3));
-    world.nodes[index].engine.broadcast_with_ack(now, "/", packet(text), opts).unwrap()
+    cluster.nodes[index].engine.broadcast_with_ack(now, "/", packet(text), opts).unwrap()
 }
 
-fn published(world: &mut World, index: usize, wanted: Ticket) -> bool {
+fn published(cluster: &mut Cluster, index: usize, wanted: Ticket) -> bool {
     let told = |event: &Event| matches!(event, Event::Published { ticket, .. } if *ticket == wanted);
-    world.take(index, told).is_some()
+    cluster.take(index, told).is_some()
 }
 
 /// A node that knows of nobody publishes all the same: others may be there.
 #[test]
 fn what_wants_acknowledgements_is_published_though_nobody_is_known() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect]);
-        world.nodes[0].noted = Some(Vec::new());
-        let asked = ask_clients(&mut world, 0, "a");
-        let now = world.now();
+        let mut cluster = Cluster::ready(&[dialect]);
+        cluster.nodes[0].noted = Some(Vec::new());
+        let asked = ask_clients(&mut cluster, 0, "a");
+        let now = cluster.now();
         let event = Payload::event("ping", &(1,)).unwrap();
-        let emitted = world.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
-        world.settle();
-        let published = world.nodes[0].noted.take().unwrap();
+        let emitted = cluster.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+        cluster.settle();
+        let published = cluster.nodes[0].noted.take().unwrap();
         let published = published
             .iter()
             .filter(|command| matches!(command, Command::XAdd { .. } | Command::Publish { .. }));
         assert_eq!(published.count(), 2, "{dialect:?}");
         for ticket in [asked, emitted] {
-            let (_, outcome) = world.outcome(0, ticket).expect("over");
+            let (_, outcome) = cluster.outcome(0, ticket).expect("over");
             assert!(outcome.is_complete(), "{dialect:?}: {outcome:?}");
         }
     }
@@ -59,18 +59,18 @@ fn what_wants_acknowledgements_is_published_though_nobody_is_known() {
 #[test]
 fn what_wants_acknowledgements_waits_for_the_link_and_then_for_everybody() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 3]);
-        world.cut(0, &Lane::Writer);
-        let asked = ask_clients(&mut world, 0, "a");
-        world.settle();
-        assert_eq!(world.outcome(0, asked), None, "{dialect:?}: it is not published yet");
-        world.pass(2_000);
-        world.mend(0, &Lane::Writer);
-        let (_, outcome) = world.outcome(0, asked).expect("over");
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        cluster.cut(0, &Lane::Writer);
+        let asked = ask_clients(&mut cluster, 0, "a");
+        cluster.settle();
+        assert_eq!(cluster.outcome(0, asked), None, "{dialect:?}: it is not published yet");
+        cluster.pass(2_000);
+        cluster.mend(0, &Lane::Writer);
+        let (_, outcome) = cluster.outcome(0, asked).expect("over");
         assert!(outcome.is_complete(), "{dialect:?}: {outcome:?}");
         assert_eq!((outcome.clients, outcome.acks), (3, 3), "{dialect:?}");
         for index in [1, 2] {
-            assert_eq!(world.heard(index), ["a"], "{dialect:?}");
+            assert_eq!(cluster.heard(index), ["a"], "{dialect:?}");
         }
     }
 }
@@ -78,54 +78,54 @@ fn what_wants_acknowledgements_waits_for_the_link_and_then_for_everybody() {
 #[test]
 fn a_question_whose_time_is_up_before_it_is_published_has_its_fate_told_later() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 2]);
-        world.cut(0, &Lane::Writer);
-        let asked = ask_clients(&mut world, 0, "late");
-        let fetched = fetch(&mut world, 0);
-        world.pass(3_000);
-        let (_, outcome) = world.outcome(0, asked).expect("the time is up");
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        cluster.cut(0, &Lane::Writer);
+        let asked = ask_clients(&mut cluster, 0, "late");
+        let fetched = fetch(&mut cluster, 0);
+        cluster.pass(3_000);
+        let (_, outcome) = cluster.outcome(0, asked).expect("the time is up");
         assert!(outcome.timed_out && outcome.pending && !outcome.is_complete(), "{dialect:?}: {outcome:?}");
-        let (_, outcome) = world.outcome(0, fetched).expect("the time is up");
+        let (_, outcome) = cluster.outcome(0, fetched).expect("the time is up");
         assert!(!outcome.pending, "{dialect:?}: a mere question is not asked any more");
-        world.nodes[0].noted = Some(Vec::new());
-        world.mend(0, &Lane::Writer);
-        assert!(published(&mut world, 0, asked), "{dialect:?}");
-        assert_eq!(world.heard(1), ["late"], "{dialect:?}");
-        assert!(!published(&mut world, 0, fetched), "{dialect:?}");
+        cluster.nodes[0].noted = Some(Vec::new());
+        cluster.mend(0, &Lane::Writer);
+        assert!(published(&mut cluster, 0, asked), "{dialect:?}");
+        assert_eq!(cluster.heard(1), ["late"], "{dialect:?}");
+        assert!(!published(&mut cluster, 0, fetched), "{dialect:?}");
     }
     // Or it is never published.
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    world.cut(0, &Lane::Writer);
-    let asked = ask_clients(&mut world, 0, "never");
-    world.pass(70_000);
-    assert!(world.outcome(0, asked).is_some());
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    cluster.cut(0, &Lane::Writer);
+    let asked = ask_clients(&mut cluster, 0, "never");
+    cluster.pass(70_000);
+    assert!(cluster.outcome(0, asked).is_some());
     let told = |event: &Event| matches!(event, Event::PublishFailed { ticket, .. } if *ticket == asked);
-    assert!(world.take(0, told).is_some());
+    assert!(cluster.take(0, told).is_some());
 }
 
 /// The link is lost with the question, which is executed late. Who hears it is not known by what was counted before.
 #[test]
 fn a_question_that_is_executed_late_is_answered_by_everybody_who_hears_it_then() {
     for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {
-        let mut world = World::ready(&[dialect; 3]);
-        world.cut(2, &Lane::Subscriber);
-        world.nodes[0].lost = vec![LostReply::Late].into();
-        let now = world.now();
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        cluster.cut(2, &Lane::Subscriber);
+        cluster.nodes[0].lost = vec![LostReply::Late].into();
+        let now = cluster.now();
         let event = Payload::event("ping", &(1,)).unwrap();
-        let asked = world.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
-        world.settle();
-        world.mend(2, &Lane::Subscriber);
-        world.nodes[1].answers = false;
-        world.arrive_late();
-        assert_eq!(world.outcome(0, asked), None, "{dialect:?}: only the third node has answered");
-        let question = world.take(1, |event| matches!(event, Event::ServerSideEmit { .. }));
+        let asked = cluster.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+        cluster.settle();
+        cluster.mend(2, &Lane::Subscriber);
+        cluster.nodes[1].answers = false;
+        cluster.arrive_late();
+        assert_eq!(cluster.outcome(0, asked), None, "{dialect:?}: only the third node has answered");
+        let question = cluster.take(1, |event| matches!(event, Event::ServerSideEmit { .. }));
         let Some(Event::ServerSideEmit { responder: Some(responder), .. }) = question else {
             panic!("{dialect:?}: not asked")
         };
-        let now = world.now();
-        world.nodes[1].engine.respond_emit(now, responder, Payload::null()).unwrap();
-        world.settle();
-        let (answers, outcome) = world.outcome(0, asked).expect("over");
+        let now = cluster.now();
+        cluster.nodes[1].engine.respond_emit(now, responder, Payload::null()).unwrap();
+        cluster.settle();
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over");
         assert!(outcome.is_complete(), "{dialect:?}: {outcome:?}");
         assert_eq!(answers.len(), 2, "{dialect:?}");
     }
@@ -134,17 +134,17 @@ fn a_question_that_is_executed_late_is_answered_by_everybody_who_hears_it_then()
 #[test]
 fn a_question_of_unknown_fate_is_not_complete_unless_somebody_answers() {
     for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {
-        let mut world = World::ready(&[dialect]);
-        world.nodes[0].lost = vec![LostReply::Before].into();
-        let asked = ask_clients(&mut world, 0, "a");
-        world.pass(3_000);
-        let (_, outcome) = world.outcome(0, asked).expect("over");
+        let mut cluster = Cluster::ready(&[dialect]);
+        cluster.nodes[0].lost = vec![LostReply::Before].into();
+        let asked = ask_clients(&mut cluster, 0, "a");
+        cluster.pass(3_000);
+        let (_, outcome) = cluster.outcome(0, asked).expect("over");
         assert!(matches!(outcome.error, Some(CommandError::Lost(_))), "{dialect:?}: {outcome:?}");
-        let mut world = World::ready(&[dialect; 2]);
-        world.nodes[0].lost = vec![LostReply::After].into();
-        let asked = ask_clients(&mut world, 0, "a");
-        world.pass(3_000);
-        let (_, outcome) = world.outcome(0, asked).expect("over");
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        cluster.nodes[0].lost = vec![LostReply::After].into();
+        let asked = ask_clients(&mut cluster, 0, "a");
+        cluster.pass(3_000);
+        let (_, outcome) = cluster.outcome(0, asked).expect("over");
         assert!(outcome.is_complete(), "{dialect:?}: {outcome:?}");
     }
 }
@@ -154,15 +154,15 @@ fn a_question_of_unknown_fate_is_not_complete_unless_somebody_answers() {
 fn a_node_that_does_not_hear_takes_nobody_away() {
     for dialect in SUBSCRIBING {
         for known in [true, false] {
-            let mut world = World::ready(&[dialect; 3]);
+            let mut cluster = Cluster::ready(&[dialect; 3]);
             match known {
-                true => world.cut(0, &Lane::Subscriber),
-                false => world.sever(0, &Lane::Subscriber),
+                true => cluster.cut(0, &Lane::Subscriber),
+                false => cluster.sever(0, &Lane::Subscriber),
             }
-            assert_eq!(world.count(0), 3, "{dialect:?}, {known}");
-            let asked = fetch(&mut world, 0);
-            world.pass(3_000);
-            let (answers, outcome) = world.outcome(0, asked).expect("the time is up");
+            assert_eq!(cluster.count(0), 3, "{dialect:?}, {known}");
+            let asked = fetch(&mut cluster, 0);
+            cluster.pass(3_000);
+            let (answers, outcome) = cluster.outcome(0, asked).expect("the time is up");
             let heard = sockets(&answers).len() as u64;
             let missing = outcome.missing.len() as u64 + outcome.missing_unnamed;
             assert_eq!(heard + missing, 3, "{dialect:?}, {known}: {outcome:?}");
@@ -174,23 +174,23 @@ fn a_node_that_does_not_hear_takes_nobody_away() {
 #[test]
 fn a_link_that_comes_back_behind_the_count_makes_nobody_superfluous() {
     for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {
-        let mut world = World::ready(&[dialect; 3]);
+        let mut cluster = Cluster::ready(&[dialect; 3]);
         // The names are known.
         for index in 0..3 {
-            world.broadcast(index, "hello");
+            cluster.broadcast(index, "hello");
         }
-        world.cut(2, &Lane::Subscriber);
-        world.cut(0, &Lane::Subscriber);
-        let now = world.now();
+        cluster.cut(2, &Lane::Subscriber);
+        cluster.cut(0, &Lane::Subscriber);
+        let now = cluster.now();
         let opts = BroadcastOptions::all().timeout(Duration::from_secs(3));
-        let asked = world.nodes[0].engine.fetch_sockets(now, "/", opts).unwrap();
+        let asked = cluster.nodes[0].engine.fetch_sockets(now, "/", opts).unwrap();
         // The server has counted, and the question is on its way.
-        world.settle_commands();
-        world.mend(0, &Lane::Subscriber);
-        world.mend(2, &Lane::Subscriber);
-        world.nodes[1].answers = true;
-        world.pass(3_000);
-        let (answers, outcome) = world.outcome(0, asked).expect("over");
+        cluster.settle_commands();
+        cluster.mend(0, &Lane::Subscriber);
+        cluster.mend(2, &Lane::Subscriber);
+        cluster.nodes[1].answers = true;
+        cluster.pass(3_000);
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over");
         let names = sockets(&answers);
         let others = names.iter().filter(|name| *name != "s0").count();
         assert!(!outcome.is_complete() || others >= 1, "{dialect:?}: {outcome:?}");
@@ -200,38 +200,38 @@ fn a_link_that_comes_back_behind_the_count_makes_nobody_superfluous() {
 
 #[test]
 fn channels_of_rooms_say_nothing_about_nodes() {
-    let mut world = World::ready(&[Dialect::Sharded; 3]);
-    let now = world.now();
+    let mut cluster = Cluster::ready(&[Dialect::Sharded; 3]);
+    let now = cluster.now();
     for index in 0..3 {
-        world.broadcast(index, "hello");
+        cluster.broadcast(index, "hello");
         let rooms = (0..700).map(|number| format!("room {index} {number}").into());
         let socket = format!("s{index}");
-        world.nodes[index].engine.join("/", &socket, rooms).unwrap();
-        world.nodes[index].engine.join("/", &socket, ["lobby".into()]).unwrap();
+        cluster.nodes[index].engine.join("/", &socket, rooms).unwrap();
+        cluster.nodes[index].engine.join("/", &socket, ["lobby".into()]).unwrap();
     }
-    world.settle();
-    world.nodes[1].answers = false;
-    world.nodes[2].answers = false;
-    world.nodes[0].noted = Some(Vec::new());
+    cluster.settle();
+    cluster.nodes[1].answers = false;
+    cluster.nodes[2].answers = false;
+    cluster.nodes[0].noted = Some(Vec::new());
     let opts = BroadcastOptions::all().timeout(Duration::from_secs(60));
     let asked: Vec<Ticket> =
-        (0..100).map(|_| world.nodes[0].engine.fetch_sockets(now, "/", opts.clone()).unwrap()).collect();
-    world.settle();
-    world.pass(5_000);
-    assert_eq!(world.outcome(0, asked[0]), None, "nobody has gone");
-    let noted = world.nodes[0].noted.take().unwrap();
+        (0..100).map(|_| cluster.nodes[0].engine.fetch_sockets(now, "/", opts.clone()).unwrap()).collect();
+    cluster.settle();
+    cluster.pass(5_000);
+    assert_eq!(cluster.outcome(0, asked[0]), None, "nobody has gone");
+    let noted = cluster.nodes[0].noted.take().unwrap();
     let lists = noted.iter().filter(|command| matches!(command, Command::PubSubChannels { .. })).count();
     let counts = noted.iter().filter(|command| matches!(command, Command::PubSubNumSub { .. })).count();
     assert_eq!(lists, 0, "rooms would be listed, too");
     assert!(counts <= 100 + 11, "{counts} counts");
-    let dead = world.uid(2);
-    world.kill(2);
-    world.nodes[1].answers = true;
-    world.pass(2_000);
-    assert_eq!(world.outcome(0, asked[0]), None, "one that lives has not answered");
-    world.pass(60_000);
-    let (_, outcome) = world.outcome(0, asked[0]).expect("over");
-    let silent = world.uid(1);
+    let dead = cluster.uid(2);
+    cluster.kill(2);
+    cluster.nodes[1].answers = true;
+    cluster.pass(2_000);
+    assert_eq!(cluster.outcome(0, asked[0]), None, "one that lives has not answered");
+    cluster.pass(60_000);
+    let (_, outcome) = cluster.outcome(0, asked[0]).expect("over");
+    let silent = cluster.uid(1);
     let mut missing = [dead, silent];
     missing.sort();
     assert_eq!((outcome.missing, outcome.missing_unnamed), (missing.to_vec(), 0));
@@ -258,34 +258,34 @@ fn asked_id(commands: &[Command]) -> RequestId {
 #[test]
 fn answers_of_nobody_count_for_nobody() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Sharded] {
-        let mut world = World::ready(&[dialect; 3]);
-        world.nodes[1].answers = false;
-        world.nodes[2].answers = false;
-        world.nodes[0].noted = Some(Vec::new());
-        let now = world.now();
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        cluster.nodes[1].answers = false;
+        cluster.nodes[2].answers = false;
+        cluster.nodes[0].noted = Some(Vec::new());
+        let now = cluster.now();
         let event = Payload::event("ping", &(1,)).unwrap();
-        let asked = world.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
-        world.settle();
-        let id = asked_id(&world.nodes[0].noted.take().unwrap());
+        let asked = cluster.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+        cluster.settle();
+        let id = asked_id(&cluster.nodes[0].noted.take().unwrap());
         for _ in 0..3 {
             for uid in ["", "emitter"] {
                 let message = response(&id, uid);
                 if dialect != Dialect::Streams02 {
-                    let channel = format!("socket.io#/#{}#", world.uid(0));
+                    let channel = format!("socket.io#/#{}#", cluster.uid(0));
                     let payload = pubsub::encode(&message).unwrap();
-                    let now = world.now();
-                    world.nodes[0].engine.handle_push(now, &channel, &payload);
+                    let now = cluster.now();
+                    cluster.nodes[0].engine.handle_push(now, &channel, &payload);
                 }
                 if dialect != Dialect::Sharded {
                     let fields = entry::encode(&message).unwrap();
-                    world.store.add_entry(1_800_000_000_000, "socket.io", fields).unwrap();
+                    cluster.store.add_entry(1_800_000_000_000, "socket.io", fields).unwrap();
                 }
             }
         }
-        world.settle();
-        assert_eq!(world.outcome(0, asked), None, "{dialect:?}");
-        world.pass(6_000);
-        let (answers, outcome) = world.outcome(0, asked).expect("the time is up");
+        cluster.settle();
+        assert_eq!(cluster.outcome(0, asked), None, "{dialect:?}");
+        cluster.pass(6_000);
+        let (answers, outcome) = cluster.outcome(0, asked).expect("the time is up");
         assert_eq!(answers.len(), 0, "{dialect:?}");
         assert_eq!(outcome.missing.len() as u64 + outcome.missing_unnamed, 2, "{dialect:?}: {outcome:?}");
     }
@@ -293,38 +293,38 @@ fn answers_of_nobody_count_for_nobody() {
 
 #[test]
 fn an_answer_by_the_stream_stands_for_no_subscriber() {
-    let mut world = World::ready(&[Dialect::Bridge, Dialect::Streams03]);
-    world.nodes[1].answers = false;
-    world.nodes[0].noted = Some(Vec::new());
-    let now = world.now();
+    let mut cluster = Cluster::ready(&[Dialect::Bridge, Dialect::Streams03]);
+    cluster.nodes[1].answers = false;
+    cluster.nodes[0].noted = Some(Vec::new());
+    let now = cluster.now();
     let event = Payload::event("ping", &(1,)).unwrap();
-    let asked = world.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
-    world.settle();
-    let id = asked_id(&world.nodes[0].noted.take().unwrap());
+    let asked = cluster.nodes[0].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+    cluster.settle();
+    let id = asked_id(&cluster.nodes[0].noted.take().unwrap());
     // A node of 0.2 that counts as dead, or has not been heard before.
     let fields = entry::encode(&response(&id, "older")).unwrap();
-    world.store.add_entry(1_800_000_000_000, "socket.io", fields).unwrap();
-    world.pass(4_000);
-    assert_eq!(world.outcome(0, asked), None, "a subscriber has not answered");
-    world.pass(2_000);
-    let (answers, outcome) = world.outcome(0, asked).expect("the time is up");
+    cluster.store.add_entry(1_800_000_000_000, "socket.io", fields).unwrap();
+    cluster.pass(4_000);
+    assert_eq!(cluster.outcome(0, asked), None, "a subscriber has not answered");
+    cluster.pass(2_000);
+    let (answers, outcome) = cluster.outcome(0, asked).expect("the time is up");
     assert!(matches!(&answers[..], [Answer::Emit(_)]));
-    assert_eq!(outcome.missing, [world.uid(1)]);
+    assert_eq!(outcome.missing, [cluster.uid(1)]);
 }
 
 #[test]
 fn everything_ends_while_all_links_are_down() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 2]);
+        let mut cluster = Cluster::ready(&[dialect; 2]);
         let lanes = [Lane::Reader("socket.io".into()), Lane::Writer, Lane::Subscriber];
         for lane in &lanes {
-            world.cut(0, lane);
+            cluster.cut(0, lane);
         }
-        let now = world.now();
-        let counted = world.nodes[0].engine.server_count(now, "/").unwrap();
-        let asked = [ask_clients(&mut world, 0, "a"), fetch(&mut world, 0)];
-        world.pass(6_000);
-        let count = world.take(0, |event| matches!(event, Event::ServerCount { .. }));
+        let now = cluster.now();
+        let counted = cluster.nodes[0].engine.server_count(now, "/").unwrap();
+        let asked = [ask_clients(&mut cluster, 0, "a"), fetch(&mut cluster, 0)];
+        cluster.pass(6_000);
+        let count = cluster.take(0, |event| matches!(event, Event::ServerCount { .. }));
         match count {
             Some(Event::ServerCount { ticket, count }) => {
                 assert_eq!(ticket, counted);
@@ -333,29 +333,29 @@ fn everything_ends_while_all_links_are_down() {
             other => panic!("{dialect:?}: {other:?}"),
         }
         for ticket in asked {
-            assert!(world.outcome(0, ticket).is_some(), "{dialect:?}");
+            assert!(cluster.outcome(0, ticket).is_some(), "{dialect:?}");
         }
         for _ in 0..3 {
-            let now = world.now();
-            world.nodes[0].engine.close_namespace(now, "/").unwrap();
-            world.pass(61_000);
-            let closed = world.take(0, |event| matches!(event, Event::Closed { .. }));
+            let now = cluster.now();
+            cluster.nodes[0].engine.close_namespace(now, "/").unwrap();
+            cluster.pass(61_000);
+            let closed = cluster.take(0, |event| matches!(event, Event::Closed { .. }));
             assert!(closed.is_some(), "{dialect:?}");
-            assert!(world.nodes[0].engine.is_closed(), "{dialect:?}");
-            let now = world.now();
-            world.nodes[0].engine.open_namespace(now, "/").unwrap();
-            world.nodes[0].engine.server_count(now, "/").unwrap();
+            assert!(cluster.nodes[0].engine.is_closed(), "{dialect:?}");
+            let now = cluster.now();
+            cluster.nodes[0].engine.open_namespace(now, "/").unwrap();
+            cluster.nodes[0].engine.server_count(now, "/").unwrap();
         }
-        world.pass(24 * 3_600_000);
-        world.nodes[0].events.clear();
+        cluster.pass(24 * 3_600_000);
+        cluster.nodes[0].events.clear();
         for lane in &lanes {
-            world.mend(0, lane);
+            cluster.mend(0, lane);
         }
-        world.pass(1_000);
-        assert!(world.take(0, |event| matches!(event, Event::Ready { .. })).is_some(), "{dialect:?}");
-        assert_eq!(world.count(0), 2, "{dialect:?}");
-        world.broadcast(1, "hello");
-        assert_eq!(world.heard(0).last().unwrap(), "hello", "{dialect:?}");
+        cluster.pass(1_000);
+        assert!(cluster.take(0, |event| matches!(event, Event::Ready { .. })).is_some(), "{dialect:?}");
+        assert_eq!(cluster.count(0), 2, "{dialect:?}");
+        cluster.broadcast(1, "hello");
+        assert_eq!(cluster.heard(0).last().unwrap(), "hello", "{dialect:?}");
     }
 }
 
@@ -364,30 +364,30 @@ fn rooms_and_namespaces_whose_channels_are_the_same_are_apart() {
     let modes = [SubscriptionMode::Static, SubscriptionMode::Dynamic, SubscriptionMode::DynamicPrivate];
     for mode in modes {
         let sharded = Config { subscription_mode: mode, ..config(Dialect::Sharded) };
-        let mut world = World::with_configs([sharded.clone(), sharded]);
-        world.open(0, "/a");
-        world.open(1, "/a");
-        let now = world.now();
-        let refused = world.nodes[0].engine.open_namespace(now, "/a#b").is_err();
+        let mut cluster = Cluster::with_configs([sharded.clone(), sharded]);
+        cluster.open(0, "/a");
+        cluster.open(1, "/a");
+        let now = cluster.now();
+        let refused = cluster.nodes[0].engine.open_namespace(now, "/a#b").is_err();
         assert_eq!(refused, mode != SubscriptionMode::Static, "{mode:?}");
         // A room with the name of the node: its private channel outlives the room.
-        let uid = world.uid(0);
+        let uid = cluster.uid(0);
         let room = || uid.as_str().into();
-        world.nodes[0].engine.join("/a", "s0", [room()]).unwrap();
-        world.settle();
-        world.nodes[0].engine.leave("/a", "s0", [uid.as_str()]).unwrap();
-        world.settle();
-        let now = world.now();
-        let asked = world.nodes[0].engine.fetch_sockets(now, "/a", BroadcastOptions::all()).unwrap();
-        world.settle();
-        let (answers, outcome) = world.outcome(0, asked).expect("over");
+        cluster.nodes[0].engine.join("/a", "s0", [room()]).unwrap();
+        cluster.settle();
+        cluster.nodes[0].engine.leave("/a", "s0", [uid.as_str()]).unwrap();
+        cluster.settle();
+        let now = cluster.now();
+        let asked = cluster.nodes[0].engine.fetch_sockets(now, "/a", BroadcastOptions::all()).unwrap();
+        cluster.settle();
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over");
         assert_eq!(sockets(&answers), ["s0", "s1"], "{mode:?}");
         assert!(outcome.is_complete(), "{mode:?}: {outcome:?}");
     }
     for dialect in SUBSCRIBING {
-        let mut world = World::ready(&[dialect]);
-        let now = world.now();
-        let private = format!("/#{}", world.uid(0));
-        assert!(world.nodes[0].engine.open_namespace(now, &private).is_err(), "{dialect:?}");
+        let mut cluster = Cluster::ready(&[dialect]);
+        let now = cluster.now();
+        let private = format!("/#{}", cluster.uid(0));
+        assert!(cluster.nodes[0].engine.open_namespace(now, &private).is_err(), "{dialect:?}");
     }
 }

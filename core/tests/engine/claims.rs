@@ -5,7 +5,7 @@ use sio_streams_core::{
     Body, BroadcastOptions, Config, Dialect, Event, Fields, LocalDelivery, Message, NodeId, wire::WireError,
 };
 
-use crate::world::{World, config, packet};
+use crate::cluster::{Cluster, config, packet};
 
 const STREAMS: [Dialect; 3] = [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge];
 
@@ -21,15 +21,15 @@ fn fields(uid: Option<&str>, text: &str, number: Option<u64>) -> Fields {
     fields
 }
 
-fn add(world: &mut World, fields: Fields) {
-    let wall = 1_700_000_000_000 + world.millis;
-    world.store.add_entry(wall, "socket.io", fields).unwrap();
-    world.settle();
+fn add(cluster: &mut Cluster, fields: Fields) {
+    let wall = 1_700_000_000_000 + cluster.millis;
+    cluster.store.add_entry(wall, "socket.io", fields).unwrap();
+    cluster.settle();
 }
 
 /// The number of the last entry of a node.
-fn last_number(world: &World, uid: &str) -> u64 {
-    let entries: Vec<_> = world.store.entries("socket.io").collect();
+fn last_number(cluster: &Cluster, uid: &str) -> u64 {
+    let entries: Vec<_> = cluster.store.entries("socket.io").collect();
     let own = entries.iter().rev().find(|entry| entry.fields.get("uid").is_some_and(|found| found == uid));
     let number = own.unwrap().fields.get(SEQUENCE_FIELD).unwrap();
     std::str::from_utf8(number).unwrap().parse().unwrap()
@@ -38,27 +38,27 @@ fn last_number(world: &World, uid: &str) -> u64 {
 #[test]
 fn numbers_of_writers_that_share_a_name_mean_nothing() {
     for dialect in STREAMS {
-        let mut world = World::ready(&[dialect]);
+        let mut cluster = Cluster::ready(&[dialect]);
         for uid in [Some("emitter"), Some(""), None] {
-            add(&mut world, fields(uid, "first", Some(17)));
-            add(&mut world, fields(uid, "second", Some(17)));
-            add(&mut world, fields(uid, "third", Some(3)));
-            assert_eq!(world.heard(0), ["first", "second", "third"], "{dialect:?}, {uid:?}");
+            add(&mut cluster, fields(uid, "first", Some(17)));
+            add(&mut cluster, fields(uid, "second", Some(17)));
+            add(&mut cluster, fields(uid, "third", Some(3)));
+            assert_eq!(cluster.heard(0), ["first", "second", "third"], "{dialect:?}, {uid:?}");
         }
-        assert!(world.take(0, |event| matches!(event, Event::Repeated { .. })).is_none());
+        assert!(cluster.take(0, |event| matches!(event, Event::Repeated { .. })).is_none());
     }
 }
 
 /// A field of that name that is somebody else's has nothing to do with this.
 #[test]
 fn a_field_called_seq_means_nothing() {
-    let mut world = World::ready(&[Dialect::Streams02]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
     for _ in 0..2 {
         let mut fields = fields(Some("node"), "a", None);
         fields.push("seq", "17");
-        add(&mut world, fields);
+        add(&mut cluster, fields);
     }
-    assert_eq!(world.heard(0), ["a", "a"]);
+    assert_eq!(cluster.heard(0), ["a", "a"]);
 }
 
 #[test]
@@ -69,38 +69,38 @@ fn a_forged_entry_harms_nothing_but_itself() {
             numbers.extend([20, 60].map(|ms| (1_700_000_000_000 + ms) << 20));
             for forged in numbers {
                 let config = Config { local_delivery, ..config(dialect) };
-                let mut world = World::with_configs([config.clone(), config.clone(), config]);
+                let mut cluster = Cluster::with_configs([config.clone(), config.clone(), config]);
                 for index in 0..3 {
-                    world.open(index, "/");
+                    cluster.open(index, "/");
                 }
-                let uid = world.uid(0).to_string();
+                let uid = cluster.uid(0).to_string();
                 // Before it has said anything, and after.
-                add(&mut world, fields(Some(&uid), "forged", Some(forged)));
+                add(&mut cluster, fields(Some(&uid), "forged", Some(forged)));
                 let mut said: Vec<String> = (0..50).map(|number| number.to_string()).collect();
                 for text in &said[..25] {
-                    world.broadcast(0, text);
+                    cluster.broadcast(0, text);
                 }
-                add(&mut world, fields(Some(&uid), "forged", Some(forged)));
+                add(&mut cluster, fields(Some(&uid), "forged", Some(forged)));
                 for text in &said[25..] {
-                    world.broadcast(0, text);
+                    cluster.broadcast(0, text);
                 }
                 for index in [1, 2] {
-                    let mut heard = world.heard(index);
+                    let mut heard = cluster.heard(index);
                     heard.retain(|text| text != "forged");
                     assert_eq!(heard, said, "{dialect:?}, {forged}");
                 }
                 if local_delivery == LocalDelivery::StreamOrder {
-                    let mut heard = world.heard(0);
+                    let mut heard = cluster.heard(0);
                     heard.retain(|text| text != "forged");
                     assert_eq!(heard, said, "{dialect:?}, {forged}");
                 }
                 // It goes on to live, and its entries are known when they come again.
-                world.pass(30_000);
+                cluster.pass(30_000);
                 let gone = |event: &Event| matches!(event, Event::NodeDown { .. });
-                assert!((0..3).all(|index| world.take(index, gone).is_none()), "{dialect:?}, {forged}");
-                let number = last_number(&world, &uid);
-                add(&mut world, fields(Some(&uid), "again", Some(number)));
-                assert_eq!(world.heard(1), [""; 0], "{dialect:?}, {forged}");
+                assert!((0..3).all(|index| cluster.take(index, gone).is_none()), "{dialect:?}, {forged}");
+                let number = last_number(&cluster, &uid);
+                add(&mut cluster, fields(Some(&uid), "again", Some(number)));
+                assert_eq!(cluster.heard(1), [""; 0], "{dialect:?}, {forged}");
                 said.clear();
             }
         }
@@ -111,16 +111,16 @@ fn a_forged_entry_harms_nothing_but_itself() {
 #[test]
 fn a_node_whose_next_number_was_forged_goes_on_above_it() {
     for dialect in STREAMS {
-        let mut world = World::ready(&[dialect; 2]);
-        let uid = world.uid(0).to_string();
-        world.broadcast(0, "before");
-        let number = last_number(&world, &uid);
-        add(&mut world, fields(Some(&uid), "forged", Some(number + 1_000)));
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        let uid = cluster.uid(0).to_string();
+        cluster.broadcast(0, "before");
+        let number = last_number(&cluster, &uid);
+        add(&mut cluster, fields(Some(&uid), "forged", Some(number + 1_000)));
         for text in ["a", "b", "c"] {
-            world.broadcast(0, text);
+            cluster.broadcast(0, text);
         }
-        assert_eq!(world.heard(1), ["before", "forged", "a", "b", "c"], "{dialect:?}");
-        let taken = world.take(0, |event| matches!(event, Event::NameTaken { .. }));
+        assert_eq!(cluster.heard(1), ["before", "forged", "a", "b", "c"], "{dialect:?}");
+        let taken = cluster.take(0, |event| matches!(event, Event::NameTaken { .. }));
         assert!(taken.is_some(), "{dialect:?}: it is told");
     }
 }
@@ -128,11 +128,11 @@ fn a_node_whose_next_number_was_forged_goes_on_above_it() {
 #[test]
 fn names_longer_than_any_nodes_are_refused() {
     for dialect in STREAMS {
-        let mut world = World::ready(&[dialect]);
+        let mut cluster = Cluster::ready(&[dialect]);
         for number in 0..300 {
             let uid = format!("{number}{}", "x".repeat(200_000));
-            add(&mut world, fields(Some(&uid), "a", Some(1)));
-            let skipped = world.take(0, |event| matches!(event, Event::Skipped { .. }));
+            add(&mut cluster, fields(Some(&uid), "a", Some(1)));
+            let skipped = cluster.take(0, |event| matches!(event, Event::Skipped { .. }));
             let Some(Event::Skipped { reason: WireError::NameTooLong { size, .. }, .. }) = skipped else {
                 panic!("{skipped:?}");
             };
@@ -141,12 +141,12 @@ fn names_longer_than_any_nodes_are_refused() {
                 break;
             }
         }
-        assert_eq!(world.heard(0), [""; 0]);
-        assert_eq!(world.count(0), 1);
-        assert!(format!("{:?}", world.nodes[0].engine).len() < 100_000);
+        assert_eq!(cluster.heard(0), [""; 0]);
+        assert_eq!(cluster.count(0), 1);
+        assert!(format!("{:?}", cluster.nodes[0].engine).len() < 100_000);
         // One that is as long as allowed is heard.
         let uid = "x".repeat(256);
-        add(&mut world, fields(Some(&uid), "b", None));
-        assert_eq!(world.heard(0), ["b"]);
+        add(&mut cluster, fields(Some(&uid), "b", None));
+        assert_eq!(cluster.heard(0), ["b"]);
     }
 }

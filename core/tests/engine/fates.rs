@@ -7,24 +7,26 @@ use sio_streams_core::{
     LocalDelivery, Reply, Ticket, Time,
 };
 
-use crate::world::{LostReply, World, config, located, packet};
+use crate::cluster::{Cluster, LostReply, config, located, packet};
 
 fn texts(numbers: std::ops::Range<u32>) -> Vec<String> {
     numbers.map(|number| number.to_string()).collect()
 }
 
 /// Publishes a burst in one go; what happens to each reply, the test has said.
-fn burst(world: &mut World, index: usize, count: u32) -> Vec<Ticket> {
-    let tickets =
-        texts(0..count).iter().map(|text| world.broadcast_to(index, text, BroadcastOptions::all())).collect();
-    world.settle();
+fn burst(cluster: &mut Cluster, index: usize, count: u32) -> Vec<Ticket> {
+    let tickets = texts(0..count)
+        .iter()
+        .map(|text| cluster.broadcast_to(index, text, BroadcastOptions::all()))
+        .collect();
+    cluster.settle();
     tickets
 }
 
-fn published(world: &mut World, index: usize) -> Vec<Ticket> {
+fn published(cluster: &mut Cluster, index: usize) -> Vec<Ticket> {
     let mut tickets = Vec::new();
     while let Some(Event::Published { ticket, entry }) =
-        world.take(index, |event| matches!(event, Event::Published { .. }))
+        cluster.take(index, |event| matches!(event, Event::Published { .. }))
     {
         assert!(entry.is_some());
         tickets.push(ticket);
@@ -32,8 +34,8 @@ fn published(world: &mut World, index: usize) -> Vec<Ticket> {
     tickets
 }
 
-fn failed(world: &mut World, index: usize) -> Option<(Ticket, CommandError)> {
-    match world.take(index, |event| matches!(event, Event::PublishFailed { .. }))? {
+fn failed(cluster: &mut Cluster, index: usize) -> Option<(Ticket, CommandError)> {
+    match cluster.take(index, |event| matches!(event, Event::PublishFailed { .. }))? {
         Event::PublishFailed { ticket, error } => Some((ticket, error)),
         _ => unreachable!(),
     }
@@ -48,18 +50,18 @@ fn a_lost_reply_is_looked_up_and_nothing_is_doubled() {
     use LostReply::{After, Before, No};
     // All patterns of replies that a cut can leave: some came, some were executed without a reply, the others never arrived.
     for (came, executed) in [(0, 0), (0, 3), (2, 0), (2, 3), (5, 0), (0, 5), (4, 1)] {
-        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
         let mut cut = vec![No; came];
         cut.extend(vec![After; executed]);
         cut.extend(vec![Before; 5 - came - executed]);
-        world.nodes[0].lost = cut.into();
-        let tickets = burst(&mut world, 0, 5);
-        assert!(world.nodes[0].lost.is_empty());
-        world.pass(1_000);
-        assert_eq!(published(&mut world, 0), tickets, "{came} {executed}");
-        assert!(failed(&mut world, 0).is_none());
+        cluster.nodes[0].lost = cut.into();
+        let tickets = burst(&mut cluster, 0, 5);
+        assert!(cluster.nodes[0].lost.is_empty());
+        cluster.pass(1_000);
+        assert_eq!(published(&mut cluster, 0), tickets, "{came} {executed}");
+        assert!(failed(&mut cluster, 0).is_none());
         for index in [0, 1] {
-            assert_eq!(world.heard(index), texts(0..5), "{came} {executed}");
+            assert_eq!(cluster.heard(index), texts(0..5), "{came} {executed}");
         }
     }
 }
@@ -67,274 +69,274 @@ fn a_lost_reply_is_looked_up_and_nothing_is_doubled() {
 #[test]
 fn a_late_execution_of_the_first_try_is_passed_over_and_reported() {
     for dialect in [Dialect::Streams02, Dialect::Streams03] {
-        let mut world = World::ready(&[dialect, dialect]);
-        world.nodes[0].lost = vec![LostReply::Late; 4].into();
-        let tickets = burst(&mut world, 0, 4);
-        world.pass(1_000);
-        assert_eq!(published(&mut world, 0), tickets);
-        world.arrive_late();
-        assert_eq!(world.heard(1), texts(0..4));
+        let mut cluster = Cluster::ready(&[dialect, dialect]);
+        cluster.nodes[0].lost = vec![LostReply::Late; 4].into();
+        let tickets = burst(&mut cluster, 0, 4);
+        cluster.pass(1_000);
+        assert_eq!(published(&mut cluster, 0), tickets);
+        cluster.arrive_late();
+        assert_eq!(cluster.heard(1), texts(0..4));
         for index in [0, 1] {
-            let uid = world.uid(0);
+            let uid = cluster.uid(0);
             for _ in 0..4 {
-                let repeated = world.take(index, |event| matches!(event, Event::Repeated { .. }));
+                let repeated = cluster.take(index, |event| matches!(event, Event::Repeated { .. }));
                 assert!(matches!(repeated, Some(Event::Repeated { from, .. }) if from == uid));
             }
-            assert!(world.take(index, |event| matches!(event, Event::Repeated { .. })).is_none());
+            assert!(cluster.take(index, |event| matches!(event, Event::Repeated { .. })).is_none());
         }
     }
 }
 
 #[test]
 fn what_arrives_late_between_the_search_and_the_second_try_counts_once() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.nodes[0].lost = vec![LostReply::Late; 3].into();
-    burst(&mut world, 0, 3);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.nodes[0].lost = vec![LostReply::Late; 3].into();
+    burst(&mut cluster, 0, 3);
     // The second tries are held up as well, behind the first ones.
-    world.nodes[0].lost = vec![LostReply::Late; 3].into();
-    world.pass(300);
-    world.arrive_late();
-    world.pass(1_000);
-    assert_eq!(published(&mut world, 0).len(), 3);
-    assert_eq!(world.heard(1), texts(0..3));
-    assert_eq!(world.heard(0), texts(0..3));
+    cluster.nodes[0].lost = vec![LostReply::Late; 3].into();
+    cluster.pass(300);
+    cluster.arrive_late();
+    cluster.pass(1_000);
+    assert_eq!(published(&mut cluster, 0).len(), 3);
+    assert_eq!(cluster.heard(1), texts(0..3));
+    assert_eq!(cluster.heard(0), texts(0..3));
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_message_is_found_behind_thousands_of_others() {
     let config = || Config { max_len: 100_000, ..config(Dialect::Streams02) };
-    let mut world = World::with_configs([config(), config()]);
-    world.open(0, "/");
-    world.open(1, "/");
-    world.nodes[0].lost = vec![LostReply::After, LostReply::Before].into();
+    let mut cluster = Cluster::with_configs([config(), config()]);
+    cluster.open(0, "/");
+    cluster.open(1, "/");
+    cluster.nodes[0].lost = vec![LostReply::After, LostReply::Before].into();
     // The reader hears nothing meanwhile, so the search has to begin far back.
-    world.cut(0, &Lane::Reader("socket.io".into()));
+    cluster.cut(0, &Lane::Reader("socket.io".into()));
     for text in texts(0..2) {
-        world.broadcast_to(0, &text, BroadcastOptions::all());
+        cluster.broadcast_to(0, &text, BroadcastOptions::all());
     }
-    world.settle_commands();
-    world.cut(0, &Lane::Writer);
+    cluster.settle_commands();
+    cluster.cut(0, &Lane::Writer);
     for _ in 0..2_500 {
-        world.broadcast_to(1, "other", BroadcastOptions::all());
+        cluster.broadcast_to(1, "other", BroadcastOptions::all());
     }
-    world.settle();
-    world.heard(1);
-    world.mend(0, &Lane::Writer);
-    assert_eq!(published(&mut world, 0).len(), 2);
-    assert_eq!(world.heard(1), ["1"], "the first has been heard before the others");
+    cluster.settle();
+    cluster.heard(1);
+    cluster.mend(0, &Lane::Writer);
+    assert_eq!(published(&mut cluster, 0).len(), 2);
+    assert_eq!(cluster.heard(1), ["1"], "the first has been heard before the others");
 }
 
 #[test]
 fn what_the_server_can_not_take_now_is_sent_when_it_can() {
     for code in ["OOM", "READONLY", "LOADING", "CLUSTERDOWN", "MISCONF", "BUSY", "NOREPLICAS"] {
-        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-        world.store.refuse_writes_with(Some(refusal(code)));
-        let tickets = burst(&mut world, 0, 3);
-        world.pass(3_000);
-        assert_eq!(published(&mut world, 0), []);
+        let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        cluster.store.refuse_writes_with(Some(refusal(code)));
+        let tickets = burst(&mut cluster, 0, 3);
+        cluster.pass(3_000);
+        assert_eq!(published(&mut cluster, 0), []);
         let refused = |event: &Event| matches!(event, Event::Refused { lane: Lane::Writer, .. });
-        assert!(world.take(0, refused).is_some(), "{code}");
-        assert!(world.take(0, refused).is_none(), "once");
-        world.store.refuse_writes_with(None);
-        world.pass(300);
-        assert_eq!(published(&mut world, 0), tickets);
-        assert_eq!(world.heard(1), texts(0..3));
-        assert!(failed(&mut world, 0).is_none());
+        assert!(cluster.take(0, refused).is_some(), "{code}");
+        assert!(cluster.take(0, refused).is_none(), "once");
+        cluster.store.refuse_writes_with(None);
+        cluster.pass(300);
+        assert_eq!(published(&mut cluster, 0), tickets);
+        assert_eq!(cluster.heard(1), texts(0..3));
+        assert!(failed(&mut cluster, 0).is_none());
     }
 }
 
 #[test]
 fn what_the_server_will_never_take_is_given_up_at_once() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.store.refuse_writes_with(Some(refusal("NOPERM")));
-    let tickets = burst(&mut world, 0, 2);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.store.refuse_writes_with(Some(refusal("NOPERM")));
+    let tickets = burst(&mut cluster, 0, 2);
     for ticket in tickets {
-        assert_eq!(failed(&mut world, 0), Some((ticket, refusal("NOPERM"))));
+        assert_eq!(failed(&mut cluster, 0), Some((ticket, refusal("NOPERM"))));
     }
     // Its own clients get it all the same, as with Node's adapters.
-    assert_eq!(world.heard(0), texts(0..2));
-    world.store.refuse_writes_with(None);
-    burst(&mut world, 0, 1);
-    assert_eq!(world.heard(1), texts(0..1));
+    assert_eq!(cluster.heard(0), texts(0..2));
+    cluster.store.refuse_writes_with(None);
+    burst(&mut cluster, 0, 1);
+    assert_eq!(cluster.heard(1), texts(0..1));
 }
 
 #[test]
 fn what_waits_for_too_long_is_given_up_and_says_whether_it_was_sent() {
     let limits = Limits { in_flight_for: Duration::from_secs(30), ..Limits::default() };
-    let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
-    world.open(0, "/");
-    world.nodes[0].lost = vec![LostReply::Before].into();
-    let unknown = world.broadcast_to(0, "0", BroadcastOptions::all());
-    world.settle_commands();
-    world.cut(0, &Lane::Writer);
-    world.pass(10_000);
-    let unsent = world.broadcast_to(0, "1", BroadcastOptions::all());
-    world.pass(19_000);
-    assert!(failed(&mut world, 0).is_none());
-    world.pass(1_500);
-    assert!(matches!(failed(&mut world, 0), Some((ticket, CommandError::Lost(_))) if ticket == unknown));
-    world.pass(10_000);
-    assert!(matches!(failed(&mut world, 0), Some((ticket, CommandError::NotSent(_))) if ticket == unsent));
-    world.mend(0, &Lane::Writer);
-    assert_eq!(published(&mut world, 0), []);
+    let mut cluster = Cluster::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
+    cluster.open(0, "/");
+    cluster.nodes[0].lost = vec![LostReply::Before].into();
+    let unknown = cluster.broadcast_to(0, "0", BroadcastOptions::all());
+    cluster.settle_commands();
+    cluster.cut(0, &Lane::Writer);
+    cluster.pass(10_000);
+    let unsent = cluster.broadcast_to(0, "1", BroadcastOptions::all());
+    cluster.pass(19_000);
+    assert!(failed(&mut cluster, 0).is_none());
+    cluster.pass(1_500);
+    assert!(matches!(failed(&mut cluster, 0), Some((ticket, CommandError::Lost(_))) if ticket == unknown));
+    cluster.pass(10_000);
+    assert!(matches!(failed(&mut cluster, 0), Some((ticket, CommandError::NotSent(_))) if ticket == unsent));
+    cluster.mend(0, &Lane::Writer);
+    assert_eq!(published(&mut cluster, 0), []);
     let kinds: Vec<_> =
-        world.store.entries("socket.io").map(|entry| entry.fields.get("type").cloned().unwrap()).collect();
+        cluster.store.entries("socket.io").map(|entry| entry.fields.get("type").cloned().unwrap()).collect();
     assert_eq!(kinds, ["1", "2"], "the heartbeat at the beginning, and the one that was owed");
 }
 
 #[test]
 fn what_may_come_late_is_not_said_to_have_been_refused() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.nodes[0].lost = vec![LostReply::Late].into();
-    let tickets = burst(&mut world, 0, 1);
-    world.store.refuse_writes_with(Some(refusal("NOPERM")));
-    world.pass(1_000);
-    let (ticket, error) = failed(&mut world, 0).unwrap();
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.nodes[0].lost = vec![LostReply::Late].into();
+    let tickets = burst(&mut cluster, 0, 1);
+    cluster.store.refuse_writes_with(Some(refusal("NOPERM")));
+    cluster.pass(1_000);
+    let (ticket, error) = failed(&mut cluster, 0).unwrap();
     assert_eq!(ticket, tickets[0]);
     assert!(matches!(&error, CommandError::Lost(why) if why.contains("NOPERM")), "{error}");
-    world.store.refuse_writes_with(None);
-    world.arrive_late();
-    assert_eq!(world.heard(1), texts(0..1), "and so it does");
+    cluster.store.refuse_writes_with(None);
+    cluster.arrive_late();
+    assert_eq!(cluster.heard(1), texts(0..1), "and so it does");
 }
 
 #[test]
 fn a_search_that_is_not_allowed_gives_up_what_is_unknown_and_goes_on() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.nodes[0].lost = vec![LostReply::After].into();
-    let ticket = world.broadcast_to(0, "0", BroadcastOptions::all());
-    world.settle();
-    world.store.refuse_with(Some(refusal("NOPERM")));
-    world.pass(300);
-    world.store.refuse_with(None);
-    world.pass(300);
-    assert!(matches!(failed(&mut world, 0), Some((other, CommandError::Lost(_))) if other == ticket));
-    burst(&mut world, 0, 2);
-    assert_eq!(published(&mut world, 0).len(), 2);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.nodes[0].lost = vec![LostReply::After].into();
+    let ticket = cluster.broadcast_to(0, "0", BroadcastOptions::all());
+    cluster.settle();
+    cluster.store.refuse_with(Some(refusal("NOPERM")));
+    cluster.pass(300);
+    cluster.store.refuse_with(None);
+    cluster.pass(300);
+    assert!(matches!(failed(&mut cluster, 0), Some((other, CommandError::Lost(_))) if other == ticket));
+    burst(&mut cluster, 0, 2);
+    assert_eq!(published(&mut cluster, 0).len(), 2);
 }
 
 /// A reply that can't be understood, or words that are not Redis' own, don't say that nothing was executed.
 #[test]
 fn a_reply_that_does_not_tell_the_fate_is_looked_up() {
     for strange in [LostReply::Unusable, LostReply::Foreign] {
-        let mut world = World::ready(&[Dialect::Streams02; 2]);
-        world.nodes[0].lost = vec![strange; 3].into();
-        let tickets = burst(&mut world, 0, 4);
-        world.pass(1_000);
-        assert_eq!(failed(&mut world, 0), None, "{strange:?}");
-        assert_eq!(published(&mut world, 0), tickets, "{strange:?}");
-        assert_eq!(world.heard(1), texts(0..4), "{strange:?}");
+        let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+        cluster.nodes[0].lost = vec![strange; 3].into();
+        let tickets = burst(&mut cluster, 0, 4);
+        cluster.pass(1_000);
+        assert_eq!(failed(&mut cluster, 0), None, "{strange:?}");
+        assert_eq!(published(&mut cluster, 0), tickets, "{strange:?}");
+        assert_eq!(cluster.heard(1), texts(0..4), "{strange:?}");
     }
     // Of what went to a channel there is no trace: nobody knows.
-    let mut world = World::ready(&[Dialect::Sharded; 2]);
-    world.nodes[0].lost = vec![LostReply::Unusable].into();
-    let ticket = world.broadcast(0, "a");
-    let told = failed(&mut world, 0);
+    let mut cluster = Cluster::ready(&[Dialect::Sharded; 2]);
+    cluster.nodes[0].lost = vec![LostReply::Unusable].into();
+    let ticket = cluster.broadcast(0, "a");
+    let told = failed(&mut cluster, 0);
     assert!(matches!(&told, Some((of, CommandError::Lost(_))) if *of == ticket), "{told:?}");
-    assert_eq!(world.heard(1), ["a"]);
+    assert_eq!(cluster.heard(1), ["a"]);
 }
 
 #[test]
 fn in_stream_order_all_nodes_do_the_same_in_the_same_order() {
     let config = || Config { local_delivery: LocalDelivery::StreamOrder, ..config(Dialect::Streams03) };
-    let mut world = World::with_configs([config(), config()]);
-    world.open(0, "/");
-    world.open(1, "/");
+    let mut cluster = Cluster::with_configs([config(), config()]);
+    cluster.open(0, "/");
+    cluster.open(1, "/");
     for round in 0..20 {
         for index in [0, 1] {
-            world.broadcast_to(index, &format!("{index} {round}"), BroadcastOptions::all());
+            cluster.broadcast_to(index, &format!("{index} {round}"), BroadcastOptions::all());
         }
         if round % 3 == 0 {
-            world.settle();
+            cluster.settle();
         }
     }
-    world.settle();
-    let heard = world.heard(0);
+    cluster.settle();
+    let heard = cluster.heard(0);
     assert_eq!(heard.len(), 40);
-    assert_eq!(world.heard(1), heard);
+    assert_eq!(cluster.heard(1), heard);
 
-    world.store.refuse_writes_with(Some(refusal("NOPERM")));
-    burst(&mut world, 0, 1);
-    assert!(failed(&mut world, 0).is_some());
-    assert_eq!(world.heard(0), Vec::<String>::new(), "what is given up is done nowhere");
+    cluster.store.refuse_writes_with(Some(refusal("NOPERM")));
+    burst(&mut cluster, 0, 1);
+    assert!(failed(&mut cluster, 0).is_some());
+    assert_eq!(cluster.heard(0), Vec::<String>::new(), "what is given up is done nowhere");
 }
 
 #[test]
 fn at_once_means_before_anybody_else_and_once() {
     let config = Config { local_delivery: LocalDelivery::AtOnce, ..config(Dialect::Streams02) };
-    let mut world = World::with_configs([config]);
-    world.open(0, "/");
-    world.cut(0, &Lane::Writer);
-    world.broadcast(0, "now");
-    assert_eq!(world.heard(0), ["now"]);
-    world.mend(0, &Lane::Writer);
-    assert_eq!(published(&mut world, 0).len(), 1);
-    assert_eq!(world.heard(0), Vec::<String>::new());
+    let mut cluster = Cluster::with_configs([config]);
+    cluster.open(0, "/");
+    cluster.cut(0, &Lane::Writer);
+    cluster.broadcast(0, "now");
+    assert_eq!(cluster.heard(0), ["now"]);
+    cluster.mend(0, &Lane::Writer);
+    assert_eq!(published(&mut cluster, 0).len(), 1);
+    assert_eq!(cluster.heard(0), Vec::<String>::new());
 }
 
 #[test]
 fn a_node_that_comes_back_under_its_old_name_is_heard() {
-    let mut world = World::ready(&[Dialect::Streams02]);
-    let old = world.add_with_seed(config(Dialect::Streams02), 77);
-    world.open(old, "/");
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
+    let old = cluster.add_with_seed(config(Dialect::Streams02), 77);
+    cluster.open(old, "/");
     for _ in 0..20 {
-        world.broadcast(old, "before");
+        cluster.broadcast(old, "before");
     }
-    world.kill(old);
-    world.heard(0);
-    let new = world.add_with_seed(config(Dialect::Streams02), 77);
-    assert_eq!(world.uid(old), world.uid(new));
-    world.open(new, "/");
-    world.broadcast(new, "after");
-    assert_eq!(world.heard(0), ["after"]);
+    cluster.kill(old);
+    cluster.heard(0);
+    let new = cluster.add_with_seed(config(Dialect::Streams02), 77);
+    assert_eq!(cluster.uid(old), cluster.uid(new));
+    cluster.open(new, "/");
+    cluster.broadcast(new, "after");
+    assert_eq!(cluster.heard(0), ["after"]);
 }
 
 #[test]
 fn two_nodes_of_one_name_are_reported() {
-    let mut world = World::ready(&[Dialect::Streams02]);
-    let twins = [(); 2].map(|()| world.add_with_seed(config(Dialect::Streams02), 77));
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
+    let twins = [(); 2].map(|()| cluster.add_with_seed(config(Dialect::Streams02), 77));
     for twin in twins {
-        world.open(twin, "/");
+        cluster.open(twin, "/");
     }
     for _ in 0..3 {
         for twin in twins {
-            world.broadcast(twin, "who am I?");
+            cluster.broadcast(twin, "who am I?");
         }
     }
-    let taken = |world: &mut World, index| {
-        world.take(index, |event| matches!(event, Event::NameTaken { .. })).is_some()
+    let taken = |cluster: &mut Cluster, index| {
+        cluster.take(index, |event| matches!(event, Event::NameTaken { .. })).is_some()
     };
-    assert!(twins.map(|twin| taken(&mut world, twin)).contains(&true));
-    assert!(!taken(&mut world, 0));
+    assert!(twins.map(|twin| taken(&mut cluster, twin)).contains(&true));
+    assert!(!taken(&mut cluster, 0));
 }
 
 #[test]
 fn a_namespace_that_closes_says_what_is_in_line_first() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.nodes[0].lost = vec![LostReply::Before; 3].into();
-    burst(&mut world, 0, 3);
-    let now = world.now();
-    world.nodes[0].engine.close(now);
-    world.pass(1_000);
-    assert!(world.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
-    assert_eq!(published(&mut world, 0).len(), 3);
-    assert_eq!(world.heard(1), texts(0..3));
-    assert!(world.take(1, |event| matches!(event, Event::NodeDown { .. })).is_some());
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.nodes[0].lost = vec![LostReply::Before; 3].into();
+    burst(&mut cluster, 0, 3);
+    let now = cluster.now();
+    cluster.nodes[0].engine.close(now);
+    cluster.pass(1_000);
+    assert!(cluster.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
+    assert_eq!(published(&mut cluster, 0).len(), 3);
+    assert_eq!(cluster.heard(1), texts(0..3));
+    assert!(cluster.take(1, |event| matches!(event, Event::NodeDown { .. })).is_some());
 }
 
 #[test]
 fn a_namespace_that_was_never_ready_closes_without_redis() {
-    let mut world = World::with_configs([config(Dialect::Streams02)]);
-    world.cut(0, &Lane::Reader("socket.io".into()));
-    let now = world.now();
-    world.nodes[0].engine.open_namespace(now, "/").unwrap();
-    let ticket = world.broadcast_to(0, "early", BroadcastOptions::all());
-    world.settle();
-    world.nodes[0].engine.close(now);
-    world.settle();
-    assert!(matches!(failed(&mut world, 0), Some((other, CommandError::NotSent(_))) if other == ticket));
-    assert!(world.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
-    assert!(world.nodes[0].engine.is_closed());
+    let mut cluster = Cluster::with_configs([config(Dialect::Streams02)]);
+    cluster.cut(0, &Lane::Reader("socket.io".into()));
+    let now = cluster.now();
+    cluster.nodes[0].engine.open_namespace(now, "/").unwrap();
+    let ticket = cluster.broadcast_to(0, "early", BroadcastOptions::all());
+    cluster.settle();
+    cluster.nodes[0].engine.close(now);
+    cluster.settle();
+    assert!(matches!(failed(&mut cluster, 0), Some((other, CommandError::NotSent(_))) if other == ticket));
+    assert!(cluster.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
+    assert!(cluster.nodes[0].engine.is_closed());
 }
 
 /// Found by the fuzz target `engine`: a message that the search had found was forgotten behind one that was still to be answered, and

@@ -6,7 +6,7 @@ use sio_streams_core::{
     Message, NodeId, Reply, Time,
 };
 
-use crate::world::{World, config, located, packet, stream_up_to};
+use crate::cluster::{Cluster, config, located, packet, stream_up_to};
 
 const STREAM: &str = "socket.io";
 
@@ -15,59 +15,59 @@ fn reader() -> Lane {
 }
 
 /// Broadcasts of a program that nobody watches.
-fn foreign(world: &mut World, count: u64) {
+fn foreign(cluster: &mut Cluster, count: u64) {
     for _ in 0..count {
         let body =
             Body::Broadcast { packet: packet("foreign"), opts: BroadcastOptions::all(), request_id: None };
         let message = Message { uid: NodeId::new("foreign"), nsp: "/".into(), body };
-        let wall = 1_700_000_000_000 + world.millis;
-        world.store.add_entry(wall, STREAM, entry::encode(&message).unwrap()).unwrap();
+        let wall = 1_700_000_000_000 + cluster.millis;
+        cluster.store.add_entry(wall, STREAM, entry::encode(&message).unwrap()).unwrap();
     }
 }
 
-fn gap(world: &mut World, index: usize) -> Option<(EntryId, EntryId, Lost)> {
-    match world.take(index, |event| matches!(event, Event::Gap { .. }))? {
+fn gap(cluster: &mut Cluster, index: usize) -> Option<(EntryId, EntryId, Lost)> {
+    match cluster.take(index, |event| matches!(event, Event::Gap { .. }))? {
         Event::Gap { after, until, lost, .. } => Some((after, until, lost)),
         _ => unreachable!(),
     }
 }
 
-fn rewound(world: &mut World, index: usize) -> Option<(EntryId, EntryId, Lost)> {
-    match world.take(index, |event| matches!(event, Event::Rewound { .. }))? {
+fn rewound(cluster: &mut Cluster, index: usize) -> Option<(EntryId, EntryId, Lost)> {
+    match cluster.take(index, |event| matches!(event, Event::Rewound { .. }))? {
         Event::Rewound { cursor, last, lost, .. } => Some((cursor, last, lost)),
         _ => unreachable!(),
     }
 }
 
-fn last(world: &World) -> EntryId {
-    world.store.stream_info(STREAM).unwrap().last_generated_id
+fn last(cluster: &Cluster) -> EntryId {
+    cluster.store.stream_info(STREAM).unwrap().last_generated_id
 }
 
-fn first(world: &World) -> EntryId {
-    world.store.stream_info(STREAM).unwrap().first_entry_id.unwrap()
+fn first(cluster: &Cluster) -> EntryId {
+    cluster.store.stream_info(STREAM).unwrap().first_entry_id.unwrap()
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_trimmed_stream_is_a_gap_of_a_known_size() {
     for kept in [0, 1, 99, 100, 101, 250, 500] {
-        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-        let before = last(&world);
-        world.cut(1, &reader());
-        foreign(&mut world, 500);
-        world.settle();
-        world.store.trim(STREAM, kept);
-        let until = if kept == 0 { last(&world) } else { first(&world) };
-        world.mend(1, &reader());
-        world.pass(10_000);
+        let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        let before = last(&cluster);
+        cluster.cut(1, &reader());
+        foreign(&mut cluster, 500);
+        cluster.settle();
+        cluster.store.trim(STREAM, kept);
+        let until = if kept == 0 { last(&cluster) } else { first(&cluster) };
+        cluster.mend(1, &reader());
+        cluster.pass(10_000);
         let expected = (kept < 500).then_some((before, until, Lost::Exactly(500 - kept)));
-        assert_eq!(gap(&mut world, 1), expected, "{kept}");
-        assert_eq!(gap(&mut world, 1), None);
-        assert_eq!(gap(&mut world, 0), None);
-        assert_eq!(rewound(&mut world, 1), None);
-        world.heard(1);
-        world.broadcast(0, "after");
-        assert_eq!(world.heard(1), ["after"]);
+        assert_eq!(gap(&mut cluster, 1), expected, "{kept}");
+        assert_eq!(gap(&mut cluster, 1), None);
+        assert_eq!(gap(&mut cluster, 0), None);
+        assert_eq!(rewound(&mut cluster, 1), None);
+        cluster.heard(1);
+        cluster.broadcast(0, "after");
+        assert_eq!(cluster.heard(1), ["after"]);
     }
 }
 
@@ -78,126 +78,126 @@ fn a_reader_that_is_overtaken_without_a_disconnect_notices() {
     for (ahead, more, kept) in
         [(50, 1_000, 100), (100, 1_000, 100), (250, 1_000, 30), (0, 120, 20), (99, 50, 40)]
     {
-        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-        world.pass(100);
-        foreign(&mut world, ahead);
-        world.settle_commands();
-        foreign(&mut world, more);
-        world.store.trim(STREAM, kept);
-        world.settle_commands();
-        world.pass(20_000);
-        let Some((after, until, Lost::Exactly(lost))) = gap(&mut world, 1) else { panic!("not noticed") };
+        let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        cluster.pass(100);
+        foreign(&mut cluster, ahead);
+        cluster.settle_commands();
+        foreign(&mut cluster, more);
+        cluster.store.trim(STREAM, kept);
+        cluster.settle_commands();
+        cluster.pass(20_000);
+        let Some((after, until, Lost::Exactly(lost))) = gap(&mut cluster, 1) else { panic!("not noticed") };
         assert!(after < until);
-        assert_eq!(gap(&mut world, 1), None);
-        assert_eq!(rewound(&mut world, 1), None);
-        assert_eq!(world.heard(1).len() as u64 + lost, ahead + more);
+        assert_eq!(gap(&mut cluster, 1), None);
+        assert_eq!(rewound(&mut cluster, 1), None);
+        assert_eq!(cluster.heard(1).len() as u64 + lost, ahead + more);
     }
 }
 
 #[test]
 fn a_server_that_does_not_count_leaves_the_size_open() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.store.set_counting(false);
-    world.pass(20_000);
-    world.cut(1, &reader());
-    foreign(&mut world, 500);
-    world.store.trim(STREAM, 10);
-    let until = first(&world);
-    world.mend(1, &reader());
-    let (_, to, lost) = gap(&mut world, 1).unwrap();
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.store.set_counting(false);
+    cluster.pass(20_000);
+    cluster.cut(1, &reader());
+    foreign(&mut cluster, 500);
+    cluster.store.trim(STREAM, 10);
+    let until = first(&cluster);
+    cluster.mend(1, &reader());
+    let (_, to, lost) = gap(&mut cluster, 1).unwrap();
     assert_eq!((to, lost), (until, Lost::Unknown));
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn a_burst_that_fills_batches_is_no_gap() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams03]);
     for burst in [1, 99, 100, 101, 350, 1_000, 5_000] {
-        foreign(&mut world, burst);
-        world.settle();
-        world.pass(700);
-        assert_eq!((gap(&mut world, 0), gap(&mut world, 1)), (None, None), "{burst}");
-        assert_eq!((rewound(&mut world, 0), rewound(&mut world, 1)), (None, None), "{burst}");
+        foreign(&mut cluster, burst);
+        cluster.settle();
+        cluster.pass(700);
+        assert_eq!((gap(&mut cluster, 0), gap(&mut cluster, 1)), (None, None), "{burst}");
+        assert_eq!((rewound(&mut cluster, 0), rewound(&mut cluster, 1)), (None, None), "{burst}");
     }
 }
 
 #[test]
 fn an_emptied_stream_is_noticed_without_a_disconnect() {
     for again in [0, 1, 40] {
-        let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-        foreign(&mut world, 30);
-        world.pass(100);
-        let cursor = last(&world);
-        let entries = world.store.stream_info(STREAM).unwrap().entries_added.unwrap();
-        world.store.flush();
-        foreign(&mut world, again);
-        world.pass(15_000);
-        let (from, _, Lost::Exactly(lost)) = rewound(&mut world, 1).expect("noticed") else { panic!() };
+        let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+        foreign(&mut cluster, 30);
+        cluster.pass(100);
+        let cursor = last(&cluster);
+        let entries = cluster.store.stream_info(STREAM).unwrap().entries_added.unwrap();
+        cluster.store.flush();
+        foreign(&mut cluster, again);
+        cluster.pass(15_000);
+        let (from, _, Lost::Exactly(lost)) = rewound(&mut cluster, 1).expect("noticed") else { panic!() };
         assert!(from >= cursor);
         assert!(lost <= entries + 10 && lost >= entries, "{lost} of {entries}");
-        assert_eq!(rewound(&mut world, 1), None);
-        assert_eq!(gap(&mut world, 1), None);
-        world.heard(1);
-        world.broadcast(0, "after");
-        assert_eq!(world.heard(1), ["after"]);
+        assert_eq!(rewound(&mut cluster, 1), None);
+        assert_eq!(gap(&mut cluster, 1), None);
+        cluster.heard(1);
+        cluster.broadcast(0, "after");
+        assert_eq!(cluster.heard(1), ["after"]);
     }
 }
 
 #[test]
 fn a_lost_tail_is_noticed_though_the_stream_has_grown_beyond_it() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    foreign(&mut world, 30);
-    world.pass(1_000);
-    world.cut(1, &reader());
-    world.store.lose_tail(STREAM, 7);
-    world.pass(10);
-    foreign(&mut world, 20);
-    world.mend(1, &reader());
-    world.pass(1_000);
-    let (_, _, lost) = rewound(&mut world, 1).expect("noticed");
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    foreign(&mut cluster, 30);
+    cluster.pass(1_000);
+    cluster.cut(1, &reader());
+    cluster.store.lose_tail(STREAM, 7);
+    cluster.pass(10);
+    foreign(&mut cluster, 20);
+    cluster.mend(1, &reader());
+    cluster.pass(1_000);
+    let (_, _, lost) = rewound(&mut cluster, 1).expect("noticed");
     assert_eq!(lost, Lost::Exactly(7));
-    assert_eq!(gap(&mut world, 1), None);
-    world.pass(20_000);
-    assert_eq!(rewound(&mut world, 1), None, "once");
+    assert_eq!(gap(&mut cluster, 1), None);
+    cluster.pass(20_000);
+    assert_eq!(rewound(&mut cluster, 1), None, "once");
 }
 
 #[test]
 fn the_lag_is_known_and_goes_away() {
     let config = Config { read_count: 10, ..config(Dialect::Streams02) };
-    let mut world = World::with_configs([config]);
-    world.open(0, "/");
-    world.pass(6_000);
-    foreign(&mut world, 100);
-    world.settle_commands();
-    let lag = |world: &World| world.nodes[0].engine.lags().next().unwrap().1;
-    assert!(lag(&world).waiting > 0);
-    let position = lag(&world).position;
-    world.pass(6_000);
-    assert_eq!((lag(&world).waiting, lag(&world).unread), (0, Some(0)));
-    assert_eq!(lag(&world).position, Some(last(&world)));
-    assert!(lag(&world).position > position);
+    let mut cluster = Cluster::with_configs([config]);
+    cluster.open(0, "/");
+    cluster.pass(6_000);
+    foreign(&mut cluster, 100);
+    cluster.settle_commands();
+    let lag = |cluster: &Cluster| cluster.nodes[0].engine.lags().next().unwrap().1;
+    assert!(lag(&cluster).waiting > 0);
+    let position = lag(&cluster).position;
+    cluster.pass(6_000);
+    assert_eq!((lag(&cluster).waiting, lag(&cluster).unread), (0, Some(0)));
+    assert_eq!(lag(&cluster).position, Some(last(&cluster)));
+    assert!(lag(&cluster).position > position);
 }
 
 #[test]
 fn a_sender_is_told_of_its_lost_messages_though_it_had_not_read_them() {
-    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
-    world.broadcast(0, "read by all");
-    world.cut(0, &reader());
+    let mut cluster = Cluster::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    cluster.broadcast(0, "read by all");
+    cluster.cut(0, &reader());
     let published: Vec<EntryId> = (0..5)
         .map(|number| {
-            world.broadcast(0, &number.to_string());
-            last(&world)
+            cluster.broadcast(0, &number.to_string());
+            last(&cluster)
         })
         .collect();
-    world.store.lose_tail(STREAM, 2);
-    world.mend(0, &reader());
-    world.pass(10);
-    let (cursor, last, lost) = rewound(&mut world, 0).expect("told");
+    cluster.store.lose_tail(STREAM, 2);
+    cluster.mend(0, &reader());
+    cluster.pass(10);
+    let (cursor, last, lost) = rewound(&mut cluster, 0).expect("told");
     assert_eq!((cursor, last, lost), (published[4], published[2], Lost::Unknown));
-    world.pass(20_000);
-    assert_eq!(rewound(&mut world, 0), None, "once");
-    world.broadcast(1, "after");
-    let heard = world.heard(0);
+    cluster.pass(20_000);
+    assert_eq!(rewound(&mut cluster, 0), None, "once");
+    cluster.broadcast(1, "after");
+    let heard = cluster.heard(0);
     assert_eq!(heard.last().map(String::as_str), Some("after"));
 }
 
@@ -248,20 +248,20 @@ fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
 
 #[test]
 fn after_each_reconnect_the_server_is_asked_what_it_counts_before_more_is_read() {
-    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
-    world.pass(100);
-    world.cut(1, &reader());
-    foreign(&mut world, 150);
+    let mut cluster = Cluster::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    cluster.pass(100);
+    cluster.cut(1, &reader());
+    foreign(&mut cluster, 150);
     // The server says that there are 150; a hundred are read.
-    world.connect(1, &reader());
-    world.settle_commands();
-    world.store.lose_tail(STREAM, 50);
-    world.cut(1, &reader());
-    world.mend(1, &reader());
-    world.pass(1_000);
-    foreign(&mut world, 10);
-    world.pass(20_000);
-    assert_eq!(world.heard(1).len(), 110);
+    cluster.connect(1, &reader());
+    cluster.settle_commands();
+    cluster.store.lose_tail(STREAM, 50);
+    cluster.cut(1, &reader());
+    cluster.mend(1, &reader());
+    cluster.pass(1_000);
+    foreign(&mut cluster, 10);
+    cluster.pass(20_000);
+    assert_eq!(cluster.heard(1).len(), 110);
     // Nothing that had been read is lost, and nothing that is there was missed.
-    assert_eq!((rewound(&mut world, 1), gap(&mut world, 1)), (None, None));
+    assert_eq!((rewound(&mut cluster, 1), gap(&mut cluster, 1)), (None, None));
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod claims;
+mod cluster;
 mod fates;
 mod gaps;
 mod members;
@@ -14,4 +15,3 @@ mod reading;
 mod recovery;
 mod reopening;
 mod requests;
-mod world;

@@ -6,10 +6,10 @@ use sio_streams_core::{
     Time,
 };
 
-use crate::world::{World, config, stream_up_to};
+use crate::cluster::{Cluster, config, stream_up_to};
 
-fn down(world: &mut World, index: usize) -> Option<(NodeId, DownReason)> {
-    match world.take(index, |event| matches!(event, Event::NodeDown { .. })) {
+fn down(cluster: &mut Cluster, index: usize) -> Option<(NodeId, DownReason)> {
+    match cluster.take(index, |event| matches!(event, Event::NodeDown { .. })) {
         Some(Event::NodeDown { node, reason, .. }) => Some((node, reason)),
         _ => None,
     }
@@ -18,9 +18,9 @@ fn down(world: &mut World, index: usize) -> Option<(NodeId, DownReason)> {
 #[test]
 fn nodes_know_each_other_from_the_start_in_every_dialect() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let mut world = World::ready(&[dialect; 4]);
+        let mut cluster = Cluster::ready(&[dialect; 4]);
         for index in 0..4 {
-            assert_eq!(world.count(index), 4, "{dialect:?}");
+            assert_eq!(cluster.count(index), 4, "{dialect:?}");
         }
     }
 }
@@ -28,101 +28,101 @@ fn nodes_know_each_other_from_the_start_in_every_dialect() {
 #[test]
 fn heartbeats_keep_silent_nodes_alive() {
     for dialect in [Dialect::Streams02, Dialect::Bridge] {
-        let mut world = World::ready(&[dialect; 3]);
-        world.pass(120_000);
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        cluster.pass(120_000);
         for index in 0..3 {
-            assert_eq!(world.count(index), 3);
-            assert_eq!(down(&mut world, index), None);
+            assert_eq!(cluster.count(index), 3);
+            assert_eq!(down(&mut cluster, index), None);
         }
     }
 }
 
 #[test]
 fn a_dead_node_expires_after_the_timeout_and_not_before() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    world.pass(1_000);
-    let dead = world.uid(1);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    cluster.pass(1_000);
+    let dead = cluster.uid(1);
     // Its last sign of life was at the start.
-    world.kill(1);
-    world.pass(8_999);
-    assert_eq!(world.count(0), 2);
-    world.pass(2);
-    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
-    assert_eq!(world.count(0), 1);
+    cluster.kill(1);
+    cluster.pass(8_999);
+    assert_eq!(cluster.count(0), 2);
+    cluster.pass(2);
+    assert_eq!(down(&mut cluster, 0), Some((dead, DownReason::Silent)));
+    assert_eq!(cluster.count(0), 1);
 }
 
 #[test]
 fn a_node_that_leaves_is_gone_at_once() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let mut world = World::ready(&[dialect; 2]);
-        let now = world.now();
-        let left = world.uid(1);
-        world.nodes[1].engine.close(now);
-        world.settle();
-        assert_eq!(world.count(0), 1);
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        let now = cluster.now();
+        let left = cluster.uid(1);
+        cluster.nodes[1].engine.close(now);
+        cluster.settle();
+        assert_eq!(cluster.count(0), 1);
         if dialect != Dialect::Streams03 {
-            assert_eq!(down(&mut world, 0), Some((left, DownReason::Closed)));
+            assert_eq!(down(&mut cluster, 0), Some((left, DownReason::Closed)));
         }
     }
 }
 
 #[test]
 fn nobody_is_declared_silent_while_nobody_can_be_heard() {
-    let mut world = World::ready(&[Dialect::Streams02; 3]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 3]);
     let reader = Lane::Reader("socket.io".into());
-    world.cut(0, &reader);
-    world.pass(60_000);
-    assert_eq!(down(&mut world, 0), None);
-    world.mend(0, &reader);
-    world.pass(1_000);
-    assert_eq!(world.count(0), 3);
-    assert_eq!(down(&mut world, 0), None);
+    cluster.cut(0, &reader);
+    cluster.pass(60_000);
+    assert_eq!(down(&mut cluster, 0), None);
+    cluster.mend(0, &reader);
+    cluster.pass(1_000);
+    assert_eq!(cluster.count(0), 3);
+    assert_eq!(down(&mut cluster, 0), None);
     // And afterwards silence counts again.
-    world.kill(2);
-    world.pass(20_000);
-    assert_eq!(world.count(0), 2);
+    cluster.kill(2);
+    cluster.pass(20_000);
+    assert_eq!(cluster.count(0), 2);
 }
 
 #[test]
 fn a_slow_application_does_not_declare_others_silent() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    world.nodes[0].stopped = true;
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    cluster.nodes[0].stopped = true;
     for second in 0..30 {
-        world.broadcast(1, &second.to_string());
-        world.pass(1_000);
+        cluster.broadcast(1, &second.to_string());
+        cluster.pass(1_000);
     }
-    world.nodes[0].stopped = false;
-    world.settle();
-    assert_eq!(down(&mut world, 0), None);
-    world.pass(2_000);
-    assert_eq!(world.count(0), 2);
+    cluster.nodes[0].stopped = false;
+    cluster.settle();
+    assert_eq!(down(&mut cluster, 0), None);
+    cluster.pass(2_000);
+    assert_eq!(cluster.count(0), 2);
 }
 
 /// A process that was suspended looks at the clock before it looks at what came meanwhile.
 #[test]
 fn a_node_that_stood_still_does_not_declare_others_silent() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    let stand_still = |world: &mut World| {
-        world.nodes[0].stopped = true;
-        world.pass(60_000);
-        world.nodes[0].stopped = false;
-        let now = world.now();
-        world.nodes[0].engine.handle_timeout(now);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    let stand_still = |cluster: &mut Cluster| {
+        cluster.nodes[0].stopped = true;
+        cluster.pass(60_000);
+        cluster.nodes[0].stopped = false;
+        let now = cluster.now();
+        cluster.nodes[0].engine.handle_timeout(now);
     };
-    stand_still(&mut world);
-    world.settle();
-    assert_eq!(down(&mut world, 0), None);
-    world.pass(2_000);
-    assert_eq!(down(&mut world, 0), None);
-    assert_eq!(world.count(0), 2);
+    stand_still(&mut cluster);
+    cluster.settle();
+    assert_eq!(down(&mut cluster, 0), None);
+    cluster.pass(2_000);
+    assert_eq!(down(&mut cluster, 0), None);
+    assert_eq!(cluster.count(0), 2);
     // A node that really died meanwhile is missed all the same, once the others have had their time again.
-    let dead = world.uid(1);
-    world.kill(1);
-    stand_still(&mut world);
-    world.pass(9_000);
-    assert_eq!(down(&mut world, 0), None);
-    world.pass(3_000);
-    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+    let dead = cluster.uid(1);
+    cluster.kill(1);
+    stand_still(&mut cluster);
+    cluster.pass(9_000);
+    assert_eq!(down(&mut cluster, 0), None);
+    cluster.pass(3_000);
+    assert_eq!(down(&mut cluster, 0), Some((dead, DownReason::Silent)));
 }
 
 /// A stream whose batches are always full is asked about after each of them: if that is just the case whenever the silence is judged, it still is
@@ -180,42 +180,42 @@ fn a_dead_node_expires_on_a_busy_stream() {
 #[test]
 fn a_bridge_counts_both_generations_and_other_bridges_once() {
     let all = [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Bridge, Dialect::Streams03];
-    let mut world = World::ready(&all);
+    let mut cluster = Cluster::ready(&all);
     for bridge in [2, 3] {
-        assert_eq!(world.count(bridge), 5);
+        assert_eq!(cluster.count(bridge), 5);
     }
     // Broadcasts of 0.3 nodes lie on the stream; that makes nobody a member twice.
-    world.broadcast(1, "hello");
-    world.broadcast(4, "hello");
-    world.pass(60_000);
+    cluster.broadcast(1, "hello");
+    cluster.broadcast(4, "hello");
+    cluster.pass(60_000);
     for bridge in [2, 3] {
-        assert_eq!(world.count(bridge), 5);
-        assert_eq!(down(&mut world, bridge), None);
+        assert_eq!(cluster.count(bridge), 5);
+        assert_eq!(down(&mut cluster, bridge), None);
     }
     for gone in [0, 1, 3] {
-        world.kill(gone);
+        cluster.kill(gone);
     }
-    world.pass(20_000);
-    assert_eq!(world.count(2), 2);
+    cluster.pass(20_000);
+    assert_eq!(cluster.count(2), 2);
 }
 
 #[test]
 fn an_emitter_is_no_node() {
-    let mut world = World::ready(&[Dialect::Streams02]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
     let data = r#"{"packet":{"type":2,"data":["event","emitted"],"nsp":"/"},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
     let fields = [("uid", "emitter"), ("nsp", "/"), ("type", "3"), ("data", data)];
-    world.store.add_entry(1_800_000_000_000, "socket.io", fields.into_iter().collect()).unwrap();
-    world.settle();
-    assert_eq!(world.heard(0), ["emitted"]);
-    assert_eq!(world.count(0), 1);
+    cluster.store.add_entry(1_800_000_000_000, "socket.io", fields.into_iter().collect()).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.heard(0), ["emitted"]);
+    assert_eq!(cluster.count(0), 1);
 }
 
 /// Found by the fuzz target `engine`: the heartbeat that was asked for went out behind the farewell, and kept the node alive for the others.
 #[test]
 fn a_namespace_that_is_closed_answers_nothing_that_had_come_before() {
-    let mut world = World::ready(&[Dialect::Bridge]);
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
+    let mut cluster = Cluster::ready(&[Dialect::Bridge]);
+    let now = cluster.now();
+    let engine = &mut cluster.nodes[0].engine;
     let hello = Message { uid: NodeId::new("other"), nsp: "/".into(), body: Body::InitialHeartbeat };
     engine.handle_push(now, "socket.io#/#", &pubsub::encode(&hello).unwrap());
     engine.close_namespace(now, "/").unwrap();
@@ -229,14 +229,14 @@ fn a_namespace_that_is_closed_answers_nothing_that_had_come_before() {
 
 #[test]
 fn answers_by_pubsub_do_not_stand_for_heartbeats() {
-    let mut world = World::ready(&[Dialect::Bridge, Dialect::Bridge, Dialect::Streams03]);
+    let mut cluster = Cluster::ready(&[Dialect::Bridge, Dialect::Bridge, Dialect::Streams03]);
     for _ in 0..60 {
-        let now = world.now();
-        world.nodes[2].engine.fetch_sockets(now, "/", Default::default()).unwrap();
-        world.pass(500);
+        let now = cluster.now();
+        cluster.nodes[2].engine.fetch_sockets(now, "/", Default::default()).unwrap();
+        cluster.pass(500);
     }
     for index in [0, 1] {
-        assert_eq!(down(&mut world, index), None);
+        assert_eq!(down(&mut cluster, index), None);
     }
 }
 
@@ -249,15 +249,15 @@ fn outages_that_are_shorter_than_the_patience_kill_nobody() {
     for dialect in BEATING {
         for lane in [Lane::Writer, Lane::Reader("socket.io".into()), Lane::Subscriber] {
             for outage in [100, 500, 1_000, 2_000, 3_000, 4_000, 4_900] {
-                let mut world = World::ready(&[dialect; 2]);
+                let mut cluster = Cluster::ready(&[dialect; 2]);
                 for phase in 0..25 {
-                    world.pass(5_000 + phase * 200);
-                    world.cut(0, &lane);
-                    world.pass(outage);
-                    world.mend(0, &lane);
-                    world.pass(5_000);
+                    cluster.pass(5_000 + phase * 200);
+                    cluster.cut(0, &lane);
+                    cluster.pass(outage);
+                    cluster.mend(0, &lane);
+                    cluster.pass(5_000);
                     for index in [0, 1] {
-                        assert_eq!(down(&mut world, index), None, "{dialect:?}, {lane}: {outage} ms");
+                        assert_eq!(down(&mut cluster, index), None, "{dialect:?}, {lane}: {outage} ms");
                     }
                 }
             }
@@ -272,25 +272,25 @@ fn a_server_that_hangs_kills_nobody() {
     for dialect in BEATING {
         for hang in [1_000, 4_900, 5_000, 5_100, 9_000, 9_990, 10_001, 15_000] {
             for order in [[0, 1], [1, 0]] {
-                let mut world = World::ready(&[dialect; 2]);
+                let mut cluster = Cluster::ready(&[dialect; 2]);
                 for phase in 0..20 {
-                    world.pass(5_000 + phase * 250);
-                    world.hang();
-                    world.pass(hang);
-                    world.go_on(&order);
+                    cluster.pass(5_000 + phase * 250);
+                    cluster.hang();
+                    cluster.pass(hang);
+                    cluster.go_on(&order);
                     for index in [0, 1] {
-                        assert_eq!(down(&mut world, index), None, "{dialect:?}: {hang} ms, {phase}");
+                        assert_eq!(down(&mut cluster, index), None, "{dialect:?}: {hang} ms, {phase}");
                     }
-                    world.pass(10_000);
+                    cluster.pass(10_000);
                     for index in [0, 1] {
-                        assert_eq!(down(&mut world, index), None, "{dialect:?}: {hang} ms, {phase}");
+                        assert_eq!(down(&mut cluster, index), None, "{dialect:?}: {hang} ms, {phase}");
                     }
                 }
                 // One that dies is missed all the same.
-                let dead = world.uid(1);
-                world.kill(1);
-                world.pass(12_000);
-                assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
+                let dead = cluster.uid(1);
+                cluster.kill(1);
+                cluster.pass(12_000);
+                assert_eq!(down(&mut cluster, 0), Some((dead, DownReason::Silent)));
             }
         }
     }
@@ -300,53 +300,53 @@ fn a_server_that_hangs_kills_nobody() {
 #[test]
 fn a_server_that_hangs_kills_nobody_for_a_node_that_only_hears() {
     for hang in [5_000, 9_000, 10_001, 15_000] {
-        let mut world = World::ready(&[Dialect::Streams02; 3]);
-        world.pass(7_000);
-        world.hang();
-        world.cut(0, &Lane::Writer);
-        world.pass(hang);
-        world.go_on(&[0]);
+        let mut cluster = Cluster::ready(&[Dialect::Streams02; 3]);
+        cluster.pass(7_000);
+        cluster.hang();
+        cluster.cut(0, &Lane::Writer);
+        cluster.pass(hang);
+        cluster.go_on(&[0]);
         // The others are cut off for a moment more.
         for other in [1, 2] {
-            world.nodes[other].stopped = true;
+            cluster.nodes[other].stopped = true;
         }
-        world.pass(1_000);
+        cluster.pass(1_000);
         for other in [1, 2] {
-            world.nodes[other].stopped = false;
+            cluster.nodes[other].stopped = false;
         }
-        world.settle();
-        assert_eq!(down(&mut world, 0), None, "{hang} ms");
-        world.pass(12_000);
-        assert_eq!(down(&mut world, 0), None, "{hang} ms");
+        cluster.settle();
+        assert_eq!(down(&mut cluster, 0), None, "{hang} ms");
+        cluster.pass(12_000);
+        assert_eq!(down(&mut cluster, 0), None, "{hang} ms");
     }
 }
 
 /// A server that takes no entries still answers reads. A node that can't write can't tell that from silence.
 #[test]
 fn a_node_that_only_hears_does_not_judge_by_a_stream_that_stands_still() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    world.cut(0, &Lane::Writer);
-    world.cut(1, &Lane::Writer);
-    world.pass(60_000);
-    assert_eq!(down(&mut world, 0), None);
-    assert_eq!(down(&mut world, 1), None);
-    world.mend(0, &Lane::Writer);
-    let silent = world.uid(1);
-    world.pass(12_000);
-    assert_eq!(down(&mut world, 0), Some((silent, DownReason::Silent)), "by entries of its own");
-    assert_eq!(down(&mut world, 1), None);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    cluster.cut(0, &Lane::Writer);
+    cluster.cut(1, &Lane::Writer);
+    cluster.pass(60_000);
+    assert_eq!(down(&mut cluster, 0), None);
+    assert_eq!(down(&mut cluster, 1), None);
+    cluster.mend(0, &Lane::Writer);
+    let silent = cluster.uid(1);
+    cluster.pass(12_000);
+    assert_eq!(down(&mut cluster, 0), Some((silent, DownReason::Silent)), "by entries of its own");
+    assert_eq!(down(&mut cluster, 1), None);
 }
 
 /// Nodes whose own link for writing is down can't send out a question of their own, but they hear.
 #[test]
 fn a_death_is_noticed_by_a_node_that_only_hears() {
-    let mut world = World::ready(&[Dialect::Streams02; 3]);
-    world.cut(0, &Lane::Writer);
-    let dead = world.uid(1);
-    world.kill(1);
-    world.pass(25_000);
-    assert_eq!(down(&mut world, 0), Some((dead, DownReason::Silent)));
-    assert_eq!(down(&mut world, 0), None, "the third lives");
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 3]);
+    cluster.cut(0, &Lane::Writer);
+    let dead = cluster.uid(1);
+    cluster.kill(1);
+    cluster.pass(25_000);
+    assert_eq!(down(&mut cluster, 0), Some((dead, DownReason::Silent)));
+    assert_eq!(down(&mut cluster, 0), None, "the third lives");
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_busy_namespace_silences_none_of_its_neighbours() {
         let now = Time::from_millis(second * 1_000);
         engine.handle_timeout(now);
         // As much as is taken.
-        while engine.broadcast(now, "/", crate::world::packet("a"), Default::default()).is_ok() {}
+        while engine.broadcast(now, "/", crate::cluster::packet("a"), Default::default()).is_ok() {}
         while engine.poll_event().is_some() {}
         while let Some((id, command)) = engine.poll_command() {
             let Command::XAdd { fields, .. } = command else { continue };
@@ -383,30 +383,31 @@ fn a_busy_namespace_silences_none_of_its_neighbours() {
     assert!(beats.windows(2).all(|pair| pair[1] - pair[0] <= 6), "{beats:?}");
 }
 
-fn add(world: &mut World, fields: &[(&'static str, &'static str)]) {
-    let wall = 1_700_000_000_000 + world.millis;
-    world.store.add_entry(wall, "socket.io", fields.iter().copied().collect()).unwrap();
-    world.settle();
+fn add(cluster: &mut Cluster, fields: &[(&'static str, &'static str)]) {
+    let wall = 1_700_000_000_000 + cluster.millis;
+    cluster.store.add_entry(wall, "socket.io", fields.iter().copied().collect()).unwrap();
+    cluster.settle();
 }
 
 /// Node's servers of 0.2 send no heartbeats while they have other things to say.
 #[test]
 fn a_node_that_fell_silent_and_speaks_again_is_there_again() {
     for dialect in BEATING {
-        let mut world = World::ready(&[dialect]);
-        add(&mut world, &[("uid", "old"), ("nsp", "/"), ("type", "2")]);
-        world.pass(15_000);
-        assert_eq!(down(&mut world, 0), Some((NodeId::new("old"), DownReason::Silent)), "{dialect:?}");
-        let up = |world: &mut World| world.take(0, |event| matches!(event, Event::NodeUp { .. })).is_some();
-        assert!(up(&mut world));
-        assert!(!up(&mut world));
+        let mut cluster = Cluster::ready(&[dialect]);
+        add(&mut cluster, &[("uid", "old"), ("nsp", "/"), ("type", "2")]);
+        cluster.pass(15_000);
+        assert_eq!(down(&mut cluster, 0), Some((NodeId::new("old"), DownReason::Silent)), "{dialect:?}");
+        let up =
+            |cluster: &mut Cluster| cluster.take(0, |event| matches!(event, Event::NodeUp { .. })).is_some();
+        assert!(up(&mut cluster));
+        assert!(!up(&mut cluster));
         for _ in 0..10 {
             let data = r#"{"packet":{"type":2,"data":["event","a"]},"opts":{"rooms":[],"except":[]}}"#;
-            add(&mut world, &[("uid", "old"), ("nsp", "/"), ("type", "3"), ("data", data)]);
-            world.pass(3_000);
+            add(&mut cluster, &[("uid", "old"), ("nsp", "/"), ("type", "3"), ("data", data)]);
+            cluster.pass(3_000);
         }
-        assert!(up(&mut world), "{dialect:?}");
-        assert_eq!(world.count(0), 2, "{dialect:?}");
-        assert_eq!(down(&mut world, 0), None, "{dialect:?}");
+        assert!(up(&mut cluster), "{dialect:?}");
+        assert_eq!(cluster.count(0), 2, "{dialect:?}");
+        assert_eq!(down(&mut cluster, 0), None, "{dialect:?}");
     }
 }

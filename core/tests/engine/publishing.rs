@@ -5,42 +5,42 @@ use sio_streams_core::{
     Limits, Packet, Payload, PayloadError, Time,
 };
 
-use crate::world::{World, config, packet};
+use crate::cluster::{Cluster, config, packet};
 
 #[test]
 fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let mut world = World::ready(&[dialect; 3]);
-        let sent = world.broadcast(0, "hello");
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        let sent = cluster.broadcast(0, "hello");
         let published =
-            world.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
+            cluster.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
         let Some(Event::Published { entry: Some(entry), .. }) = published else { panic!("{published:?}") };
         for index in 0..3 {
             let Some(Event::Broadcast(delivery)) =
-                world.take(index, |event| matches!(event, Event::Broadcast(_)))
+                cluster.take(index, |event| matches!(event, Event::Broadcast(_)))
             else {
                 panic!("{dialect:?}: nothing at {index}")
             };
             assert_eq!(delivery.offset, Some(entry));
-            assert_eq!(delivery.from, world.uid(0));
-            assert_eq!(world.heard(index), Vec::<String>::new(), "twice");
+            assert_eq!(delivery.from, cluster.uid(0));
+            assert_eq!(cluster.heard(index), Vec::<String>::new(), "twice");
         }
     }
 }
 
 #[test]
 fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
-    let mut world = World::ready(&[Dialect::Streams03; 2]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams03; 2]);
     let mut explicit = BroadcastOptions::all();
     explicit.flags.volatile = Some(false);
     let mut odd = BroadcastOptions::all();
     odd.flags.other.push(("volatile".into(), Payload::null()));
     for opts in [BroadcastOptions::all().volatile(), explicit, odd] {
-        world.broadcast_to(0, "gone", opts);
-        world.settle();
+        cluster.broadcast_to(0, "gone", opts);
+        cluster.settle();
         for index in [0, 1] {
             let Some(Event::Broadcast(delivery)) =
-                world.take(index, |event| matches!(event, Event::Broadcast(_)))
+                cluster.take(index, |event| matches!(event, Event::Broadcast(_)))
             else {
                 panic!("nothing")
             };
@@ -51,24 +51,26 @@ fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
 
 #[test]
 fn local_messages_stay_on_their_node() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    let before = world.store.stream_info("socket.io").unwrap().entries_added;
-    world.broadcast_to(0, "here", BroadcastOptions::all().local());
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    let before = cluster.store.stream_info("socket.io").unwrap().entries_added;
+    cluster.broadcast_to(0, "here", BroadcastOptions::all().local());
+    let now = cluster.now();
+    let engine = &mut cluster.nodes[0].engine;
     engine.sockets_join(now, "/", BroadcastOptions::all().local(), vec!["room".into()]).unwrap();
-    world.settle();
-    assert_eq!(world.heard(0), ["here"]);
-    assert_eq!(world.heard(1), Vec::<String>::new());
-    assert_eq!(world.store.stream_info("socket.io").unwrap().entries_added, before);
-    assert!(world.nodes[0].engine.rooms("/").unwrap().of("s0").unwrap().contains(&ByteString::from("room")));
+    cluster.settle();
+    assert_eq!(cluster.heard(0), ["here"]);
+    assert_eq!(cluster.heard(1), Vec::<String>::new());
+    assert_eq!(cluster.store.stream_info("socket.io").unwrap().entries_added, before);
+    assert!(
+        cluster.nodes[0].engine.rooms("/").unwrap().of("s0").unwrap().contains(&ByteString::from("room"))
+    );
 }
 
 #[test]
 fn room_changes_take_effect_in_stream_order_everywhere() {
-    let mut world = World::ready(&[Dialect::Streams02; 2]);
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    let now = cluster.now();
+    let engine = &mut cluster.nodes[0].engine;
     let room = || BroadcastOptions::to("room");
     engine.broadcast(now, "/", packet("before"), room()).unwrap();
     engine.sockets_join(now, "/", BroadcastOptions::all(), vec!["room".into()]).unwrap();
@@ -79,32 +81,32 @@ fn room_changes_take_effect_in_stream_order_everywhere() {
     let mut reached = [Vec::new(), Vec::new()];
     for _ in 0..20 {
         for (index, reached) in reached.iter_mut().enumerate() {
-            while let Some(event) = world.nodes[index].engine.poll_event() {
+            while let Some(event) = cluster.nodes[index].engine.poll_event() {
                 if let Event::Broadcast(delivery) = &event {
-                    let sockets = world.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts);
+                    let sockets = cluster.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts);
                     reached.extend(
                         sockets.iter().map(|_| delivery.packet.data.decode::<(String, String)>().unwrap().1),
                     );
                 }
             }
         }
-        world.settle_commands();
+        cluster.settle_commands();
     }
     assert_eq!(reached, [vec!["within".to_owned()], vec!["within".to_owned()]]);
 }
 
 #[test]
 fn what_was_certainly_not_sent_goes_out_later_in_the_old_order() {
-    let mut world = World::ready(&[Dialect::Streams03; 2]);
-    world.cut(0, &Lane::Writer);
+    let mut cluster = Cluster::ready(&[Dialect::Streams03; 2]);
+    cluster.cut(0, &Lane::Writer);
     for number in 0..50 {
-        world.broadcast(0, &number.to_string());
+        cluster.broadcast(0, &number.to_string());
     }
-    assert_eq!(world.heard(1), Vec::<String>::new());
-    world.mend(0, &Lane::Writer);
+    assert_eq!(cluster.heard(1), Vec::<String>::new());
+    cluster.mend(0, &Lane::Writer);
     let expected: Vec<String> = (0..50).map(|number| number.to_string()).collect();
-    assert_eq!(world.heard(1), expected);
-    assert_eq!(world.heard(0), expected);
+    assert_eq!(cluster.heard(1), expected);
+    assert_eq!(cluster.heard(0), expected);
 }
 
 #[test]
@@ -122,49 +124,49 @@ fn a_backend_that_reports_no_links_is_tried_again_after_a_while() {
 #[test]
 fn bounds_are_kept_and_told_at_once() {
     let limits = Limits { in_flight: 5, requests: 2, ..Limits::default() };
-    let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
-    world.open(0, "/");
-    world.cut(0, &Lane::Writer);
-    let now = world.now();
+    let mut cluster = Cluster::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
+    cluster.open(0, "/");
+    cluster.cut(0, &Lane::Writer);
+    let now = cluster.now();
     let ask = |engine: &mut Engine| engine.fetch_sockets(now, "/", BroadcastOptions::all());
     // Nobody else is there: answered by this node itself, unless its application is silent.
-    world.nodes[0].answers = false;
-    let engine = &mut world.nodes[0].engine;
+    cluster.nodes[0].answers = false;
+    let engine = &mut cluster.nodes[0].engine;
     ask(engine).unwrap();
     ask(engine).unwrap();
     assert!(matches!(ask(engine), Err(CallError::Full { limit: 2, .. })));
     for _ in 0..3 {
-        world.broadcast_to(0, "waits", BroadcastOptions::all());
+        cluster.broadcast_to(0, "waits", BroadcastOptions::all());
     }
-    let engine = &mut world.nodes[0].engine;
+    let engine = &mut cluster.nodes[0].engine;
     let refused = engine.broadcast(now, "/", packet("too many"), BroadcastOptions::all());
     assert!(matches!(refused, Err(CallError::Full { limit: 5, .. })), "{refused:?}");
-    world.mend(0, &Lane::Writer);
-    world.broadcast(0, "room again");
-    assert_eq!(world.heard(0).len(), 4);
+    cluster.mend(0, &Lane::Writer);
+    cluster.broadcast(0, "room again");
+    assert_eq!(cluster.heard(0).len(), 4);
 }
 
 #[test]
 fn bytes_in_flight_are_bounded() {
     let limits = Limits { in_flight_bytes: 10_000, ..Limits::default() };
-    let mut world = World::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
-    world.open(0, "/");
-    world.cut(0, &Lane::Writer);
+    let mut cluster = Cluster::with_configs([Config { limits, ..config(Dialect::Streams02) }]);
+    cluster.open(0, "/");
+    cluster.cut(0, &Lane::Writer);
     let large = "x".repeat(6_000);
-    world.broadcast_to(0, &large, BroadcastOptions::all());
-    let now = world.now();
-    let refused = world.nodes[0].engine.broadcast(now, "/", packet(&large), BroadcastOptions::all());
+    cluster.broadcast_to(0, &large, BroadcastOptions::all());
+    let now = cluster.now();
+    let refused = cluster.nodes[0].engine.broadcast(now, "/", packet(&large), BroadcastOptions::all());
     assert!(matches!(refused, Err(CallError::Full { what: "bytes in flight", .. })), "{refused:?}");
-    world.mend(0, &Lane::Writer);
-    world.broadcast(0, &large);
-    assert_eq!(world.heard(0).len(), 2);
+    cluster.mend(0, &Lane::Writer);
+    cluster.broadcast(0, &large);
+    assert_eq!(cluster.heard(0).len(), 2);
 }
 
 #[test]
 fn what_would_hurt_a_node_peer_is_refused() {
-    let mut world = World::ready(&[Dialect::Streams03]);
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
+    let mut cluster = Cluster::ready(&[Dialect::Streams03]);
+    let now = cluster.now();
+    let engine = &mut cluster.nodes[0].engine;
     for name in ["error", "connection", "connect", "new_namespace"] {
         let event = Payload::event(name, &()).unwrap();
         assert!(
@@ -185,30 +187,30 @@ fn what_would_hurt_a_node_peer_is_refused() {
 #[test]
 fn only_plaintext_refuses_binary_data_on_the_stream() {
     let plain = Config { only_plaintext: true, ..config(Dialect::Streams03) };
-    let mut world = World::with_configs([plain]);
-    world.open(0, "/");
-    let now = world.now();
+    let mut cluster = Cluster::with_configs([plain]);
+    cluster.open(0, "/");
+    let now = cluster.now();
     let binary = Packet::event("event", &(serde_bytes::Bytes::new(b"binary"),)).unwrap();
-    let engine = &mut world.nodes[0].engine;
+    let engine = &mut cluster.nodes[0].engine;
     assert!(matches!(engine.broadcast(now, "/", binary, BroadcastOptions::all()), Err(CallError::Binary)));
-    world.broadcast(0, "text");
-    assert_eq!(world.heard(0), ["text"]);
+    cluster.broadcast(0, "text");
+    assert_eq!(cluster.heard(0), ["text"]);
 }
 
 #[test]
 fn a_closed_engine_holds_nothing() {
     for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let mut world = World::ready(&[dialect; 2]);
-        world.nodes[1].answers = false;
-        let now = world.now();
-        let asked = world.nodes[0].engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
-        world.settle();
-        world.nodes[0].engine.close(now);
-        world.settle();
-        let (_, outcome) = world.outcome(0, asked).expect("an open request ends");
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        cluster.nodes[1].answers = false;
+        let now = cluster.now();
+        let asked = cluster.nodes[0].engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
+        cluster.settle();
+        cluster.nodes[0].engine.close(now);
+        cluster.settle();
+        let (_, outcome) = cluster.outcome(0, asked).expect("an open request ends");
         assert!(!outcome.is_complete());
-        assert!(world.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
-        let engine = &mut world.nodes[0].engine;
+        assert!(cluster.take(0, |event| matches!(event, Event::Closed { .. })).is_some());
+        let engine = &mut cluster.nodes[0].engine;
         assert!(engine.is_closed());
         assert_eq!(engine.poll_timeout(), None, "{dialect:?}: a timer is left");
         assert!(engine.poll_command().is_none());
@@ -216,9 +218,9 @@ fn a_closed_engine_holds_nothing() {
         let unknown = engine.broadcast(now, "/", packet("late"), BroadcastOptions::all());
         assert!(matches!(unknown, Err(CallError::UnknownNamespace(_))));
         engine.open_namespace(now, "/").unwrap();
-        world.settle();
+        cluster.settle();
         assert!(
-            world.take(0, |event| matches!(event, Event::Ready { .. })).is_some(),
+            cluster.take(0, |event| matches!(event, Event::Ready { .. })).is_some(),
             "it can be opened again"
         );
     }

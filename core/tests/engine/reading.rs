@@ -5,7 +5,7 @@ use sio_streams_core::{
     StreamInfo, Time,
 };
 
-use crate::world::{World, config, located};
+use crate::cluster::{Cluster, config, located};
 
 fn stream() -> Lane {
     Lane::Reader("socket.io".into())
@@ -32,39 +32,39 @@ fn the_start_is_a_concrete_id_before_the_node_is_ready() {
 
 #[test]
 fn nothing_is_missed_when_the_link_is_cut_before_anything_was_read() {
-    let mut world = World::ready(&[Dialect::Streams03, Dialect::Streams03]);
-    world.cut(1, &stream());
+    let mut cluster = Cluster::ready(&[Dialect::Streams03, Dialect::Streams03]);
+    cluster.cut(1, &stream());
     let sent: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     for text in &sent {
-        world.broadcast(0, text);
+        cluster.broadcast(0, text);
     }
-    world.pass(2_000);
-    assert_eq!(world.heard(1), Vec::<String>::new());
-    world.mend(1, &stream());
-    assert_eq!(world.heard(1), sent);
+    cluster.pass(2_000);
+    assert_eq!(cluster.heard(1), Vec::<String>::new());
+    cluster.mend(1, &stream());
+    assert_eq!(cluster.heard(1), sent);
 }
 
 #[test]
 fn a_link_that_is_cut_again_and_again_repeats_and_drops_nothing() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
     let mut sent = Vec::new();
     for round in 0..20 {
         for number in 0..7 {
             sent.push(format!("{round}.{number}"));
-            world.broadcast(0, &format!("{round}.{number}"));
+            cluster.broadcast(0, &format!("{round}.{number}"));
             match number {
-                2 => world.cut(1, &stream()),
-                5 => world.mend(1, &stream()),
+                2 => cluster.cut(1, &stream()),
+                5 => cluster.mend(1, &stream()),
                 _ => {}
             }
         }
     }
-    assert_eq!(world.heard(1), sent);
+    assert_eq!(cluster.heard(1), sent);
 }
 
 #[test]
 fn bad_entries_are_skipped_and_reported_and_harm_nothing_behind_them() {
-    let mut world = World::ready(&[Dialect::Bridge, Dialect::Bridge]);
+    let mut cluster = Cluster::ready(&[Dialect::Bridge, Dialect::Bridge]);
     let malformed: [&[(&str, &str)]; 12] = [
         &[("nsp", "/"), ("uid", "x"), ("type", "3")],
         &[("nsp", "/"), ("uid", "x"), ("type", "7"), ("data", r#"{"requestId":"r"}"#)],
@@ -88,71 +88,71 @@ fn bad_entries_are_skipped_and_reported_and_harm_nothing_behind_them() {
         let fields: Fields =
             fields.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let id = EntryId { ms: 1_800_000_000_000 + round as u64, seq: 0 };
-        world.store.add_entry_as(id, "socket.io", fields).unwrap();
-        world.settle();
-        let skipped = world.take(1, |event| matches!(event, Event::Skipped { .. }));
+        cluster.store.add_entry_as(id, "socket.io", fields).unwrap();
+        cluster.settle();
+        let skipped = cluster.take(1, |event| matches!(event, Event::Skipped { .. }));
         let Some(Event::Skipped { source, .. }) = skipped else { panic!("entry {round} was not reported") };
         assert_eq!(source, Source::Entry { stream: "socket.io".into(), id });
-        world.broadcast(0, &round.to_string());
-        assert_eq!(world.heard(1), [round.to_string()]);
+        cluster.broadcast(0, &round.to_string());
+        assert_eq!(cluster.heard(1), [round.to_string()]);
     }
 }
 
 #[test]
 fn a_stream_that_went_back_is_noticed_and_read_on() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
     for text in ["a", "b", "c"] {
-        world.broadcast(0, text);
+        cluster.broadcast(0, text);
     }
-    world.pass(10);
-    let before = world.store.stream_info("socket.io").unwrap().last_generated_id;
+    cluster.pass(10);
+    let before = cluster.store.stream_info("socket.io").unwrap().last_generated_id;
     for index in [0, 1] {
-        world.cut(index, &stream());
+        cluster.cut(index, &stream());
     }
-    world.store.lose_tail("socket.io", 2);
-    let last = world.store.stream_info("socket.io").unwrap().last_generated_id;
+    cluster.store.lose_tail("socket.io", 2);
+    let last = cluster.store.stream_info("socket.io").unwrap().last_generated_id;
     for index in [0, 1] {
-        world.mend(index, &stream());
+        cluster.mend(index, &stream());
     }
-    let rewound = world.take(1, |event| matches!(event, Event::Rewound { .. }));
+    let rewound = cluster.take(1, |event| matches!(event, Event::Rewound { .. }));
     let Some(Event::Rewound { cursor, last: now, .. }) = rewound else { panic!("not noticed") };
     assert_eq!((cursor, now), (before, last));
-    world.heard(1);
-    world.broadcast(0, "after");
-    assert_eq!(world.heard(1), ["after"]);
+    cluster.heard(1);
+    cluster.broadcast(0, "after");
+    assert_eq!(cluster.heard(1), ["after"]);
 }
 
 #[test]
 fn a_stream_that_may_not_be_read_is_reported_once_and_tried_again() {
-    let mut world = World::ready(&[Dialect::Streams02]);
-    world.cut(0, &stream());
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
+    cluster.cut(0, &stream());
     let refusal = sio_streams_core::CommandError::Server { code: "LOADING".into(), message: "wait".into() };
-    world.store.refuse_with(Some(refusal.clone()));
-    world.mend(0, &stream());
-    world.pass(2_000);
-    let refused = world.take(0, |event| matches!(event, Event::Refused { .. }));
+    cluster.store.refuse_with(Some(refusal.clone()));
+    cluster.mend(0, &stream());
+    cluster.pass(2_000);
+    let refused = cluster.take(0, |event| matches!(event, Event::Refused { .. }));
     assert!(matches!(refused, Some(Event::Refused { error, .. }) if error == refusal));
-    assert!(world.take(0, |event| matches!(event, Event::Refused { .. })).is_none(), "reported once");
-    world.store.refuse_with(None);
-    world.pass(1_000);
-    world.add(config(Dialect::Streams02));
-    world.open(1, "/");
-    world.broadcast(1, "again");
-    assert_eq!(world.heard(0), ["again"]);
+    assert!(cluster.take(0, |event| matches!(event, Event::Refused { .. })).is_none(), "reported once");
+    cluster.store.refuse_with(None);
+    cluster.pass(1_000);
+    cluster.add(config(Dialect::Streams02));
+    cluster.open(1, "/");
+    cluster.broadcast(1, "again");
+    assert_eq!(cluster.heard(0), ["again"]);
 }
 
 #[test]
 fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
     let config = Config { stream_count: 4, ..config(Dialect::Streams03) };
-    let mut world = World::with_configs([config.clone(), config]);
+    let mut cluster = Cluster::with_configs([config.clone(), config]);
     for index in [0, 1] {
-        world.open(index, "/notifications");
+        cluster.open(index, "/notifications");
     }
-    let now = world.now();
-    let packet = crate::world::packet("from ours");
-    world.nodes[0].engine.broadcast(now, "/notifications", packet, Default::default()).unwrap();
-    world.settle();
-    assert_eq!(world.heard(1), ["from ours"]);
+    let now = cluster.now();
+    let packet = crate::cluster::packet("from ours");
+    cluster.nodes[0].engine.broadcast(now, "/notifications", packet, Default::default()).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.heard(1), ["from ours"]);
 
     // Where the peer's own arithmetic puts it.
     let data =
@@ -161,25 +161,25 @@ fn what_node_writes_to_a_stream_that_nobody_reads_is_read() {
         [("uid", "0123456789abcdef"), ("nsp", "/notifications"), ("type", "3"), ("data", data)]
             .into_iter()
             .collect();
-    let wall = 1_700_000_000_000 + world.millis;
-    world.store.add_entry(wall, "socket.io--3", fields).unwrap();
-    world.settle();
-    assert_eq!(world.heard(1), ["from node"]);
+    let wall = 1_700_000_000_000 + cluster.millis;
+    cluster.store.add_entry(wall, "socket.io--3", fields).unwrap();
+    cluster.settle();
+    assert_eq!(cluster.heard(1), ["from node"]);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn nothing_is_read_on_while_events_are_not_taken() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams02]);
-    world.nodes[1].stopped = true;
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams02]);
+    cluster.nodes[1].stopped = true;
     for number in 0..300 {
-        world.broadcast(0, &number.to_string());
+        cluster.broadcast(0, &number.to_string());
     }
     // The node's reader has had a batch at most; the rest stays where it is.
-    world.nodes[1].stopped = false;
-    world.settle();
+    cluster.nodes[1].stopped = false;
+    cluster.settle();
     let expected: Vec<String> = (0..300).map(|number| number.to_string()).collect();
-    assert_eq!(world.heard(1), expected);
+    assert_eq!(cluster.heard(1), expected);
 }
 
 /// The commands that are handed out just now.

@@ -4,49 +4,49 @@ use core::time::Duration;
 
 use sio_streams_core::{Answer, BroadcastOptions, Command, Dialect, Payload, Reply, Ticket};
 
-use crate::world::{World, packet, sockets};
+use crate::cluster::{Cluster, packet, sockets};
 
 const ALL: [Dialect; 3] = [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge];
 
-fn fetch(world: &mut World, index: usize, opts: BroadcastOptions) -> Ticket {
-    let now = world.now();
-    let ticket = world.nodes[index].engine.fetch_sockets(now, "/", opts).unwrap();
-    world.settle();
+fn fetch(cluster: &mut Cluster, index: usize, opts: BroadcastOptions) -> Ticket {
+    let now = cluster.now();
+    let ticket = cluster.nodes[index].engine.fetch_sockets(now, "/", opts).unwrap();
+    cluster.settle();
     ticket
 }
 
-fn emit(world: &mut World, index: usize) -> Ticket {
-    let now = world.now();
+fn emit(cluster: &mut Cluster, index: usize) -> Ticket {
+    let now = cluster.now();
     let event = Payload::event("ping", &(1,)).unwrap();
-    let ticket = world.nodes[index].engine.server_side_emit_with_ack(now, "/", event).unwrap();
-    world.settle();
+    let ticket = cluster.nodes[index].engine.server_side_emit_with_ack(now, "/", event).unwrap();
+    cluster.settle();
     ticket
 }
 
-fn ask_clients(world: &mut World, index: usize, opts: BroadcastOptions) -> Ticket {
-    let now = world.now();
-    let ticket = world.nodes[index].engine.broadcast_with_ack(now, "/", packet("question"), opts).unwrap();
-    world.settle();
+fn ask_clients(cluster: &mut Cluster, index: usize, opts: BroadcastOptions) -> Ticket {
+    let now = cluster.now();
+    let ticket = cluster.nodes[index].engine.broadcast_with_ack(now, "/", packet("question"), opts).unwrap();
+    cluster.settle();
     ticket
 }
 
 #[test]
 fn everyone_answers() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 3]);
-        let asked = fetch(&mut world, 0, BroadcastOptions::all());
-        let (answers, outcome) = world.outcome(0, asked).expect("over at once");
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        let asked = fetch(&mut cluster, 0, BroadcastOptions::all());
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over at once");
         assert_eq!(sockets(&answers), ["s0", "s1", "s2"], "{dialect:?}");
         assert!(outcome.is_complete());
         assert_eq!(outcome.answered.len(), 3);
 
-        let asked = emit(&mut world, 1);
-        let (answers, outcome) = world.outcome(1, asked).expect("over at once");
+        let asked = emit(&mut cluster, 1);
+        let (answers, outcome) = cluster.outcome(1, asked).expect("over at once");
         assert_eq!(answers.len(), 2, "{dialect:?}: not this server itself");
         assert!(outcome.is_complete());
 
-        let asked = ask_clients(&mut world, 2, BroadcastOptions::all().except("s1"));
-        let (answers, outcome) = world.outcome(2, asked).expect("over at once");
+        let asked = ask_clients(&mut cluster, 2, BroadcastOptions::all().except("s1"));
+        let (answers, outcome) = cluster.outcome(2, asked).expect("over at once");
         let acks = answers.iter().filter(|answer| matches!(answer, Answer::Ack(_))).count();
         assert_eq!((acks, outcome.clients, outcome.acks), (2, 2, 2), "{dialect:?}");
         assert!(outcome.is_complete());
@@ -56,13 +56,13 @@ fn everyone_answers() {
 #[test]
 fn a_lonely_node_answers_itself() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect]);
-        let asked = fetch(&mut world, 0, BroadcastOptions::all());
-        assert_eq!(sockets(&world.outcome(0, asked).expect("over").0), ["s0"]);
-        let asked = emit(&mut world, 0);
-        assert!(world.outcome(0, asked).expect("over").1.is_complete());
-        let asked = ask_clients(&mut world, 0, BroadcastOptions::to("nobody"));
-        let (_, outcome) = world.outcome(0, asked).expect("over");
+        let mut cluster = Cluster::ready(&[dialect]);
+        let asked = fetch(&mut cluster, 0, BroadcastOptions::all());
+        assert_eq!(sockets(&cluster.outcome(0, asked).expect("over").0), ["s0"]);
+        let asked = emit(&mut cluster, 0);
+        assert!(cluster.outcome(0, asked).expect("over").1.is_complete());
+        let asked = ask_clients(&mut cluster, 0, BroadcastOptions::to("nobody"));
+        let (_, outcome) = cluster.outcome(0, asked).expect("over");
         assert_eq!(outcome.clients, 0);
         assert!(outcome.is_complete());
     }
@@ -71,23 +71,23 @@ fn a_lonely_node_answers_itself() {
 #[test]
 fn a_local_question_is_asked_of_this_node_only() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 2]);
-        let asked = fetch(&mut world, 0, BroadcastOptions::all().local());
-        assert_eq!(sockets(&world.outcome(0, asked).expect("over").0), ["s0"]);
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        let asked = fetch(&mut cluster, 0, BroadcastOptions::all().local());
+        assert_eq!(sockets(&cluster.outcome(0, asked).expect("over").0), ["s0"]);
     }
 }
 
 #[test]
 fn a_silent_node_costs_the_time_and_is_named() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 3]);
-        world.nodes[2].answers = false;
-        let silent = world.uid(2);
-        let asked = fetch(&mut world, 0, BroadcastOptions::all().timeout(Duration::from_secs(2)));
-        world.pass(1_999);
-        assert!(world.outcome(0, asked).is_none());
-        world.pass(1);
-        let (answers, outcome) = world.outcome(0, asked).expect("over");
+        let mut cluster = Cluster::ready(&[dialect; 3]);
+        cluster.nodes[2].answers = false;
+        let silent = cluster.uid(2);
+        let asked = fetch(&mut cluster, 0, BroadcastOptions::all().timeout(Duration::from_secs(2)));
+        cluster.pass(1_999);
+        assert!(cluster.outcome(0, asked).is_none());
+        cluster.pass(1);
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over");
         assert_eq!(sockets(&answers), ["s0", "s1"], "{dialect:?}: what has come is not thrown away");
         assert!(outcome.timed_out);
         assert_eq!((outcome.missing, outcome.missing_unnamed), (vec![silent], 0), "{dialect:?}");
@@ -97,15 +97,15 @@ fn a_silent_node_costs_the_time_and_is_named() {
 #[test]
 fn a_node_that_dies_meanwhile_is_not_waited_for_and_is_named() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 3]);
+        let mut cluster = Cluster::ready(&[dialect; 3]);
         // It has said something, so its name is known to those who only count.
-        world.broadcast(2, "hello");
-        world.nodes[2].answers = false;
-        let dead = world.uid(2);
-        let asked = fetch(&mut world, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
-        world.kill(2);
-        world.pass(12_000);
-        let (answers, outcome) = world.outcome(0, asked).expect("over before the time is up");
+        cluster.broadcast(2, "hello");
+        cluster.nodes[2].answers = false;
+        let dead = cluster.uid(2);
+        let asked = fetch(&mut cluster, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
+        cluster.kill(2);
+        cluster.pass(12_000);
+        let (answers, outcome) = cluster.outcome(0, asked).expect("over before the time is up");
         assert_eq!(sockets(&answers), ["s0", "s1"], "{dialect:?}");
         assert!(!outcome.timed_out);
         assert_eq!((outcome.missing, outcome.missing_unnamed), (vec![dead], 0), "{dialect:?}");
@@ -114,25 +114,25 @@ fn a_node_that_dies_meanwhile_is_not_waited_for_and_is_named() {
 
 #[test]
 fn a_subscriber_that_dies_is_noticed_within_a_second() {
-    let mut world = World::ready(&[Dialect::Streams03; 3]);
-    world.nodes[2].answers = false;
-    let asked = fetch(&mut world, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
-    world.kill(2);
-    world.pass(1_000);
-    let (_, outcome) = world.outcome(0, asked).expect("over");
+    let mut cluster = Cluster::ready(&[Dialect::Streams03; 3]);
+    cluster.nodes[2].answers = false;
+    let asked = fetch(&mut cluster, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
+    cluster.kill(2);
+    cluster.pass(1_000);
+    let (_, outcome) = cluster.outcome(0, asked).expect("over");
     assert_eq!(outcome.missing.len() as u64 + outcome.missing_unnamed, 1);
 }
 
 #[test]
 fn clients_of_a_node_that_dies_after_counting_are_not_waited_for() {
     for dialect in ALL {
-        let mut world = World::ready(&[dialect; 2]);
-        world.nodes[1].answers = false; // counts its clients, but they stay silent
-        let asked = ask_clients(&mut world, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
-        assert!(world.outcome(0, asked).is_none());
-        world.kill(1);
-        world.pass(12_000);
-        let (_, outcome) = world.outcome(0, asked).expect("over before the time is up");
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        cluster.nodes[1].answers = false; // counts its clients, but they stay silent
+        let asked = ask_clients(&mut cluster, 0, BroadcastOptions::all().timeout(Duration::from_secs(60)));
+        assert!(cluster.outcome(0, asked).is_none());
+        cluster.kill(1);
+        cluster.pass(12_000);
+        let (_, outcome) = cluster.outcome(0, asked).expect("over before the time is up");
         assert_eq!((outcome.clients, outcome.acks), (2, 1), "{dialect:?}");
         assert!(!outcome.is_complete());
     }
@@ -140,61 +140,65 @@ fn clients_of_a_node_that_dies_after_counting_are_not_waited_for() {
 
 #[test]
 fn a_bridge_asks_and_answers_both_generations() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Bridge]);
+    let mut cluster =
+        Cluster::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Bridge]);
     for bridge in [2, 3] {
-        let asked = fetch(&mut world, bridge, BroadcastOptions::all());
-        let (answers, outcome) = world.outcome(bridge, asked).expect("over at once");
+        let asked = fetch(&mut cluster, bridge, BroadcastOptions::all());
+        let (answers, outcome) = cluster.outcome(bridge, asked).expect("over at once");
         assert_eq!(sockets(&answers), ["s0", "s1", "s2", "s3"]);
         assert!(outcome.is_complete(), "{outcome:?}");
-        let asked = ask_clients(&mut world, bridge, BroadcastOptions::all());
-        let (_, outcome) = world.outcome(bridge, asked).expect("over at once");
+        let asked = ask_clients(&mut cluster, bridge, BroadcastOptions::all());
+        let (_, outcome) = cluster.outcome(bridge, asked).expect("over at once");
         assert_eq!((outcome.clients, outcome.acks), (4, 4));
     }
     // Each generation alone with bridges: the other is silent to it, as it is to its own kind.
-    world.kill(1);
-    world.pass(1_000);
-    let asked = fetch(&mut world, 0, BroadcastOptions::all());
-    assert_eq!(sockets(&world.outcome(0, asked).expect("over").0), ["s0", "s2", "s3"]);
+    cluster.kill(1);
+    cluster.pass(1_000);
+    let asked = fetch(&mut cluster, 0, BroadcastOptions::all());
+    assert_eq!(sockets(&cluster.outcome(0, asked).expect("over").0), ["s0", "s2", "s3"]);
 }
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of entries")]
 fn many_questions_leave_nothing_behind() {
-    let mut world = World::ready(&[Dialect::Bridge; 2]);
-    world.nodes[1].answers = false;
+    let mut cluster = Cluster::ready(&[Dialect::Bridge; 2]);
+    cluster.nodes[1].answers = false;
     for _ in 0..500 {
-        fetch(&mut world, 0, BroadcastOptions::all());
-        emit(&mut world, 0);
+        fetch(&mut cluster, 0, BroadcastOptions::all());
+        emit(&mut cluster, 0);
     }
-    world.pass(10_000);
-    let done =
-        world.nodes[0].events.iter().filter(|event| format!("{event:?}").starts_with("RequestDone")).count();
+    cluster.pass(10_000);
+    let done = cluster.nodes[0]
+        .events
+        .iter()
+        .filter(|event| format!("{event:?}").starts_with("RequestDone"))
+        .count();
     assert_eq!(done, 1_000);
-    let left = format!("{:?}", world.nodes[0].engine);
+    let left = format!("{:?}", cluster.nodes[0].engine);
     assert!(left.contains("requests: Requests { open: {}"), "a request is left");
 }
 
 #[test]
 fn a_bridge_that_is_heard_of_late_is_nobody_missing() {
-    let mut world = World::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge]);
+    let mut cluster = Cluster::ready(&[Dialect::Streams02, Dialect::Streams03, Dialect::Bridge]);
     // The new bridge asks before it has heard the old one's heartbeat: it counts it among the silent subscribers.
-    world.nodes[2].stopped = true;
-    world.add(crate::world::config(Dialect::Bridge));
-    world.open(3, "/");
-    let asked = fetch(&mut world, 3, BroadcastOptions::all());
-    world.nodes[2].stopped = false;
-    world.settle();
-    world.pass(1_000);
-    let (answers, outcome) = world.outcome(3, asked).expect("over");
+    cluster.nodes[2].stopped = true;
+    cluster.add(crate::cluster::config(Dialect::Bridge));
+    cluster.open(3, "/");
+    let asked = fetch(&mut cluster, 3, BroadcastOptions::all());
+    cluster.nodes[2].stopped = false;
+    cluster.settle();
+    cluster.pass(1_000);
+    let (answers, outcome) = cluster.outcome(3, asked).expect("over");
     assert_eq!(sockets(&answers), ["s0", "s1", "s2", "s3"]);
     assert!(outcome.is_complete(), "{outcome:?}");
 }
 
 #[test]
 fn a_count_that_cannot_be_is_no_panic() {
-    let mut world = World::ready(&[Dialect::Bridge; 2]);
-    let now = world.now();
-    let engine = &mut world.nodes[0].engine;
+    let mut cluster = Cluster::ready(&[Dialect::Bridge; 2]);
+    let now = cluster.now();
+    let engine = &mut cluster.nodes[0].engine;
     engine.server_count(now, "/").unwrap();
     engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
     while let Some((id, command)) = engine.poll_command() {
@@ -202,5 +206,5 @@ fn a_count_that_cannot_be_is_no_panic() {
             engine.handle_reply(now, id, Ok(Reply::Counts(vec![u64::MAX; channels.len()])));
         }
     }
-    world.pass(10_000);
+    cluster.pass(10_000);
 }

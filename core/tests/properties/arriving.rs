@@ -80,8 +80,8 @@ fn digest(decoded: Result<Message, impl std::error::Error>) {
             if let Ok(fields) = entry::encode(&message) {
                 entry::decode(&fields).unwrap();
             }
-            if let Ok(packed) = pubsub::encode(&message) {
-                pubsub::decode(&packed).unwrap();
+            if let Ok(msgpack) = pubsub::encode(&message) {
+                pubsub::decode(&msgpack).unwrap();
             }
         }
     }
@@ -203,8 +203,8 @@ proptest! {
         let (_, other) = splice.get(&RECORDED.entries);
         digest(entry::decode(&fields(kind.as_bytes(), damaged(data.clone(), &damage, other))));
         // The damage is done to what the base64 stands for, too.
-        if let (Ok(packed), Ok(other)) = (STANDARD.decode(data), STANDARD.decode(other)) {
-            digest(entry::decode(&fields(kind.as_bytes(), STANDARD.encode(damaged(packed, &damage, &other)))));
+        if let (Ok(msgpack), Ok(other)) = (STANDARD.decode(data), STANDARD.decode(other)) {
+            digest(entry::decode(&fields(kind.as_bytes(), STANDARD.encode(damaged(msgpack, &damage, &other)))));
         }
     }
 
@@ -218,15 +218,15 @@ proptest! {
     fn almost_right_data_does_no_harm_and_means_the_same_in_both_encodings(data in almost(), kind in 0..15_u8) {
         let text = data.to_string();
         let from_json = entry::decode(&fields(kind.to_string().as_bytes(), text.clone()));
-        let from_packed = Payload::from_json(text).map(|_| STANDARD.encode(packed_value(&data)));
-        if let Ok(packed) = from_packed {
-            let from_packed = entry::decode(&fields(kind.to_string().as_bytes(), packed));
-            match (&from_json, &from_packed) {
+        let from_msgpack = Payload::from_json(text).map(|_| STANDARD.encode(msgpack_value(&data)));
+        if let Ok(msgpack) = from_msgpack {
+            let from_msgpack = entry::decode(&fields(kind.to_string().as_bytes(), msgpack));
+            match (&from_json, &from_msgpack) {
                 (Ok(a), Ok(b)) => prop_assert_eq!(plain(a), plain(b)),
                 (Err(_), Err(_)) => {}
-                _ => prop_assert!(false, "one is a message: {from_json:?}, {from_packed:?}"),
+                _ => prop_assert!(false, "one is a message: {from_json:?}, {from_msgpack:?}"),
             }
-            digest(from_packed);
+            digest(from_msgpack);
         }
         digest(from_json);
     }

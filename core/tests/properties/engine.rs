@@ -139,7 +139,7 @@ fn asked_by(request: &Request) -> Option<RequestId> {
 }
 
 /// An engine and what stands around it: everything that it hands out, as text.
-struct World {
+struct Harness {
     engine: Engine,
     now: Time,
     log: String,
@@ -153,8 +153,8 @@ struct World {
     last: EntryId,
 }
 
-impl World {
-    fn new(dialect: Dialect, streams: u32, tight: bool, seed: u64) -> World {
+impl Harness {
+    fn new(dialect: Dialect, streams: u32, tight: bool, seed: u64) -> Harness {
         let limits = match tight {
             false => Limits::default(),
             true => Limits {
@@ -168,7 +168,7 @@ impl World {
         };
         let stream_count = if dialect == Dialect::Streams02 { 1 } else { streams };
         let config = Config { dialect, stream_count, limits, ..Config::default() };
-        World {
+        Harness {
             engine: Engine::new(config, seed, Time::ZERO).unwrap(),
             now: Time::ZERO,
             log: String::new(),
@@ -504,13 +504,13 @@ impl World {
 }
 
 fn lives(dialect: Dialect, streams: u32, tight: bool, seed: u64, inputs: &[Input]) -> String {
-    let mut world = World::new(dialect, streams, tight, seed);
-    world.drain();
+    let mut harness = Harness::new(dialect, streams, tight, seed);
+    harness.drain();
     for nsp in [0, 1] {
-        world.step(&Input::Open(nsp));
+        harness.step(&Input::Open(nsp));
     }
-    inputs.iter().for_each(|input| world.step(input));
-    world.log
+    inputs.iter().for_each(|input| harness.step(input));
+    harness.log
 }
 
 /// Miri takes its time.

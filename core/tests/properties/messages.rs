@@ -48,10 +48,10 @@ proptest! {
 
     #[test]
     fn what_is_published_reads_back_the_same(message in message()) {
-        let packed = pubsub::encode(&message).unwrap();
-        let again = pubsub::decode(&packed).unwrap();
+        let msgpack = pubsub::encode(&message).unwrap();
+        let again = pubsub::decode(&msgpack).unwrap();
         prop_assert_eq!(plain(&again), plain(&message));
-        prop_assert_eq!(pubsub::encode(&again).unwrap(), packed);
+        prop_assert_eq!(pubsub::encode(&again).unwrap(), msgpack);
     }
 
     #[test]

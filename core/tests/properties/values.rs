@@ -32,18 +32,18 @@ pub(crate) fn json() -> impl Strategy<Value = Json> {
 }
 
 pub(crate) fn payload_of(values: impl Strategy<Value = Json>) -> impl Strategy<Value = Payload> {
-    (values, any::<bool>()).prop_map(|(value, packed)| match packed {
+    (values, any::<bool>()).prop_map(|(value, msgpack)| match msgpack {
         false => Payload::from_json(value.to_string()).unwrap(),
-        true => Payload::from_msgpack(packed_value(&value)).unwrap(),
+        true => Payload::from_msgpack(msgpack_value(&value)).unwrap(),
     })
 }
 
-pub(crate) fn packed_value(value: &Json) -> Vec<u8> {
+pub(crate) fn msgpack_value(value: &Json) -> Vec<u8> {
     // Through the crate's own writer: a message with this one payload, cut out of it again by its reader.
     let plain = Payload::from_json(value.to_string()).unwrap();
     let body = Body::BroadcastAck { request_id: RequestId::new("r"), packet: plain };
-    let packed = pubsub::encode(&Message { uid: NodeId::new("u"), nsp: "/".into(), body }).unwrap();
-    match pubsub::decode(&packed).unwrap().body {
+    let msgpack = pubsub::encode(&Message { uid: NodeId::new("u"), nsp: "/".into(), body }).unwrap();
+    match pubsub::decode(&msgpack).unwrap().body {
         Body::BroadcastAck { packet, .. } => packet.bytes().to_vec(),
         other => panic!("{other:?}"),
     }

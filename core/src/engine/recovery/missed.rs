@@ -9,8 +9,7 @@ use crate::command::{Command, CommandError, CommandId, Entry, Fields, Lane, Repl
 use crate::engine::reader::{entries_at_once, mean_size};
 use crate::engine::window::Window;
 use crate::engine::{Engine, Purpose};
-use crate::event::Ticket;
-use crate::id::{EntryId, NodeId};
+use crate::id::{EntryId, NodeId, Ticket};
 use crate::message::{Body, Message};
 use crate::session::{Kept, NotRecovered};
 use crate::wire::entry;

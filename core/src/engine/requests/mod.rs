@@ -13,9 +13,9 @@ use hashbrown::HashMap;
 
 use super::EffectKind;
 use super::by_namespace::ByNamespace;
-use crate::event::{Answer, Ticket};
-use crate::id::{NodeId, RequestId};
-use crate::rooms::Keyed;
+use crate::event::Answer;
+use crate::hash::Keyed;
+use crate::id::{NodeId, RequestId, Ticket};
 use crate::wire::classic::Asked;
 pub(super) use request::{Request, Roll};
 

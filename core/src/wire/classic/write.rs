@@ -8,35 +8,37 @@ use crate::id::{NodeId, RequestId};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::{Encoding, PayloadError};
-use crate::wire::data;
-use crate::wire::sink::{JsonSink, PackedSink, Sink};
+use crate::wire::encode;
+use crate::wire::encoder::{Encoder, JsonEncoder, MsgPackEncoder};
 
 /// Writes a broadcast.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`].
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`].
 pub fn encode_broadcast(
     uid: &NodeId,
     nsp: &ByteString,
     packet: &Packet,
     opts: &BroadcastOptions,
 ) -> Result<Bytes, PayloadError> {
-    let mut sink = PackedSink::default();
-    sink.array(3, |out| {
+    let mut encoder = MsgPackEncoder::default();
+    encoder.array(3, |out| {
         out.str(uid.as_str());
-        data::write_packet(&Packet { nsp: Some(nsp.clone()), ..packet.clone() }, out)?;
-        data::write_opts_value(opts, out)
+        encode::packet(&Packet { nsp: Some(nsp.clone()), ..packet.clone() }, out)?;
+        encode::opts_value(opts, out)
     })?;
-    Ok(sink.out.into())
+    Ok(encoder.out.into())
 }
 
-/// Writes a request. Emitters are not named: pass [`NodeId::EMITTER`].
+/// Writes a request. An emitter passes [`NodeId::EMITTER`], and is not named in the request.
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that this adapter
-/// has no request for.
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`]. Returns [`PayloadError::NoRequest`] for a message that this adapter has no
+/// request for.
 pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Result<Bytes, PayloadError> {
     let (kind, id) = match request {
         Request::SocketIds { request_id, .. } => (0, Some(request_id)),
@@ -59,7 +61,7 @@ pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Resu
         _ => None,
     };
     let head = Head { kind: Some(kind), uid: (!uid.is_emitter()).then_some(uid), id };
-    // The peers write a broadcast's packet in MessagePack whatever is in it.
+    // The peers always write a broadcast's packet in MessagePack.
     head.write(body, kind != 7, RequestKeys { nsp, request })
 }
 
@@ -67,8 +69,8 @@ pub fn encode_request(uid: &NodeId, nsp: &ByteString, request: &Request) -> Resu
 ///
 /// # Errors
 ///
-/// If a payload can't be put into MessagePack for Node peers; see [`PayloadError`]. [`PayloadError::NoRequest`] for messages that are no
-/// response.
+/// Returns an error if a payload can't be converted to MessagePack for Node peers: see
+/// [`PayloadError`]. Returns [`PayloadError::NoRequest`] for a message that is not a response.
 pub fn encode_response(response: &Response) -> Result<Bytes, PayloadError> {
     let (kind, id) = match response {
         Response::SocketIds { request_id, .. }
@@ -97,28 +99,28 @@ struct Head<'a> {
     id: Option<&'a RequestId>,
 }
 
-/// The keys that follow.
+/// The keys that follow the head.
 trait Rest {
     fn count(&self) -> usize;
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError>;
+    fn write<S: Encoder>(&self, out: &mut S) -> Result<(), PayloadError>;
 }
 
 impl Head<'_> {
-    /// Writes JSON, if that is wanted and every payload is JSON; MessagePack otherwise.
+    /// Writes JSON if `text` is set and every payload is JSON, and MessagePack otherwise.
     fn write(self, body: Option<&Body>, text: bool, rest: impl Rest) -> Result<Bytes, PayloadError> {
-        let plain = |body| data::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
+        let plain = |body| encode::payloads(body).all(|payload| payload.encoding() == Encoding::Json);
         if text && body.is_none_or(plain) {
-            let mut sink = JsonSink::default();
-            self.write_to(&mut sink, rest)?;
-            Ok(sink.out.into())
+            let mut encoder = JsonEncoder::default();
+            self.write_to(&mut encoder, rest)?;
+            Ok(encoder.out.into())
         } else {
-            let mut sink = PackedSink::default();
-            self.write_to(&mut sink, rest)?;
-            Ok(sink.out.into())
+            let mut encoder = MsgPackEncoder::default();
+            self.write_to(&mut encoder, rest)?;
+            Ok(encoder.out.into())
         }
     }
 
-    fn write_to<S: Sink>(self, out: &mut S, rest: impl Rest) -> Result<(), PayloadError> {
+    fn write_to<S: Encoder>(self, out: &mut S, rest: impl Rest) -> Result<(), PayloadError> {
         let Head { kind, uid, id } = self;
         let count = usize::from(kind.is_some()) + usize::from(uid.is_some()) + usize::from(id.is_some());
         out.map(count + rest.count(), |out| {
@@ -155,14 +157,14 @@ impl Rest for RequestKeys<'_> {
         }
     }
 
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
+    fn write<S: Encoder>(&self, out: &mut S) -> Result<(), PayloadError> {
         let text = |out: &mut S, key, value: &str| {
             out.key(key);
             out.str(value);
         };
         match self.request {
             Request::AllRooms { .. } => {}
-            Request::SocketIds { rooms, .. } => data::strings("rooms", rooms, out)?,
+            Request::SocketIds { rooms, .. } => encode::strings("rooms", rooms, out)?,
             Request::RemoteJoin { socket, room, .. } | Request::RemoteLeave { socket, room, .. } => {
                 text(out, "sid", socket);
                 text(out, "room", room);
@@ -174,23 +176,23 @@ impl Rest for RequestKeys<'_> {
             }
             Request::Common(body) => match body {
                 Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => {
-                    data::write_opts(opts, out)?;
-                    data::strings("rooms", rooms, out)?;
+                    encode::opts(opts, out)?;
+                    encode::strings("rooms", rooms, out)?;
                 }
                 Body::DisconnectSockets { opts, close } => {
-                    data::write_opts(opts, out)?;
+                    encode::opts(opts, out)?;
                     out.key("close");
                     out.bool(*close);
                 }
-                Body::FetchSockets { opts, .. } => data::write_opts(opts, out)?,
+                Body::FetchSockets { opts, .. } => encode::opts(opts, out)?,
                 Body::ServerSideEmit { packet, .. } => {
                     out.key("data");
                     out.payload(packet)?;
                 }
                 Body::Broadcast { packet, opts, .. } => {
                     out.key("packet");
-                    data::write_packet(&Packet { nsp: Some(self.nsp.clone()), ..packet.clone() }, out)?;
-                    data::write_opts(opts, out)?;
+                    encode::packet(&Packet { nsp: Some(self.nsp.clone()), ..packet.clone() }, out)?;
+                    encode::opts(opts, out)?;
                 }
                 _ => return Err(PayloadError::NoRequest),
             },
@@ -206,16 +208,16 @@ impl Rest for ResponseKeys<'_> {
         usize::from(!matches!(self.0, Response::Done { .. }))
     }
 
-    fn write<S: Sink>(&self, out: &mut S) -> Result<(), PayloadError> {
+    fn write<S: Encoder>(&self, out: &mut S) -> Result<(), PayloadError> {
         match self.0 {
             Response::Done { .. } => Ok(()),
-            Response::SocketIds { sockets, .. } => data::strings("sockets", sockets, out),
-            Response::Rooms { rooms, .. } => data::strings("rooms", rooms, out),
+            Response::SocketIds { sockets, .. } => encode::strings("sockets", sockets, out),
+            Response::Rooms { rooms, .. } => encode::strings("rooms", rooms, out),
             Response::Common(body) => match body {
                 Body::FetchSocketsResponse { sockets, .. } => {
                     out.key("sockets");
                     out.array(sockets.len(), |out| {
-                        sockets.iter().try_for_each(|socket| data::write_socket(socket, out))
+                        sockets.iter().try_for_each(|socket| encode::socket(socket, out))
                     })
                 }
                 Body::ServerSideEmitResponse { packet, .. } => {

@@ -3,9 +3,9 @@
 use bytestring::ByteString;
 
 use super::WireError;
-use super::data::{BROADCAST, Data, JOIN, OBJECT_TEXT, PacketData, RawPacket, Scalar};
-use super::data::{characters, number_text, uses, whole};
-use super::msgpack::{Head, MsgPackError, Reader};
+use super::data::{BROADCAST, Data, JOIN, PacketData, RawPacket, Scalar, uses};
+use crate::javascript::{OBJECT_TEXT, characters, number_text, whole};
+use crate::msgpack::{Head, MsgPackError, Reader};
 use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
 use crate::payload::{Encoding, Payload};
 
@@ -15,7 +15,7 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     reader.map(|key, value| {
         match &*key {
             key if !uses(kind, key) => drop(value.raw()?),
-            // A key with nothing behind it counts as absent, except an answer of null; and of equal keys the last one counts.
+            // A nil value counts as absent, except in an answer. The last of equal keys counts.
             key if (key != "packet" || kind == BROADCAST) && value.nil()? => match key {
                 "packet" => data.packet = None,
                 "opts" => data.opts = None,
@@ -39,12 +39,13 @@ pub(super) fn read(kind: u8, reader: &mut Reader<'_>) -> Result<Data, WireError>
     Ok(data)
 }
 
-/// A value as it stands there.
+/// Reads any value without decoding it.
 pub(super) fn payload(reader: &mut Reader<'_>) -> Result<Payload, MsgPackError> {
     Ok(Payload::from_wire(Encoding::MsgPack, reader.raw()?))
 }
 
-/// Room names may be numbers in JavaScript, and are nil where somebody named an `undefined` room: they count by their text.
+/// Reads the name of a room. In JavaScript, room names may be numbers, and are nil if the
+/// application used an `undefined` room. Both are represented by their text.
 pub(super) fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> {
     let text: ByteString = match reader.peek()? {
         Head::Str(_) => return reader.str(),
@@ -59,7 +60,7 @@ pub(super) fn name(reader: &mut Reader<'_>) -> Result<ByteString, MsgPackError> 
     Ok(text)
 }
 
-/// Whether JavaScript takes the value for true.
+/// Returns `true` if the value is truthy in JavaScript.
 pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     let truthy = match reader.peek()? {
         Head::Nil | Head::Bool(false) | Head::Unsigned(0) | Head::Signed(0) | Head::Str(0) => false,
@@ -70,12 +71,13 @@ pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     Ok(truthy)
 }
 
-/// An array of names.
+/// Reads an array of names.
 pub(super) fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     reader.array(name)
 }
 
-/// The names in anything of which JavaScript makes a set: an array, the characters of a text, the bytes of a binary value, nothing.
+/// Reads the names in any value that JavaScript converts to a set: an array, the characters of a
+/// string, the bytes of a binary value, or nil for the empty set.
 pub(super) fn set(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     match reader.peek()? {
         Head::Nil => {
@@ -94,7 +96,7 @@ pub(super) fn set(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackErr
     }
 }
 
-/// The rooms to join or to leave. A single one may be joined without an array around it.
+/// Reads the rooms to join or to leave. A single room may be joined without an array around it.
 pub(super) fn joined(join: bool, reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
     match reader.peek()? {
         Head::Str(_) | Head::Unsigned(_) | Head::Signed(_) | Head::Float(_) if join => {
@@ -104,7 +106,7 @@ pub(super) fn joined(join: bool, reader: &mut Reader<'_>) -> Result<Vec<ByteStri
     }
 }
 
-/// A packet, as far as it is one: what it is worth is judged with the whole message.
+/// Reads a packet. Its validity is checked later, with the whole message.
 pub(super) fn packet(reader: &mut Reader<'_>) -> Result<RawPacket, WireError> {
     let mut packet = RawPacket::default();
     reader.map(|key, value| {
@@ -138,7 +140,8 @@ fn scalar(reader: &mut Reader<'_>) -> Result<Scalar, MsgPackError> {
     Ok(scalar)
 }
 
-/// In JavaScript anything but nothing has properties: what is no object has none of these.
+/// In JavaScript, every value except null and undefined has properties. A value that is not an
+/// object has none of these.
 pub(super) fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireError> {
     let mut opts = BroadcastOptions::default();
     if !matches!(reader.peek()?, Head::Map(_)) {
@@ -159,7 +162,7 @@ pub(super) fn opts(reader: &mut Reader<'_>) -> Result<BroadcastOptions, WireErro
 
 fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
     let mut flags = Flags::default();
-    // In JavaScript anything has properties: what is no object has none of these.
+    // In JavaScript, a value that is not an object has none of these properties.
     if !matches!(reader.peek()?, Head::Map(_)) {
         reader.raw()?;
         return Ok(flags);
@@ -167,7 +170,7 @@ fn flags(reader: &mut Reader<'_>) -> Result<Flags, MsgPackError> {
     reader.map(|key, value| {
         let switch = match value.clone().bool() {
             Ok(switch) => Some(switch),
-            // The one that counts by its truth.
+            // This flag is set by any truthy value.
             Err(_) if key == "volatile" && truthy(&mut value.clone())? => Some(true),
             Err(_) => None,
         };

@@ -1,19 +1,17 @@
-//! One way of writing for both encodings, so that each message is spelled out once.
+//! One interface for writing both encodings, so that each message is spelled out once.
 
-use super::msgpack;
-use crate::message::Body;
-use crate::packet::{EVENT, Flags, Packet};
+use crate::msgpack;
 use crate::payload::{Encoding, Payload, PayloadError};
 
-/// Takes the pieces of a value in order.
-pub(super) trait Sink: Sized {
-    /// A map of `len` keys, which `content` writes with their values.
+/// Receives the parts of a value in order.
+pub(super) trait Encoder: Sized {
+    /// Writes a map of `len` keys. `content` writes the keys and values.
     fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
-    /// An array of `len` elements, which `content` writes.
+    /// Writes an array of `len` elements. `content` writes the elements.
     fn array<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E>;
-    /// A key that this crate chose: a plain name.
+    /// Writes a key that this crate chose and that needs no escapes.
     fn key(&mut self, key: &'static str);
-    /// Any key.
+    /// Writes any key.
     fn any_key(&mut self, key: &str) -> Result<(), PayloadError>;
     fn str(&mut self, value: &str);
     fn unsigned(&mut self, value: u64);
@@ -21,19 +19,20 @@ pub(super) trait Sink: Sized {
     fn payload(&mut self, value: &Payload) -> Result<(), PayloadError>;
 }
 
-/// Writes JSON. It is used only where every payload is JSON already.
+/// Writes JSON. It is used only if every payload is JSON already.
 #[derive(Debug, Default)]
-pub(super) struct JsonSink {
+pub(super) struct JsonEncoder {
     pub(super) out: Vec<u8>,
     comma: bool,
 }
 
-impl JsonSink {
-    /// For a message with these payloads: there is room for them and for what usually stands around them, so that nothing is moved as it grows.
+impl JsonEncoder {
+    /// Creates an encoder for a message with these payloads. Its buffer has room for them and for a
+    /// typical envelope, so that it rarely grows.
     pub(super) fn for_payloads<'a>(payloads: impl Iterator<Item = &'a Payload>) -> Self {
         const AROUND: usize = 160;
         let size: usize = payloads.map(|payload| payload.bytes().len()).sum();
-        JsonSink { out: Vec::with_capacity(size + AROUND), comma: false }
+        JsonEncoder { out: Vec::with_capacity(size + AROUND), comma: false }
     }
 
     fn separate(&mut self) {
@@ -68,12 +67,12 @@ impl JsonSink {
     }
 }
 
-/// Whether a JSON string holds this text as it is.
-fn is_plain(text: &[u8]) -> bool {
+/// Returns `true` if a JSON string holds this text without escapes.
+pub(super) fn is_plain(text: &[u8]) -> bool {
     text.iter().all(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
 }
 
-impl Sink for JsonSink {
+impl Encoder for JsonEncoder {
     fn map<E>(&mut self, _: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
         self.container(*b"{}", content)
     }
@@ -82,7 +81,7 @@ impl Sink for JsonSink {
         self.container(*b"[]", content)
     }
 
-    // Inlined, so that each key is a constant that is put down in a few steps.
+    // It is inlined so that each key is a constant, which takes few instructions to write.
     #[inline]
     fn key(&mut self, key: &'static str) {
         debug_assert!(is_plain(key.as_bytes()));
@@ -128,54 +127,13 @@ impl Sink for JsonSink {
     }
 }
 
-/// The data of a broadcast in JSON, if it is nothing but an event for some rooms: most are. It is what [`data::write`](super::data::write) would
-/// write, and takes as much memory as it is long.
-pub(super) fn usual_broadcast(body: &Body) -> Option<Vec<u8>> {
-    const PIECES: [&[u8]; 4] = [
-        br#"{"packet":{"type":2,"data":"#,
-        br#"},"opts":{"rooms":["#,
-        br#"],"except":["#,
-        br#"],"flags":{}}}"#,
-    ];
-    let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
-    let Packet { kind: EVENT, data, nsp: None, id: None } = packet else { return None };
-    if data.encoding() != Encoding::Json || opts.flags != Flags::default() {
-        return None;
-    }
-    let mut size = PIECES.iter().map(|piece| piece.len()).sum::<usize>() + data.bytes().len();
-    for names in [&opts.rooms, &opts.except] {
-        for name in names {
-            if !is_plain(name.as_bytes()) {
-                return None;
-            }
-            // Quoted, and a comma.
-            size += name.len() + 3;
-        }
-        size -= usize::from(!names.is_empty());
-    }
-    let mut out = Vec::with_capacity(size);
-    out.extend_from_slice(PIECES[0]);
-    out.extend_from_slice(data.bytes());
-    for (piece, names) in [(PIECES[1], &opts.rooms), (PIECES[2], &opts.except)] {
-        out.extend_from_slice(piece);
-        for (at, name) in names.iter().enumerate() {
-            out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'"');
-        }
-    }
-    out.extend_from_slice(PIECES[3]);
-    debug_assert_eq!(out.len(), size);
-    Some(out)
-}
-
 /// Writes MessagePack.
 #[derive(Debug, Default)]
-pub(super) struct PackedSink {
+pub(super) struct MsgPackEncoder {
     pub(super) out: Vec<u8>,
 }
 
-impl Sink for PackedSink {
+impl Encoder for MsgPackEncoder {
     fn map<E>(&mut self, len: usize, content: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
         msgpack::write_map(&mut self.out, len);
         content(self)
@@ -191,7 +149,7 @@ impl Sink for PackedSink {
     }
 
     fn any_key(&mut self, key: &str) -> Result<(), PayloadError> {
-        // The peers' decoder fails on this one.
+        // The peers' decoder fails on this key.
         if key == "__proto__" {
             return Err(PayloadError::Key);
         }
@@ -213,43 +171,5 @@ impl Sink for PackedSink {
 
     fn payload(&mut self, value: &Payload) -> Result<(), PayloadError> {
         value.write_msgpack(&mut self.out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::packet::BroadcastOptions;
-    use crate::wire::data;
-
-    #[test]
-    fn a_usual_broadcast_is_written_the_same() {
-        let event = Packet::event("e", &("é \" \n", 1)).unwrap();
-        let (all, to) = (BroadcastOptions::all(), |room: &str| BroadcastOptions::to(room));
-        let packets = [
-            (event.clone(), true),
-            (Packet { nsp: Some("/".into()), ..event.clone() }, false),
-            (Packet { id: Some(1), ..event.clone() }, false),
-            (Packet { kind: 3, ..event }, false),
-        ];
-        let options = [
-            (all.clone(), true),
-            (to("a"), true),
-            (to("a").and("é").except("b").except("c").except(""), true),
-            (all.clone().except("b"), true),
-            (to("a \"room\""), false),
-            (all.clone().except("\u{1}"), false),
-            (all.volatile(), false),
-        ];
-        for (packet, packet_is) in &packets {
-            for (opts, opts_are) in &options {
-                let body = Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: None };
-                let usual = usual_broadcast(&body);
-                assert_eq!(usual.is_some(), *packet_is && *opts_are, "{body:?}");
-                let mut sink = JsonSink::default();
-                data::write(&body, &mut sink).unwrap();
-                assert!(usual.is_none_or(|text| text == sink.out), "{body:?}");
-            }
-        }
     }
 }

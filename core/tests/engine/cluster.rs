@@ -11,7 +11,7 @@ use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 /// When the simulated server's clock starts.
 const WALL: u64 = 1_700_000_000_000;
 
-pub(crate) struct World {
+pub(crate) struct Cluster {
     pub(crate) store: RedisModel,
     pub(crate) millis: u64,
     pub(crate) nodes: Vec<Node>,
@@ -48,7 +48,7 @@ pub(crate) enum LostReply {
     After,
     /// The command never arrived.
     Before,
-    /// The command is on its way, and arrives when [`World::arrive_late`] is called.
+    /// The command is on its way, and arrives when [`Cluster::arrive_late`] is called.
     Late,
     /// The command was executed, and its reply can't be understood.
     Unusable,
@@ -84,27 +84,27 @@ pub(crate) fn stream_up_to(seq: u64) -> StreamInfo {
     }
 }
 
-impl World {
+impl Cluster {
     pub(crate) fn new(dialects: &[Dialect]) -> Self {
         Self::with_configs(dialects.iter().map(|&dialect| config(dialect)))
     }
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut world =
-            World { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
+        let mut cluster =
+            Cluster { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
         for config in configs {
-            world.add(config);
+            cluster.add(config);
         }
-        world
+        cluster
     }
 
-    /// A world in which every node is ready in `/` and has a socket `s0`, `s1`, ….
+    /// A cluster in which every node is ready in `/` and has a socket `s0`, `s1`, ….
     pub(crate) fn ready(dialects: &[Dialect]) -> Self {
-        let mut world = Self::new(dialects);
+        let mut cluster = Self::new(dialects);
         for index in 0..dialects.len() {
-            world.open(index, "/");
+            cluster.open(index, "/");
         }
-        world
+        cluster
     }
 
     pub(crate) fn add(&mut self, config: Config) -> usize {

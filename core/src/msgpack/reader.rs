@@ -1,83 +1,37 @@
-//! MessagePack, seen as bytes: walking over values without building them.
-//!
-//! What arrives stays where it is: a value that the engine has no use for is skipped and kept as a slice. Nothing here allocates in
-//! proportion to a length that the input merely claims.
+//! Reading MessagePack one value after the other.
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use bytestring::ByteString;
 use rmp::Marker;
 
-use super::data::{number_text, whole};
-use super::dates::date;
+use super::{MAX_DEPTH, MsgPackError, TIMESTAMP};
+use crate::javascript::{number_text, whole};
 
-/// Why bytes are not the MessagePack that was expected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum MsgPackError {
-    /// The bytes end in the middle of a value.
-    #[error("the MessagePack value is cut off at byte {at}")]
-    Truncated {
-        /// Where the bytes end.
-        at: usize,
-    },
-    /// Bytes follow the one value that was expected.
-    #[error("bytes follow the MessagePack value, from byte {at}")]
-    Trailing {
-        /// Where the first surplus byte stands.
-        at: usize,
-    },
-    /// The marker byte 0xc1, which MessagePack never uses.
-    #[error("byte {at} is no MessagePack marker")]
-    Marker {
-        /// Where it stands.
-        at: usize,
-    },
-    /// Arrays and maps are nested deeper than [`MAX_DEPTH`](crate::MAX_DEPTH).
-    #[error("the MessagePack value is nested too deeply at byte {at}")]
-    TooDeep {
-        /// Where the first container too many begins.
-        at: usize,
-    },
-    /// A map key is neither a string nor a number, or is `__proto__`. The peers' decoder refuses the whole message.
-    #[error("the map key at byte {at} is neither a string nor a number, or is \"__proto__\"")]
-    Key {
-        /// Where it stands.
-        at: usize,
-    },
-    /// Another kind of value stands here than the message needs.
-    #[error("the MessagePack value at byte {at} is not {expected}")]
-    Unexpected {
-        /// Where the value stands.
-        at: usize,
-        /// What the message needs.
-        expected: &'static str,
-    },
-}
-
-/// What a walk over a value saw, beside its being well-formed.
+/// The findings of a walk over a well-formed value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
-    /// A `bin` value occurs.
+    /// There is a `bin` value.
     pub(crate) binary: bool,
-    /// An extension value occurs; a JavaScript `Date` is one.
+    /// There is an extension value. A JavaScript `Date` is one.
     pub(crate) extension: bool,
-    /// An integer occurs that a JavaScript number can't hold exactly.
+    /// There is an integer that a JavaScript number can't represent exactly.
     pub(crate) unsafe_integer: bool,
-    /// A map key occurs that is a number. JavaScript makes text of it.
+    /// There is a map key that is a number. JavaScript converts it to text.
     pub(crate) number_key: bool,
-    /// A map occurs that says `_placeholder: true`, as clients know the place of a binary value.
+    /// There is a map with `_placeholder: true`, by which clients recognise the place of a binary
+    /// value.
     pub(crate) placeholder: bool,
-    /// A value occurs that goes to clients in a binary frame: `bin`, or an extension that is no date.
+    /// There is a value that goes to clients in a binary frame: `bin`, or an extension that is not
+    /// a date.
     pub(crate) attachment: bool,
-    /// An extension occurs that `notepack.io` reads in its own way.
+    /// There is an extension that `notepack.io` reads in its own way.
     pub(crate) foreign: bool,
 }
 
 impl Facts {
-    /// What was seen here or there.
+    /// Combines the findings of two walks.
     fn and(self, other: Facts) -> Facts {
         Facts {
             binary: self.binary | other.binary,
@@ -90,37 +44,13 @@ impl Facts {
         }
     }
 
-    /// Whether a client would take a map in here for the place of a binary value.
+    /// Returns `true` if a client would take a map for the placeholder of a binary value.
     pub(crate) fn has_false_placeholder(self) -> bool {
         self.placeholder && self.attachment
     }
 }
 
-/// The first element of an array, as far as it can be an event's name.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum First<'a> {
-    Text(&'a [u8]),
-    Number(f64),
-    /// A date, if JavaScript has one for it.
-    Date(Option<()>),
-    Other,
-}
-
-/// The first element of `array`; nothing if it has none.
-pub(super) fn first(array: &Bytes) -> Result<Option<First<'_>>, MsgPackError> {
-    let mut reader = Reader::new(array);
-    let Head::Array(1..) = reader.head()? else { return Ok(None) };
-    Ok(Some(match reader.head()? {
-        Head::Str(len) => First::Text(reader.take(len)?),
-        Head::Unsigned(number) => First::Number(number as f64),
-        Head::Signed(number) => First::Number(number as f64),
-        Head::Float(number) => First::Number(number),
-        Head::Ext(TIMESTAMP, len) => First::Date(date(reader.take(len)?).map(drop)),
-        _ => First::Other,
-    }))
-}
-
-/// The first bytes of a value: its kind, and its length where it has one.
+/// The head of a value: its type, and its length if it has one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Head {
     Nil,
@@ -135,7 +65,7 @@ pub(crate) enum Head {
     Ext(i8, usize),
 }
 
-/// A map key, as far as it matters.
+/// The kinds of map key that make a difference.
 enum Key {
     Text,
     Number,
@@ -148,25 +78,22 @@ pub(crate) struct Reader<'a> {
     bytes: &'a Bytes,
     at: usize,
     depth_left: usize,
-    /// What was seen in the values that were walked over and not read.
+    /// The findings in values that were walked over, not in those that were read.
     facts: Facts,
 }
 
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// The extension that a JavaScript `Date` is.
-pub(super) const TIMESTAMP: i8 = -1;
-
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a Bytes) -> Self {
-        Self::with_depth(bytes, crate::MAX_DEPTH)
+        Self::with_depth(bytes, MAX_DEPTH)
     }
 
     pub(crate) fn with_depth(bytes: &'a Bytes, depth: usize) -> Self {
         Reader { bytes, at: 0, depth_left: depth, facts: Facts::default() }
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], MsgPackError> {
         let bytes: &'a [u8] = self.bytes;
         let end = self.at.checked_add(len).filter(|&end| end <= bytes.len());
         let end = end.ok_or(MsgPackError::Truncated { at: bytes.len() })?;
@@ -190,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 
     fn len32(&mut self) -> Result<usize, MsgPackError> {
-        // A length that no `usize` holds is longer than any input.
+        // A length that exceeds `usize` is longer than any input.
         Ok(usize::try_from(u32::from_be_bytes(self.number()?)).unwrap_or(usize::MAX))
     }
 
@@ -198,7 +125,7 @@ impl<'a> Reader<'a> {
         Ok(Head::Ext(i8::from_be_bytes(self.number()?), len))
     }
 
-    /// Reads what comes before the content of the next value.
+    /// Reads the head of the next value.
     pub(crate) fn head(&mut self) -> Result<Head, MsgPackError> {
         let at = self.at;
         let [marker] = self.number()?;
@@ -252,7 +179,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The kind of the next value, which is not consumed.
+    /// Returns the head of the next value without consuming it.
     pub(crate) fn peek(&self) -> Result<Head, MsgPackError> {
         self.clone().head()
     }
@@ -318,22 +245,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
+    pub(crate) fn enter(&mut self, at: usize) -> Result<(), MsgPackError> {
         self.depth_left = self.depth_left.checked_sub(1).ok_or(MsgPackError::TooDeep { at })?;
         Ok(())
     }
 
-    pub(super) fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         self.depth_left += 1;
     }
 
-    /// What a head of this length is followed by.
-    pub(super) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
+    /// Consumes the content that follows a head of this length.
+    pub(crate) fn content(&mut self, len: usize) -> Result<Bytes, MsgPackError> {
         let content = self.take(len)?;
         Ok(self.bytes.slice_ref(content))
     }
 
-    /// The bytes of the next value, whatever it is.
+    /// Consumes the next value and returns its bytes.
     pub(crate) fn raw(&mut self) -> Result<Bytes, MsgPackError> {
         let (start, mut facts) = (self.at, self.facts);
         self.walk(&mut facts)?;
@@ -341,8 +268,8 @@ impl<'a> Reader<'a> {
         Ok(self.bytes.slice(start..self.at))
     }
 
-    /// The bytes of the next value, and what is in it.
-    pub(super) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
+    /// Consumes the next value, and returns its bytes and the findings in it.
+    pub(crate) fn raw_with_facts(&mut self) -> Result<(Bytes, Facts), MsgPackError> {
         let before = core::mem::take(&mut self.facts);
         let value = self.raw()?;
         let facts = self.facts;
@@ -350,13 +277,13 @@ impl<'a> Reader<'a> {
         Ok((value, facts))
     }
 
-    /// What was seen in the values that were walked over.
-    pub(super) fn facts(&self) -> Facts {
+    /// Returns the findings in the values that were walked over.
+    pub(crate) fn facts(&self) -> Facts {
         self.facts
     }
 
-    /// Where the next value begins.
-    pub(super) fn at(&self) -> usize {
+    /// Returns the position of the next value.
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
@@ -368,7 +295,7 @@ impl<'a> Reader<'a> {
         Ok(nil)
     }
 
-    /// A string. Bytes that are not UTF-8 are replaced, as JavaScript's decoder does.
+    /// Reads a string. Invalid UTF-8 is replaced, as in JavaScript's decoder.
     pub(crate) fn str(&mut self) -> Result<ByteString, MsgPackError> {
         let at = self.at;
         match self.head()? {
@@ -383,8 +310,9 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A map key. JavaScript makes text of a number; the peers' decoder fails on anything else.
-    pub(super) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
+    /// Reads a map key. JavaScript converts numbers to text. The peers' decoder fails on any other
+    /// type.
+    pub(crate) fn key(&mut self) -> Result<Cow<'a, str>, MsgPackError> {
         let at = self.at;
         let number = match self.head()? {
             Head::Str(len) => match self.take(len)? {
@@ -399,7 +327,7 @@ impl<'a> Reader<'a> {
         Ok(number_text(number).into())
     }
 
-    /// A key that is kept.
+    /// Converts a key into one that shares the reader's bytes.
     pub(crate) fn shared(&self, key: Cow<'a, str>) -> ByteString {
         match key {
             Cow::Borrowed(text) => {
@@ -417,7 +345,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An integer that is not negative. JavaScript has one kind of number: a float without a fraction counts.
+    /// Reads a non-negative integer. JavaScript has one number type, so a float without a fraction
+    /// counts.
     pub(crate) fn unsigned(&mut self) -> Result<u64, MsgPackError> {
         let at = self.at;
         match self.head()? {
@@ -439,7 +368,7 @@ impl<'a> Reader<'a> {
         match self.head()? {
             Head::Array(len) => {
                 self.enter(at)?;
-                // The claimed length is not believed: each element takes a byte at least.
+                // The claimed length is not trusted: each element takes at least one byte.
                 let mut out = Vec::with_capacity(len.min((self.bytes.len() - self.at) / 8 + 1));
                 for _ in 0..len {
                     out.push(each(self)?);
@@ -471,7 +400,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Nothing may follow.
+    /// Returns an error if bytes follow.
     pub(crate) fn end(&self) -> Result<(), MsgPackError> {
         match self.at == self.bytes.len() {
             true => Ok(()),
@@ -480,128 +409,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Walks over `bytes`, which must be one whole value.
+/// Walks over `bytes`, which must be one complete value.
 pub(crate) fn facts(bytes: &Bytes) -> Result<Facts, MsgPackError> {
     let mut facts = Facts::default();
     let mut reader = Reader::new(bytes);
     reader.walk(&mut facts)?;
     reader.end()?;
     Ok(facts)
-}
-
-/// `bytes`, a well-formed value, with each extension value put into a form that serde's data model has: a JavaScript `Date` (a
-/// timestamp, extension −1) becomes the ISO text that JSON would have carried, or null if it is no valid date; any other extension its
-/// bytes.
-pub(crate) fn without_extensions(bytes: &Bytes) -> Result<Vec<u8>, MsgPackError> {
-    let mut out = Vec::with_capacity(bytes.len() + 32);
-    let mut reader = Reader::new(bytes);
-    // A well-formed value is a sequence of heads and contents: containers need no recursion to be copied.
-    while reader.at < bytes.len() {
-        let start = reader.at;
-        match reader.head()? {
-            Head::Ext(TIMESTAMP, len) => match date(reader.take(len)?) {
-                Some(text) => write_str(&mut out, &text),
-                // As JSON has it.
-                None => out.push(Marker::Null.to_u8()),
-            },
-            Head::Ext(_, len) => write_bin(&mut out, reader.take(len)?),
-            Head::Str(len) | Head::Bin(len) => {
-                reader.take(len)?;
-                out.extend_from_slice(&bytes[start..reader.at]);
-            }
-            _ => out.extend_from_slice(&bytes[start..reader.at]),
-        }
-    }
-    Ok(out)
-}
-
-/// The array in `array`, with `first` put before its elements; nothing if it is no array.
-pub(crate) fn prepend(first: &str, array: &Bytes) -> Option<Vec<u8>> {
-    let mut reader = Reader::new(array);
-    let Ok(Head::Array(len)) = reader.head() else { return None };
-    let mut out = Vec::with_capacity(array.len() + first.len() + 8);
-    write_array(&mut out, len + 1);
-    write_str(&mut out, first);
-    out.extend_from_slice(&array[reader.at..]);
-    Some(out)
-}
-
-/// The array in `array`, with `last` put behind its elements; nothing if it is no array.
-pub(crate) fn append(array: &Bytes, last: &str) -> Option<Vec<u8>> {
-    let mut reader = Reader::new(array);
-    let Ok(Head::Array(len)) = reader.head() else { return None };
-    let mut out = Vec::with_capacity(array.len() + last.len() + 8);
-    write_array(&mut out, len + 1);
-    out.extend_from_slice(&array[reader.at..]);
-    write_str(&mut out, last);
-    Some(out)
-}
-
-/// Writing to a `Vec` can't fail, and lengths beyond 32 bits are excluded by [`MAX_PAYLOAD`](crate::MAX_PAYLOAD): these wrap
-/// `rmp`'s encoders accordingly.
-macro_rules! infallible {
-    ($call:expr) => {
-        if let Err(error) = $call {
-            unreachable!("a Vec takes every write: {error}")
-        }
-    };
-}
-
-pub(crate) fn write_map(out: &mut Vec<u8>, len: usize) {
-    infallible!(rmp::encode::write_map_len(out, len32(len)));
-}
-
-pub(crate) fn write_array(out: &mut Vec<u8>, len: usize) {
-    infallible!(rmp::encode::write_array_len(out, len32(len)));
-}
-
-pub(crate) fn write_str(out: &mut Vec<u8>, text: &str) {
-    infallible!(rmp::encode::write_str(out, text));
-}
-
-pub(crate) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
-    infallible!(rmp::encode::write_bin(out, bytes));
-}
-
-pub(crate) fn write_bool(out: &mut Vec<u8>, value: bool) {
-    infallible!(rmp::encode::write_bool(out, value));
-}
-
-pub(crate) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
-    infallible!(rmp::encode::write_uint(out, value));
-}
-
-pub(super) fn write_signed(out: &mut Vec<u8>, value: i64) {
-    infallible!(rmp::encode::write_sint(out, value));
-}
-
-fn len32(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-/// The form in which a stream entry carries MessagePack.
-pub(crate) fn to_base64(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
-}
-
-/// The peers' decoder, Node's `Buffer.from(text, "base64")`, does without padding, takes the alphabet for URLs as well, and passes over
-/// line breaks: so do the encoders of other languages write it. What it makes of anything else is garbage, and an error here.
-pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
-    const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        base64::engine::GeneralPurposeConfig::new()
-            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    LENIENT.decode(text).or_else(|_| {
-        let standard = |byte: &u8| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => *other,
-        };
-        let digits: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
-        LENIENT.decode(digits)
-    })
 }
 
 #[cfg(test)]
@@ -629,8 +443,8 @@ mod tests {
             bytes.push(0xc0);
             facts(&bytes.into())
         };
-        assert!(nested(crate::MAX_DEPTH).is_ok());
-        assert_eq!(nested(crate::MAX_DEPTH + 1), Err(MsgPackError::TooDeep { at: crate::MAX_DEPTH }));
+        assert!(nested(MAX_DEPTH).is_ok());
+        assert_eq!(nested(MAX_DEPTH + 1), Err(MsgPackError::TooDeep { at: MAX_DEPTH }));
         assert!(nested(1_000_000).is_err());
     }
 }

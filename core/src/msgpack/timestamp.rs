@@ -1,12 +1,17 @@
-//! The dates of MessagePack, which are extension −1, as JavaScript prints them.
+//! Timestamps, which are extension −1 of MessagePack, in JavaScript's text form.
 
-/// The text that `Date.prototype.toISOString` gives for a MessagePack timestamp; nothing for one that JavaScript has no date for.
-pub(super) fn date(content: &[u8]) -> Option<String> {
+/// The extension type of a JavaScript `Date`.
+pub(crate) const TIMESTAMP: i8 = -1;
+
+/// Returns the text of `Date.prototype.toISOString` for a MessagePack timestamp, or `None` if it is
+/// out of JavaScript's range.
+pub(crate) fn date(content: &[u8]) -> Option<String> {
     let (seconds, nanos) = match *content {
         [a, b, c, d] => (i64::from(u32::from_be_bytes([a, b, c, d])), 0),
         [a, b, c, d, e, f, g, h] => {
             let both = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-            // 30 bits of nanoseconds, then 34 bits of seconds: both casts keep every bit that is there.
+            // The layout is 30 bits of nanoseconds, then 34 bits of seconds. Both casts keep every
+            // bit.
             ((both & 0x3_ffff_ffff) as i64, (both >> 34) as u32)
         }
         [n0, n1, n2, n3, a, b, c, d, e, f, g, h] => {
@@ -14,9 +19,10 @@ pub(super) fn date(content: &[u8]) -> Option<String> {
         }
         _ => return None,
     };
-    // In floats, as the peers' decoder reckons it, and cut off towards zero, as `Date` does.
+    // The computation uses floats, as in the peers' decoder, and truncates towards zero, as in
+    // `Date`.
     let millis = (seconds as f64 * 1e3 + f64::from(nanos) / 1e6).trunc();
-    // JavaScript's own range for dates, and what keeps the calendar arithmetic from overflowing.
+    // This is JavaScript's own range. It also keeps the calendar arithmetic from overflowing.
     if millis.abs() > 8.64e15 {
         return None;
     }
@@ -32,9 +38,9 @@ pub(super) fn date(content: &[u8]) -> Option<String> {
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"))
 }
 
-/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
+/// Returns year, month and day in the proleptic Gregorian calendar, `days` after 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
-    // Counted from 0000-03-01, so that the leap day ends a year, in eras of 400 years.
+    // Days are counted from 0000-03-01, so that the leap day ends a year, in eras of 400 years.
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

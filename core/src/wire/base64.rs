@@ -1,0 +1,29 @@
+//! Base64, in which stream entries and stored sessions carry MessagePack.
+
+use base64::Engine as _;
+
+/// Encodes MessagePack for a stream entry or a stored session.
+pub(super) fn encode(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Decodes base64 as leniently as the peers' decoder, Node's `Buffer.from(text, "base64")`. It
+/// needs no padding, accepts the URL-safe alphabet, and skips line breaks, because encoders of
+/// other languages produce such text. Node turns any other input into garbage; here it is an error.
+pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+    const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+        &base64::alphabet::STANDARD,
+        base64::engine::GeneralPurposeConfig::new()
+            .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    LENIENT.decode(text).or_else(|_| {
+        let standard = |byte: &u8| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        };
+        let digits: Vec<u8> = text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
+        LENIENT.decode(digits)
+    })
+}
