@@ -209,7 +209,7 @@ fn regressions() -> bool {
     finish(&summary)
 }
 
-/// How many seeds of each family have their hashes in the file.
+/// The number of seeds of each family whose hashes are in the file.
 const HASHED: u64 = 300;
 
 fn check_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
