@@ -1,6 +1,6 @@
 //! What other emitters write, and what comes of it: as with Node's adapters, unless that would harm a client.
 //!
-//! The forms were seen in emitters in Python, C#, PHP and others, and in older versions of Node's own. `interop/tests/decoders` compares all of them, and
+//! The forms were seen in emitters in Python, C#, PHP and others, and in older versions of Node's own. `tests/interop/tests/decoders` compares all of them, and
 //! many that nobody writes, with the real adapters.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]

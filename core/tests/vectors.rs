@@ -1,4 +1,4 @@
-//! What the real adapters wrote (`interop/peers/record.mjs`) means here what it means to them.
+//! What the real adapters wrote (`tests/interop/peers/record.mjs`) means here what it means to them.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
@@ -17,7 +17,7 @@ use sio_streams_core::{Body, BroadcastOptions, Encoding, Fields, Message, Payloa
 const STREAMS_02: &str = include_str!("vectors/streams-0.2.jsonl");
 const STREAMS_03: &str = include_str!("vectors/streams-0.3.jsonl");
 
-/// One line of the files; `interop/README.md` describes them.
+/// One line of the files; `tests/interop/README.md` describes them.
 #[derive(Deserialize)]
 struct Vector {
     dialect: String,
@@ -93,7 +93,7 @@ impl PartialEq for Value {
 }
 
 impl Value {
-    /// From the words of `interop/peers/codec.mjs`.
+    /// From the words of `tests/interop/peers/codec.mjs`.
     fn recorded(json: &Json) -> Value {
         match json {
             Json::Null => Value::Null,

@@ -124,7 +124,7 @@ fn node(entries: &[Fields]) -> Result<Vec<(Frames, f64)>> {
         .iter()
         .map(|fields| json!({ "id": ID.to_string(), "nsp": field(fields, "nsp"), "data": field(fields, "data") }))
         .collect();
-    let script = docs::file("interop/peers/frames.mjs");
+    let script = docs::file("tests/interop/peers/frames.mjs");
     let job = json!({ "millis": MILLIS, "entries": entries }).to_string();
     let output = Command::new("node").arg(script).arg(job).output()?;
     if !output.status.success() {

@@ -175,5 +175,5 @@ impl Drop for Worker {
 }
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/peers/bench.mjs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/peers/bench.mjs")
 }

@@ -1,4 +1,4 @@
-//! The jobs of workers and their results: a line of JSON each. `interop/peers/bench.mjs` is the
+//! The jobs of workers and their results: a line of JSON each. `tests/interop/peers/bench.mjs` is the
 //! worker in Node.
 
 use serde::{Deserialize, Serialize};
