@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// From what Redis says to what a client gets.
+/// The way from an entry to the frames for a client.
 fn of_entry(id: EntryId, fields: &Fields) -> Result<Frames> {
     let message = decode(fields)?;
     let Body::Broadcast { packet, .. } = message.body else { return Err("no broadcast".into()) };
