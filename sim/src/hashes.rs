@@ -1,4 +1,5 @@
-//! The hashes of what happens in many seeds, kept in a file: whoever rebuilds the engine shows by them that it still does the same.
+//! The hashes of many seeds' runs, kept in a file. They show that a changed engine still behaves as
+//! before.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;

@@ -11,7 +11,7 @@ use crate::watch::{Happening, Watch};
 use sio_streams_core::Command;
 
 impl<A: App, W: Watch> World<A, W> {
-    /// Lets something go wrong, now.
+    /// Inflicts a fault now.
     pub fn inflict(&mut self, fault: &Fault) {
         if fault.host().is_some_and(|host| host >= self.hosts.len()) {
             return;
