@@ -120,7 +120,7 @@ fn delivering(mut node: Node, fields: Fields) -> Work {
     })
 }
 
-/// Takes all events as a framework does; how many broadcasts were among them.
+/// Takes all events as a framework does. Returns the number of broadcasts among them.
 fn deliver(node: &mut Node) -> usize {
     let mut deliveries = Vec::with_capacity(BATCH);
     node.settle_with(|event| {

@@ -360,7 +360,7 @@ fn pubsub() {
     assert!(heard > 100, "{heard}");
 }
 
-/// Blocked reads: who is served by which entry, and with what.
+/// Blocked reads: the order in which clients are served, and the entries that they get.
 #[test]
 fn blocked_reads() {
     let mut rng = rng();
