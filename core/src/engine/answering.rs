@@ -1,6 +1,6 @@
 //! Answers: to what other nodes and this one ask, and those that come.
 
-use super::line::What;
+use super::outbox::What;
 use super::requests::Taken;
 use super::{CallError, Engine};
 use crate::config::Dialect;
@@ -66,7 +66,7 @@ impl Engine {
     }
 
     pub(super) fn asker_self(&self, nsp: &str, request_id: RequestId) -> Asker {
-        Asker { nsp: nsp.into(), node: self.uid.clone(), request_id, way: Way::Local }
+        Asker { nsp: nsp.into(), node: self.cx.uid.clone(), request_id, way: Way::Local }
     }
 
     /// A packet for clients whose acknowledgements are wanted.
@@ -75,7 +75,7 @@ impl Engine {
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
         let responder = Some(AckResponder(Box::new(asker.clone())));
-        self.events.push_back(Event::Broadcast(Delivery {
+        self.cx.events.push_back(Event::Broadcast(Delivery {
             nsp,
             packet,
             opts,
@@ -93,30 +93,30 @@ impl Engine {
     pub(super) fn sockets_wanted(&mut self, asker: Asker, opts: &BroadcastOptions) {
         let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
         let (nsp, sockets) = (asker.nsp.clone(), namespace.rooms.matching(opts));
-        self.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
+        self.cx.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
     }
 
     pub(super) fn respond(&mut self, asker: &Asker, answer: Answer) -> Result<(), CallError> {
         if asker.way == Way::Local {
-            let uid = self.uid.clone();
+            let uid = self.cx.uid.clone();
             self.answered(&asker.request_id, &uid, answer, false);
             return Ok(());
         }
         let (name, _) = self.open(&asker.nsp)?;
         let by_stream = asker.way == Way::Stream;
         let id = asker.request_id.clone();
-        let content = self.config.answer(&self.uid, &name, &asker.node, by_stream, id, answer)?;
+        let content = self.cx.config.answer(&self.cx.uid, &name, &asker.node, by_stream, id, answer)?;
         self.send(name, content, What::Notice, None)
     }
 
     /// An answer to a request of this node, by the stream or by Pub/Sub. In the dialects whose answers bear names, one
     /// without a name is nobody's.
     pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer, by_stream: bool) {
-        let limit = self.config.limits.nodes;
+        let limit = self.cx.config.limits.nodes;
         let Some(ticket) = self.requests.find(id).filter(|_| from.is_a_node()) else { return };
         // A question on the stream is heard by nodes that do not subscribe just now, too.
-        let uncounted = by_stream || *from == self.uid || self.config.dialect == Dialect::Bridge;
-        if *from != self.uid {
+        let uncounted = by_stream || *from == self.cx.uid || self.cx.config.dialect == Dialect::Bridge;
+        if *from != self.cx.uid {
             self.request_heard(ticket);
         }
         if self.requests.answer(ticket, from, &answer, uncounted, limit) {
@@ -138,7 +138,7 @@ impl Engine {
         let Some(request) = self.requests.get_mut(ticket) else { return };
         match request.take(answer) {
             Taken::Answer(answer) => {
-                self.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
+                self.cx.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
             }
             Taken::Owner(kind) => self.order_owner(ticket, kind),
             Taken::Nothing => {}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::line::{Outgoing, What};
+use super::outbox::{Outgoing, What};
 use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
 use crate::channel::{Carries, escape_glob};
@@ -36,9 +36,9 @@ impl Engine {
     /// Whether one more request may be open. One that is over counts as long as Redis has not answered what it asked: at most two commands
     /// at a time.
     pub(super) fn admit_request(&self) -> Result<(), CallError> {
-        let limit = self.config.limits.requests;
+        let limit = self.cx.config.limits.requests;
         let open = self.requests.len() + self.counts.len();
-        match open >= limit || self.asking >= limit.saturating_mul(2) {
+        match open >= limit || self.cx.asking >= limit.saturating_mul(2) {
             true => Err(CallError::Full { what: "open requests", limit }),
             false => Ok(()),
         }
@@ -58,8 +58,8 @@ impl Engine {
             return self.open_request(Request::local(name, id, wanted), None, opts);
         }
         let acts = matches!(body, Body::Broadcast { .. } | Body::ServerSideEmit { .. });
-        let content = self.config.content(&self.uid, &name, &body)?;
-        let request = Request::new(name, id, wanted, acts, self.config.dialect.subscribes());
+        let content = self.cx.config.content(&self.cx.uid, &name, &body)?;
+        let request = Request::new(name, id, wanted, acts, self.cx.config.dialect.subscribes());
         self.open_request(request, Some(content), opts)
     }
 
@@ -72,26 +72,26 @@ impl Engine {
     ) -> Result<Ticket, CallError> {
         self.admit_request()?;
         if let Some(content) = &question {
-            self.admit(content.size())?;
+            self.outbox.admit(&self.cx, content.size())?;
         }
-        let ticket = Ticket(self.number());
+        let ticket = Ticket(self.cx.number());
         let (nsp, acts) = (request.nsp.clone(), request.acts);
         self.requests.insert(ticket, request);
-        let timeout = opts.flags.timeout.unwrap_or(self.config.request_timeout);
+        let timeout = opts.flags.timeout.unwrap_or(self.cx.config.request_timeout);
         if !mutant!(RequestTimeoutNotArmed) {
-            self.timers.arm(Timer::RequestTimeout(ticket), self.now + timeout);
+            self.cx.timers.arm(Timer::RequestTimeout(ticket), self.cx.now + timeout);
         }
         if let Some(content) = question {
             self.expect_members(ticket, &nsp);
             let size = content.size();
             let what = What::Request { ticket, acts };
-            self.enqueue(Outgoing { nsp, content, what, effect: None, size });
+            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size });
         }
         Ok(ticket)
     }
 
     pub(super) fn expect_self(&mut self, ticket: Ticket) {
-        let uid = self.uid.clone();
+        let uid = self.cx.uid.clone();
         self.requests.expect(ticket, &uid);
     }
 
@@ -106,8 +106,8 @@ impl Engine {
     pub(super) fn count_for(&mut self, ticket: Ticket) -> Option<(CommandId, Command)> {
         let nsp = self.requests.get_mut(ticket)?.nsp.clone();
         let (census, command) = self.census(&nsp, None)?;
-        let id = CommandId(self.number());
-        self.expect(id, None, Purpose::CountFor(ticket, Box::new(census)));
+        let id = CommandId(self.cx.number());
+        self.cx.expect(id, None, Purpose::CountFor(ticket, Box::new(census)));
         Some((id, command))
     }
 
@@ -116,14 +116,14 @@ impl Engine {
         let (nsp, namespace) = self.namespaces.get_key_value(nsp)?;
         let bridges = namespace.members.bridge_names().filter(|_| !mutant!(BridgeCountedTwice));
         let mut names: Vec<NodeId> = namespace.known.iter().chain(bridges).cloned().chain(also).collect();
-        names.retain(|name| *name != self.uid);
+        names.retain(|name| *name != self.cx.uid);
         names.sort_unstable();
         names.dedup();
-        let private = |name: &NodeId| self.config.private_channel(nsp, name.as_str());
-        let channels = [namespace.channel.clone(), private(&self.uid)];
+        let private = |name: &NodeId| self.cx.config.private_channel(nsp, name.as_str());
+        let channels = [namespace.channel.clone(), private(&self.cx.uid)];
         let channels = channels.into_iter().chain(names.iter().map(private)).collect();
         let census = Census { nsp: nsp.clone(), names, own: namespace.subscribed_since() };
-        Some((census, Command::PubSubNumSub { channels, sharded: self.config.sharded() }))
+        Some((census, Command::PubSubNumSub { channels, sharded: self.cx.config.sharded() }))
     }
 
     /// What the numbers say. Names whose nodes do not subscribe any more are forgotten.
@@ -132,7 +132,7 @@ impl Engine {
             Reply::Counts(counts) if counts.len() == census.names.len() + 2 => counts,
             other => return Err(super::replies::unusable(&other)),
         };
-        let sharded = self.config.sharded();
+        let sharded = self.cx.config.sharded();
         let namespace = self.namespaces.get(&census.nsp);
         // Channels of sharded Pub/Sub lie on several servers, whose numbers are of different moments; and a room may have a
         // channel that looks like a node's. So one subscription is believed, if this node knows of it.
@@ -152,7 +152,7 @@ impl Engine {
         let (mut named, mut present) = (0_u64, 0_u64);
         for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
             // A room of this node's may be called as that node.
-            let channel = self.config.private_channel(&census.nsp, name.as_str());
+            let channel = self.cx.config.private_channel(&census.nsp, name.as_str());
             let room = self.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
             let count = one(count.saturating_sub(room.into()));
             named = named.saturating_add(count);
@@ -177,7 +177,7 @@ impl Engine {
         match reply.and_then(|reply| self.roll(census, reply)) {
             Ok(roll) => {
                 // Answers of the classic dialect bear no names.
-                let by_name = self.config.dialect != Dialect::Classic;
+                let by_name = self.cx.config.dialect != Dialect::Classic;
                 self.requests.expect_all(ticket, &roll, by_name);
                 self.finish_if_over(ticket);
             }
@@ -185,8 +185,8 @@ impl Engine {
             Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
                 if let Some((id, command)) = self.count_for(ticket) {
                     let lane = command.lane();
-                    self.lanes.push(id, command);
-                    self.rest(&lane);
+                    self.cx.lanes.push(id, command);
+                    self.cx.rest(&lane);
                 }
             }
             Err(error) => {
@@ -203,20 +203,20 @@ impl Engine {
         let Some(request) = self.requests.get_mut(ticket) else {
             // It was over before: this is what is left to be told of it.
             if acts {
-                self.events.push_back(Event::Published { ticket, entry });
+                self.cx.events.push_back(Event::Published { ticket, entry });
             }
             return;
         };
         request.is_published();
         let nsp = request.nsp.clone();
-        if self.config.dialect.subscribes()
+        if self.cx.config.dialect.subscribes()
             && request.is_to_be_counted()
             && let Some((id, command)) = self.count_for(ticket)
         {
             if let Some(request) = self.requests.get_mut(ticket) {
                 request.is_being_counted();
             }
-            self.lanes.push(id, command);
+            self.cx.lanes.push(id, command);
         }
         self.finish_if_over(ticket);
         self.recheck_later(&nsp, ticket);
@@ -236,7 +236,7 @@ impl Engine {
             // It may have been heard: answers may come until the time is up.
             (Some(request), error @ CommandError::Lost(_)) => request.is_doubtful(error),
             (Some(_), error) => self.finish_request(ticket, false, Some(error)),
-            (None, error) if acts => self.events.push_back(Event::PublishFailed { ticket, error }),
+            (None, error) if acts => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
             (None, _) => {}
         }
     }
@@ -244,25 +244,25 @@ impl Engine {
     /// Answers of subscribers are awaited in the namespace: after a while it is looked whether they are still there.
     fn recheck_later(&mut self, nsp: &ByteString, ticket: Ticket) {
         let request = self.requests.get_mut(ticket);
-        if self.config.dialect.subscribes()
+        if self.cx.config.dialect.subscribes()
             && request.is_some_and(|request| request.awaits_subscribers())
             && let Some(namespace) = self.namespaces.get_mut(nsp)
             && !core::mem::replace(&mut namespace.rechecking, true)
         {
-            self.timers.arm(Timer::Recheck(nsp.clone()), self.now + RECHECK);
+            self.cx.timers.arm(Timer::Recheck(nsp.clone()), self.cx.now + RECHECK);
         }
     }
 
     /// A node has answered that was not known to subscribe: whether it does can be asked at once.
     pub(super) fn recheck_if_late(&mut self, ticket: Ticket) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
-        if request.is_unsure() && self.config.dialect.subscribes() {
+        if request.is_unsure() && self.cx.config.dialect.subscribes() {
             let nsp = request.nsp.clone();
             self.recheck_later(&nsp, ticket);
             // Many requests may be answered late at the same time: one look serves them all.
             let last = self.namespaces.get(&nsp).and_then(|namespace| namespace.rechecked);
-            let at = last.map_or(self.now, |last| self.now.max(last + RECHECK / 3));
-            self.timers.hasten(&Timer::Recheck(nsp), at);
+            let at = last.map_or(self.cx.now, |last| self.cx.now.max(last + RECHECK / 3));
+            self.cx.timers.hasten(&Timer::Recheck(nsp), at);
         }
     }
 
@@ -272,13 +272,16 @@ impl Engine {
         let waits = self.requests.awaiting_subscribers(nsp).next().is_some();
         let unnamed = self.requests.awaiting_subscribers(nsp).any(|(_, request)| unnamed(request));
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        namespace.rechecked = Some(self.now);
+        namespace.rechecked = Some(self.cx.now);
         if !waits {
             namespace.rechecking = false;
-        } else if unnamed && !self.config.rooms_are_channels() && self.config.dialect != Dialect::Classic {
-            let pattern = format!("{}*#", escape_glob(&self.config.response_prefix(nsp))).into();
-            let sharded = self.config.sharded();
-            self.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
+        } else if unnamed
+            && !self.cx.config.rooms_are_channels()
+            && self.cx.config.dialect != Dialect::Classic
+        {
+            let pattern = format!("{}*#", escape_glob(&self.cx.config.response_prefix(nsp))).into();
+            let sharded = self.cx.config.sharded();
+            self.cx.command(Command::PubSubChannels { pattern, sharded }, Purpose::Names(nsp.clone()));
         } else {
             self.look_after(nsp);
         }
@@ -289,8 +292,8 @@ impl Engine {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         // Without a list the requests still end in time; only the missing have no names.
         if let Ok(Reply::Channels(channels)) = reply {
-            let prefix = self.config.response_prefix(nsp);
-            let room = self.config.limits.nodes.saturating_sub(namespace.known.len());
+            let prefix = self.cx.config.response_prefix(nsp);
+            let room = self.cx.config.limits.nodes.saturating_sub(namespace.known.len());
             let name_in = |channel: &ByteString| {
                 let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
                 // As the adapters draw them. Anything else is a namespace that begins with the same words.
@@ -300,7 +303,7 @@ impl Engine {
             };
             let known = &namespace.known;
             let new = channels.iter().filter_map(name_in);
-            let new = new.filter(|name| *name != self.uid && !known.contains(name)).take(room);
+            let new = new.filter(|name| *name != self.cx.uid && !known.contains(name)).take(room);
             let new: Vec<NodeId> = new.collect();
             namespace.known.extend(new);
         }
@@ -312,7 +315,7 @@ impl Engine {
         let awaited: BTreeSet<NodeId> =
             all.flat_map(|(_, request)| request.to_look_after().cloned()).collect();
         if let Some((census, command)) = self.census(nsp, awaited) {
-            self.command(command, Purpose::Recheck(Box::new(census)));
+            self.cx.command(command, Purpose::Recheck(Box::new(census)));
         }
     }
 
@@ -339,7 +342,7 @@ impl Engine {
     /// Asks how many servers there are.
     pub(super) fn count_servers(&mut self, ticket: Ticket, nsp: &ByteString) {
         if let Some((census, command)) = self.census(nsp, None) {
-            let id = self.command(command, Purpose::ServerCount(ticket, Box::new(census)));
+            let id = self.cx.command(command, Purpose::ServerCount(ticket, Box::new(census)));
             self.counts.insert(ticket, (nsp.clone(), id));
         }
     }
@@ -359,7 +362,7 @@ impl Engine {
             // Counting once more harms nothing.
             Err(CommandError::NotSent(_) | CommandError::Lost(_)) => {
                 self.count_servers(ticket, &nsp);
-                return self.rest(&Lane::Writer);
+                return self.cx.rest(&Lane::Writer);
             }
             Ok(roll) => {
                 let members = self.namespaces.get(&nsp).map(|namespace| &namespace.members);
@@ -369,8 +372,8 @@ impl Engine {
             }
             Err(error) => Err(error),
         };
-        self.timers.cancel(&Timer::RequestTimeout(ticket));
-        self.events.push_back(Event::ServerCount { ticket, count });
+        self.cx.timers.cancel(&Timer::RequestTimeout(ticket));
+        self.cx.events.push_back(Event::ServerCount { ticket, count });
     }
 
     /// A request's time is up.
@@ -389,10 +392,10 @@ impl Engine {
 
     fn servers_not_counted(&mut self, ticket: Ticket, why: &str) {
         if let Some((_, command)) = self.counts.remove(&ticket) {
-            self.withdraw(&Lane::Writer, command);
-            self.timers.cancel(&Timer::RequestTimeout(ticket));
+            self.cx.withdraw(&Lane::Writer, command);
+            self.cx.timers.cancel(&Timer::RequestTimeout(ticket));
             let count = Err(CommandError::NotSent(why.into()));
-            self.events.push_back(Event::ServerCount { ticket, count });
+            self.cx.events.push_back(Event::ServerCount { ticket, count });
         }
     }
 
@@ -404,9 +407,9 @@ impl Engine {
 
     pub(super) fn finish_request(&mut self, ticket: Ticket, timed_out: bool, error: Option<CommandError>) {
         if let Some(request) = self.requests.remove(ticket) {
-            self.timers.cancel(&Timer::RequestTimeout(ticket));
-            let outcome = request.outcome(timed_out, error, &self.uid);
-            self.events.push_back(Event::RequestDone { ticket, outcome });
+            self.cx.timers.cancel(&Timer::RequestTimeout(ticket));
+            let outcome = request.outcome(timed_out, error, &self.cx.uid);
+            self.cx.events.push_back(Event::RequestDone { ticket, outcome });
         }
     }
 }

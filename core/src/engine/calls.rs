@@ -2,16 +2,18 @@
 
 use bytestring::ByteString;
 
-use super::line::{Outgoing, What};
 use super::namespace::Namespace;
+use super::outbox::{Outgoing, What};
+use super::recovery;
 use super::requests::Wanted;
 use super::{CallError, Content, Due, Effect, EffectKind, Engine, Pending, Timer};
 use crate::config::LocalDelivery;
 use crate::event::Event;
-use crate::id::{RequestId, Ticket};
+use crate::id::{EntryId, RequestId, Ticket};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::{Payload, PayloadError};
+use crate::session::Session;
 use crate::time::Time;
 
 /// Event names between servers on which Node's namespaces fail: they refuse to send the first three, and throw on the last one unless
@@ -55,7 +57,7 @@ impl Engine {
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
         self.advance(now);
-        let id = RequestId::random(&mut self.rng);
+        let id = RequestId::random(&mut self.cx.rng);
         let body =
             Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: Some(id.clone()) };
         let ticket = self.ask(nsp, id.clone(), body, Wanted::Acks, &opts)?;
@@ -133,7 +135,7 @@ impl Engine {
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
         self.advance(now);
-        let id = RequestId::random(&mut self.rng);
+        let id = RequestId::random(&mut self.cx.rng);
         let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
         let ticket = self.ask(nsp, id.clone(), body, Wanted::Sockets, &opts)?;
         self.expect_self(ticket);
@@ -152,7 +154,7 @@ impl Engine {
     pub fn server_side_emit(&mut self, now: Time, nsp: &str, packet: Payload) -> Result<Ticket, CallError> {
         self.advance(now);
         check_server_event(&packet)?;
-        let ticket = Ticket(self.number());
+        let ticket = Ticket(self.cx.number());
         self.publish(nsp, Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket))?;
         Ok(ticket)
     }
@@ -172,7 +174,7 @@ impl Engine {
     ) -> Result<Ticket, CallError> {
         self.advance(now);
         check_server_event(&packet)?;
-        let id = RequestId::random(&mut self.rng);
+        let id = RequestId::random(&mut self.cx.rng);
         let body = Body::ServerSideEmit { packet, request_id: Some(id.clone()) };
         self.ask(nsp, id, body, Wanted::Values, &BroadcastOptions::all())
     }
@@ -185,17 +187,61 @@ impl Engine {
     /// [`CallError::UnknownNamespace`], [`CallError::Full`].
     pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         self.advance(now);
-        let ticket = Ticket(self.number());
+        let ticket = Ticket(self.cx.number());
         let (name, namespace) = self.open(nsp)?;
         let count = 1 + namespace.members.len() as u64;
-        if self.config.dialect.subscribes() {
+        if self.cx.config.dialect.subscribes() {
             self.admit_request()?;
             self.count_servers(ticket, &name);
-            self.timers.arm(Timer::RequestTimeout(ticket), self.now + self.config.request_timeout);
+            self.cx.timers.arm(Timer::RequestTimeout(ticket), self.cx.now + self.cx.config.request_timeout);
         } else {
-            self.events.push_back(Event::ServerCount { ticket, count: Ok(count) });
+            self.cx.events.push_back(Event::ServerCount { ticket, count: Ok(count) });
         }
         Ok(ticket)
+    }
+
+    /// Stores a client's session, for [`max_disconnection_duration`](crate::Recovery::max_disconnection_duration). To be called when the client's
+    /// connection is lost unexpectedly; a client that leaves by itself has no session.
+    ///
+    /// Ends with [`Event::SessionSaved`].
+    ///
+    /// It may also be called while the client is there, now and then: if this server dies, the client recovers at another one.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`], [`CallError::InvalidPid`], [`CallError::Payload`],
+    /// [`CallError::SessionTooLarge`], [`CallError::Full`].
+    pub fn persist_session(&mut self, now: Time, nsp: &str, session: &Session) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+        self.open(nsp)?;
+        self.recoveries.persist(&mut self.cx, nsp, session)
+    }
+
+    /// Makes a socket of a session again, which any server of the cluster has stored. `pid` and `offset` are what the client sent; they need not be
+    /// looked at before.
+    ///
+    /// Ends with [`Event::Restored`] or [`Event::NotRecovered`], within [`timeout`](crate::Recovery::timeout) and what the backend needs to tell what
+    /// became of a command. The session stays stored unless it is restored, or its last command is lost with its link.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`].
+    pub fn restore_session(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        pid: &str,
+        offset: &str,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+        let (nsp, namespace) = self.open(nsp)?;
+        // Without streams there is no order of the stream, which recovery needs.
+        let stream = namespace.stream.clone().ok_or(CallError::RecoveryOff)?;
+        let two_streams =
+            namespace.lost_stream().is_some_and(|lost| self.inbox.cursor(lost) != Some(EntryId::ZERO));
+        self.recoveries.begin(&mut self.cx, recovery::Wanted { nsp, stream, two_streams, pid, offset })
     }
 
     pub(super) fn open(&self, nsp: &str) -> Result<(ByteString, &Namespace), CallError> {
@@ -208,7 +254,7 @@ impl Engine {
     /// Publishes something that has an effect here too.
     fn act(&mut self, now: Time, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
         self.advance(now);
-        let ticket = Ticket(self.number());
+        let ticket = Ticket(self.cx.number());
         let (name, _) = self.open(nsp)?;
         let closings = self.closings;
         let effect = |nsp, body| {
@@ -216,11 +262,11 @@ impl Engine {
             Some(Box::new(Due { effect, closings }))
         };
         let at_once = if local && !mutant!(LocalPublished) {
-            self.events.push_back(Event::Published { ticket, entry: None });
+            self.cx.events.push_back(Event::Published { ticket, entry: None });
             effect(name, body)
         } else {
-            let content = self.config.content(&self.uid, &name, &body)?;
-            let (when_published, at_once) = match self.config.local_delivery {
+            let content = self.cx.config.content(&self.cx.uid, &name, &body)?;
+            let (when_published, at_once) = match self.cx.config.local_delivery {
                 LocalDelivery::WhenPublished => (effect(name.clone(), body), None),
                 LocalDelivery::AtOnce => (None, effect(name.clone(), body)),
                 LocalDelivery::StreamOrder => (None, None),
@@ -235,7 +281,7 @@ impl Engine {
     /// Publishes something that has no effect here.
     pub(super) fn publish(&mut self, nsp: &str, body: Body, what: What) -> Result<(), CallError> {
         let (name, _) = self.open(nsp)?;
-        let content = self.config.content(&self.uid, &name, &body)?;
+        let content = self.cx.config.content(&self.cx.uid, &name, &body)?;
         self.send(name, content, what, None)
     }
 
@@ -247,20 +293,8 @@ impl Engine {
         effect: Option<Box<Due>>,
     ) -> Result<(), CallError> {
         let size = content.size();
-        self.admit(size)?;
-        self.enqueue(Outgoing { nsp, content, what, effect, size });
-        Ok(())
-    }
-
-    /// Whether one more message may wait to be published.
-    pub(super) fn admit(&self, size: usize) -> Result<(), CallError> {
-        let limits = &self.config.limits;
-        if self.published >= limits.in_flight {
-            return Err(CallError::Full { what: "messages in flight", limit: limits.in_flight });
-        }
-        if self.published_bytes.saturating_add(size) > limits.in_flight_bytes {
-            return Err(CallError::Full { what: "bytes in flight", limit: limits.in_flight_bytes });
-        }
+        self.outbox.admit(&self.cx, size)?;
+        self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect, size });
         Ok(())
     }
 }

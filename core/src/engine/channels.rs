@@ -28,7 +28,7 @@ impl Engine {
 
     /// The open namespace whose rooms' channels can't be told from those of this one.
     pub(super) fn overlapping(&self, nsp: &str) -> Option<&ByteString> {
-        if self.config.dialect != Dialect::Classic && !self.config.rooms_are_channels() {
+        if self.cx.config.dialect != Dialect::Classic && !self.cx.config.rooms_are_channels() {
             return None;
         }
         let mut shorter = nsp.match_indices('#').map(|(at, _)| &nsp[..at]);
@@ -42,7 +42,7 @@ impl Engine {
 
     /// Hears the channels of rooms that this node has sockets in now, and no longer those of rooms that it has none in.
     pub(super) fn rooms_changed(&mut self, nsp: &str, changes: &[RoomChange]) {
-        if self.config.dialect != Dialect::Sharded {
+        if self.cx.config.dialect != Dialect::Sharded {
             return;
         }
         let created = changes.iter().filter_map(|change| match change {
@@ -54,9 +54,9 @@ impl Engine {
             _ => None,
         });
         // A room may bear the name of this node, or of another channel: then that is heard anyway, and goes on to be.
-        let mut created = self.config.room_channels(nsp, created);
+        let mut created = self.cx.config.room_channels(nsp, created);
         created.retain(|channel| !self.channels.contains_key(channel));
-        let mut deleted = self.config.room_channels(nsp, deleted);
+        let mut deleted = self.cx.config.room_channels(nsp, deleted);
         deleted.retain(|channel| {
             self.channels.get(channel).is_some_and(|(_, carries)| *carries == Carries::Room)
         });
@@ -66,13 +66,13 @@ impl Engine {
             for channel in &deleted {
                 self.channels.remove(channel);
             }
-            self.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
+            self.cx.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
         }
         if !created.is_empty() && !mutant!(RoomChannelUnheard) {
             for channel in &created {
                 self.channels.insert(channel.clone(), (name.clone(), Carries::Room));
             }
-            self.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
+            self.cx.command(Command::Subscribe { channels: created, sharded: true }, Purpose::Rooms(name));
         }
     }
 
@@ -82,8 +82,8 @@ impl Engine {
         let Command::Unsubscribe { mut channels, sharded } = command else { return };
         channels.retain(|channel| !self.channels.contains_key(channel));
         if !channels.is_empty() && !mutant!(RefusedGoodbyeForgotten) {
-            self.command(Command::Unsubscribe { channels, sharded }, Purpose::Unheard);
-            self.rest(&Lane::Subscriber);
+            self.cx.command(Command::Unsubscribe { channels, sharded }, Purpose::Unheard);
+            self.cx.rest(&Lane::Subscriber);
         }
     }
 }

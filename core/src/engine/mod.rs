@@ -2,29 +2,25 @@
 
 mod answering;
 mod asking;
-mod books;
 mod by_namespace;
 mod calls;
 mod channels;
 mod content;
-mod hearing;
+mod context;
+mod inbox;
 mod lanes;
-mod line;
 mod members;
 mod namespace;
-mod publisher;
-mod reader;
+mod outbox;
+mod purpose;
 mod receive;
 mod recovery;
 mod remote;
 mod replies;
 mod requests;
-mod seen;
 mod sockets;
 mod timers;
-mod window;
 
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
@@ -35,28 +31,26 @@ use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::{Config, ConfigError, Dialect};
 use crate::error::CallError;
-use crate::event::{Event, Source};
-use crate::hash::{Keyed, Numbered};
+use crate::event::{Event, Lag, Source};
+use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId, Ticket, hex16};
 use crate::message::{Body, Message};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::rooms::Rooms;
+use crate::session::Restored;
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
-use asking::Census;
-use lanes::Lanes;
-use line::{Line, Publisher};
+use context::{Context, InFlight, RETRY};
+use inbox::Inbox;
 use namespace::{Closing, Namespace};
-use reader::Reader;
-use recovery::Recoveries;
+use outbox::{Destination, HandedOut, Next, Outbox, Outgoing, Settled, What};
+use purpose::Purpose;
+use recovery::{Ready, Recoveries};
 use requests::Requests;
-use timers::{Timer, Timers};
+use timers::Timer;
 
 /// The longest name of a node that is believed, in bytes. Those of the adapters have 16 to 20.
 const MAX_NAME: usize = 256;
-
-/// How long a refused command waits before it is tried again.
-const RETRY: Duration = Duration::from_millis(200);
 
 /// A node of a Socket.IO cluster, as a state machine.
 ///
@@ -76,14 +70,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// The crate's [first page](crate) shows a whole program.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    uid: NodeId,
-    /// For tables whose keys come from outside.
-    hash: Keyed,
-    rng: fastrand::Rng,
-    now: Time,
-    /// Numbers commands and tickets alike.
-    count: u64,
+    cx: Context,
+    outbox: Outbox,
     namespaces: HashMap<ByteString, Namespace, Keyed>,
     /// The namespace of each channel that is subscribed, and what comes through it. A pattern stands here without its star.
     channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
@@ -93,32 +81,15 @@ pub struct Engine {
     closings: u64,
     /// Namespaces that are being left.
     closing: BTreeMap<ByteString, Closing>,
-    readers: BTreeMap<ByteString, Reader>,
-    /// The streams of which entries have come and have not been looked at, in the order in which they came.
-    unread: VecDeque<ByteString>,
-    publishers: BTreeMap<Line, Publisher>,
-    /// The lines that have something to ask or to say, and perhaps some that had.
-    eager: BTreeSet<Line>,
-    /// The last number that an entry of this node's was given, on any stream.
-    last_seq: u64,
+    inbox: Inbox,
     requests: Requests,
     recoveries: Recoveries,
-    lanes: Lanes,
-    /// The server's refusal to write that was reported last.
-    refused: Option<CommandError>,
     /// The server's refusal of a subscription that was reported last.
     unheard: Option<CommandError>,
-    in_flight: HashMap<CommandId, InFlight, Numbered>,
-    /// How many of these ask on behalf of requests.
-    asking: usize,
     /// The namespaces whose servers are being counted for the application, and the commands that do it.
     counts: BTreeMap<Ticket, (ByteString, CommandId)>,
-    published: usize,
-    published_bytes: usize,
-    timers: Timers,
     /// What has come and has not been looked at: it changes rooms, so it is looked at only as its events are polled.
     pending: VecDeque<Pending>,
-    events: VecDeque<Event>,
 }
 
 /// Something that has come beside the streams.
@@ -142,77 +113,6 @@ impl Pending {
             Pending::Request(of, ..) => of == nsp,
             // Nobody waits for it once the namespace's requests are over.
             Pending::Response(_) => false,
-        }
-    }
-}
-
-/// A command whose reply has not come.
-#[derive(Debug)]
-struct InFlight {
-    /// Kept where it may have to be handed out again.
-    command: Option<Box<Command>>,
-    purpose: Purpose,
-}
-
-/// What a command is for.
-#[derive(Debug)]
-enum Purpose {
-    /// Where does the stream end?
-    Locate(ByteString),
-    /// How many entries does the server count?
-    Check(ByteString),
-    /// What is new in the stream?
-    Read(ByteString),
-    /// Hear these namespaces' patterns, and then their channels.
-    Patterns(Vec<ByteString>),
-    /// Hear these namespaces' channels.
-    Subscribe(Vec<ByteString>),
-    /// Hear channels of the namespace's rooms.
-    Rooms(ByteString),
-    /// Hear channels no longer.
-    Unheard,
-    /// Say the message of this number.
-    Publish { line: Line, seq: u64 },
-    /// Was it added?
-    Search(ByteString),
-    /// Who will hear the question?
-    CountFor(Ticket, Box<Census>),
-    /// Who is still there to answer in the namespace?
-    Recheck(Box<Census>),
-    /// Which names do the namespace's subscribers bear?
-    Names(ByteString),
-    /// How many servers are there?
-    ServerCount(Ticket, Box<Census>),
-    /// Store a session.
-    SaveSession(Ticket),
-    /// What is stored of the session?
-    ReadSession(Ticket),
-    /// Take the session, before somebody else does.
-    TakeSession(Ticket),
-    /// What came before the stream's window?
-    Page(ByteString),
-    /// Leave the namespace, which was closed as the one of this number.
-    Leave(ByteString, u64),
-    /// Give up the connection.
-    Release,
-}
-
-impl Purpose {
-    /// Whether the command serves a request, which may be over before the reply comes.
-    fn asks(&self) -> bool {
-        matches!(self, Purpose::CountFor(..) | Purpose::ServerCount(..))
-    }
-
-    /// Returns `true` if the command subscribes to something.
-    fn subscribes(&self) -> bool {
-        matches!(self, Purpose::Patterns(_) | Purpose::Subscribe(_) | Purpose::Rooms(_))
-    }
-
-    /// The namespaces that the command subscribes to as a whole.
-    fn subscribed_names(&self) -> &[ByteString] {
-        match self {
-            Purpose::Patterns(names) | Purpose::Subscribe(names) => names,
-            _ => &[],
         }
     }
 }
@@ -271,46 +171,30 @@ impl Engine {
         let uid = NodeId::new(hex16(rng.u64(..)));
         let hash = Keyed(rng.u64(..), rng.u64(..));
         Ok(Engine {
-            config,
-            uid,
-            hash,
-            rng,
-            now,
-            count: 0,
+            cx: Context::new(config, uid, hash, rng, now),
+            outbox: Outbox::default(),
             namespaces: HashMap::with_hasher(hash),
             channels: HashMap::with_hasher(hash),
             hashed: BTreeSet::new(),
             closings: 0,
             closing: BTreeMap::new(),
-            readers: BTreeMap::new(),
-            unread: VecDeque::new(),
-            publishers: BTreeMap::new(),
-            eager: BTreeSet::new(),
-            last_seq: 0,
+            inbox: Inbox::default(),
             requests: Requests::new(hash),
             recoveries: Recoveries::new(hash),
-            lanes: Lanes::default(),
-            refused: None,
             unheard: None,
-            in_flight: HashMap::with_hasher(Numbered),
-            asking: 0,
             counts: BTreeMap::new(),
-            published: 0,
-            published_bytes: 0,
-            timers: Timers::default(),
             pending: VecDeque::new(),
-            events: VecDeque::new(),
         })
     }
 
     /// The name of this node in the cluster.
     pub fn uid(&self) -> &NodeId {
-        &self.uid
+        &self.cx.uid
     }
 
     /// The options.
     pub fn config(&self) -> &Config {
-        &self.config
+        &self.cx.config
     }
 
     /// The sockets and rooms of a namespace, if it is open.
@@ -325,26 +209,40 @@ impl Engine {
                 return Some(event);
             }
             // Here, so that who is slow to take events finds these waiting outside, within their own bounds.
-            if let Some(ticket) = self.recoveries.next_ready() {
-                self.restore(ticket);
+            if self.recoveries.has_ready() {
+                if let Some(ready) = self.recoveries.next_ready(&mut self.cx) {
+                    self.restore(ready);
+                }
                 continue;
             }
-            let (stream, entry, last) = self.next_entry()?;
+            let (stream, entry, last) = self.inbox.next_entry(&mut self.cx)?;
             let event = self.look_at(&stream, &entry);
             if last {
-                self.is_heard(&stream);
+                self.inbox.is_heard(&mut self.cx, &stream);
             }
             // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
-            if self.events.is_empty() {
-                self.looked_at(&stream, entry.id);
+            if self.cx.events.is_empty() {
+                self.recoveries.looked_at(&mut self.cx, &stream, entry.id);
                 if event.is_some() {
                     return event;
                 }
             } else {
-                self.events.extend(event);
-                self.looked_at(&stream, entry.id);
+                self.cx.events.extend(event);
+                self.recoveries.looked_at(&mut self.cx, &stream, entry.id);
             }
         }
+    }
+
+    /// A session is restored: its socket comes into its rooms.
+    fn restore(&mut self, ready: Ready) {
+        let Ready { ticket, nsp, session, missed, position } = ready;
+        let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
+        let mut changes = namespace.rooms.add(session.sid.clone());
+        if !mutant!(RestoredOutOfRooms) {
+            changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
+        }
+        let restored = Restored { ticket, nsp, session, missed, position, changes };
+        self.cx.events.push_back(Event::Restored(restored));
     }
 
     /// The next event among those that have happened already: no further entry is looked at.
@@ -352,16 +250,16 @@ impl Engine {
     /// For a caller whose application takes no more broadcasts just now, but waits for what becomes of its own calls.
     pub fn poll_pending_event(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.cx.events.pop_front() {
                 return Some(event);
             }
             let event = match self.pending.pop_front()? {
                 Pending::Effect(due, _) if !self.is_meant(&due) => None,
-                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.uid.clone()),
+                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.cx.uid.clone()),
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {
-                    let channel = self.config.channel_prefix.clone();
+                    let channel = self.cx.config.channel_prefix.clone();
                     Event::Skipped { source: Source::Channel { channel }, reason }
                 }),
             };
@@ -374,45 +272,136 @@ impl Engine {
     /// This event, or the first of those that happened before it, which it then waits for. An event is large: one that need not wait is not put
     /// among those that do.
     fn or_before(&mut self, event: Option<Event>) -> Option<Event> {
-        if self.events.is_empty() {
+        if self.cx.events.is_empty() {
             return event;
         }
-        self.events.extend(event);
-        self.events.pop_front()
+        self.cx.events.extend(event);
+        self.cx.events.pop_front()
     }
 
     /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).
     ///
     /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.
     pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
-        let next = self.lanes.pop().or_else(|| self.next_publication());
+        let next = self.cx.lanes.pop().or_else(|| self.next_message());
         if let Some((_, Command::XInfoStream { stream })) = &next {
-            self.asking(stream);
+            self.inbox.asking(stream, self.outbox.last_published(stream));
         }
         next
     }
 
+    /// What the outbox has to ask or to send next. A question is sent behind the count of those who will hear it.
+    fn next_message(&mut self) -> Option<(CommandId, Command)> {
+        loop {
+            let HandedOut { id, command, beat } = match self.outbox.poll(&mut self.cx)? {
+                Next::Command(handed_out) => handed_out,
+                Next::Question { ticket, acts, counted } => match self.requests.contains(ticket) {
+                    true if self.cx.config.dialect.subscribes() && !counted => {
+                        self.outbox.question_counted();
+                        match self.count_for(ticket) {
+                            Some(count) => return Some(count),
+                            None => continue,
+                        }
+                    }
+                    false if !acts || mutant!(QuestionDropped) => {
+                        self.outbox.drop_question(&mut self.cx);
+                        continue;
+                    }
+                    _ => self.outbox.send_next(&mut self.cx)?,
+                },
+            };
+            if let Some((stream, number)) = beat {
+                self.inbox.probes(&stream, number, self.cx.now);
+            }
+            return Some((id, command));
+        }
+    }
+
+    /// Does what follows from the fates of messages.
+    fn settle(&mut self) {
+        while let Some(settled) = self.outbox.next_settled() {
+            match settled {
+                Settled::TakenAgain => self.nobody_could_speak(None),
+                Settled::Published(message, entry) => self.is_published(message, entry),
+                Settled::Failed(message, error) => self.has_failed(message, error),
+            }
+        }
+    }
+
+    /// A message has its place in the stream, if it has one.
+    fn is_published(&mut self, message: Outgoing, entry: Option<EntryId>) {
+        let Outgoing { nsp, content, what, effect, .. } = message;
+        if matches!(what, What::Beat) {
+            self.beat_is_out(&nsp);
+        }
+        if matches!(content, Content::Entry { .. }) {
+            self.spoke_in(&nsp);
+        }
+        match what {
+            What::Message(ticket) => self.cx.events.push_back(Event::Published { ticket, entry }),
+            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Order(ticket) => self.order_published(ticket, entry),
+            What::Request { ticket, acts } => self.request_published(ticket, acts, entry),
+            What::Notice | What::Beat => {}
+        }
+        self.pending.extend(effect.map(|effect| Pending::Effect(effect, entry)));
+    }
+
+    /// A message will not be sent, or not again.
+    fn has_failed(&mut self, message: Outgoing, error: CommandError) {
+        let Outgoing { nsp, content, what, effect, .. } = message;
+        match what {
+            What::Message(ticket) => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
+            What::Request { ticket, acts } => self.request_failed(ticket, acts, error),
+            What::Order(ticket) if self.requests.contains(ticket) => {
+                self.finish_request(ticket, false, Some(error));
+            }
+            What::Order(ticket) => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
+            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Notice | What::Beat => {
+                if matches!(what, What::Beat) {
+                    self.beat_is_out(&nsp);
+                    if !matches!(&error, CommandError::Server { code, .. } if code == "NOPERM") {
+                        self.beat_failed(&nsp);
+                    }
+                }
+                let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = content;
+                self.cx.events.push_back(Event::NoticeFailed { stream, error });
+            }
+        }
+        let effect = effect.filter(|_| !mutant!(EffectForgottenOnFailure));
+        self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
+    }
+
     /// When [`handle_timeout`](Engine::handle_timeout) is due, if nothing happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.timers.next()
+        self.cx.timers.next()
     }
 
     /// Does what is due. Calling it too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        while let Some(timer) = self.timers.pop(self.now) {
+        while let Some(timer) = self.cx.timers.pop(self.cx.now) {
             match timer {
                 Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
                 Timer::Expiry(nsp) => self.expiry_due(&nsp),
                 Timer::RequestTimeout(ticket) => self.request_due(ticket),
                 Timer::Recheck(nsp) => self.recheck(&nsp),
-                Timer::GiveUp(line) => self.give_up_due(&line),
-                Timer::Retry(lane) => self.lanes.resume(&lane),
+                Timer::GiveUp(destination) => {
+                    self.outbox.expire(&mut self.cx, &destination);
+                    self.settle();
+                }
+                Timer::Retry(lane) => self.cx.lanes.resume(&lane),
                 Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
-                Timer::Session(ticket) => self.session_due(ticket),
+                Timer::Session(ticket) => self.recoveries.session_due(&mut self.cx, ticket),
                 Timer::Leave(nsp) => self.leave_due(&nsp),
             }
         }
+    }
+
+    /// How far the node is behind each of its streams.
+    pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
+        self.inbox.lags()
     }
 
     /// A connection was lost, or is there (again).
@@ -421,15 +410,15 @@ impl Engine {
     /// try them again by itself after a while. A connection counts as there until it is reported lost.
     pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
         self.advance(now);
-        if !self.lanes.set_up(lane, up) {
+        if !self.cx.lanes.set_up(lane, up) {
             return;
         }
-        self.events.push_back(Event::Link { lane: lane.clone(), up });
+        self.cx.events.push_back(Event::Link { lane: lane.clone(), up });
         if (lane, up) == (&Lane::Writer, true) {
             self.beat_again();
         }
         if let (Lane::Reader(stream), false) = (lane, up) {
-            self.reader_lost(stream);
+            self.inbox.lost(&mut self.cx, stream);
         }
         if *lane == Lane::Subscriber {
             self.subscriber_changed(up);
@@ -445,7 +434,7 @@ impl Engine {
             Ok(None) => {}
             Err(reason) => {
                 let channel = ByteString::from(channel);
-                self.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
+                self.cx.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
             }
         }
     }
@@ -459,17 +448,17 @@ impl Engine {
     ) -> Result<Option<Pending>, WireError> {
         let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
         if matches!(carries, Carries::Messages | Carries::Room) {
-            let decode = match self.config.dialect {
+            let decode = match self.cx.config.dialect {
                 Dialect::Sharded => pubsub::decode_sharded,
                 _ => pubsub::decode,
             };
             return Ok(own(decode(payload)?));
         }
-        let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
+        let payload = self.cx.config.unparsed(payload).map_err(WireError::Codec)?;
         Ok(match carries {
             Carries::Requests => {
                 let (from, request) = classic::decode_request(&payload)?;
-                (from != self.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
+                (from != self.cx.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
             }
             Carries::Responses => Some(Pending::Response(Box::new(classic::Keys::read(&payload)?))),
             Carries::Broadcasts | Carries::Messages | Carries::Room => {
@@ -485,43 +474,7 @@ impl Engine {
     }
 
     fn advance(&mut self, now: Time) {
-        self.now = self.now.max(now);
-    }
-
-    fn number(&mut self) -> u64 {
-        self.count += 1;
-        self.count
-    }
-
-    fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
-        let id = CommandId(self.number());
-        self.expect(id, Some(Box::new(command.clone())), purpose);
-        self.lanes.push(id, command);
-        id
-    }
-
-    fn expect(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
-        self.asking += usize::from(purpose.asks());
-        self.in_flight.insert(id, InFlight { command, purpose });
-    }
-
-    /// Takes back a command that has not been handed out; whether it could.
-    fn withdraw(&mut self, lane: &Lane, command: CommandId) -> bool {
-        let waits = self.lanes.withdraw(lane, command);
-        if waits && let Some(InFlight { purpose, .. }) = self.in_flight.remove(&command) {
-            self.asking -= usize::from(purpose.asks());
-        }
-        waits
-    }
-
-    /// Hands out nothing more for the lane, for a while, unless its link is known to be down: then until it is back.
-    fn rest(&mut self, lane: &Lane) {
-        if !self.lanes.is_down(lane) {
-            self.lanes.pause(lane);
-            if !mutant!(RetryNotRearmed) {
-                self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
-            }
-        }
+        self.cx.now = self.cx.now.max(now);
     }
 }
 

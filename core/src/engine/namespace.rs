@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use bytestring::ByteString;
 
-use super::line::{Outgoing, What};
 use super::members::Members;
-use super::{CallError, Due, Engine, Purpose, RETRY, Timer};
+use super::outbox::{Outgoing, What};
+use super::{CallError, Destination, Due, Engine, Purpose, RETRY, Timer};
 use crate::channel::Carries;
 use crate::command::{Command, CommandError, Lane};
 use crate::config::Dialect;
@@ -108,26 +108,26 @@ impl Engine {
         if let Some(other) = self.overlapping(nsp) {
             return Err(CallError::Overlap(nsp.into(), other.to_string()));
         }
-        let channels = match self.config.dialect.subscribes() {
-            true => self.config.channels(nsp, self.uid.as_str()),
+        let channels = match self.cx.config.dialect.subscribes() {
+            true => self.cx.config.channels(nsp, self.cx.uid.as_str()),
             false => Vec::new(),
         };
         if let Some((other, _)) = channels.iter().find_map(|(channel, _)| self.channels.get(channel)) {
             return Err(CallError::Overlap(nsp.into(), other.to_string()));
         }
-        let limit = self.config.limits.namespaces;
+        let limit = self.cx.config.limits.namespaces;
         if self.namespaces.len() >= limit {
             return Err(CallError::Full { what: "namespaces", limit });
         }
         let mut seed = [0; 16];
-        self.rng.fill(&mut seed);
+        self.cx.rng.fill(&mut seed);
         let name = ByteString::from(nsp);
-        let streams = self.config.dialect.has_streams();
+        let streams = self.cx.config.dialect.has_streams();
         let namespace = Namespace {
             closings: self.closings,
-            stream: streams.then(|| self.config.stream_of(nsp)),
-            lost_stream: self.config.lost_stream_of(nsp).filter(|_| streams),
-            channel: self.config.request_channel(nsp),
+            stream: streams.then(|| self.cx.config.stream_of(nsp)),
+            lost_stream: self.cx.config.lost_stream_of(nsp).filter(|_| streams),
+            channel: self.cx.config.request_channel(nsp),
             rooms: Rooms::new(seed),
             members: Members::default(),
             known: BTreeSet::new(),
@@ -136,7 +136,7 @@ impl Engine {
             rechecking: false,
             rechecked: None,
             ready: false,
-            last_spoken: self.now,
+            last_spoken: self.cx.now,
             beating: false,
             beat_owed: false,
         };
@@ -145,18 +145,20 @@ impl Engine {
         if name.contains('#') {
             self.hashed.insert(name.clone());
         }
-        if self.config.dialect.subscribes() {
+        if self.cx.config.dialect.subscribes() {
             for (channel, carries) in channels {
                 self.channels.insert(channel, (name.clone(), carries));
             }
-            if let Some(prefix) = self.config.broadcast_prefix(nsp) {
+            if let Some(prefix) = self.cx.config.broadcast_prefix(nsp) {
                 self.channels.insert(prefix, (name.clone(), Carries::Broadcasts));
             }
             self.subscribe(vec![name.clone()]);
         }
         for stream in &streams {
-            self.read_stream(stream, &name);
+            self.inbox.open(&mut self.cx, stream, &name);
+            self.outbox.revive(&Destination::Stream(stream.clone()));
         }
+        self.outbox.revive(&Destination::Channels);
         self.maybe_ready(&name);
         Ok(())
     }
@@ -176,10 +178,10 @@ impl Engine {
             self.finish_request(ticket, false, None);
         }
         self.counts_closed(nsp);
-        self.recoveries_closed(nsp);
+        self.recoveries.recoveries_closed(&mut self.cx, nsp);
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
         for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe, Timer::Recheck] {
-            self.timers.cancel(&timer(name.clone()));
+            self.cx.timers.cancel(&timer(name.clone()));
         }
         self.hashed.remove(&name);
         let number = self.closings;
@@ -189,43 +191,45 @@ impl Engine {
         let mut farewells = 0;
         // Who was never announced need not say goodbye.
         if namespace.ready
-            && self.config.dialect.heartbeats()
+            && self.cx.config.dialect.heartbeats()
             && !mutant!(FarewellUnsaid)
-            && let Ok(content) = self.config.content(&self.uid, &name, &Body::AdapterClose)
+            && let Ok(content) = self.cx.config.content(&self.cx.uid, &name, &Body::AdapterClose)
         {
             let (nsp, what) = (name.clone(), What::Farewell(name.clone(), number));
-            self.enqueue(Outgoing { nsp, content, what, effect: None, size: 0 });
+            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
             farewells += 1;
         }
         for stream in namespace.streams() {
-            self.unread_stream(stream, &name);
+            self.stop_reading(stream, &name);
         }
-        if self.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
+        if self.cx.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
             let mut channels = self.all_channels(&name, &namespace);
             channels.retain(|channel| self.channels.remove(channel).is_some());
-            let sharded = self.config.sharded();
+            let sharded = self.cx.config.sharded();
             let mut goodbyes = vec![Command::Unsubscribe { channels, sharded }];
             if let Some((prefix, pattern)) =
-                self.config.broadcast_prefix(&name).zip(self.config.pattern(&name))
+                self.cx.config.broadcast_prefix(&name).zip(self.cx.config.pattern(&name))
             {
                 self.channels.remove(&prefix);
                 goodbyes.push(Command::PUnsubscribe { patterns: vec![pattern] });
             }
             // Without a connection there is no subscription to end, only what waits to be subscribed.
-            if self.lanes.is_down(&Lane::Subscriber) {
+            if self.cx.lanes.is_down(&Lane::Subscriber) {
                 goodbyes.clear();
                 self.prune_subscriptions();
             }
             for goodbye in goodbyes {
-                self.command(goodbye, Purpose::Leave(name.clone(), number));
+                self.cx.command(goodbye, Purpose::Leave(name.clone(), number));
                 farewells += 1;
             }
         }
-        self.retire_channels();
+        if self.namespaces.is_empty() {
+            self.outbox.retire(&mut self.cx, &Destination::Channels);
+        }
         if farewells == 0 {
-            self.events.push_back(Event::Closed { nsp: name });
+            self.cx.events.push_back(Event::Closed { nsp: name });
         } else {
-            self.timers.arm(Timer::Leave(name.clone()), self.now + self.config.limits.in_flight_for);
+            self.cx.timers.arm(Timer::Leave(name.clone()), self.cx.now + self.cx.config.limits.in_flight_for);
             self.closing.insert(name, Closing { number, farewells });
         }
         Ok(())
@@ -243,7 +247,7 @@ impl Engine {
 
     /// Whether no namespace is open or being closed, and no session on its way to Redis.
     pub fn is_closed(&self) -> bool {
-        self.namespaces.is_empty() && self.closing.is_empty() && !self.is_saving()
+        self.namespaces.is_empty() && self.closing.is_empty() && !self.recoveries.is_saving()
     }
 
     /// Whether the namespace is still open that was meant: nearly always nothing was closed since.
@@ -264,16 +268,17 @@ impl Engine {
 
     /// All farewells have been said; or Redis could not be told in time, and nothing waits for it any longer.
     pub(super) fn leave_due(&mut self, nsp: &ByteString) {
-        self.timers.cancel(&Timer::Leave(nsp.clone()));
+        self.cx.timers.cancel(&Timer::Leave(nsp.clone()));
         if self.closing.remove(nsp).is_some() {
-            self.events.push_back(Event::Closed { nsp: nsp.clone() });
+            self.cx.events.push_back(Event::Closed { nsp: nsp.clone() });
         }
     }
 
     /// The channels of a namespace, those of its rooms included.
     fn all_channels(&self, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
-        let channels = self.config.channels(nsp, self.uid.as_str()).into_iter().map(|(channel, _)| channel);
-        channels.chain(self.config.room_channels(nsp, namespace.rooms.names())).collect()
+        let channels =
+            self.cx.config.channels(nsp, self.cx.uid.as_str()).into_iter().map(|(channel, _)| channel);
+        channels.chain(self.cx.config.room_channels(nsp, namespace.rooms.names())).collect()
     }
 
     /// The streams from which a namespace is read, if it is open.
@@ -288,13 +293,13 @@ impl Engine {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscription = Subscription::Asked;
                 let again = namespace.ready && mutant!(PatternForgottenInBreak);
-                patterns.extend(self.config.pattern(nsp).filter(|_| !again));
+                patterns.extend(self.cx.config.pattern(nsp).filter(|_| !again));
             }
         }
         if patterns.is_empty() {
             self.subscribe_channels(names);
         } else {
-            self.command(Command::PSubscribe { patterns }, Purpose::Patterns(names));
+            self.cx.command(Command::PSubscribe { patterns }, Purpose::Patterns(names));
         }
     }
 
@@ -307,8 +312,8 @@ impl Engine {
             channels.truncate(2 * names.len());
         }
         if !channels.is_empty() {
-            let sharded = self.config.sharded();
-            self.command(Command::Subscribe { channels, sharded }, Purpose::Subscribe(names));
+            let sharded = self.cx.config.sharded();
+            self.cx.command(Command::Subscribe { channels, sharded }, Purpose::Subscribe(names));
         }
     }
 
@@ -325,17 +330,17 @@ impl Engine {
 
     /// A subscription has failed. If the link is down it is made again when the link comes back; if not, after a while.
     pub(super) fn subscribe_failed(&mut self, names: Vec<ByteString>, error: CommandError) {
-        let down = self.lanes.is_down(&Lane::Subscriber);
+        let down = self.cx.lanes.is_down(&Lane::Subscriber);
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && self.unheard.as_ref() != Some(&error) {
             self.unheard = Some(error.clone());
-            self.events.push_back(Event::Refused { lane: Lane::Subscriber, error });
+            self.cx.events.push_back(Event::Refused { lane: Lane::Subscriber, error });
         }
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
                 namespace.subscription = Subscription::No;
                 if !down {
-                    self.timers.arm(Timer::Resubscribe(nsp), self.now + RETRY);
+                    self.cx.timers.arm(Timer::Resubscribe(nsp), self.cx.now + RETRY);
                 }
             }
         }
@@ -346,11 +351,12 @@ impl Engine {
         if !up {
             self.prune_subscriptions();
             // What was asked on the lost connection means nothing on the next one, even if its reply is still to come.
-            let lanes = &self.lanes;
-            self.in_flight
+            let lanes = &self.cx.lanes;
+            self.cx
+                .in_flight
                 .retain(|id, command| !command.purpose.subscribes() || lanes.waits(&Lane::Subscriber, *id));
             let asked: BTreeSet<&ByteString> =
-                self.in_flight.values().flat_map(|command| command.purpose.subscribed_names()).collect();
+                self.cx.in_flight.values().flat_map(|command| command.purpose.subscribed_names()).collect();
             for (nsp, namespace) in &mut self.namespaces {
                 namespace.subscription = match asked.contains(nsp) {
                     // It goes out on the next connection.
@@ -376,8 +382,8 @@ impl Engine {
     /// The subscriber has no connection: nothing has to be ended on it, and on the next one only what is wanted now is to be
     /// subscribed.
     fn prune_subscriptions(&mut self) {
-        for (id, command) in self.lanes.take_waiting(&Lane::Subscriber) {
-            let Some(mut waiting) = self.in_flight.remove(&id) else { continue };
+        for (id, command) in self.cx.lanes.take_waiting(&Lane::Subscriber) {
+            let Some(mut waiting) = self.cx.in_flight.remove(&id) else { continue };
             let wanted = match command {
                 Command::Subscribe { mut channels, sharded } => {
                     channels.retain(|channel| self.channels.contains_key(channel));
@@ -388,7 +394,7 @@ impl Engine {
                         names.retain(|nsp| self.namespaces.contains_key(nsp));
                     }
                     let Purpose::Patterns(names) = &waiting.purpose else { continue };
-                    let patterns = names.iter().filter_map(|nsp| self.config.pattern(nsp));
+                    let patterns = names.iter().filter_map(|nsp| self.cx.config.pattern(nsp));
                     let patterns: Vec<ByteString> = patterns.collect();
                     (!patterns.is_empty()).then_some(Command::PSubscribe { patterns })
                 }
@@ -396,8 +402,8 @@ impl Engine {
                 other => Some(other),
             };
             if let Some(command) = wanted {
-                self.lanes.push(id, command);
-                self.in_flight.insert(id, waiting);
+                self.cx.lanes.push(id, command);
+                self.cx.in_flight.insert(id, waiting);
             } else if let Purpose::Leave(nsp, number) = waiting.purpose {
                 self.left(&nsp, number);
             }
@@ -406,53 +412,62 @@ impl Engine {
 
     /// The stream's end is known, for the first time or after a break.
     pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
-        let Some(reader) = self.readers.get(stream) else { return };
-        for nsp in Vec::from_iter(reader.users.iter().cloned()) {
+        for nsp in self.inbox.namespaces(stream) {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
                 // During the break nobody could be heard.
-                namespace.members.refresh_all(self.now);
+                namespace.members.refresh_all(self.cx.now);
             }
             self.maybe_ready(&nsp);
         }
-        let now = self.now;
-        if let Some(reader) = self.readers.get_mut(stream) {
-            reader.hearing = super::hearing::Hearing::since(now);
+        self.inbox.hears_from_now_on(stream, self.cx.now);
+    }
+
+    /// The namespace does not live on the stream any more.
+    fn stop_reading(&mut self, stream: &ByteString, nsp: &ByteString) {
+        if self.inbox.close(&mut self.cx, stream, nsp) {
+            self.recoveries.window_closes(stream);
+            self.outbox.retire(&mut self.cx, &Destination::Stream(stream.clone()));
+            self.settle();
+            let lane = Lane::Reader(stream.clone());
+            self.cx.command(Command::Release { lane }, Purpose::Release);
         }
     }
 
     fn maybe_ready(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        let located =
-            namespace.streams().all(|stream| self.readers.get(stream).is_some_and(super::Reader::located));
-        let subscribed = !self.config.dialect.subscribes() || namespace.subscribed_since().is_some();
+        let located = namespace.streams().all(|stream| self.inbox.cursor(stream).is_some());
+        let subscribed = !self.cx.config.dialect.subscribes() || namespace.subscribed_since().is_some();
         if namespace.ready || !located || !subscribed {
             return;
         }
         namespace.ready = true;
-        if self.config.dialect.heartbeats() {
+        if self.cx.config.dialect.heartbeats() {
             self.announce(nsp, Body::InitialHeartbeat);
-            self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+            self.cx
+                .timers
+                .arm(Timer::Heartbeat(nsp.clone()), self.cx.now + self.cx.config.heartbeat_interval);
         }
-        self.events.push_back(Event::Ready { nsp: nsp.clone() });
+        self.cx.events.push_back(Event::Ready { nsp: nsp.clone() });
     }
 
     /// Publishes a heartbeat. One that waits already stands for all: in line it is never far from the others.
     ///
     /// It does not count against the limits, so that a busy namespace silences none of its neighbours.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
-        let Ok(content) = self.config.content(&self.uid, nsp, &body) else { return };
+        let Ok(content) = self.cx.config.content(&self.cx.uid, nsp, &body) else { return };
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
         namespace.beat_owed = false;
         if !core::mem::replace(&mut namespace.beating, true) {
             let what = What::Beat;
-            self.enqueue(Outgoing { nsp: nsp.clone(), content, what, effect: None, size: 0 });
+            self.outbox
+                .enqueue(&mut self.cx, Outgoing { nsp: nsp.clone(), content, what, effect: None, size: 0 });
         }
     }
 
     /// A heartbeat was given up. The others wait for one.
     pub(super) fn beat_failed(&mut self, nsp: &ByteString) {
         if self.namespaces.contains_key(nsp) {
-            self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + RETRY);
+            self.cx.timers.arm(Timer::Heartbeat(nsp.clone()), self.cx.now + RETRY);
         }
     }
 
@@ -461,9 +476,10 @@ impl Engine {
         let Some((name, namespace)) = self.namespaces.get_key_value(nsp) else { return };
         let (name, stream) = (name.clone(), namespace.stream.clone());
         // It may have been read back before its reply came: whoever is in doubt can go on asking now.
-        let reader = stream.and_then(|stream| self.readers.get(&stream));
-        if reader.is_some_and(|reader| reader.overdue.contains(nsp) && !reader.hearing.is_probing()) {
-            self.timers.arm(Timer::Expiry(name), self.now);
+        if stream
+            .is_some_and(|stream| self.inbox.is_in_doubt(&stream, nsp) && !self.inbox.is_probing(&stream))
+        {
+            self.cx.timers.arm(Timer::Expiry(name), self.cx.now);
         }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
             namespace.beating = false;
@@ -472,29 +488,29 @@ impl Engine {
 
     /// Something was published in the namespace: no heartbeat is needed for a while.
     pub(super) fn spoke_in(&mut self, nsp: &str) {
-        if !self.config.dialect.heartbeats() {
+        if !self.cx.config.dialect.heartbeats() {
             return;
         }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
-            namespace.last_spoken = self.now;
+            namespace.last_spoken = self.cx.now;
         }
     }
 
     pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        let due = namespace.last_spoken + self.config.heartbeat_interval;
-        if due > self.now {
+        let due = namespace.last_spoken + self.cx.config.heartbeat_interval;
+        if due > self.cx.now {
             if !mutant!(HeartbeatNotRearmed) {
-                self.timers.arm(Timer::Heartbeat(nsp.clone()), due);
+                self.cx.timers.arm(Timer::Heartbeat(nsp.clone()), due);
             }
             return;
         }
         // While the link is down nobody can hear it. It is made up for as soon as the link is back.
-        match self.lanes.is_down(&Lane::Writer) {
+        match self.cx.lanes.is_down(&Lane::Writer) {
             true => namespace.beat_owed = !mutant!(HeartbeatNotMadeUp),
             false => self.announce(nsp, Body::Heartbeat),
         }
-        self.timers.arm(Timer::Heartbeat(nsp.clone()), self.now + self.config.heartbeat_interval);
+        self.cx.timers.arm(Timer::Heartbeat(nsp.clone()), self.cx.now + self.cx.config.heartbeat_interval);
     }
 
     /// The writer's link is back. The others may have heard nothing for long; and they may have been cut off, too, and are
@@ -511,19 +527,19 @@ impl Engine {
 
     /// For a while the server has taken nothing, on this stream or on any: silence in that time says nothing.
     pub(super) fn nobody_could_speak(&mut self, stream: Option<&ByteString>) {
-        if !self.config.dialect.heartbeats() {
+        if !self.cx.config.dialect.heartbeats() {
             return;
         }
         for namespace in self.namespaces.values_mut() {
             if stream.is_none() || namespace.stream.as_ref() == stream {
-                namespace.members.refresh_all(self.now);
+                namespace.members.refresh_all(self.cx.now);
             }
         }
     }
 
     /// An entry of that node has come, in a dialect in which that is a sign of life.
     pub(super) fn heard(&mut self, nsp: &ByteString, node: &NodeId, body: &Body, bridge: bool) {
-        let dialect = self.config.dialect;
+        let dialect = self.cx.config.dialect;
         if !node.is_a_node() || *body == Body::AdapterClose {
             return;
         }
@@ -531,39 +547,41 @@ impl Engine {
         // Beside nodes of 0.2, whose every message is a sign of life, there are those of 0.3, which are counted by their subscriptions.
         let heartbeat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
         if dialect == Dialect::Bridge && !heartbeat && !namespace.members.was(node) {
-            namespace.members.refresh(node, self.now);
-        } else if namespace.members.seen(node, bridge, self.now, self.config.limits.nodes) {
+            namespace.members.refresh(node, self.cx.now);
+        } else if namespace.members.seen(node, bridge, self.cx.now, self.cx.config.limits.nodes) {
             if namespace.members.len() == 1 {
-                self.timers.arm(Timer::Expiry(nsp.clone()), self.now + self.config.heartbeat_timeout);
+                self.cx
+                    .timers
+                    .arm(Timer::Expiry(nsp.clone()), self.cx.now + self.cx.config.heartbeat_timeout);
             }
-            self.events.push_back(Event::NodeUp { nsp: nsp.clone(), node: node.clone() });
+            self.cx.events.push_back(Event::NodeUp { nsp: nsp.clone(), node: node.clone() });
         }
     }
 
     pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        let timeout = match self.config.heartbeat_timeout {
-            timeout if mutant!(ExpiryLate) => timeout + self.config.heartbeat_interval,
+        let timeout = match self.cx.config.heartbeat_timeout {
+            timeout if mutant!(ExpiryLate) => timeout + self.cx.config.heartbeat_interval,
             timeout if mutant!(ExpiryEarly) => timeout / 2,
             timeout => timeout,
         };
         let Some(stream) = namespace.streams().next().cloned() else { return };
-        let Some(reader) = self.readers.get_mut(&stream) else { return };
-        let proven = if mutant!(SilenceByTheClock) { self.now } else { reader.hearing.proven() };
+        let Some(proven) = self.inbox.heard_until(&stream) else { return };
+        let proven = if mutant!(SilenceByTheClock) { self.cx.now } else { proven };
         let (silent, next) = namespace.members.expire(proven, timeout);
         match next {
-            Some(next) if next > self.now => {
+            Some(next) if next > self.cx.now => {
                 let next = Some(next).filter(|_| !mutant!(ExpiryNotRearmed));
-                next.into_iter().for_each(|next| self.timers.arm(Timer::Expiry(nsp.clone()), next));
+                next.into_iter().for_each(|next| self.cx.timers.arm(Timer::Expiry(nsp.clone()), next));
             }
             // By the clock it was silent for too long. Whether it was is known when something of this node's own has made
             // its way to the server and back.
             // Not while the server refuses to be written to: then nobody can speak.
             Some(_) => {
-                reader.overdue.insert(nsp.clone());
-                let asks = !reader.hearing.is_probing() && !self.lanes.is_down(&Lane::Writer);
+                self.inbox.doubt(&stream, nsp);
+                let asks = !self.inbox.is_probing(&stream) && !self.cx.lanes.is_down(&Lane::Writer);
                 if !mutant!(ExpiryNotRearmed) {
-                    self.timers.arm(Timer::Expiry(nsp.clone()), self.now + EXPIRY_GRACE);
+                    self.cx.timers.arm(Timer::Expiry(nsp.clone()), self.cx.now + EXPIRY_GRACE);
                 }
                 if asks {
                     self.announce(nsp, Body::Heartbeat);
@@ -588,6 +606,6 @@ impl Engine {
         for ticket in self.requests.gone(nsp, &node) {
             self.finish_if_over(ticket);
         }
-        self.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });
+        self.cx.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });
     }
 }

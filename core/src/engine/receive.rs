@@ -2,15 +2,16 @@
 
 use bytestring::ByteString;
 
+use super::inbox::{NEAR, Sight};
 use super::sockets::delivery;
 use super::{Effect, EffectKind, Engine};
-use crate::command::Entry;
+use crate::command::{Entry, Fields};
 use crate::config::{Dialect, LocalDelivery};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
 use crate::wire::WireError;
-use crate::wire::entry::Parts;
+use crate::wire::entry::{self, Parts};
 
 impl Engine {
     /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
@@ -21,7 +22,7 @@ impl Engine {
             (!mutant!(BadEntrySilent)).then_some(Event::Skipped { source, reason })
         };
         let Some(nsp) = parts.namespace() else { return skipped(WireError::MissingField("nsp")) };
-        let here = self.namespaces.get_key_value(nsp).filter(|_| !self.came_before(stream, nsp));
+        let here = self.namespaces.get_key_value(nsp).filter(|_| !self.inbox.came_before(stream, nsp));
         let Some((nsp, namespace)) = here else {
             // Not for this node.
             self.keep_foreign(stream, id, &read.fields);
@@ -31,10 +32,10 @@ impl Engine {
         if let Err(reason) = super::check_name(author.unwrap_or_default()) {
             return skipped(reason);
         }
-        let own = author == Some(self.uid.as_str());
+        let own = author == Some(self.cx.uid.as_str());
         if own && !self.obeys_own() {
             // Most of what a busy node reads. What it says has been done.
-            self.is_first(stream, id, &self.uid.clone(), parts.sequence());
+            self.is_first(stream, id, &self.cx.uid.clone(), parts.sequence());
             return None;
         }
         let nsp = nsp.clone();
@@ -47,14 +48,14 @@ impl Engine {
         };
         let seq = parts.sequence();
         let first = !own && seq.is_none() || self.is_first(stream, id, &uid, seq);
-        self.keep(stream, id, &nsp, &body, (&uid, seq), first);
+        self.recoveries.keep(stream, id, &nsp, &body, (&uid, seq), first);
         if !first {
             return None;
         }
         if own {
             return self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid);
         }
-        if self.config.dialect.heartbeats() {
+        if self.cx.config.dialect.heartbeats() {
             self.heard(&nsp, &uid, &body, parts.is_bridge());
         }
         if !is_known {
@@ -63,47 +64,43 @@ impl Engine {
         self.obey(Message { uid, nsp, body }, Some(id))
     }
 
-    /// Whether the entry has not come before. Only nodes of ours number their entries.
+    /// An entry of a namespace is being looked at that isn't open here. It may be opened while clients of it are away.
+    fn keep_foreign(&mut self, stream: &ByteString, id: EntryId, fields: &Fields) {
+        if !self.recoveries.has_window(stream) {
+            return;
+        }
+        let Ok(Message { uid, nsp, body }) = entry::decode(fields) else { return };
+        let seq = entry::sequence(fields);
+        let first = seq.is_none_or(|seq| self.inbox.is_new(stream, &uid, seq));
+        self.recoveries.keep(stream, id, &ByteString::from(&*nsp), &body, (&uid, seq), first);
+    }
+
+    /// Returns `true` if the entry has not come before.
     fn is_first(&mut self, stream: &ByteString, id: EntryId, author: &NodeId, seq: Option<u64>) -> bool {
-        let Some(reader) = self.readers.get_mut(stream) else { return false };
-        if *author == self.uid && seq.is_none_or(|seq| seq > self.last_seq) {
-            if !core::mem::replace(&mut reader.name_taken, true) {
-                self.events.push_back(Event::NameTaken { stream: stream.clone(), id });
-            }
-            // The others take it for this node's. What this node says next must not seem to be said before it.
-            let near = |seq: &u64| *seq - self.last_seq <= super::seen::NEAR;
-            self.last_seq = seq.filter(near).unwrap_or(self.last_seq);
-            return false;
-        }
-        let mut hung = false;
-        if reader.hearing.is_probing()
-            && let Some(seq) = seq.filter(|_| *author == self.uid)
-            && let Some(took) = reader.hearing.own_entry(seq, self.now)
-        {
-            reader.judge_again(&mut self.timers, self.now);
+        let last = self.outbox.last_number();
+        let (sight, took) = self.inbox.see(&mut self.cx, stream, id, (author, seq), last);
+        if took.is_some_and(|took| took > self.cx.config.notable_delay()) {
             // The server hung, and the others may have been cut off meanwhile.
-            hung = took > self.config.notable_delay();
-        }
-        let first = seq.is_none_or(|seq| reader.seen.is_new(author, seq) || mutant!(RepetitionDelivered));
-        if hung {
             self.nobody_could_speak(Some(stream));
         }
-        if !first {
-            let (stream, from) = (stream.clone(), author.clone());
-            self.events.push_back(Event::Repeated { stream, id, from });
+        if let Sight::Claimed(Some(number)) = sight
+            && number - last <= NEAR
+        {
+            // The others take it for this node's. What this node says next must not seem to be said before it.
+            self.outbox.go_on_above(number);
         }
-        first
+        sight == Sight::First
     }
 
     /// Whether what this node says is done here only when it comes back.
     fn obeys_own(&self) -> bool {
-        let obeyed = self.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
+        let obeyed = self.cx.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
         obeyed && !mutant!(OwnEntriesDropped)
     }
 
     /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
-        if message.uid == self.uid || !self.namespaces.contains_key(&message.nsp) {
+        if message.uid == self.cx.uid || !self.namespaces.contains_key(&message.nsp) {
             return None;
         }
         self.note_sender(&message.nsp, &message.uid);
@@ -132,7 +129,9 @@ impl Engine {
                 let responder = request_id.map(|id| EmitResponder(asker(id)));
                 return Some(Event::ServerSideEmit { nsp, packet, from: uid, responder });
             }
-            Body::InitialHeartbeat if self.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) => {
+            Body::InitialHeartbeat
+                if self.cx.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) =>
+            {
                 self.announce(&nsp, Body::Heartbeat)
             }
             Body::InitialHeartbeat | Body::Heartbeat => {}
@@ -162,7 +161,7 @@ impl Engine {
     /// By which way a question that came like this is answered. Nodes of 0.2 hear nothing but the stream; those of 0.3 wait for answers on
     /// their channel only, even if they asked on the stream.
     fn way_back(&self, entry: Option<EntryId>) -> Way {
-        match (self.config.dialect, entry) {
+        match (self.cx.config.dialect, entry) {
             (Dialect::Bridge, Some(_)) if mutant!(AnswerOnTheWrongWay) => Way::PubSub,
             (Dialect::Streams02, _) | (Dialect::Bridge, Some(_)) => Way::Stream,
             (Dialect::Streams03 | Dialect::Sharded | Dialect::Classic, _) | (Dialect::Bridge, None) => {
@@ -173,10 +172,10 @@ impl Engine {
 
     /// Remembers the name of a node that subscribes, in case it is missed.
     fn note_sender(&mut self, nsp: &ByteString, uid: &NodeId) {
-        if !self.config.dialect.subscribes() || uid.is_emitter() {
+        if !self.cx.config.dialect.subscribes() || uid.is_emitter() {
             return;
         }
-        let limit = self.config.limits.nodes;
+        let limit = self.cx.config.limits.nodes;
         match self.namespaces.get_mut(nsp) {
             Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
                 namespace.known.insert(uid.owned());

@@ -4,7 +4,7 @@
 
 use bytestring::ByteString;
 
-use super::line::What;
+use super::outbox::What;
 use super::requests::{Request, Wanted};
 use super::{CallError, Effect, EffectKind, Engine};
 use crate::config::Dialect;
@@ -120,12 +120,12 @@ impl Engine {
         let (name, namespace) = self.open(nsp)?;
         if namespace.rooms.contains(socket) {
             self.advance(now);
-            let (ticket, uid) = (Ticket(self.number()), self.uid.clone());
+            let (ticket, uid) = (Ticket(self.cx.number()), self.cx.uid.clone());
             let event = self.apply(Effect { nsp: name, kind }, None, uid.clone());
-            self.events.extend(event);
-            self.events.push_back(Event::Answer { ticket, from: uid.clone(), answer: Answer::Done });
+            self.cx.events.extend(event);
+            self.cx.events.push_back(Event::Answer { ticket, from: uid.clone(), answer: Answer::Done });
             let outcome = crate::event::Outcome { answered: vec![uid], ..Default::default() };
-            self.events.push_back(Event::RequestDone { ticket, outcome });
+            self.cx.events.push_back(Event::RequestDone { ticket, outcome });
             return Ok(ticket);
         }
         let opts = BroadcastOptions::to(socket.clone());
@@ -143,18 +143,18 @@ impl Engine {
         own: Option<Answer>,
     ) -> Result<Ticket, CallError> {
         self.advance(now);
-        let id = RequestId::random(&mut self.rng);
+        let id = RequestId::random(&mut self.cx.rng);
         let name = self.open(nsp)?.0;
-        let content = match self.config.dialect {
-            Dialect::Classic => self.config.classic_content(&self.uid, &name, &ask(id.clone()))?,
+        let content = match self.cx.config.dialect {
+            Dialect::Classic => self.cx.config.classic_content(&self.cx.uid, &name, &ask(id.clone()))?,
             _ => {
                 let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
-                self.config.content(&self.uid, &name, &body)?
+                self.cx.config.content(&self.cx.uid, &name, &body)?
             }
         };
-        let by_owner = matches!(wanted, Wanted::Owner(_)) && self.config.dialect == Dialect::Classic;
+        let by_owner = matches!(wanted, Wanted::Owner(_)) && self.cx.config.dialect == Dialect::Classic;
         // Whoever has the socket answers, and nobody else.
-        let counts = self.config.dialect.subscribes() && !by_owner;
+        let counts = self.cx.config.dialect.subscribes() && !by_owner;
         let request = Request::new(name, id.clone(), wanted, by_owner, counts);
         let ticket = self.open_request(request, Some(content), opts)?;
         if by_owner && let Some(request) = self.requests.get_mut(ticket) {
@@ -162,7 +162,7 @@ impl Engine {
         }
         if let Some(own) = own {
             self.expect_self(ticket);
-            let uid = self.uid.clone();
+            let uid = self.cx.uid.clone();
             self.answered(&id, &uid, own, false);
         }
         Ok(ticket)
@@ -188,10 +188,10 @@ impl Engine {
     pub(super) fn order_published(&mut self, ticket: Ticket, entry: Option<EntryId>) {
         if !self.requests.contains(ticket) {
             // It was over before: this is what is left to be told of it.
-            self.events.push_back(Event::Published { ticket, entry });
+            self.cx.events.push_back(Event::Published { ticket, entry });
         } else {
             let from = NodeId::UNNAMED;
-            self.events.push_back(Event::Answer { ticket, from, answer: Answer::Done });
+            self.cx.events.push_back(Event::Answer { ticket, from, answer: Answer::Done });
             self.finish_request(ticket, false, None);
         }
     }
@@ -236,7 +236,7 @@ impl Engine {
         };
         if namespace.rooms.contains(&socket) {
             let event = self.apply(Effect { nsp: nsp.clone(), kind }, None, from.clone());
-            self.events.extend(event);
+            self.cx.events.extend(event);
             self.answer_classic(nsp, from, request_id, Answer::Done);
         }
         None
@@ -246,8 +246,8 @@ impl Engine {
         let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub };
         if let Err(error) = self.respond(&asker, answer) {
             let error = crate::command::CommandError::NotSent(error.to_string());
-            let stream = self.config.response_prefix(nsp);
-            self.events.push_back(Event::NoticeFailed { stream, error });
+            let stream = self.cx.config.response_prefix(nsp);
+            self.cx.events.push_back(Event::NoticeFailed { stream, error });
         }
     }
 

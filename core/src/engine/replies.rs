@@ -2,42 +2,18 @@
 
 use bytestring::ByteString;
 
-use super::line::Line;
+use super::inbox::{Batch, Finding, Told};
 use super::{Engine, InFlight, Purpose};
-use crate::command::{Command, CommandError, CommandId, Lane, Reply};
+use crate::command::{Command, CommandError, CommandId, Lane, Reply, StreamInfo};
+use crate::event::Event;
 
 impl Engine {
     pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
-        let Some(InFlight { command, purpose }) = self.in_flight.remove(&id) else { return };
-        self.asking -= usize::from(purpose.asks());
+        let Some(InFlight { command, purpose }) = self.cx.answered(id) else { return };
         match purpose {
-            Purpose::Locate(stream) => {
-                self.reader_replied(id, &stream, reply, false, |engine, reply| match reply {
-                    Reply::Stream(info) => {
-                        engine.located(&stream, info);
-                        None
-                    }
-                    other => Some(other),
-                })
-            }
-            Purpose::Check(stream) => {
-                self.reader_replied(id, &stream, reply, false, |engine, reply| match reply {
-                    Reply::Stream(info) => {
-                        engine.checked(&stream, info);
-                        None
-                    }
-                    other => Some(other),
-                })
-            }
-            Purpose::Read(stream) => {
-                self.reader_replied(id, &stream, reply, true, |engine, reply| match reply {
-                    Reply::Entries(entries) => {
-                        engine.entries_read(&stream, entries);
-                        None
-                    }
-                    other => Some(other),
-                })
-            }
+            Purpose::Locate(stream) => self.stream_told(id, stream, reply, true),
+            Purpose::Check(stream) => self.stream_told(id, stream, reply, false),
+            Purpose::Read(stream) => self.stream_read(id, stream, reply),
             Purpose::Patterns(names) => match reply {
                 Ok(_) => self.subscribe_channels(names),
                 Err(error) => self.subscribe_failed(names, error),
@@ -51,29 +27,28 @@ impl Engine {
                 Ok(_) => self.subscribed(&names),
                 Err(error) => self.subscribe_failed(names, error),
             },
-            Purpose::Publish { line, seq } => {
-                let reply = match (&line, reply) {
-                    (Line::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
-                    (Line::Channels, Ok(Reply::Done)) => Ok(None),
-                    (_, Ok(other)) if mutant!(GarbledIsRefused) => Err(unusable(&other)),
-                    (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
-                    (_, Err(error)) => Err(error.of_what_may_be_executed()),
-                };
-                self.publish_replied(&line, seq, reply);
+            Purpose::Publish { destination, number } => {
+                self.outbox.replied(&mut self.cx, &destination, number, reply);
+                self.settle();
             }
-            Purpose::Search(stream) => match reply {
-                Ok(Reply::Entries(entries)) => self.searched(stream, &entries),
-                Ok(other) => self.search_failed(stream, unusable(&other)),
-                Err(error) => self.search_failed(stream, error),
-            },
+            Purpose::Search(stream) => {
+                self.outbox.searched(&mut self.cx, stream, reply);
+                self.settle();
+            }
             Purpose::CountFor(ticket, census) => self.counted_for(ticket, *census, reply),
             Purpose::Recheck(census) => self.looked_after(*census, reply),
             Purpose::Names(nsp) => self.listed(&nsp, reply),
             Purpose::ServerCount(ticket, census) => self.servers_counted(ticket, *census, reply),
-            Purpose::SaveSession(ticket) => self.session_saved(id, ticket, reply, command),
-            Purpose::ReadSession(ticket) => self.session_read(id, ticket, reply, command),
-            Purpose::TakeSession(ticket) => self.session_taken(id, ticket, reply, command),
-            Purpose::Page(stream) => self.page_read(id, &stream, reply, command),
+            Purpose::SaveSession(ticket) => {
+                self.recoveries.session_saved(&mut self.cx, id, ticket, reply, command)
+            }
+            Purpose::ReadSession(ticket) => {
+                self.recoveries.session_read(&mut self.cx, id, ticket, reply, command)
+            }
+            Purpose::TakeSession(ticket) => {
+                self.recoveries.session_taken(&mut self.cx, id, ticket, reply, command)
+            }
+            Purpose::Page(stream) => self.recoveries.page_read(&mut self.cx, id, &stream, reply, command),
             Purpose::Leave(nsp, number) => match (reply, command) {
                 // Whoever is still subscribed is counted.
                 (Err(error), Some(command)) if error.is_transient() => {
@@ -90,31 +65,101 @@ impl Engine {
         }
     }
 
-    fn reader_replied(
+    /// Returns `true` if this is what the stream's reader waits for.
+    fn is_awaited(&mut self, stream: &ByteString, id: CommandId) -> bool {
+        let Some(took) = self.inbox.is_awaited(&self.cx, stream, id) else { return false };
+        if took > self.cx.config.block_time.saturating_add(self.cx.config.notable_delay()) {
+            // The server hung, or could not be reached, and the others may have been cut off meanwhile.
+            self.nobody_could_speak(Some(stream));
+        }
+        true
+    }
+
+    /// The server has said where a stream ends and what it counts, or not. `is_located`: it was asked for the first time, or
+    /// after a break.
+    fn stream_told(
         &mut self,
         id: CommandId,
-        stream: &ByteString,
+        stream: ByteString,
         reply: Result<Reply, CommandError>,
-        reads: bool,
-        take: impl FnOnce(&mut Self, Reply) -> Option<Reply>,
+        is_located: bool,
     ) {
-        if !self.is_awaited(stream, id) {
+        if !self.is_awaited(&stream, id) {
             return;
         }
-        let refused = match reply {
-            Ok(reply) => take(self, reply).map(|other| unusable(&other)),
-            Err(error) => Some(error),
+        let info = match reply {
+            // A stream that isn't there yet is read from its beginning.
+            Ok(Reply::Stream(info)) => info.unwrap_or_else(StreamInfo::absent),
+            Ok(other) => return self.inbox.failed(&mut self.cx, &stream, unusable(&other), false),
+            Err(error) => return self.inbox.failed(&mut self.cx, &stream, error, false),
         };
-        if let Some(error) = refused {
-            self.read_failed(stream, error, reads);
+        let Some(Told { rewound, cursor, findings, holes }) = self.inbox.told(&self.cx, &stream, &info)
+        else {
+            return;
+        };
+        self.report(&stream, findings);
+        for until in holes {
+            self.recoveries.window_has_gap(&mut self.cx, &stream, until);
         }
+        let last = info.last_generated_id;
+        self.outbox.located(&stream, last, rewound);
+        self.outbox.has_read(&stream, cursor);
+        self.recoveries.window_told(&mut self.cx, &stream, last, &info);
+        self.inbox.is_heard(&mut self.cx, &stream);
+        self.inbox.read_on(&mut self.cx, &stream);
+        if is_located {
+            self.stream_is_heard(&stream);
+        }
+    }
+
+    /// Entries of a stream have come, or not.
+    fn stream_read(&mut self, id: CommandId, stream: ByteString, reply: Result<Reply, CommandError>) {
+        if !self.is_awaited(&stream, id) {
+            return;
+        }
+        let entries = match reply {
+            Ok(Reply::Entries(entries)) => entries,
+            Ok(other) => return self.inbox.failed(&mut self.cx, &stream, unusable(&other), true),
+            Err(error) => return self.inbox.failed(&mut self.cx, &stream, error, true),
+        };
+        let Some(Batch { cursor, findings }) = self.inbox.read(&mut self.cx, &stream, entries) else {
+            return;
+        };
+        self.outbox.has_read(&stream, cursor);
+        self.report(&stream, findings);
+        self.inbox.is_heard(&mut self.cx, &stream);
+        self.inbox.read_on(&mut self.cx, &stream);
+    }
+
+    /// Entries are missing, or the server has lost some.
+    fn report(&mut self, stream: &ByteString, findings: Vec<Finding>) {
+        for finding in &findings {
+            match finding {
+                Finding::Gap { until, .. } => {
+                    self.recoveries.window_has_gap(&mut self.cx, stream, *until);
+                }
+                Finding::Rewound { last, .. } => {
+                    self.recoveries.window_rewound(&mut self.cx, stream, *last);
+                }
+            }
+        }
+        if mutant!(GapSilent) {
+            return;
+        }
+        let stream = || stream.clone();
+        self.cx.events.extend(findings.into_iter().map(|finding| match finding {
+            Finding::Gap { after, until, lost } => Event::Gap { stream: stream(), after, until, lost },
+            Finding::Rewound { cursor, last, lost } => {
+                Event::Rewound { stream: stream(), cursor, last, lost }
+            }
+        }));
     }
 
     /// Redis has not taken a goodbye. On a connection that is lost nothing has to be ended; and what has been opened again
     /// since stays.
     fn leave_again(&mut self, id: CommandId, command: Command, nsp: ByteString, number: u64) {
         let command = match command {
-            _ if self.lanes.is_down(&Lane::Subscriber) => None,
+            _ if self.cx.lanes.is_down(&Lane::Subscriber) => None,
             Command::Unsubscribe { mut channels, sharded } => {
                 channels.retain(|channel| !self.channels.contains_key(channel));
                 (!channels.is_empty()).then_some(Command::Unsubscribe { channels, sharded })
@@ -123,19 +168,10 @@ impl Engine {
         };
         match command {
             Some(command) => {
-                self.again(id, Some(Box::new(command)), Purpose::Leave(nsp, number));
+                self.cx.again(id, Some(Box::new(command)), Purpose::Leave(nsp, number));
             }
             None => self.left(&nsp, number),
         }
-    }
-
-    /// The command certainly had no effect: it goes back to its place, and out again when the link is back, or after a while.
-    pub(super) fn again(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
-        let Some(command) = command else { return };
-        let lane = command.lane();
-        self.lanes.push(id, (*command).clone());
-        self.expect(id, Some(command), purpose);
-        self.rest(&lane);
     }
 }
 

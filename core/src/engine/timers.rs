@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 
-use super::line::Line;
+use super::outbox::Destination;
 use crate::command::Lane;
 use crate::id::Ticket;
 use crate::time::Time;
@@ -20,8 +20,8 @@ pub(super) enum Timer {
     RequestTimeout(Ticket),
     /// Are the nodes that requests of the namespace wait for still there?
     Recheck(ByteString),
-    /// Messages have waited in the line for long.
-    GiveUp(Line),
+    /// Messages for the destination have waited for long.
+    GiveUp(Destination),
     /// The lane may be tried again.
     Retry(Lane),
     /// The namespace's subscription may be tried again.

@@ -1,11 +1,12 @@
 //! Clients that were away: their sessions, and what they missed.
 //!
-//! An attempt to restore a session reads it, finds its offset in the [window](super::window), takes it, and is done when the session is taken and
+//! An attempt to restore a session reads it, finds its offset in the [window], takes it, and is done when the session is taken and
 //! the window reaches from the offset to the last entry that was looked at. In that moment the socket is put into its rooms. The replay holds what
 //! was looked at before; what is looked at later is delivered. So the two meet without a hole and without a double. `docs/recovery.md` has the
 //! whole argument.
 
 mod missed;
+mod window;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,17 +14,19 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::by_namespace::ByNamespace;
-use super::window::{Place, Window};
-use super::{CallError, Engine, Purpose, Timer};
+use super::context::Context;
+use super::purpose::Purpose;
+use super::timers::Timer;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Recovery;
+use crate::error::CallError;
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::id::{EntryId, Ticket};
 use crate::packet::{BroadcastOptions, EVENT, Packet};
-use crate::session::{NotRecovered, Restored, Session, is_pid};
-use crate::time::Time;
+use crate::session::{Missed, NotRecovered, Session, is_pid};
 use crate::wire::session;
+use window::{Place, Window};
 
 /// An attempt that can't be given up just now is looked after this often.
 const LOOK_AGAIN: core::time::Duration = core::time::Duration::from_secs(1);
@@ -74,6 +77,27 @@ struct Page {
     before: EntryId,
 }
 
+/// A session that a client wants back.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) nsp: ByteString,
+    pub(super) stream: ByteString,
+    /// The namespace lives on two streams: no offset names a place in both.
+    pub(super) two_streams: bool,
+    pub(super) pid: &'a str,
+    pub(super) offset: &'a str,
+}
+
+/// A session that is restored as soon as its socket is in its rooms.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) ticket: Ticket,
+    pub(super) nsp: ByteString,
+    pub(super) session: Session,
+    pub(super) missed: Vec<Missed>,
+    pub(super) position: EntryId,
+}
+
 /// A session that is to be restored.
 #[derive(Debug)]
 struct Attempt {
@@ -103,9 +127,29 @@ impl Recoveries {
         }
     }
 
-    /// The next attempt that only has to be told.
-    pub(super) fn next_ready(&mut self) -> Option<Ticket> {
-        self.ready.pop_front()
+    /// Returns `true` if there is an attempt that only has to be told.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next attempt that only has to be told, now that all that was looked at has been told. There is none if the stream has
+    /// changed in the last moment.
+    pub(super) fn next_ready(&mut self, cx: &mut Context) -> Option<Ready> {
+        let ticket = self.ready.pop_front()?;
+        let attempt = self.attempts.get(&ticket)?;
+        let (found, options) = (self.streams.get(&attempt.stream)?, cx.config.recovery.as_ref()?);
+        let (Place::Inside, Ok(())) =
+            (found.window.place(&attempt.nsp, attempt.offset), check_bounds(found, attempt, options))
+        else {
+            // The session is in hand: what can be done, is done.
+            self.unpin(ticket);
+            self.find_offset(cx, ticket);
+            return None;
+        };
+        let Attempt { nsp, stream, offset, session, .. } = self.end_attempt(cx, ticket)?;
+        let (window, session) = (&self.streams.get(&stream)?.window, session?);
+        let missed = window.missed(&nsp, &session, offset).collect();
+        Some(Ready { ticket, nsp, session, missed, position: window.end() })
     }
 }
 
@@ -114,24 +158,15 @@ pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
     packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }
 
-impl Engine {
-    /// Stores a client's session, for [`max_disconnection_duration`](Recovery::max_disconnection_duration). To be called when the client's
-    /// connection is lost unexpectedly; a client that leaves by itself has no session.
-    ///
-    /// Ends with [`Event::SessionSaved`].
-    ///
-    /// It may also be called while the client is there, now and then: if this server dies, the client recovers at another one.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`], [`CallError::InvalidPid`], [`CallError::Payload`],
-    /// [`CallError::SessionTooLarge`], [`CallError::Full`].
-    pub fn persist_session(&mut self, now: Time, nsp: &str, session: &Session) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let options = self.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
-        if !self.namespaces.contains_key(nsp) {
-            return Err(CallError::UnknownNamespace(nsp.into()));
-        }
+impl Recoveries {
+    /// Stores a session of the namespace, within the limits.
+    pub(super) fn persist(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        session: &Session,
+    ) -> Result<Ticket, CallError> {
+        let options = cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
         if !is_pid(&session.pid) {
             return Err(CallError::InvalidPid);
         }
@@ -140,73 +175,49 @@ impl Engine {
         if size > limit {
             return Err(CallError::SessionTooLarge { size, limit });
         }
-        if self.recoveries.saves.len() >= options.sessions {
+        if self.saves.len() >= options.sessions {
             return Err(CallError::Full { what: "sessions being saved", limit: options.sessions });
         }
-        if self.recoveries.bytes.saturating_add(size) > options.sessions_bytes {
+        if self.bytes.saturating_add(size) > options.sessions_bytes {
             return Err(CallError::Full { what: "bytes of sessions", limit: options.sessions_bytes });
         }
         let key = format!("{}{}", options.session_key_prefix, session.pid).into();
         let (px, patience) = (options.max_disconnection_duration, options.timeout);
-        let ticket = Ticket(self.number());
-        let command = self.command(Command::Set { key, value, px }, Purpose::SaveSession(ticket));
-        self.recoveries.saves.insert(ticket, Save { command, size });
-        self.recoveries.bytes += size;
-        self.timers.arm(Timer::Session(ticket), self.now + patience);
+        let ticket = Ticket(cx.number());
+        let command = cx.command(Command::Set { key, value, px }, Purpose::SaveSession(ticket));
+        self.saves.insert(ticket, Save { command, size });
+        self.bytes += size;
+        cx.timers.arm(Timer::Session(ticket), cx.now + patience);
         Ok(ticket)
     }
 
-    /// Makes a socket of a session again, which any server of the cluster has stored. `pid` and `offset` are what the client sent; they need not be
-    /// looked at before.
-    ///
-    /// Ends with [`Event::Restored`] or [`Event::NotRecovered`], within [`timeout`](Recovery::timeout) and what the backend needs to tell what
-    /// became of a command. The session stays stored unless it is restored, or its last command is lost with its link.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`].
-    pub fn restore_session(
-        &mut self,
-        now: Time,
-        nsp: &str,
-        pid: &str,
-        offset: &str,
-    ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let options = self.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+    /// Begins to restore a session.
+    pub(super) fn begin(&mut self, cx: &mut Context, wanted: Wanted<'_>) -> Result<Ticket, CallError> {
+        let options = cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+        let Wanted { nsp, stream, two_streams, pid, offset } = wanted;
         let (end, limit, patience) = (options.session_bytes, options.sessions, options.timeout);
         let key: ByteString = format!("{}{pid}", options.session_key_prefix).into();
-        let unknown = || CallError::UnknownNamespace(nsp.into());
-        let (name, namespace) = self.namespaces.get_key_value(nsp).ok_or_else(unknown)?;
-        // Without streams there is no order of the stream, which recovery needs.
-        let stream = namespace.stream.clone().ok_or(CallError::RecoveryOff)?;
-        let nsp = name.clone();
-        let two_streams = namespace.lost_stream().is_some_and(|lost| {
-            self.readers.get(lost).is_none_or(|reader| reader.cursor != Some(EntryId::ZERO))
-        });
         let offset = match offset.parse::<EntryId>() {
             _ if !is_pid(pid) => Err(NotRecovered::InvalidPid),
             Err(_) => Err(NotRecovered::InvalidOffset),
             Ok(_) if two_streams => Err(NotRecovered::TwoStreams),
-            Ok(_) if self.recoveries.attempts.len() >= limit => {
-                Err(NotRecovered::Busy { what: "sessions", limit })
-            }
+            Ok(_) if self.attempts.len() >= limit => Err(NotRecovered::Busy { what: "sessions", limit }),
             Ok(offset) => Ok(offset),
         };
-        let ticket = Ticket(self.number());
+        let ticket = Ticket(cx.number());
         match offset {
-            Err(reason) => self.events.push_back(Event::NotRecovered { ticket, reason }),
+            Err(reason) => cx.events.push_back(Event::NotRecovered { ticket, reason }),
             Ok(offset) => {
                 let command = match mutant!(SessionTakenFirst) {
                     true => Command::GetDel { key: key.clone() },
                     false => Command::GetRange { key: key.clone(), end },
                 };
-                let command = Some(self.command(command, Purpose::ReadSession(ticket)));
+                let command = Some(cx.command(command, Purpose::ReadSession(ticket)));
                 let (session, stored) = (None, Bytes::new());
                 let attempt = Attempt { nsp, stream, key, offset, command, session, stored, taken: false };
-                self.recoveries.by_namespace.insert(&attempt.nsp, ticket);
-                self.recoveries.attempts.insert(ticket, attempt);
-                self.timers.arm(Timer::Session(ticket), self.now + patience);
+                self.by_namespace.insert(&attempt.nsp, ticket);
+                self.attempts.insert(ticket, attempt);
+                cx.timers.arm(Timer::Session(ticket), cx.now + patience);
             }
         }
         Ok(ticket)
@@ -215,65 +226,67 @@ impl Engine {
     /// A session was stored, or not.
     pub(super) fn session_saved(
         &mut self,
+        cx: &mut Context,
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
         command: Option<Box<Command>>,
     ) {
-        if !self.recoveries.saves.contains_key(&ticket) {
+        if !self.saves.contains_key(&ticket) {
             return;
         }
         match reply {
-            Err(CommandError::NotSent(_)) => self.again(id, command, Purpose::SaveSession(ticket)),
-            Ok(_) => self.save_done(ticket, Ok(())),
-            Err(error) => self.save_done(ticket, Err(error)),
+            Err(CommandError::NotSent(_)) => cx.again(id, command, Purpose::SaveSession(ticket)),
+            Ok(_) => self.save_done(cx, ticket, Ok(())),
+            Err(error) => self.save_done(cx, ticket, Err(error)),
         }
     }
 
-    fn save_done(&mut self, ticket: Ticket, result: Result<(), CommandError>) {
-        if let Some(save) = self.recoveries.saves.remove(&ticket) {
-            self.recoveries.bytes -= save.size;
-            self.timers.cancel(&Timer::Session(ticket));
-            self.events.push_back(Event::SessionSaved { ticket, result });
+    fn save_done(&mut self, cx: &mut Context, ticket: Ticket, result: Result<(), CommandError>) {
+        if let Some(save) = self.saves.remove(&ticket) {
+            self.bytes -= save.size;
+            cx.timers.cancel(&Timer::Session(ticket));
+            cx.events.push_back(Event::SessionSaved { ticket, result });
         }
     }
 
     /// Whether sessions are on their way to Redis.
     pub(super) fn is_saving(&self) -> bool {
-        !self.recoveries.saves.is_empty()
+        !self.saves.is_empty()
     }
 
     /// What is stored of a session has come.
     pub(super) fn session_read(
         &mut self,
+        cx: &mut Context,
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
         command: Option<Box<Command>>,
     ) {
-        let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) else { return };
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
         let reason = match reply {
             Err(CommandError::NotSent(_)) => {
-                return self.again(id, command, Purpose::ReadSession(ticket));
+                return cx.again(id, command, Purpose::ReadSession(ticket));
             }
             Err(error) => NotRecovered::Command(error),
             Ok(Reply::Value(Some(stored))) => {
                 attempt.command = None;
-                match self.read_session(ticket, stored) {
-                    Ok(()) => return self.find_offset(ticket),
+                match self.read_session(cx, ticket, stored) {
+                    Ok(()) => return self.find_offset(cx, ticket),
                     Err(reason) => reason,
                 }
             }
             Ok(Reply::Value(None)) => NotRecovered::NoSession,
             Ok(other) => NotRecovered::Command(super::replies::unusable(&other)),
         };
-        self.not_recovered(ticket, reason);
+        self.not_recovered(cx, ticket, reason);
     }
 
     /// Notes what is stored of a session, if it is one.
-    fn read_session(&mut self, ticket: Ticket, stored: Bytes) -> Result<(), NotRecovered> {
-        let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) else { return Ok(()) };
-        let Some(options) = &self.config.recovery else { return Ok(()) };
+    fn read_session(&mut self, cx: &mut Context, ticket: Ticket, stored: Bytes) -> Result<(), NotRecovered> {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return Ok(()) };
+        let Some(options) = &cx.config.recovery else { return Ok(()) };
         let limit = options.session_bytes as usize;
         if stored.len() > limit {
             return Err(NotRecovered::SessionTooLarge { limit });
@@ -286,23 +299,23 @@ impl Engine {
         if attempt.key.strip_prefix(&*options.session_key_prefix) != Some(&session.pid) {
             return Err(NotRecovered::Malformed("it is another client's".into()));
         }
-        let held = self.recoveries.bytes - attempt.stored.len();
+        let held = self.bytes - attempt.stored.len();
         if held.saturating_add(stored.len()) > options.sessions_bytes {
             return Err(NotRecovered::Busy { what: "bytes", limit: options.sessions_bytes });
         }
-        self.recoveries.bytes = held + stored.len();
+        self.bytes = held + stored.len();
         (attempt.session, attempt.stored) = (Some(session), stored);
         Ok(())
     }
 
     /// Looks where the offset is, and goes on from there: takes the session, waits for the window, or gives up.
-    fn find_offset(&mut self, ticket: Ticket) {
-        let Some(attempt) = self.recoveries.attempts.get(&ticket) else { return };
-        let Some(options) = &self.config.recovery else { return };
+    fn find_offset(&mut self, cx: &mut Context, ticket: Ticket) {
+        let Some(attempt) = self.attempts.get(&ticket) else { return };
+        let Some(options) = &cx.config.recovery else { return };
         let (offset, taken, stream) = (attempt.offset, attempt.taken, attempt.stream.clone());
         // Before the stream's end is known there is nothing to compare with; the namespace is not ready either.
-        let Some(found) = self.recoveries.streams.get_mut(&stream) else {
-            return self.not_recovered(ticket, NotRecovered::UnknownOffset);
+        let Some(found) = self.streams.get_mut(&stream) else {
+            return self.not_recovered(cx, ticket, NotRecovered::UnknownOffset);
         };
         let reason = match found.window.place(&attempt.nsp, offset) {
             Place::Inside => match check_bounds(found, attempt, options) {
@@ -310,11 +323,11 @@ impl Engine {
                 Ok(()) => {
                     found.pinned.insert((offset, ticket));
                     if taken {
-                        return self.recoveries.ready.push_back(ticket);
+                        return self.ready.push_back(ticket);
                     }
                     let key = attempt.key.clone();
-                    let command = self.command(Command::GetDel { key }, Purpose::TakeSession(ticket));
-                    if let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) {
+                    let command = cx.command(Command::GetDel { key }, Purpose::TakeSession(ticket));
+                    if let Some(attempt) = self.attempts.get_mut(&ticket) {
                         attempt.command = Some(command);
                     }
                     return;
@@ -325,7 +338,7 @@ impl Engine {
             }
             Place::Before => {
                 found.before.insert((offset, ticket));
-                return self.dig(&stream);
+                return self.dig(cx, &stream);
             }
             Place::Ahead => {
                 found.ahead.insert((offset, ticket));
@@ -334,21 +347,22 @@ impl Engine {
             Place::Trimmed => NotRecovered::Trimmed,
             Place::Nowhere => NotRecovered::UnknownOffset,
         };
-        self.not_recovered(ticket, reason);
+        self.not_recovered(cx, ticket, reason);
     }
 
     /// A session was taken out of Redis, or somebody else was faster.
     pub(super) fn session_taken(
         &mut self,
+        cx: &mut Context,
         id: CommandId,
         ticket: Ticket,
         reply: Result<Reply, CommandError>,
         command: Option<Box<Command>>,
     ) {
-        let Some(attempt) = self.recoveries.attempts.get_mut(&ticket) else { return };
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
         let reason = match reply {
             Err(CommandError::NotSent(_)) => {
-                return self.again(id, command, Purpose::TakeSession(ticket));
+                return cx.again(id, command, Purpose::TakeSession(ticket));
             }
             Err(error) => NotRecovered::Command(error),
             Ok(Reply::Value(Some(stored))) => {
@@ -357,88 +371,58 @@ impl Engine {
                 // It may have been restored and stored anew since it was read.
                 let read = match stored == attempt.stored {
                     true => Ok(()),
-                    false => self.read_session(ticket, stored),
+                    false => self.read_session(cx, ticket, stored),
                 };
                 match read {
-                    Ok(()) => return self.recoveries.ready.push_back(ticket),
+                    Ok(()) => return self.ready.push_back(ticket),
                     Err(reason) => reason,
                 }
             }
             Ok(Reply::Value(None)) => NotRecovered::NoSession,
             Ok(other) => NotRecovered::Command(super::replies::unusable(&other)),
         };
-        self.not_recovered(ticket, reason);
-    }
-
-    /// All that was looked at has been told: the socket comes in here.
-    pub(super) fn restore(&mut self, ticket: Ticket) {
-        let Some(attempt) = self.recoveries.attempts.get(&ticket) else { return };
-        let (Some(found), Some(options)) =
-            (self.recoveries.streams.get(&attempt.stream), &self.config.recovery)
-        else {
-            return;
-        };
-        let (Place::Inside, Ok(())) =
-            (found.window.place(&attempt.nsp, attempt.offset), check_bounds(found, attempt, options))
-        else {
-            // The stream has changed in the last moment. The session is in hand: what can be done, is done.
-            self.unpin(ticket);
-            return self.find_offset(ticket);
-        };
-        let Some(attempt) = self.end_attempt(ticket) else { return };
-        let (Some(found), Some(session)) = (self.recoveries.streams.get(&attempt.stream), attempt.session)
-        else {
-            return;
-        };
-        let Some(namespace) = self.namespaces.get_mut(&attempt.nsp) else { return };
-        let missed = found.window.missed(&attempt.nsp, &session, attempt.offset).collect();
-        let mut changes = namespace.rooms.add(session.sid.clone());
-        if !mutant!(RestoredOutOfRooms) {
-            changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
-        }
-        let (nsp, position) = (attempt.nsp, found.window.end());
-        self.events.push_back(Event::Restored(Restored { ticket, nsp, session, missed, position, changes }));
+        self.not_recovered(cx, ticket, reason);
     }
 
     /// An attempt has waited for too long; or a session could not be stored for so long.
-    pub(super) fn session_due(&mut self, ticket: Ticket) {
-        if let Some(save) = self.recoveries.saves.get(&ticket) {
+    pub(super) fn session_due(&mut self, cx: &mut Context, ticket: Ticket) {
+        if let Some(save) = self.saves.get(&ticket) {
             // If it is on its way, the backend says what becomes of it.
-            if self.withdraw(&Lane::Recovery, save.command) {
-                self.save_done(ticket, Err(CommandError::NotSent("Redis was away for too long".into())));
+            if cx.withdraw(&Lane::Recovery, save.command) {
+                self.save_done(cx, ticket, Err(CommandError::NotSent("Redis was away for too long".into())));
             }
-        } else if let Some(attempt) = self.recoveries.attempts.get(&ticket) {
+        } else if let Some(attempt) = self.attempts.get(&ticket) {
             // A session that is being taken may be nowhere but in the reply.
             let taking = attempt.session.is_some() && !attempt.taken;
-            let pinned = self.recoveries.streams.get(&attempt.stream);
+            let pinned = self.streams.get(&attempt.stream);
             let pinned = pinned.is_some_and(|found| found.pinned.contains(&(attempt.offset, ticket)));
             let awaited = attempt.command;
             match awaited {
-                Some(command) if self.withdraw(&Lane::Recovery, command) || !taking => {}
+                Some(command) if cx.withdraw(&Lane::Recovery, command) || !taking => {}
                 None if !pinned => {}
                 // It is all but done.
-                _ => return self.timers.arm(Timer::Session(ticket), self.now + LOOK_AGAIN),
+                _ => return cx.timers.arm(Timer::Session(ticket), cx.now + LOOK_AGAIN),
             }
-            self.not_recovered(ticket, NotRecovered::TimedOut);
+            self.not_recovered(cx, ticket, NotRecovered::TimedOut);
         }
     }
 
-    pub(super) fn not_recovered(&mut self, ticket: Ticket, reason: NotRecovered) {
-        if let Some(attempt) = self.end_attempt(ticket) {
+    pub(super) fn not_recovered(&mut self, cx: &mut Context, ticket: Ticket, reason: NotRecovered) {
+        if let Some(attempt) = self.end_attempt(cx, ticket) {
             if let Some(command) = attempt.command {
-                self.withdraw(&Lane::Recovery, command);
+                cx.withdraw(&Lane::Recovery, command);
             }
-            self.events.push_back(Event::NotRecovered { ticket, reason });
+            cx.events.push_back(Event::NotRecovered { ticket, reason });
         }
     }
 
-    fn end_attempt(&mut self, ticket: Ticket) -> Option<Attempt> {
+    fn end_attempt(&mut self, cx: &mut Context, ticket: Ticket) -> Option<Attempt> {
         self.unpin(ticket);
-        let attempt = self.recoveries.attempts.remove(&ticket)?;
-        self.recoveries.by_namespace.remove(&attempt.nsp, ticket);
-        self.recoveries.bytes -= attempt.stored.len();
-        self.timers.cancel(&Timer::Session(ticket));
-        if let Some(stream) = self.recoveries.streams.get_mut(&attempt.stream) {
+        let attempt = self.attempts.remove(&ticket)?;
+        self.by_namespace.remove(&attempt.nsp, ticket);
+        self.bytes -= attempt.stored.len();
+        cx.timers.cancel(&Timer::Session(ticket));
+        if let Some(stream) = self.streams.get_mut(&attempt.stream) {
             stream.before.remove(&(attempt.offset, ticket));
             stream.ahead.remove(&(attempt.offset, ticket));
         }
@@ -446,16 +430,16 @@ impl Engine {
     }
 
     fn unpin(&mut self, ticket: Ticket) {
-        let Some(attempt) = self.recoveries.attempts.get(&ticket) else { return };
-        if let Some(stream) = self.recoveries.streams.get_mut(&attempt.stream) {
+        let Some(attempt) = self.attempts.get(&ticket) else { return };
+        if let Some(stream) = self.streams.get_mut(&attempt.stream) {
             stream.pinned.remove(&(attempt.offset, ticket));
         }
     }
 
     /// The namespace is closed: nobody is restored there.
-    pub(super) fn recoveries_closed(&mut self, nsp: &str) {
-        for ticket in self.recoveries.by_namespace.of(nsp) {
-            self.not_recovered(ticket, NotRecovered::Closed);
+    pub(super) fn recoveries_closed(&mut self, cx: &mut Context, nsp: &str) {
+        for ticket in self.by_namespace.of(nsp) {
+            self.not_recovered(cx, ticket, NotRecovered::Closed);
         }
     }
 }

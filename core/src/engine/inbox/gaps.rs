@@ -7,9 +7,9 @@ use crate::command::{Entry, StreamInfo};
 use crate::event::Lost;
 use crate::id::EntryId;
 
-/// What the books have shown.
+/// What the numbers have shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Finding {
+pub(in crate::engine) enum Finding {
     /// Entries between these two were trimmed before they were read.
     Gap { after: EntryId, until: EntryId, lost: Lost },
     /// The server has lost entries that had been read.
@@ -24,7 +24,7 @@ struct Mark {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Books {
+pub(super) struct GapDetector {
     /// The number of the last entry that came, if it is known.
     number: Option<u64>,
     /// What is to be compared when this entry has come.
@@ -37,11 +37,11 @@ pub(super) struct Books {
     added: Option<u64>,
 }
 
-impl Books {
-    /// Books that begin at a stream's end.
+impl GapDetector {
+    /// A detector that begins at a stream's end.
     pub(super) fn open(info: &StreamInfo) -> Self {
         let added = info.entries_added;
-        Books { number: added, clear: info.last_generated_id, added, ..Books::default() }
+        GapDetector { number: added, clear: info.last_generated_id, added, ..GapDetector::default() }
     }
 
     /// Where a gap ends that is certain, while its size is not.
@@ -101,7 +101,7 @@ impl Books {
         if last < end {
             let had = self.number.map(|number| number.saturating_add(held.len() as u64));
             let lost = had.zip(entries_added).map(|(had, added)| had.saturating_sub(added));
-            *self = Books::open(info);
+            *self = GapDetector::open(info);
             return Some(Finding::Rewound {
                 cursor: end,
                 last,
@@ -210,57 +210,57 @@ mod tests {
 
     #[test]
     fn a_gap_beyond_what_was_to_be_compared_is_counted_once() {
-        let mut books = Books::open(&info(1, 10));
-        assert_eq!(books.check(id(10), &[], &info(1, 20)), None);
+        let mut detector = GapDetector::open(&info(1, 10));
+        assert_eq!(detector.check(id(10), &[], &info(1, 20)), None);
         for entry in 11..=15 {
-            assert_eq!(books.enter(id(entry - 1), id(entry)), None);
+            assert_eq!(detector.enter(id(entry - 1), id(entry)), None);
         }
-        let gap = books.check(id(15), &held(&[30, 31]), &info(30, 40));
+        let gap = detector.check(id(15), &held(&[30, 31]), &info(30, 40));
         assert_eq!(gap, Some(Finding::Gap { after: id(15), until: id(30), lost: Lost::Exactly(14) }));
-        assert_eq!(books.enter(id(15), id(30)), None, "the server has lost nothing");
+        assert_eq!(detector.enter(id(15), id(30)), None, "the server has lost nothing");
     }
 
     #[test]
     fn a_gap_behind_what_is_held_lies_where_it_is_said_to() {
-        let mut books = Books::open(&info(1, 10));
-        assert_eq!(books.check(id(10), &held(&[11]), &info(15, 20)), None, "its size is not known yet");
-        assert_eq!(books.enter(id(10), id(11)), None);
-        assert_eq!(books.enter(id(11), id(15)), None);
+        let mut detector = GapDetector::open(&info(1, 10));
+        assert_eq!(detector.check(id(10), &held(&[11]), &info(15, 20)), None, "its size is not known yet");
+        assert_eq!(detector.enter(id(10), id(11)), None);
+        assert_eq!(detector.enter(id(11), id(15)), None);
         let findings: Vec<Finding> =
-            (16..=20).filter_map(|entry| books.enter(id(entry - 1), id(entry))).collect();
+            (16..=20).filter_map(|entry| detector.enter(id(entry - 1), id(entry))).collect();
         assert_eq!(findings, [Finding::Gap { after: id(10), until: id(15), lost: Lost::Exactly(3) }]);
     }
 
     #[test]
     fn a_gap_at_the_end_of_what_was_counted_reaches_to_what_comes_next() {
-        let mut books = Books::open(&info(1, 10));
-        assert_eq!(books.check(id(10), &[], &info(1, 20)), None);
+        let mut detector = GapDetector::open(&info(1, 10));
+        assert_eq!(detector.check(id(10), &[], &info(1, 20)), None);
         for entry in 11..=13 {
-            assert_eq!(books.enter(id(entry - 1), id(entry)), None);
+            assert_eq!(detector.enter(id(entry - 1), id(entry)), None);
         }
         // All the others were trimmed by hand.
-        let gap = books.enter(id(13), id(30));
+        let gap = detector.enter(id(13), id(30));
         assert_eq!(gap, Some(Finding::Gap { after: id(10), until: id(30), lost: Lost::Exactly(7) }));
     }
 
     #[test]
     fn an_earlier_gap_is_part_of_the_next_one() {
-        let mut books = Books::open(&info(1, 10));
-        assert_eq!(books.check(id(10), &held(&[11]), &info(15, 20)), None);
-        assert_eq!(books.enter(id(10), id(11)), None);
-        assert_eq!(books.enter(id(11), id(15)), None);
-        let gap = books.check(id(15), &held(&[30]), &info(30, 40));
+        let mut detector = GapDetector::open(&info(1, 10));
+        assert_eq!(detector.check(id(10), &held(&[11]), &info(15, 20)), None);
+        assert_eq!(detector.enter(id(10), id(11)), None);
+        assert_eq!(detector.enter(id(11), id(15)), None);
+        let gap = detector.check(id(15), &held(&[30]), &info(30, 40));
         assert_eq!(gap, Some(Finding::Gap { after: id(10), until: id(30), lost: Lost::Exactly(17) }));
     }
 
     #[test]
     fn what_was_counted_before_a_loss_is_not_compared_any_more() {
-        let mut books = Books::open(&info(1, 5));
-        assert_eq!(books.check(id(5), &[], &info(1, 20)), None);
+        let mut detector = GapDetector::open(&info(1, 5));
+        assert_eq!(detector.check(id(5), &[], &info(1, 20)), None);
         // The server comes back with seven entries: nothing of what had been read is lost.
-        assert_eq!(books.check(id(5), &[], &info(1, 7)), None);
+        assert_eq!(detector.check(id(5), &[], &info(1, 7)), None);
         for (before, entry) in [(5, 6), (6, 7), (7, 30)] {
-            assert_eq!(books.enter(id(before), id(entry)), None);
+            assert_eq!(detector.enter(id(before), id(entry)), None);
         }
     }
 }

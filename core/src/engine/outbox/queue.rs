@@ -1,35 +1,35 @@
-//! The lines in which messages stand until their fate is known.
+//! A queue of messages that stay until their fate is known, in the order of their calls.
 
 use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use super::{Content, Due};
 use crate::command::CommandError;
+use crate::engine::{Content, Due};
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
 
-/// Where messages stand in line: one line for each stream, and one for all channels.
+/// Where messages go: there is one queue for each stream, and one for all channels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Line {
+pub(in crate::engine) enum Destination {
     Stream(ByteString),
     Channels,
 }
 
 /// A message on its way.
 #[derive(Debug)]
-pub(super) struct Outgoing {
-    pub(super) nsp: ByteString,
-    pub(super) content: Content,
-    pub(super) what: What,
-    pub(super) effect: Option<Box<Due>>,
+pub(in crate::engine) struct Outgoing {
+    pub(in crate::engine) nsp: ByteString,
+    pub(in crate::engine) content: Content,
+    pub(in crate::engine) what: What,
+    pub(in crate::engine) effect: Option<Box<Due>>,
     /// What it counts against the limits.
-    pub(super) size: usize,
+    pub(in crate::engine) size: usize,
 }
 
 /// What a message is, as far as its fate is somebody's business.
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(in crate::engine) enum What {
     /// Nobody waits for it: a response.
     Notice,
     /// A heartbeat.
@@ -101,9 +101,9 @@ impl State {
     }
 }
 
-/// The messages of one line that have no known fate, in order.
+/// The messages for one destination that have no known fate, in order.
 #[derive(Debug, Default)]
-pub(super) struct Publisher {
+pub(super) struct Queue {
     pub(super) items: VecDeque<Item>,
     /// Items before this one have been handed out.
     pub(super) handed: usize,
@@ -125,8 +125,12 @@ pub(super) struct Publisher {
     /// A timer is armed that looks after what has waited for too long. It is left alone when nothing waits any more: it would have to be armed
     /// again for the next message.
     pub(super) watched: bool,
-    /// It stands among those that are looked at for what goes out next.
+    /// It is noted as one that may have something to send.
     pub(super) eager: bool,
+    /// Nothing lives on the destination any more: the queue goes when it is empty.
+    pub(super) retired: bool,
+    /// The last entry of the stream that this node has read.
+    pub(super) read: EntryId,
 }
 
 /// What is left of a line when a message has left it.
@@ -137,7 +141,7 @@ pub(super) enum Left {
     Others,
 }
 
-impl Publisher {
+impl Queue {
     /// A message has just been taken.
     pub(super) fn left(&mut self) -> Left {
         match self.items.is_empty() {

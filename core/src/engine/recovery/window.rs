@@ -10,8 +10,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use super::seen::NEAR;
 use crate::config::Recovery;
+use crate::engine::inbox::NEAR;
 use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId};
 use crate::packet::{BroadcastOptions, Packet};

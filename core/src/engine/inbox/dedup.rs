@@ -8,7 +8,7 @@ use crate::id::NodeId;
 
 /// A number that is higher by more than this continues nothing: what an author writes elsewhere, or gives up, between two of
 /// its entries on a stream is less.
-pub(super) const NEAR: u64 = 1 << 16;
+pub(in crate::engine) const NEAR: u64 = 1 << 16;
 
 /// How many runs of an author are remembered.
 const RUNS: usize = 4;
@@ -62,7 +62,7 @@ impl Runs {
 /// Two tables, of which the older is dropped when the younger is full: an author is remembered for as long as not too many others have written
 /// since, at no cost per entry.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct Dedup {
     young: Table,
     old: Table,
     /// How many authors each table takes.
@@ -84,9 +84,9 @@ impl Table {
     }
 }
 
-impl Seen {
+impl Dedup {
     pub(super) fn new(limit: usize, hash: Keyed) -> Self {
-        Seen { young: Table::new(hash), old: Table::new(hash), limit, latest: 0 }
+        Dedup { young: Table::new(hash), old: Table::new(hash), limit, latest: 0 }
     }
 
     /// Notes the number; whether it is a new one of its author's.
@@ -123,13 +123,13 @@ mod tests {
         NodeId::new(name.to_owned())
     }
 
-    fn news(seen: &mut Seen, author: &str, numbers: &[u64]) -> Vec<bool> {
+    fn news(seen: &mut Dedup, author: &str, numbers: &[u64]) -> Vec<bool> {
         numbers.iter().map(|number| seen.is_new(&node(author), *number)).collect()
     }
 
     #[test]
     fn a_number_counts_once_and_never_backwards() {
-        let mut seen = Seen::new(10, Keyed(1, 2));
+        let mut seen = Dedup::new(10, Keyed(1, 2));
         let a = news(&mut seen, "a", &[5, 6, 6, 4, 9, 6]);
         assert_eq!(a, [true, true, false, false, true, false]);
         assert_eq!(news(&mut seen, "b", &[1]), [true]);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn authors_are_remembered_while_they_write_and_forgotten_in_the_end() {
-        let mut seen = Seen::new(3, Keyed(1, 2));
+        let mut seen = Dedup::new(3, Keyed(1, 2));
         let busy = node("busy");
         for n in 0..100u64 {
             assert!(seen.is_new(&node(&n.to_string()), 1));
@@ -153,7 +153,7 @@ mod tests {
         let start = 1_700_000_000_000 << 20;
         for forged in [u64::MAX, u64::MAX - 1, 0, 17, start - 2 * NEAR, start + 2 * NEAR, start << 1] {
             for first in [true, false] {
-                let mut seen = Seen::new(10, Keyed(1, 2));
+                let mut seen = Dedup::new(10, Keyed(1, 2));
                 let mut numbers: Vec<u64> = (start..start + 50).collect();
                 numbers.insert(if first { 0 } else { 20 }, forged);
                 assert_eq!(news(&mut seen, "a", &numbers), [true; 51], "{forged}, {first}");
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn an_author_that_meets_a_forged_number_is_heard_with_its_own() {
-        let mut seen = Seen::new(10, Keyed(1, 2));
+        let mut seen = Dedup::new(10, Keyed(1, 2));
         let forged = 10 + NEAR + 5;
         assert_eq!(news(&mut seen, "a", &[10, forged, 11]), [true; 3]);
         let own: Vec<u64> = (12..forged + 10).collect();
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn however_late_a_copy_comes_it_is_known() {
-        let mut seen = Seen::new(10, Keyed(1, 2));
+        let mut seen = Dedup::new(10, Keyed(1, 2));
         for number in 1_000..1_000 + 3 * NEAR {
             assert!(seen.is_new(&node("a"), number));
         }

@@ -1,0 +1,121 @@
+//! What every part of the engine is lent: the options, the clock, chance, and the ways out. It decides nothing.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use super::lanes::Lanes;
+use super::purpose::Purpose;
+use super::timers::{Timer, Timers};
+use crate::command::{Command, CommandId, Lane};
+use crate::config::Config;
+use crate::event::Event;
+use crate::hash::{Keyed, Numbered};
+use crate::id::NodeId;
+use crate::time::Time;
+
+/// How long a refused command waits before it is tried again.
+pub(super) const RETRY: Duration = Duration::from_millis(200);
+
+/// What the parts share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) config: Config,
+    /// The name of this node.
+    pub(super) uid: NodeId,
+    /// The keys of tables whose own keys come from outside.
+    pub(super) hash: Keyed,
+    pub(super) rng: fastrand::Rng,
+    pub(super) now: Time,
+    /// The last number of a command or a ticket.
+    pub(super) count: u64,
+    pub(super) lanes: Lanes,
+    pub(super) in_flight: HashMap<CommandId, InFlight, Numbered>,
+    /// How many commands in flight ask on behalf of requests.
+    pub(super) asking: usize,
+    pub(super) timers: Timers,
+    /// Events that have happened, and wait to be polled.
+    pub(super) events: VecDeque<Event>,
+}
+
+/// A command whose reply has not come.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    /// The command is kept if it may have to be handed out again.
+    pub(super) command: Option<Box<Command>>,
+    pub(super) purpose: Purpose,
+}
+
+impl Context {
+    pub(super) fn new(config: Config, uid: NodeId, hash: Keyed, rng: fastrand::Rng, now: Time) -> Self {
+        Context {
+            config,
+            uid,
+            hash,
+            rng,
+            now,
+            count: 0,
+            lanes: Lanes::default(),
+            in_flight: HashMap::with_hasher(Numbered),
+            asking: 0,
+            timers: Timers::default(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Draws the next number, for a command or a ticket.
+    pub(super) fn number(&mut self) -> u64 {
+        self.count += 1;
+        self.count
+    }
+
+    /// Lets a command wait for its lane.
+    pub(super) fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
+        let id = CommandId(self.number());
+        self.expect(id, Some(Box::new(command.clone())), purpose);
+        self.lanes.push(id, command);
+        id
+    }
+
+    /// Notes that a reply to a command is to come.
+    pub(super) fn expect(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
+        self.asking += usize::from(purpose.asks());
+        self.in_flight.insert(id, InFlight { command, purpose });
+    }
+
+    /// Takes the purpose of a command whose reply has come.
+    pub(super) fn answered(&mut self, id: CommandId) -> Option<InFlight> {
+        let in_flight = self.in_flight.remove(&id)?;
+        self.asking -= usize::from(in_flight.purpose.asks());
+        Some(in_flight)
+    }
+
+    /// Takes back a command that has not been handed out. Returns `false` if it was.
+    pub(super) fn withdraw(&mut self, lane: &Lane, command: CommandId) -> bool {
+        let waits = self.lanes.withdraw(lane, command);
+        if waits {
+            self.answered(command);
+        }
+        waits
+    }
+
+    /// Hands out nothing more for the lane, for a while, unless its link is known to be down: then until it is back.
+    pub(super) fn rest(&mut self, lane: &Lane) {
+        if !self.lanes.is_down(lane) {
+            self.lanes.pause(lane);
+            if !mutant!(RetryNotRearmed) {
+                self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
+            }
+        }
+    }
+
+    /// Puts a command that certainly had no effect back to its place. It goes out again when the link is back, or after a while.
+    pub(super) fn again(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
+        let Some(command) = command else { return };
+        let lane = command.lane();
+        self.lanes.push(id, (*command).clone());
+        self.expect(id, Some(command), purpose);
+        self.rest(&lane);
+    }
+}

@@ -1,0 +1,464 @@
+//! What is read: streams, from a concrete id on, each entry once, and none missed in silence.
+//!
+//! While there is more to read, each read begins with the last entry of the one before: if that is gone, so may be others behind
+//! it. If a read has nothing to overlap with, because all had been read, only a batch that is full can hide a gap. In both
+//! cases the batch is held until the server has said what it counts. Every now and then it is asked anyway.
+
+mod dedup;
+mod gaps;
+mod hearing;
+mod reader;
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use bytestring::ByteString;
+
+use super::context::Context;
+use super::purpose::Purpose;
+use super::timers::Timer;
+use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
+use crate::event::{Event, Lag, Lost};
+use crate::id::{EntryId, NodeId};
+use crate::time::Time;
+use dedup::Dedup;
+pub(super) use dedup::NEAR;
+pub(super) use gaps::Finding;
+use gaps::GapDetector;
+use hearing::Hearing;
+use reader::Reader;
+pub(super) use reader::{entries_at_once, mean_size};
+
+/// The server is asked for its count not more often than this, if nothing is suspect.
+const CHECK_AT_MOST: Duration = Duration::from_secs(1);
+
+/// The streams that this node reads.
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    readers: BTreeMap<ByteString, Reader>,
+    /// The streams of which entries have come and have not been looked at, in the order in which they came.
+    unread: VecDeque<ByteString>,
+}
+
+/// What the server's word on a stream has shown.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// The server has lost entries.
+    pub(super) rewound: bool,
+    /// The last entry that has come.
+    pub(super) cursor: EntryId,
+    pub(super) findings: Vec<Finding>,
+    /// Gaps that are certain end before these entries; their sizes are not known yet.
+    pub(super) holes: Vec<EntryId>,
+}
+
+/// A batch that has come.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// Its last entry, or the last one before it.
+    pub(super) cursor: EntryId,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// An entry, by its author and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// It has not come before.
+    First,
+    /// It has come before.
+    Again,
+    /// Somebody else has written it in this node's name, with this number.
+    Claimed(Option<u64>),
+}
+
+impl Inbox {
+    /// The last entry of the stream that has come, once the stream's end is known.
+    pub(super) fn cursor(&self, stream: &ByteString) -> Option<EntryId> {
+        self.readers.get(stream)?.cursor
+    }
+
+    /// The namespaces that live on the stream.
+    pub(super) fn namespaces(&self, stream: &ByteString) -> Vec<ByteString> {
+        self.readers.get(stream).map(|reader| reader.users.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// Nobody could be heard on the stream before now.
+    pub(super) fn hears_from_now_on(&mut self, stream: &ByteString, now: Time) {
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.hearing = Hearing::since(now);
+        }
+    }
+
+    /// All that was said on the stream before this time has been looked at.
+    pub(super) fn heard_until(&self, stream: &ByteString) -> Option<Time> {
+        Some(self.readers.get(stream)?.hearing.proven())
+    }
+
+    /// A heartbeat of this node's is handed out, with this number. When it comes back, all that was said before has come.
+    pub(super) fn probes(&mut self, stream: &ByteString, number: u64, now: Time) {
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.hearing.probes(number, now);
+        }
+    }
+
+    /// Returns `true` if a heartbeat of this node's is on its way that will tell who is silent.
+    pub(super) fn is_probing(&self, stream: &ByteString) -> bool {
+        self.readers.get(stream).is_some_and(|reader| reader.hearing.is_probing())
+    }
+
+    /// The namespace judges nobody's silence until more is known.
+    pub(super) fn doubt(&mut self, stream: &ByteString, nsp: &ByteString) {
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.overdue.insert(nsp.clone());
+        }
+    }
+
+    /// Returns `true` if the namespace is in doubt who is silent.
+    pub(super) fn is_in_doubt(&self, stream: &ByteString, nsp: &str) -> bool {
+        self.readers.get(stream).is_some_and(|reader| reader.overdue.contains(nsp))
+    }
+
+    /// Returns `true` if this number of the author's has not come before.
+    pub(super) fn is_new(&mut self, stream: &ByteString, author: &NodeId, number: u64) -> bool {
+        self.readers.get_mut(stream).is_some_and(|reader| reader.seen.is_new(author, number))
+    }
+
+    /// An entry is looked at. Only nodes of ours number their entries. `last_number`: the last one that this node has given. Returns
+    /// how long a heartbeat was under way, if this is the one that was waited for.
+    pub(super) fn see(
+        &mut self,
+        cx: &mut Context,
+        stream: &ByteString,
+        id: EntryId,
+        (author, number): (&NodeId, Option<u64>),
+        last_number: u64,
+    ) -> (Sight, Option<Duration>) {
+        let Some(reader) = self.readers.get_mut(stream) else { return (Sight::Again, None) };
+        if *author == cx.uid && number.is_none_or(|number| number > last_number) {
+            if !core::mem::replace(&mut reader.name_taken, true) {
+                cx.events.push_back(Event::NameTaken { stream: stream.clone(), id });
+            }
+            return (Sight::Claimed(number), None);
+        }
+        let mut took = None;
+        if reader.hearing.is_probing()
+            && let Some(number) = number.filter(|_| *author == cx.uid)
+        {
+            took = reader.hearing.own_entry(number, cx.now);
+            if took.is_some() {
+                reader.judge_again(&mut cx.timers, cx.now);
+            }
+        }
+        let first =
+            number.is_none_or(|number| reader.seen.is_new(author, number) || mutant!(RepetitionDelivered));
+        if !first {
+            let (stream, from) = (stream.clone(), author.clone());
+            cx.events.push_back(Event::Repeated { stream, id, from });
+        }
+        (if first { Sight::First } else { Sight::Again }, took)
+    }
+
+    /// Starts reading a stream for a namespace, or notes one more that lives on it.
+    pub(super) fn open(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) {
+        let (limit, hash, now) = (cx.config.limits.nodes, cx.hash, cx.now);
+        let count = cx.config.read_count;
+        let fresh = || Reader::new(Dedup::new(limit, hash), count, now);
+        let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
+        let first = reader.users.is_empty();
+        reader.users.insert(nsp.clone());
+        let waiting = (reader.batch.len() + reader.held.len()) as u64;
+        if first {
+            self.locate(cx, stream);
+        } else if waiting > 0 {
+            reader.newcomers.insert(nsp.clone(), reader.looked + waiting);
+            reader.newest.push_back((nsp.clone(), reader.looked + waiting));
+        }
+    }
+
+    /// Returns `true` if the entry that is being looked at came before the namespace was opened.
+    pub(super) fn came_before(&self, stream: &ByteString, nsp: &str) -> bool {
+        self.readers.get(stream).is_some_and(|reader| reader.newcomers.contains_key(nsp))
+    }
+
+    /// Stops reading a stream for a namespace. Returns `true` if nothing lives on the stream any more: then it is not read at all.
+    pub(super) fn close(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) -> bool {
+        let Some(reader) = self.readers.get_mut(stream) else { return false };
+        reader.users.remove(nsp);
+        if !reader.users.is_empty() {
+            return false;
+        }
+        // No reply comes on a connection that is given up.
+        if let Some(asked) = reader.asked {
+            cx.answered(asked);
+        }
+        self.readers.remove(stream);
+        self.unread.retain(|other| other != stream);
+        let lane = Lane::Reader(stream.clone());
+        for id in cx.lanes.remove(&lane) {
+            cx.answered(id);
+        }
+        cx.timers.cancel(&Timer::Retry(lane.clone()));
+        true
+    }
+
+    fn ask(&mut self, cx: &mut Context, stream: &ByteString, command: Command, purpose: Purpose) {
+        let asked = cx.command(command, purpose);
+        let now = cx.now;
+        if let Some(reader) = self.readers.get_mut(stream) {
+            (reader.asked, reader.asked_at) = (Some(asked), now);
+        }
+    }
+
+    /// The server is being asked where the stream ends. The entry `known` is there now, so it must be there then.
+    pub(super) fn asking(&mut self, stream: &ByteString, known: EntryId) {
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.known = known;
+        }
+    }
+
+    /// Asks where the stream ends, for the first time or after a break.
+    fn locate(&mut self, cx: &mut Context, stream: &ByteString) {
+        let command = Command::XInfoStream { stream: stream.clone() };
+        self.ask(cx, stream, command, Purpose::Locate(stream.clone()));
+    }
+
+    /// Asks what the server counts.
+    fn check(&mut self, cx: &mut Context, stream: &ByteString) {
+        let command = Command::XInfoStream { stream: stream.clone() };
+        self.ask(cx, stream, command, Purpose::Check(stream.clone()));
+    }
+
+    /// Asks for the next batch, if the last one is used up.
+    pub(super) fn read_on(&mut self, cx: &mut Context, stream: &ByteString) {
+        let Some(reader) = self.readers.get(stream) else { return };
+        let (Some(cursor), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
+            return;
+        };
+        if reader.suspect || cx.now.since(reader.checked) >= cx.config.block_time.max(CHECK_AT_MOST) {
+            return self.check(cx, stream);
+        }
+        let overlap = reader.next == Some(cursor);
+        let command = Command::XRead {
+            stream: stream.clone(),
+            after: if overlap { cursor.before() } else { cursor },
+            count: reader.count.saturating_add(overlap.into()),
+            block: cx.config.block_time,
+        };
+        self.ask(cx, stream, command, Purpose::Read(stream.clone()));
+    }
+
+    /// All that has come has been looked at: if there was no more, silence can be judged by it.
+    pub(super) fn is_heard(&mut self, cx: &mut Context, stream: &ByteString) {
+        let now = cx.now;
+        // As long as this node can write, its own entries tell. A server that answers reads may still take nothing, so while it
+        // can't, a read tells only of the time before the last entry came.
+        let can_write = !cx.lanes.is_down(&Lane::Writer);
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        if !can_write
+            && reader.batch.is_empty()
+            && let Some(asked) = reader.heard_since.take()
+            && reader.hearing.round_trip(asked.min(reader.came_at), now)
+        {
+            reader.judge_again(&mut cx.timers, now);
+        }
+    }
+
+    /// Returns how long the reply took if it is what the stream's reader waits for. It waits no longer then.
+    pub(super) fn is_awaited(
+        &mut self,
+        cx: &Context,
+        stream: &ByteString,
+        id: CommandId,
+    ) -> Option<Duration> {
+        let reader = self.readers.get_mut(stream)?;
+        reader.asked.take_if(|asked| *asked == id)?;
+        Some(cx.now.since(reader.asked_at))
+    }
+
+    /// The server has said where the stream ends, and what it counts.
+    pub(super) fn told(&mut self, cx: &Context, stream: &ByteString, info: &StreamInfo) -> Option<Told> {
+        let reader = self.readers.get_mut(stream)?;
+        let last = info.last_generated_id;
+        reader.checked = cx.now;
+        reader.suspect = false;
+        reader.next = None;
+        let mut told =
+            Told { rewound: last < reader.known, cursor: last, findings: Vec::new(), holes: Vec::new() };
+        match reader.cursor {
+            Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
+            None => {
+                reader.cursor = Some(last);
+                reader.looked_at = Some(last);
+                reader.gaps = GapDetector::open(info);
+                reader.ended = true;
+            }
+            Some(cursor) => {
+                let held = core::mem::take(&mut reader.held);
+                let (resumes, hole) = (held.first().map(|entry| entry.id), reader.gaps.hole());
+                let mut findings = Vec::from_iter(reader.gaps.check(cursor, &held, info));
+                if !held.is_empty() {
+                    self.unread.push_back(stream.clone());
+                }
+                if held.last().map_or(cursor, |entry| entry.id) > last {
+                    reader.batch.extend(held);
+                    reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
+                } else {
+                    findings.extend(reader.accept(held));
+                }
+                // What others have written since may hide it, but not always: the numbers may show less than this node's own
+                // entries do.
+                let is_told = findings.iter().any(|finding| matches!(finding, Finding::Rewound { .. }));
+                if told.rewound && !is_told {
+                    findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
+                }
+                told.rewound |= is_told;
+                let cursor = reader.cursor.unwrap_or(last);
+                reader.ended = cursor >= last;
+                if cursor < last {
+                    // If the cursor's entry is gone, the stream's first is the next.
+                    reader.next = info.first_entry_id.map(|first| first.max(cursor));
+                }
+                let hole = reader.gaps.hole().filter(|until| hole != Some(*until));
+                // A gap that can't be reported yet, because its size is not known, is one all the same.
+                told.holes = hole.into_iter().flat_map(|until| resumes.into_iter().chain([until])).collect();
+                told.findings = findings;
+            }
+        }
+        told.cursor = reader.cursor.unwrap_or(last);
+        reader.is_answered();
+        Some(told)
+    }
+
+    /// A batch has come. Returns nothing if it is held until the server has said what it counts.
+    pub(super) fn read(
+        &mut self,
+        cx: &mut Context,
+        stream: &ByteString,
+        entries: Vec<Entry>,
+    ) -> Option<Batch> {
+        let (usual, max_len) = (cx.config.read_count, cx.config.max_len);
+        let reader = self.readers.get_mut(stream)?;
+        let full_at = u64::from(reader.count).min(max_len);
+        reader.refused = None;
+        reader.cut_off = false;
+        let next = reader.next.take();
+        let begins_with = entries.first().map(|entry| entry.id);
+        // Each entry once, whatever a backend may repeat.
+        let mut last = reader.cursor;
+        let mut new = entries;
+        new.retain(|entry| {
+            let is_new = Some(entry.id) > last || mutant!(OverlapDelivered);
+            last = last.max(Some(entry.id));
+            is_new
+        });
+        if !new.is_empty() {
+            reader.came_at = cx.now;
+        }
+        let full = new.len() as u64 >= full_at;
+        reader.adapt(&new, full, usual);
+        let suspect = match next {
+            // If there is nothing at all, even that entry is gone.
+            Some(_) => begins_with != next,
+            None => full,
+        };
+        if suspect {
+            reader.held = new;
+            self.check(cx, stream);
+            return None;
+        }
+        if !new.is_empty() {
+            self.unread.push_back(stream.clone());
+        }
+        let findings = reader.accept(new);
+        reader.ended = !full;
+        reader.is_answered();
+        if full {
+            reader.next = reader.cursor;
+        }
+        Some(Batch { cursor: reader.cursor?, findings })
+    }
+
+    /// The link is lost. What was to be read next is not read before it is known where the stream ends; whatever is under way will fail, and ask
+    /// for that by itself.
+    pub(super) fn lost(&mut self, cx: &mut Context, stream: &ByteString) {
+        let waiting = cx.lanes.take_waiting(&Lane::Reader(stream.clone()));
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        reader.suspect = true;
+        for (id, command) in waiting {
+            if matches!(command, Command::XRead { .. }) {
+                cx.answered(id);
+                reader.asked.take_if(|asked| *asked == id);
+            } else {
+                cx.lanes.push(id, command);
+            }
+        }
+        self.read_on(cx, stream);
+    }
+
+    /// Reading has failed: when the link is back, or after a while, the stream's end is asked for again, because the server may be another one.
+    ///
+    /// `during_read`: it was entries that were asked for.
+    pub(super) fn failed(
+        &mut self,
+        cx: &mut Context,
+        stream: &ByteString,
+        error: CommandError,
+        during_read: bool,
+    ) {
+        let lane = Lane::Reader(stream.clone());
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        reader.next = None;
+        reader.ended = false;
+        reader.heard_since = None;
+        // Once is chance. Twice, the reply may be larger than the server, or something on the way, lets through.
+        if during_read
+            && matches!(error, CommandError::Lost(_))
+            && core::mem::replace(&mut reader.cut_off, true)
+        {
+            reader.count = (reader.count / 2).max(1);
+        }
+        let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
+        if refused && reader.refused.as_ref() != Some(&error) {
+            reader.refused = Some(error.clone());
+            cx.events.push_back(Event::Refused { lane: lane.clone(), error });
+        }
+        if mutant!(BreakIgnored) && self.readers.get(stream).is_some_and(Reader::is_located) {
+            return self.read_on(cx, stream);
+        }
+        self.locate(cx, stream);
+        cx.rest(&lane);
+    }
+
+    /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it. Streams take turns,
+    /// batch by batch. The flag is `true` if it is the last one of its batch.
+    pub(super) fn next_entry(&mut self, cx: &mut Context) -> Option<(ByteString, Entry, bool)> {
+        while let Some(stream) = self.unread.pop_front() {
+            let Some(reader) = self.readers.get_mut(&stream) else { continue };
+            let Some(entry) = reader.batch.pop_front() else { continue };
+            reader.looked_at = Some(entry.id);
+            reader.looked += 1;
+            while let Some((nsp, until)) = reader.newest.front().filter(|(_, until)| reader.looked > *until) {
+                if reader.newcomers.get(nsp) == Some(until) {
+                    reader.newcomers.remove(nsp);
+                }
+                reader.newest.pop_front();
+            }
+            let last = reader.batch.is_empty();
+            match last {
+                true => self.read_on(cx, &stream),
+                false => self.unread.push_front(stream.clone()),
+            }
+            return Some((stream, entry, last));
+        }
+        None
+    }
+
+    /// How far the node is behind each of its streams.
+    pub(super) fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
+        self.readers.iter().map(|(stream, reader)| {
+            let waiting = reader.batch.len() + reader.held.len();
+            let position = reader.looked_at;
+            (stream, Lag { waiting, unread: reader.gaps.unread(), position })
+        })
+    }
+}

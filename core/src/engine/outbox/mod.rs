@@ -1,0 +1,564 @@
+//! What this node says: in order, each message once, and never without knowing what became of it.
+//!
+//! Every entry bears a sequence number. When a link is lost between an XADD and its reply, nothing more is sent until the
+//! stream has been searched for the numbers in question. The messages that are found there are published; the others are sent
+//! again, in order, with the same numbers. If a first try is executed late all the same, receivers of ours know its number and
+//! pass over it. `docs/guarantees.md` has the argument.
+
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytestring::ByteString;
+
+use super::Content;
+use super::context::{Context, RETRY};
+use super::purpose::Purpose;
+use super::timers::Timer;
+use crate::command::{Command, CommandError, CommandId, Entry, Lane, Reply};
+use crate::error::CallError;
+use crate::event::Event;
+use crate::id::{EntryId, Ticket};
+use crate::wire::entry::{SEQUENCE_FIELD, sequence};
+pub(super) use queue::{Destination, Outgoing, What};
+use queue::{Item, Left, Queue, State};
+
+/// How many entries a search reads at once.
+const PAGE: u32 = 1_000;
+
+/// The messages of this node whose fate is not known yet.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queues: BTreeMap<Destination, Queue>,
+    /// The destinations that have something to ask or to send, and perhaps some that had. There may be many, most of which
+    /// have nothing: they are not gone through each time.
+    eager: BTreeSet<Destination>,
+    /// The last number that an entry was given, on any stream.
+    last_number: u64,
+    /// How many messages there are, and their bytes.
+    messages: usize,
+    bytes: usize,
+    /// The server's refusal to write that was reported last.
+    refused: Option<CommandError>,
+    /// What has become of messages, in order, until the engine takes it.
+    settled: VecDeque<Settled>,
+}
+
+/// What is to go out next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// A command.
+    Command(HandedOut),
+    /// A question, which is sent by [`Outbox::send_next`] unless it is [dropped](Outbox::drop_question). `counted`: it has been
+    /// counted who will hear it, by the command just before.
+    Question { ticket: Ticket, acts: bool, counted: bool },
+}
+
+/// A command that the outbox hands out.
+#[derive(Debug)]
+pub(super) struct HandedOut {
+    pub(super) id: CommandId,
+    pub(super) command: Command,
+    /// If it is a heartbeat for a stream: the stream, and the entry's number.
+    pub(super) beat: Option<(ByteString, u64)>,
+}
+
+/// What has become of a message.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// The server takes messages again, after it had refused them.
+    TakenAgain,
+    /// The message has its place in the stream, if it has one.
+    Published(Outgoing, Option<EntryId>),
+    /// The message will not be sent, or not again.
+    Failed(Outgoing, CommandError),
+}
+
+impl Outbox {
+    /// The last number that an entry was given.
+    pub(super) fn last_number(&self) -> u64 {
+        self.last_number
+    }
+
+    /// Goes on above a number: somebody else has used it in this node's name.
+    pub(super) fn go_on_above(&mut self, number: u64) {
+        self.last_number = number;
+    }
+
+    /// Refuses a message that exceeds the limits.
+    pub(super) fn admit(&self, cx: &Context, size: usize) -> Result<(), CallError> {
+        let limits = &cx.config.limits;
+        if self.messages >= limits.in_flight {
+            return Err(CallError::Full { what: "messages in flight", limit: limits.in_flight });
+        }
+        if self.bytes.saturating_add(size) > limits.in_flight_bytes {
+            return Err(CallError::Full { what: "bytes in flight", limit: limits.in_flight_bytes });
+        }
+        Ok(())
+    }
+
+    /// Something lives on the destination, so its queue stays when it is empty.
+    pub(super) fn revive(&mut self, destination: &Destination) {
+        if let Some(queue) = self.queues.get_mut(destination) {
+            queue.retired = false;
+        }
+    }
+
+    /// A stream's end is known.
+    ///
+    /// The first number is above every number that an earlier node of the same name can have used: each of its entries moved the
+    /// stream's last id by as much as its number, or more.
+    pub(super) fn located(&mut self, stream: &ByteString, last: EntryId, rewound: bool) {
+        let destination = Destination::Stream(stream.clone());
+        let queue = self.queues.entry(destination.clone()).or_default();
+        if core::mem::replace(&mut queue.located, true) {
+            if rewound {
+                // What was taken to be settled may be gone. Otherwise it is only newer than what the server has said.
+                queue.settled = queue.settled.min(last);
+            }
+        } else {
+            queue.settled = last;
+            self.last_number = self.last_number.max((last.ms << 20).wrapping_add(last.seq));
+        }
+        self.note_eager(&destination);
+    }
+
+    /// This node has read the stream up to here: what it has read was there before anything that it sends from now on.
+    pub(super) fn has_read(&mut self, stream: &ByteString, cursor: EntryId) {
+        if let Some(queue) = self.queues.get_mut(&Destination::Stream(stream.clone())) {
+            queue.read = cursor;
+        }
+    }
+
+    /// Notes that the destination may have something to ask or to send now.
+    fn note_eager(&mut self, destination: &Destination) {
+        if let Some(queue) = self.queues.get_mut(destination)
+            && queue.becomes_eager()
+        {
+            self.eager.insert(destination.clone());
+        }
+    }
+
+    /// The last entry that this node is known to have added to the stream, or to have read there before it added any.
+    pub(super) fn last_published(&self, stream: &ByteString) -> EntryId {
+        let queue = self.queues.get(&Destination::Stream(stream.clone()));
+        queue.map_or(EntryId::ZERO, |queue| queue.settled)
+    }
+
+    /// Takes a message, to send it when its turn comes.
+    pub(super) fn enqueue(&mut self, cx: &mut Context, message: Outgoing) {
+        self.messages += 1;
+        self.bytes += message.size;
+        let destination = match &message.content {
+            Content::Entry { stream, .. } => Destination::Stream(stream.clone()),
+            Content::Push { .. } => Destination::Channels,
+        };
+        let queue = match self.queues.get_mut(&destination) {
+            Some(queue) => queue,
+            None => self.queues.entry(destination.clone()).or_default(),
+        };
+        queue.located |= destination == Destination::Channels;
+        queue.items.push_back(Item {
+            message,
+            since: cx.now,
+            seq: None,
+            counted: false,
+            doubtful: false,
+            unanswered: 0,
+            state: State::Waiting(None),
+        });
+        if queue.becomes_eager() {
+            self.eager.insert(destination.clone());
+        }
+        if !core::mem::replace(&mut queue.watched, true) {
+            cx.timers.arm(Timer::GiveUp(destination), cx.now + cx.config.limits.in_flight_for);
+        }
+    }
+
+    /// The first destination that has something to ask or to send.
+    fn first_eager(&mut self) -> Option<Destination> {
+        loop {
+            let Some(destination) = self.eager.first() else {
+                debug_assert!(!self.queues.values().any(Queue::is_eager), "a destination was not noted");
+                return None;
+            };
+            match self.queues.get_mut(destination) {
+                Some(queue) if queue.is_eager() => return Some(destination.clone()),
+                Some(queue) => queue.eager = false,
+                None => {}
+            }
+            self.eager.pop_first();
+        }
+    }
+
+    /// What is to be asked or to be sent next.
+    pub(super) fn poll(&mut self, cx: &mut Context) -> Option<Next> {
+        if !cx.lanes.is_open(&Lane::Writer) {
+            return None;
+        }
+        let destination = self.first_eager()?;
+        let queue = self.queues.get_mut(&destination)?;
+        if queue.unknown
+            && let Destination::Stream(stream) = &destination
+        {
+            queue.unknown = false;
+            queue.searching = true;
+            let end = EntryId { ms: u64::MAX, seq: 0 };
+            let after = if mutant!(SearchFromTheEnd) { end } else { queue.settled };
+            let (id, command) = search_page(cx, stream.clone(), after);
+            return Some(Next::Command(HandedOut { id, command, beat: None }));
+        }
+        match queue.items[queue.handed] {
+            Item { message: Outgoing { what: What::Request { ticket, acts }, .. }, counted, .. } => {
+                Some(Next::Question { ticket, acts, counted })
+            }
+            _ => self.send_next(cx).map(Next::Command),
+        }
+    }
+
+    /// The next question is about to be counted for.
+    pub(super) fn question_counted(&mut self) {
+        if let Some(queue) = self.first_eager().and_then(|first| self.queues.get_mut(&first)) {
+            queue.items[queue.handed].counted = true;
+        }
+    }
+
+    /// Nobody waits for the next question any more, and it does nothing.
+    pub(super) fn drop_question(&mut self, cx: &mut Context) {
+        if let Some(destination) = self.first_eager()
+            && let Some(at) = self.queues.get(&destination).map(|queue| queue.handed)
+        {
+            self.settle(cx, &destination, at);
+        }
+    }
+
+    /// Hands out the next message.
+    pub(super) fn send_next(&mut self, cx: &mut Context) -> Option<HandedOut> {
+        let destination = self.first_eager()?;
+        let queue = self.queues.get_mut(&destination)?;
+        let at = queue.handed;
+        let item = queue.items.get_mut(at)?;
+        item.counted = false;
+        let number = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
+            Some(number) => number,
+            None => {
+                self.last_number = self.last_number.wrapping_add(1);
+                if let Content::Entry { fields, .. } = &mut item.message.content {
+                    Arc::make_mut(fields).push(SEQUENCE_FIELD, self.last_number.to_string());
+                }
+                *item.seq.insert(self.last_number)
+            }
+        };
+        let command = item.message.content.clone().into_command(&cx.config);
+        let is_beat = matches!(item.message.what, What::Beat);
+        let beat = match &destination {
+            Destination::Stream(stream) if is_beat => Some((stream.clone(), number)),
+            _ => None,
+        };
+        if at == 0 {
+            // What has been read was there before.
+            queue.settled = queue.settled.max(queue.read);
+        }
+        queue.handed += 1;
+        queue.set(at, State::Sent);
+        let id = CommandId(cx.number());
+        cx.expect(id, None, Purpose::Publish { destination, number });
+        Some(HandedOut { id, command, beat })
+    }
+
+    /// The reply to a message's XADD or PUBLISH has come, or will not come.
+    pub(super) fn replied(
+        &mut self,
+        cx: &mut Context,
+        destination: &Destination,
+        number: u64,
+        reply: Result<Reply, CommandError>,
+    ) {
+        let unusable = |reply: &Reply| super::replies::unusable(reply);
+        let reply = match (destination, reply) {
+            (Destination::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
+            (Destination::Channels, Ok(Reply::Done)) => Ok(None),
+            (_, Ok(other)) if mutant!(GarbledIsRefused) => Err(unusable(&other)),
+            (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
+            (_, Err(error)) => Err(error.of_what_may_be_executed()),
+        };
+        let Some(queue) = self.queues.get_mut(destination) else { return };
+        let Some(at) = queue.find(number) else { return };
+        match reply {
+            Ok(id) => {
+                if self.refused.take().is_some() {
+                    self.settled.push_back(Settled::TakenAgain);
+                }
+                if at > 0 {
+                    self.settle_before(cx, destination, number, false);
+                    return self.published_as(cx, destination, number, id);
+                }
+                queue.settled = queue.settled.max(id.unwrap_or_default());
+                self.published_as(cx, destination, number, id);
+            }
+            // A stream can be searched for it; of what went to a channel there is no trace.
+            Err(error @ CommandError::Lost(_)) if *destination != Destination::Channels => {
+                if mutant!(BlindRetry) {
+                    queue.set(at, State::Waiting(None));
+                    queue.handed = queue.handed.min(at);
+                    self.note_eager(destination);
+                    return cx.rest(&Lane::Writer);
+                }
+                queue.unknown = true;
+                queue.set(at, State::Unknown(error));
+                if let Some(item) = queue.items.get_mut(at) {
+                    item.unanswered += 1;
+                }
+                self.note_eager(destination);
+                // Give the connection a moment to be reported lost, or to come to itself.
+                cx.rest(&Lane::Writer);
+            }
+            Err(error)
+                if error.is_transient()
+                    || matches!(error, CommandError::Lost(_)) && mutant!(LostPushSentAgain) =>
+            {
+                queue.set(at, State::Waiting(Some(error.clone())));
+                queue.handed = queue.handed.min(at);
+                self.note_eager(destination);
+                cx.rest(&Lane::Writer);
+                if matches!(error, CommandError::Server { .. }) && self.refused.as_ref() != Some(&error) {
+                    self.refused = Some(error.clone());
+                    cx.events.push_back(Event::Refused { lane: Lane::Writer, error });
+                }
+            }
+            Err(error) => self.give_up(cx, destination, at, error),
+        }
+    }
+
+    /// Settles what stands before this number, which is in the stream. What was found is published. What was refused is given
+    /// up, because behind that number it would be out of order, and receivers would take it for a repetition. What is unknown
+    /// is given up once it was searched for.
+    fn settle_before(&mut self, cx: &mut Context, destination: &Destination, number: u64, searched: bool) {
+        let mut at = 0;
+        while let Some(queue) = self.queues.get_mut(destination)
+            && let Some(Item { seq: Some(seq), state, .. }) = queue.items.get(at)
+            && *seq < number
+        {
+            match state {
+                State::Found(id) => {
+                    let (seq, id) = (*seq, *id);
+                    queue.items[at].message.effect.take_if(|_| mutant!(EffectForgotten));
+                    queue.settled = queue.settled.max(id);
+                    self.published_as(cx, destination, seq, Some(id));
+                }
+                State::Waiting(error) => {
+                    let overtaken = || CommandError::NotSent("a later message came through".into());
+                    let error = error.clone().unwrap_or_else(overtaken);
+                    self.give_up(cx, destination, at, error);
+                }
+                State::Unknown(error) if searched && !mutant!(OvertakenSentAgain) => {
+                    let error = error.clone();
+                    self.give_up(cx, destination, at, error);
+                }
+                State::Unknown(_) | State::Sent => at += 1,
+            }
+        }
+    }
+
+    /// A page of the search has come, or will not come.
+    pub(super) fn searched(
+        &mut self,
+        cx: &mut Context,
+        stream: ByteString,
+        reply: Result<Reply, CommandError>,
+    ) {
+        let entries = match reply {
+            Ok(Reply::Entries(entries)) => entries,
+            Ok(other) => return self.search_failed(cx, stream, super::replies::unusable(&other)),
+            Err(error) => return self.search_failed(cx, stream, error),
+        };
+        let destination = Destination::Stream(stream);
+        let Some(queue) = self.queues.get_mut(&destination) else { return };
+        let uid = cx.uid.as_str().as_bytes();
+        for Entry { id, fields } in &entries {
+            let ours = fields.get("uid").is_some_and(|author| author == uid);
+            let at = ours.then(|| sequence(fields)).flatten().and_then(|number| queue.find(number));
+            if let Some(at) = at.filter(|at| matches!(queue.items[*at].state, State::Unknown(_))) {
+                queue.set(at, State::Found(*id));
+            }
+        }
+        match (entries.last(), destination) {
+            (Some(last), Destination::Stream(stream)) if entries.len() >= PAGE as usize => {
+                let (id, command) = search_page(cx, stream, last.id);
+                cx.lanes.push(id, command);
+            }
+            (_, destination) => self.search_done(cx, &destination),
+        }
+    }
+
+    /// The search has no result. It is made again, unless the server doesn't allow it.
+    fn search_failed(&mut self, cx: &mut Context, stream: ByteString, error: CommandError) {
+        let destination = &Destination::Stream(stream);
+        let Some(queue) = self.queues.get_mut(destination) else { return };
+        queue.searching = false;
+        queue.unknown = true;
+        if error.is_transient() || matches!(error, CommandError::Lost(_)) {
+            self.note_eager(destination);
+            return cx.rest(&Lane::Writer);
+        }
+        queue.unknown = false;
+        cx.events.push_back(Event::Refused { lane: Lane::Writer, error });
+        let mut at = 0;
+        while let Some(item) = self.queues.get(destination).and_then(|queue| queue.items.get(at)) {
+            if matches!(item.state, State::Unknown(_) | State::Found(_)) {
+                let error = CommandError::Lost("and the stream can't be searched for the message".into());
+                self.give_up(cx, destination, at, error);
+            } else {
+                at += 1;
+            }
+        }
+        self.note_eager(destination);
+    }
+
+    /// What was found is published. What was not is sent again, unless something behind it is in the stream.
+    fn search_done(&mut self, cx: &mut Context, destination: &Destination) {
+        let Some(queue) = self.queues.get(destination) else { return };
+        let found = |item: &Item| if matches!(item.state, State::Found(_)) { item.seq } else { None };
+        let last_found = queue.items.iter().rev().find_map(found).map(|number| number.saturating_add(1));
+        let in_stream = last_found.unwrap_or_default().max(queue.published);
+        self.settle_before(cx, destination, in_stream, true);
+        self.give_up_too_large(cx, destination);
+        let Some(queue) = self.queues.get_mut(destination) else { return };
+        queue.searching = false;
+        for at in 0..queue.items.len() {
+            if matches!(queue.items[at].state, State::Unknown(_)) {
+                queue.items[at].doubtful = true;
+                queue.set(at, State::Waiting(None));
+            }
+        }
+        let waiting = |item: &Item| matches!(item.state, State::Waiting(_));
+        queue.handed = queue.items.iter().position(waiting).unwrap_or(queue.items.len());
+        self.note_eager(destination);
+    }
+
+    /// A message that is lost each time, all alone, and was not found, will not get through. Those behind it have waited for it
+    /// long enough.
+    fn give_up_too_large(&mut self, cx: &mut Context, destination: &Destination) {
+        let is_it = |item: &Item| matches!(item.state, State::Unknown(_)) && item.is_too_large();
+        while let Some(queue) = self.queues.get(destination)
+            && let Some(at) = queue.items.iter().position(is_it)
+        {
+            let size = queue.items[at].message.size;
+            let words =
+                format!("the connection was lost each time that this message of {size} bytes was sent");
+            self.give_up(cx, destination, at, CommandError::Lost(words));
+        }
+    }
+
+    /// The message has its place in the stream.
+    fn published_as(
+        &mut self,
+        cx: &mut Context,
+        destination: &Destination,
+        number: u64,
+        id: Option<EntryId>,
+    ) {
+        let Some(queue) = self.queues.get_mut(destination) else { return };
+        queue.published = queue.published.max(number);
+        let Some(at) = queue.find(number) else { return };
+        if let Some(message) = self.settle(cx, destination, at) {
+            self.settled.push_back(Settled::Published(message, id));
+        }
+    }
+
+    /// The message will not be sent, or not again.
+    fn give_up(&mut self, cx: &mut Context, destination: &Destination, at: usize, error: CommandError) {
+        let item = self.queues.get(destination).and_then(|queue| queue.items.get(at));
+        let doubtful = item.is_some_and(|item| item.doubtful);
+        let Some(message) = self.settle(cx, destination, at) else { return };
+        let error = match error {
+            CommandError::Lost(_) => error,
+            // What its last try came to says nothing of the one before.
+            error if doubtful => CommandError::Lost(format!("an earlier try may come late; then: {error}")),
+            error => error,
+        };
+        self.settled.push_back(Settled::Failed(message, error));
+    }
+
+    /// What has become of messages, in order, until there is no more.
+    pub(super) fn next_settled(&mut self) -> Option<Settled> {
+        self.settled.pop_front()
+    }
+
+    /// Takes a message out of its queue.
+    fn settle(&mut self, cx: &mut Context, destination: &Destination, at: usize) -> Option<Outgoing> {
+        let queue = self.queues.get_mut(destination)?;
+        let message = queue.take(at)?.message;
+        let is_beat = matches!(message.what, What::Beat);
+        self.messages -= usize::from(!(mutant!(NoticeLeaksBound) && is_beat));
+        self.bytes -= message.size;
+        match queue.left() {
+            Left::Nothing if queue.retired => self.forget(cx, destination),
+            Left::Eager => drop(self.eager.insert(destination.clone())),
+            Left::Nothing | Left::Others => {}
+        }
+        Some(message)
+    }
+
+    fn forget(&mut self, cx: &mut Context, destination: &Destination) {
+        self.queues.remove(destination);
+        self.eager.remove(destination);
+        cx.timers.cancel(&Timer::GiveUp(destination.clone()));
+    }
+
+    /// Nothing lives on the destination any more. What is queued is still sent, if it is known where.
+    pub(super) fn retire(&mut self, cx: &mut Context, destination: &Destination) {
+        if let Some(queue) = self.queues.get_mut(destination) {
+            queue.retired = true;
+            queue.read = EntryId::ZERO;
+        }
+        while let Some(queue) = self.queues.get(destination) {
+            if queue.items.is_empty() {
+                return self.forget(cx, destination);
+            }
+            if queue.located {
+                return;
+            }
+            let error = CommandError::NotSent("the namespace was closed before it was ready".into());
+            self.give_up(cx, destination, 0, error);
+        }
+    }
+
+    /// Some messages may have waited for too long.
+    pub(super) fn expire(&mut self, cx: &mut Context, destination: &Destination) {
+        let patience = cx.config.limits.in_flight_for;
+        let mut at = 0;
+        while let Some(item) = self.queues.get(destination).and_then(|queue| queue.items.get(at)) {
+            if cx.now < item.since + patience {
+                break;
+            }
+            let error = match &item.state {
+                State::Unknown(error) | State::Waiting(Some(error)) => error.clone(),
+                State::Waiting(None) => CommandError::NotSent("Redis was away for too long".into()),
+                // Its fate is known already, or will be: the backend says what comes of it.
+                State::Found(_) | State::Sent => {
+                    at += 1;
+                    continue;
+                }
+            };
+            self.give_up(cx, destination, at, error);
+        }
+        let Some(queue) = self.queues.get_mut(destination) else { return };
+        queue.watched = !queue.items.is_empty();
+        if let Some(oldest) = queue.items.front() {
+            let due = (oldest.since + patience).max(cx.now + RETRY);
+            cx.timers.arm(Timer::GiveUp(destination.clone()), due);
+        }
+    }
+}
+
+/// Asks for the entries behind one.
+fn search_page(cx: &mut Context, stream: ByteString, after: EntryId) -> (CommandId, Command) {
+    let command = Command::XRange { stream: stream.clone(), after, count: PAGE };
+    let id = CommandId(cx.number());
+    cx.expect(id, None, Purpose::Search(stream));
+    (id, command)
+}
