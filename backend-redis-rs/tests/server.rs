@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
-#[path = "../../testkit/backends/mod.rs"]
+#[path = "../../tests/kit/backends/mod.rs"]
 mod backends;
 
 use sio_streams_redis_rs::{RedisBackend as Backend, RedisConnection as Connection};

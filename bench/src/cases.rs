@@ -15,7 +15,7 @@ pub struct Envelope<'a> {
     /// The packet.
     #[serde(borrow)]
     pub packet: EnvelopePacket<'a>,
-    /// To whom it goes.
+    /// The receivers.
     #[serde(borrow)]
     pub opts: EnvelopeOptions<'a>,
 }
@@ -47,11 +47,11 @@ pub struct EnvelopeOptions<'a> {
     pub flags: &'a RawValue,
 }
 
-/// A piece of work. It is made ready first, then done as often as is wanted, in batches of
+/// A piece of work. It is prepared first, and then done any number of times, in batches of
 /// [`BATCH`].
 pub type Work = Box<dyn FnMut()>;
 
-/// A name, and how the work is made ready.
+/// A name, and the preparation of the work.
 pub type Case = (&'static str, fn() -> Work);
 
 /// The cases that are counted, per message.
@@ -139,7 +139,7 @@ pub fn binary(size: usize) -> Fields {
     encode(&broadcast(packet)).expect("bytes can be carried")
 }
 
-/// A broadcast of another node's.
+/// A broadcast of another node.
 fn broadcast(packet: Packet) -> Message {
     let opts = BroadcastOptions::to("room");
     Message {

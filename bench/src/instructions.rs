@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use crate::docs::Result;
 
-/// A copy of this very program: the next build may take its own place while it is still needed.
+/// A copy of this program. The next build may replace the original while it is still needed.
 #[derive(Debug)]
 pub struct Program(PathBuf);
 
@@ -62,7 +62,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // In a directory that is swept anyway.
+        // The directory is a temporary one.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -4,7 +4,7 @@
 //! - [`cases`]: the same work, to be counted: allocations in the tests, instructions by
 //!   `src/bin/instructions.rs`;
 //! - `src/bin/frames.rs`: from an entry to the frames for clients, compared with Node;
-//! - [`growth`]: how work grows with what there is of it, by `src/bin/growth.rs`;
+//! - [`growth`]: the growth of work with its load, by `src/bin/growth.rs`;
 //! - [`peers`]: whole nodes in processes of their own, compared with Node's, by `src/bin/peers.rs`.
 //!
 //! The results are in `docs/performance.md`.

@@ -42,7 +42,7 @@ impl Link {
         self.state.send_modify(|state| state.cut = false);
     }
 
-    /// Waits until a connection could not be opened; returns why.
+    /// Waits until a connection could not be opened. Returns the reason.
     pub(crate) async fn refused(&self) -> String {
         let mut refusal = self.refusal.subscribe();
         match refusal.wait_for(Option::is_some).await {
@@ -67,7 +67,7 @@ pub(crate) struct Linked<B> {
 /// A connection by way of a link.
 #[derive(Debug)]
 pub(crate) struct LinkedConnection<C> {
-    /// Nothing, once the link has been cut.
+    /// `None` once the link has been cut.
     connection: Option<C>,
     opened: State,
     state: watch::Receiver<State>,
@@ -95,7 +95,7 @@ impl<B: Backend> Backend for Linked<B> {
 /// Completes when the link has been cut since.
 async fn cut_since(opened: State, state: &mut watch::Receiver<State>) {
     if state.wait_for(|state| state.cuts != opened.cuts).await.is_err() {
-        // Nobody is left who could cut it.
+        // No handle is left that could cut it.
         core::future::pending::<()>().await;
     }
 }

@@ -105,7 +105,7 @@ fn backend(url: &str) -> Builder {
     }
 }
 
-/// Says what went wrong, and gives the exit code back.
+/// Prints the error, and returns the exit code.
 fn complain(what: &str, code: u8) -> ExitCode {
     use std::io::Write;
     // One line, with nothing in it that a terminal obeys, whatever the words are that came from

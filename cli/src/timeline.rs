@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// Whose doing a line is.
+/// The source of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Actor {
     /// Its name.
@@ -81,7 +81,7 @@ impl Timeline {
         self.line(who, &format!("{} {what}", self.paint(BOLD, "▸")));
     }
 
-    /// Something reaches a server, or befalls it.
+    /// Something reaches a server, or happens to it.
     pub(crate) fn note(&self, who: Actor, what: &str) {
         self.line(who, &format!("  {what}"));
     }
@@ -118,7 +118,7 @@ impl Timeline {
         state.failed.push(story);
     }
 
-    /// The last line. Whether all was well.
+    /// Prints the last line. Returns `true` if all checks passed.
     pub(crate) fn summary(&self) -> bool {
         let state = self.lock();
         let seconds = self.elapsed().as_secs_f64();

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, error::Error, time::Duration};
 
 use sio_streams_core::{Answer, BroadcastOptions, CommandId, Config, Engine, Event, Handshake, Lane};
 use sio_streams_core::{LocalSocket, Packet, Payload, Time};
-use sio_streams_store::{ClientId, Executed, Store};
+use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
 /// A server: its engine, a connection to Redis per lane, and the reads that wait there for an
 /// entry.
@@ -18,7 +18,7 @@ struct Node {
 
 /// Does the work of a driver: commands go to Redis, replies and messages come back, and time
 /// passes, until a node has an event.
-fn next_event(nodes: &mut [Node], redis: &mut Store, now: &mut Time) -> (usize, Event) {
+fn next_event(nodes: &mut [Node], redis: &mut RedisModel, now: &mut Time) -> (usize, Event) {
     loop {
         for (at, Node { engine, lanes, reads }) in nodes.iter_mut().enumerate() {
             engine.handle_timeout(*now);
@@ -49,7 +49,7 @@ fn next_event(nodes: &mut [Node], redis: &mut Store, now: &mut Time) -> (usize, 
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (mut redis, mut now, mut nodes) = (Store::new(), Time::ZERO, Vec::new());
+    let (mut redis, mut now, mut nodes) = (RedisModel::new(), Time::ZERO, Vec::new());
     for (seed, name) in [(1, "alice"), (2, "bob")] {
         let mut engine = Engine::new(Config::default(), seed, now)?;
         engine.open_namespace(now, "/")?;

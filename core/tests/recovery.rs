@@ -14,7 +14,7 @@ use sio_streams_core::{
     BroadcastOptions, Command, CommandId, Config, Engine, EntryId, Event, Fields, Lane, LocalDelivery,
     NotRecovered, Packet, Payload, Recovery, Reply, Session, Ticket, Time,
 };
-use sio_streams_store::{ClientId, Executed, Store};
+use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
 const WALL: u64 = 1_700_000_000_000;
 const STREAM: &str = "socket.io";
@@ -57,7 +57,7 @@ struct Client {
 
 struct Simulation {
     rng: Rng,
-    store: Store,
+    store: RedisModel,
     millis: u64,
     nodes: Vec<Node>,
     clients: Vec<Client>,
@@ -85,7 +85,7 @@ impl Simulation {
         let seed_of_nodes = rng.u64(..);
         let mut simulation = Simulation {
             rng,
-            store: Store::new(),
+            store: RedisModel::new(),
             millis: 0,
             nodes: Vec::new(),
             clients,

@@ -1,4 +1,4 @@
-//! The recordings of the real adapters (`interop/peers/record.mjs`) are read as the adapters mean
+//! The recordings of the real adapters (`tests/interop/peers/record.mjs`) are read as the adapters mean
 //! them.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
@@ -18,7 +18,7 @@ use sio_streams_core::{Body, BroadcastOptions, Encoding, Fields, Message, Payloa
 const STREAMS_02: &str = include_str!("vectors/streams-0.2.jsonl");
 const STREAMS_03: &str = include_str!("vectors/streams-0.3.jsonl");
 
-/// One line of the files. `interop/README.md` describes them.
+/// One line of the files. `tests/interop/README.md` describes them.
 #[derive(Deserialize)]
 struct Vector {
     dialect: String,
@@ -95,7 +95,7 @@ impl PartialEq for Value {
 }
 
 impl Value {
-    /// Converts a value from the notation of `interop/peers/codec.mjs`.
+    /// Converts a value from the notation of `tests/interop/peers/codec.mjs`.
     fn recorded(json: &Json) -> Value {
         match json {
             Json::Null => Value::Null,

@@ -1,6 +1,6 @@
 //! A Redis that lives in this process: for demonstrations, and for tests that need no server.
 //!
-//! It behaves as a real one does, as far as a cluster can tell: see [`sio_streams_store`]. Nodes on backends of the same [`MemoryRedis`] form a
+//! It behaves as a real one does, as far as a cluster can tell: see [`sio_streams_redis_model`]. Nodes on backends of the same [`MemoryRedis`] form a
 //! cluster. Each backend's connections can be cut, as if the network of that node alone were gone, and restored; what else can happen to a
 //! server, happens by [`MemoryRedis::with`].
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use sio_streams_core::{Command, CommandError, Lane, Reply};
-use sio_streams_store::{ClientId, Executed, Store};
+use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -53,7 +53,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    store: Store,
+    store: RedisModel,
     links: BTreeMap<ClientId, Link>,
     backends: u64,
     /// Only backends that something is wrong with.
@@ -94,7 +94,7 @@ impl MemoryRedis {
     /// is the server's time, in milliseconds since 1970.
     ///
     /// Nothing else happens on the server meanwhile; don't use the same Redis in there. Clients that are disconnected here see their connections lost.
-    pub fn with<T>(&self, action: impl FnOnce(&mut Store, u64) -> T) -> T {
+    pub fn with<T>(&self, action: impl FnOnce(&mut RedisModel, u64) -> T) -> T {
         let mut state = self.shared.lock();
         let result = action(&mut state.store, self.shared.now_ms());
         state.close_links();

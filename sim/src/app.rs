@@ -6,8 +6,7 @@ use sio_streams_core::{Engine, Event, Time};
 
 /// The logic under test. It runs on each node of a [`World`](crate::World).
 pub trait App: Sized {
-    /// The engine has told of an event. Whatever the application wants it does on `node`, at once
-    /// or by an alarm.
+    /// The engine has told of an event. The application can act on `node`, at once or by an alarm.
     fn event(&mut self, node: &mut Hand<'_>, event: Event);
 
     /// An alarm that was set by [`Hand::alarm`] rings.
@@ -33,7 +32,7 @@ pub struct Hand<'a> {
 }
 
 impl Hand<'_> {
-    /// Has [`App::alarm`] called after a time, with this number. It is not, if the node dies
+    /// Makes the world call [`App::alarm`] after a time, with this number, unless the node dies
     /// before.
     pub fn alarm(&mut self, after: Duration, alarm: u64) {
         self.alarms.push((after, alarm));
@@ -55,7 +54,7 @@ pub struct Node<'a, A> {
 }
 
 impl<A> Node<'_, A> {
-    /// The application, and what it holds of its node.
+    /// The application, and its interface to the node.
     pub fn parts(&mut self) -> (&mut A, Hand<'_>) {
         let hand = Hand { host: self.host, now: self.now, engine: self.engine, alarms: self.alarms };
         (self.app, hand)

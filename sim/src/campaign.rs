@@ -1,4 +1,4 @@
-//! Many runs.
+//! Campaigns: runs of many seeds.
 
 use core::time::Duration;
 use std::sync::Mutex;
@@ -17,20 +17,20 @@ const TWICE: u64 = 50;
 /// A set of seeds to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Campaign {
-    /// The families, by turns. If there are none, nothing is run.
+    /// The families, which take turns. Nothing runs if the list is empty.
     pub families: &'static [Family],
     /// The number of the first seed of each family; the others follow.
     pub first: u64,
     /// The number of seeds, of all families together.
     pub seeds: u64,
-    /// On how many threads.
+    /// The number of threads.
     pub threads: usize,
     /// `true` to stop at the first violation.
     pub until_first: bool,
 }
 
 impl Campaign {
-    /// The seed whose turn it is.
+    /// The seed to run.
     fn seed(&self, turn: u64) -> Option<u64> {
         let families = self.families.len() as u64;
         let family = self.families.get(usize::try_from(turn.checked_rem(families)?).ok()?)?;
@@ -161,7 +161,7 @@ pub fn run(campaign: Campaign, found: impl Fn(&Failure) + Sync) -> Summary {
 /// The shortest run found that breaks the same rule as this seed.
 #[derive(Debug)]
 pub struct Minimised {
-    /// The plan: who is there, what is done, what goes wrong.
+    /// The plan.
     pub plan: String,
     /// The run.
     pub report: Report,
@@ -176,8 +176,8 @@ impl Minimised {
     }
 }
 
-/// Looks for the shortest run that breaks the same rule as the seed; nothing if the seed breaks
-/// none.
+/// Looks for the shortest run that breaks the same rule as the seed. Returns `None` if the seed
+/// breaks no rule.
 pub fn minimise_seed(seed: u64) -> Option<Minimised> {
     let (plan, runs) = minimise::minimise(&plan_generator::plan(seed))?;
     let report = trial::run(&plan, Tracer::recording());

@@ -75,7 +75,15 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
 /// Compares the simulated Redis with a real one, with this number of commands.
 pub(crate) fn differential(commands: u64) -> bool {
     let mut command = cargo();
-    command.args(["test", "--release", "--package", "sio-streams-store", "--test", "differential", "--"]);
+    command.args([
+        "test",
+        "--release",
+        "--package",
+        "sio-streams-redis-model",
+        "--test",
+        "differential",
+        "--",
+    ]);
     command.arg("--nocapture");
     passes(command.env("SIO_STREAMS_COMMANDS", commands.to_string()))
 }

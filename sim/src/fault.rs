@@ -10,15 +10,15 @@ use sio_streams_core::{CommandError, Fields, Lane};
 /// A selection of a host's connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lanes {
-    /// All of them.
+    /// All connections.
     All,
-    /// The one that publishes and asks.
+    /// The connection that publishes and sends requests.
     Writer,
     /// The connections that read streams.
     Readers,
-    /// The one that subscribes.
+    /// The connection with the subscriptions.
     Subscriber,
-    /// The one for clients that come back.
+    /// The connection for recovery.
     Recovery,
 }
 
@@ -47,10 +47,10 @@ pub enum Data {
     Lost,
 }
 
-/// With what a server refuses commands.
+/// The error with which a server refuses commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// `OOM`: nothing that takes memory.
+    /// `OOM`: it refuses commands that take memory.
     OutOfMemory,
     /// `READONLY`: it is a replica.
     ReadOnly,
@@ -87,7 +87,7 @@ impl Refusal {
 /// The number of an entry that is forged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgery {
-    /// The highest that there is.
+    /// The highest possible number.
     Highest,
     /// Below all that its supposed author has used.
     Behind,
@@ -102,18 +102,18 @@ pub enum Forgery {
 pub enum Impostor {
     /// Somebody without a name.
     Nobody,
-    /// Somebody whom nobody knows.
+    /// An unknown name.
     Stranger,
     /// The node that answered last, with the same answer.
     Parrot,
 }
 
-/// Something that goes wrong, and for how long.
+/// A fault, and its duration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Connections are lost, and new ones refused.
     Cut {
-        /// Whose.
+        /// The affected host.
         host: usize,
         /// The affected connections.
         lanes: Lanes,
@@ -126,10 +126,10 @@ pub enum Fault {
         /// The time for which new connections are refused.
         lasts: Duration,
     },
-    /// Nothing comes through in either direction, and nobody is told; what was sent comes through
-    /// afterwards, unless somebody gave up.
+    /// Nothing comes through in either direction, and neither side is told. The data comes through
+    /// afterwards, unless a side has given up.
     Stall {
-        /// Whose connections.
+        /// The affected host.
         host: usize,
         /// The affected connections.
         lanes: Lanes,
@@ -187,7 +187,7 @@ pub enum Fault {
     },
     /// The server refuses commands.
     Refuse {
-        /// With what.
+        /// The error.
         refusal: Refusal,
         /// The duration.
         lasts: Duration,
@@ -195,7 +195,7 @@ pub enum Fault {
     /// The server refuses the next few commands that any writers send, and none
     /// behind them: part of a burst may go through.
     Falter {
-        /// With what.
+        /// The error.
         refusal: Refusal,
         /// The number of commands.
         commands: usize,
@@ -240,7 +240,7 @@ pub enum Fault {
     },
     /// A foreign program writes an entry in the name of a host.
     Forged {
-        /// In whose name.
+        /// The host in whose name it is written.
         host: usize,
         /// The stream.
         stream: ByteString,
@@ -251,7 +251,7 @@ pub enum Fault {
     },
     /// A foreign program answers the last question that was asked, or repeats the last answer.
     FalseAnswer {
-        /// In whose name.
+        /// The host in whose name it is written.
         who: Impostor,
     },
     /// A foreign program writes an entry.
@@ -264,7 +264,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The host that it befalls; nothing if it is the server.
+    /// The affected host; `None` if it is the server.
     pub fn host(&self) -> Option<usize> {
         match self {
             Fault::Cut { host, .. }

@@ -1,4 +1,5 @@
-//! The hashes of what happens in many seeds, kept in a file: whoever rebuilds the engine shows by them that it still does the same.
+//! The hashes of many seeds' runs, kept in a file. They show that a changed engine still behaves as
+//! before.
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
@@ -23,7 +24,7 @@ pub struct Line {
 pub struct Malformed {
     /// Its number, from 1 on.
     pub number: usize,
-    /// What it says.
+    /// Its text.
     pub line: String,
 }
 
@@ -34,7 +35,7 @@ pub fn seeds(of_each_family: u64) -> impl Iterator<Item = u64> {
         .flat_map(move |family| (1..=of_each_family).map(move |number| family.seed(number)))
 }
 
-/// Reads a file of hashes. Empty lines and those that begin with `#` say nothing.
+/// Reads a file of hashes. Empty lines and those that begin with `#` are ignored.
 ///
 /// # Errors
 ///
@@ -52,7 +53,7 @@ pub fn read(text: &str) -> Result<Vec<Line>, Malformed> {
         .collect()
 }
 
-/// What stands in a file of these hashes. Seeds without a hash are left out.
+/// The text of a file of these hashes. Seeds without a hash are left out.
 pub fn write(lines: &[Line]) -> String {
     let mut text = String::from("# Seeds and the hashes of what happens in them: see docs/simulator.md.\n");
     for Line { seed, hash } in lines {

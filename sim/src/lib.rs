@@ -3,7 +3,7 @@
 //! Whole clusters of the real engine ([`sio_streams_core`]) run in a simulated world: a clock that
 //! jumps from one thing that is due to the next, links that are slow, silent or lost, processes
 //! that stand still or die, clocks that drift and jump, simulated Node servers of both wire
-//! generations, and a simulated Redis ([`sio_streams_store`]) that is restarted, fails over,
+//! generations, and a simulated Redis ([`sio_streams_redis_model`]) that is restarted, fails over,
 //! refuses, trims. A seed decides everything: the same seed gives the same run, to the microsecond.
 //!
 //! It is two things:

@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand};
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
 use sio_streams_sim::{Family, hashes, page, text};
 
-/// Regression seeds: a number and what it once found on each line.
+/// Regression seeds: each line has a seed, and the bug that it found.
 const SEEDS: &str = include_str!("../seeds.txt");
 
 /// Simulates Socket.IO clusters over Redis Streams in bad times, reproducibly.
@@ -32,14 +32,14 @@ enum Command {
         /// The number of seeds.
         #[arg(long, default_value_t = 1_000)]
         seeds: u64,
-        /// The number of the first seed of each family; the others follow. Drawn at random if there
-        /// is none, and printed.
+        /// The number of the first seed of each family; the others follow. By default it is drawn
+        /// at random, and printed.
         #[arg(long)]
         first: Option<u64>,
         /// Only seeds of this family.
         #[arg(long, value_enum)]
         family: Option<Only>,
-        /// On how many threads. As many as there are processors if there is no number.
+        /// The number of threads. The default is the number of processors.
         #[arg(long)]
         threads: Option<usize>,
     },
@@ -53,7 +53,7 @@ enum Command {
         /// Records the hashes in the file instead: what happens was changed on purpose.
         #[arg(long)]
         write: bool,
-        /// On how many threads. As many as there are processors if there is no number.
+        /// The number of threads. The default is the number of processors.
         #[arg(long)]
         threads: Option<usize>,
     },
@@ -62,7 +62,7 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
-        /// Writes a page that can be zoomed.
+        /// Writes an HTML page that can be zoomed.
         #[arg(long)]
         html: Option<PathBuf>,
         /// Shows every command and reply too.
@@ -77,12 +77,11 @@ enum Command {
         /// The seed.
         #[arg(long)]
         seed: u64,
-        /// Writes a page that can be zoomed.
+        /// Writes an HTML page that can be zoomed.
         #[arg(long)]
         html: Option<PathBuf>,
     },
-    /// Builds an engine with deliberate bugs, and looks whether each is found. Needs the source
-    /// tree.
+    /// Builds an engine with deliberate bugs, and checks that each is found. Needs the source tree.
     Mutants {
         /// The number of seeds of each family that each bug may take.
         #[arg(long, default_value_t = 2_000)]
@@ -209,7 +208,7 @@ fn regressions() -> bool {
     finish(&summary)
 }
 
-/// How many seeds of each family have their hashes in the file.
+/// The number of seeds of each family whose hashes are in the file.
 const HASHED: u64 = 300;
 
 fn check_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {

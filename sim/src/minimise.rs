@@ -19,8 +19,8 @@ struct Search {
     runs: u32,
 }
 
-/// The shortest plan found that breaks the same rule, and how many runs that took; nothing if the
-/// plan breaks none.
+/// The shortest plan found that breaks the same rule, and the number of runs that this took; `None`
+/// if the plan breaks no rule.
 pub(crate) fn minimise(plan: &Plan) -> Option<(Plan, u32)> {
     let rule = trial::run(plan, Tracer::default()).rule()?;
     let mut search = Search { best: plan.clone(), rule, runs: 1 };

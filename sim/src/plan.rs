@@ -53,15 +53,15 @@ pub(crate) enum HostKind {
 /// The checks after all faults are over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Calm {
-    /// Somebody comes.
+    /// A node joins.
     pub(crate) newcomer: bool,
-    /// Somebody dies without a word.
+    /// A node dies without a farewell.
     pub(crate) death: bool,
-    /// Everybody leaves.
+    /// All nodes leave.
     pub(crate) farewell: bool,
-    /// Connections of somebody are down for a day, before that: which.
+    /// The connections of one node that are down for a long time before that.
     pub(crate) day_without: Option<Lanes>,
-    /// Everybody broadcasts all the time meanwhile.
+    /// All nodes broadcast all the time meanwhile.
     pub(crate) chatter: bool,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum Call {
 /// A step of a client that recovers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// Connects as a new one, to the host of the call.
+    /// Connects as a new client, to the host of the call.
     Connects,
     /// Loses its connection, wherever it is; this many of the packets that were sent to it last
     /// have not come.
@@ -110,7 +110,7 @@ pub(crate) enum Doing {
     Returns,
     /// Comes back in a namespace, whichever its own is.
     Strays { nsp: u8 },
-    /// Has its session stored while it is there, in case that its host dies.
+    /// Its session is stored while it is connected, in case its host dies.
     IsSaved,
     /// Joins a room, wherever it is.
     Joins { room: u8 },
@@ -141,23 +141,23 @@ impl Target {
         self.rooms.iter_mut().chain(&mut self.except).for_each(other);
     }
 
-    /// `name`: how each room is called.
+    /// `name` gives the name of each room.
     pub(crate) fn options(&self, name: impl Fn(u8) -> ByteString) -> BroadcastOptions {
         let names = |rooms: &[u8]| rooms.iter().map(|room| name(*room)).collect();
         BroadcastOptions { rooms: names(&self.rooms), except: names(&self.except), ..Default::default() }
     }
 }
 
-/// Rooms from this number on are called as hosts are: the first as host 0.
+/// Rooms from this number on have the names of hosts, beginning with host 0.
 pub(crate) const HOSTS_ROOMS: u8 = 200;
 
 /// Rooms whose names look like something else, from this number on.
 pub(crate) const ODD_ROOMS: u8 = 100;
 
-/// Their names: parts of channels' names, and what a node's might be.
+/// Their names: parts of channels' names, and possible names of nodes.
 pub(crate) const ODD_NAMES: [&str; 5] = ["lobby", "b", "b#c", "#", "*"];
 
-/// The name of a room that is not called as a host.
+/// The name of a room that does not have the name of a host.
 pub(crate) fn room_name(room: u8) -> ByteString {
     match room.checked_sub(ODD_ROOMS).and_then(|odd| ODD_NAMES.get(usize::from(odd))) {
         Some(name) => ByteString::from_static(name),

@@ -56,7 +56,7 @@ pub struct Record {
     pub kind: Kind,
     /// The duration, if it is a fault that lasts.
     pub lasts: Duration,
-    /// In words.
+    /// The text.
     pub text: String,
     /// The entry that it is about, if it is about one.
     pub entry: Option<EntryId>,
@@ -121,7 +121,7 @@ impl Tracer {
         self.hash.0
     }
 
-    /// Adds something to the record that the world knows nothing of.
+    /// Adds something to the record that did not happen in the world.
     pub fn note(&mut self, at: Time, place: Place, kind: Kind, text: impl FnOnce() -> String) {
         if let Some(records) = &mut self.records {
             let (lasts, entry) = (Duration::ZERO, None);

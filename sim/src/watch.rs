@@ -31,7 +31,7 @@ pub enum Happening<'a> {
         /// The reply. The host may never hear of it.
         reply: &'a Result<Reply, CommandError>,
     },
-    /// An engine is told what became of a command.
+    /// An engine gets the result of a command.
     Replied {
         /// The host.
         host: usize,
@@ -78,7 +78,7 @@ pub enum Happening<'a> {
         host: usize,
         /// All channels, of connections that the host still holds.
         channels: &'a BTreeSet<ByteString>,
-        /// If it hears less than before: when the server will have noticed that.
+        /// If it hears less than before: the time at which the server will have noticed that.
         less: Option<Time>,
     },
     /// A host has started, or come back under a new name.
@@ -88,7 +88,7 @@ pub enum Happening<'a> {
         /// Its name in the cluster.
         uid: &'a str,
     },
-    /// A host is gone, without a word.
+    /// A host is gone, without a farewell.
     Died {
         /// The host.
         host: usize,
@@ -109,8 +109,7 @@ pub enum Happening<'a> {
         /// The host, if it was a host's.
         host: Option<usize>,
     },
-    /// A peer (a simulated Node server) has something to tell: what it has delivered, or who has
-    /// answered it.
+    /// A peer (a simulated Node server) reports a delivery, or answers to its question.
     Peer {
         /// The host.
         host: usize,
@@ -144,18 +143,18 @@ pub enum PeerNote {
     },
     /// An entry made it throw, as it would a real one: it reads that entry again and again.
     Poisoned {
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// Looks on.
+/// An observer.
 pub trait Watch {
     /// Something has happened.
     fn saw(&mut self, now: Time, what: &Happening<'_>);
 }
 
-/// Looks away.
+/// An observer that ignores everything.
 impl Watch for () {
     fn saw(&mut self, _: Time, _: &Happening<'_>) {}
 }

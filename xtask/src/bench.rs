@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::workspace::Workspace;
 use crate::{process, say, setup};
 
-/// Tells the program where the one is that drives socketioxide: see `bench/src/peers/contender.rs`.
+/// The environment variable with the path of the program that drives socketioxide: see
+/// `bench/src/peers/contender.rs`.
 const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
 /// Compares nodes of ours with their peers.
@@ -54,7 +55,7 @@ pub(crate) fn growth(workspace: &Workspace, args: &[String]) -> Result<()> {
     process::run(run(workspace, "growth", WITHOUT_PEERS).args(args))
 }
 
-/// Less has to be compiled for what needs no Redis.
+/// Benchmarks that need no Redis are compiled without the peers.
 const WITHOUT_PEERS: &[&str] = &["--no-default-features"];
 
 fn run(workspace: &Workspace, program: &str, features: &[&str]) -> std::process::Command {

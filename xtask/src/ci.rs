@@ -110,7 +110,7 @@ fn simulation(workspace: &Workspace) -> Result<()> {
     let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
     process::run(workspace.cargo().args(simulator).arg("hashes"))?;
-    // Fresh ones each time; it prints which.
+    // The seeds are drawn at random, and printed.
     process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))
 }
 

@@ -73,14 +73,16 @@ pub(crate) fn change_corpus(workspace: &Workspace, change: &CorpusChange) -> Res
     }
 }
 
+/// Adds the inputs that runs on this machine found and that reach further than the corpus.
 fn merge(workspace: &Workspace, target: &str) -> Result<()> {
+    let found = found(workspace, target);
+    if !found.exists() {
+        say(format_args!("no run has found anything for {target}"));
+        return Ok(());
+    }
     let directory = corpus::unpack_to_change(workspace, target)?;
     let mut command = cargo_fuzz(workspace);
-    command.arg("run").args(SANITIZER).args([
-        target.as_ref(),
-        directory.as_path(),
-        &found(workspace, target),
-    ]);
+    command.arg("run").args(SANITIZER).arg(target).args([directory, found]);
     process::run(command.args(["--", "-set_cover_merge=1", "-use_counters=0"]).args(LIMITS))?;
     corpus::pack(workspace, target)
 }

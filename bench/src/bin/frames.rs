@@ -76,7 +76,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// From what Redis says to what a client gets.
+/// The way from an entry to the frames for a client.
 fn of_entry(id: EntryId, fields: &Fields) -> Result<Frames> {
     let message = decode(fields)?;
     let Body::Broadcast { packet, .. } = message.body else { return Err("no broadcast".into()) };
@@ -124,7 +124,7 @@ fn node(entries: &[Fields]) -> Result<Vec<(Frames, f64)>> {
         .iter()
         .map(|fields| json!({ "id": ID.to_string(), "nsp": field(fields, "nsp"), "data": field(fields, "data") }))
         .collect();
-    let script = docs::file("interop/peers/frames.mjs");
+    let script = docs::file("tests/interop/peers/frames.mjs");
     let job = json!({ "millis": MILLIS, "entries": entries }).to_string();
     let output = Command::new("node").arg(script).arg(job).output()?;
     if !output.status.success() {

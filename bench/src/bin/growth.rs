@@ -19,7 +19,7 @@ use sio_streams_bench::node::BATCH;
 /// The number of times that work which must not grow is done before it is counted: tables that grow
 /// at first have grown then.
 const BEFORE: usize = 2;
-/// And how often it is counted.
+/// The number of times that it is counted.
 const COUNTED: usize = 4;
 
 fn main() -> Result<()> {
@@ -52,7 +52,7 @@ fn measure(word: &str, publish: bool) -> Result<()> {
     if chosen.is_empty() {
         return Err(format!("no curve has {word:?} in its name").into());
     }
-    // Instructions don't mind company: on each processor one.
+    // Other processes do not change the number of instructions, so each processor runs one.
     let next = AtomicUsize::new(0);
     let program = Program::of_this()?;
     let turn = || {

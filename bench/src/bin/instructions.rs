@@ -22,8 +22,8 @@ const BUDGETS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/budgets.txt");
 /// The percentage by which a case may exceed its budget. Compilers and C libraries differ by less.
 const TOLERANCE: u64 = 10;
 
-/// Batches of the shorter run. The longer does twice as many: what begins and ends a process is in
-/// both.
+/// Batches of the shorter run. The longer does twice as many: the start and the end of the process
+/// are in both.
 const BATCHES: usize = 50;
 
 fn main() -> Result<()> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The result of a curve.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// Of what there are more and more.
+    /// The load, which grows.
     pub of: String,
     /// The work.
     pub work: String,
@@ -15,7 +15,7 @@ pub struct Found {
     pub grows: bool,
     /// The number of instructions for each size.
     pub costs: Vec<(usize, u64)>,
-    /// By which power of their number it grows, where there are many.
+    /// The exponent of the growth, at the largest sizes.
     pub exponent: f64,
     /// `true` if it grows too much.
     pub too_much: bool,

@@ -31,7 +31,7 @@ pub enum Grows {
 /// A kind of work, in the presence of a load or for all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Curve {
-    /// Of what there are more and more.
+    /// The load, which grows.
     pub of: &'static str,
     /// The work.
     pub work: &'static str,
@@ -39,7 +39,7 @@ pub struct Curve {
     pub grows: Grows,
     /// The sizes.
     pub sizes: &'static [usize],
-    /// Makes ready.
+    /// Prepares the work.
     pub make: fn(usize) -> Work,
 }
 
@@ -120,7 +120,7 @@ fn delivering(mut node: Node, fields: Fields) -> Work {
     })
 }
 
-/// Takes all events as a framework does; how many broadcasts were among them.
+/// Takes all events as a framework does. Returns the number of broadcasts among them.
 fn deliver(node: &mut Node) -> usize {
     let mut deliveries = Vec::with_capacity(BATCH);
     node.settle_with(|event| {
@@ -159,7 +159,7 @@ fn opened_and_closed(mut node: Node) -> Work {
     })
 }
 
-/// By which power of their number the cost grows, where there are many.
+/// The exponent of the growth of the cost, at the largest sizes.
 pub fn exponent(costs: &[(usize, u64)]) -> f64 {
     let &[.., (fewer, less), (more, most)] = costs else { return 0.0 };
     (most.max(1) as f64 / less.max(1) as f64).ln() / (more as f64 / fewer as f64).ln()

@@ -44,9 +44,9 @@ fn classic() -> Config {
     Config { dialect: Dialect::Classic, ..roomy() }
 }
 
-/// They were opened while it waited to be looked at.
+/// They were opened while it waited to be read.
 fn entry_before(namespaces: usize) -> Work {
-    // More than are looked at.
+    // More than are read.
     const WAITING: usize = 16 * BATCH;
     let mut node = Node::ready(Config { read_count: WAITING as u32 + 1, ..roomy() });
     let fields = node::entry(node::envelope("hi"));
@@ -95,7 +95,7 @@ fn subscriber_lost(namespaces: usize) -> Work {
     })
 }
 
-/// All at once: what they have to say is in line together.
+/// All are opened at once: their messages wait together.
 fn closing(config: Config, namespaces: usize) -> Work {
     let mut node = with(config, namespaces);
     Box::new(move || {

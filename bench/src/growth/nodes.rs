@@ -103,7 +103,7 @@ fn pushed_answers(nodes: usize) -> Work {
     };
     Box::new(move || {
         ask(&mut node);
-        // Meanwhile it is looked who is there.
+        // Meanwhile the node asks for the list of nodes.
         node.pass(Duration::from_millis(600));
         let question = pubsub::decode(node.said.as_ref().expect("a request in a channel"));
         let answer = answer(question.expect("a message").body);

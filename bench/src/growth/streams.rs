@@ -137,7 +137,7 @@ fn several(streams: usize) -> Config {
     Config { stream_count: u32::try_from(streams).expect("few streams"), ..roomy() }
 }
 
-/// So many namespaces that each stream has some.
+/// Enough namespaces for every stream to have some.
 fn open_some(node: &mut Node, streams: usize) {
     (0..streams * 4).for_each(|at| node.open(&named(at)));
 }

@@ -5,17 +5,17 @@ use core::fmt::Write;
 use super::report::ratio;
 use super::results::{Figures, Results};
 
-/// The payload by which the aims go.
+/// The payload to which the aims apply.
 const PAYLOAD: &str = "small";
 
-/// A figure's ratio to that of somebody else in the same round.
+/// A figure's ratio to that of another contender in the same round.
 struct Aim {
     what: &'static str,
     figure: fn(&Figures) -> f64,
     /// Whose.
     of: &'static str,
     to: &'static str,
-    /// The least, or the most that it is to be.
+    /// The minimum or the maximum.
     bound: Bound,
 }
 

@@ -94,7 +94,7 @@ fn drawn(
 ) -> String {
     let Some(payload) = results.payload(payload) else { return String::new() };
     let spread = |key: &str| payload.contender(key)?.spread(|it| figure(it) / unit);
-    // By the medians: what one bad round did shall not flatten everything else.
+    // By the medians, so that one bad round does not flatten everything else.
     let most = names.iter().filter_map(|(key, _)| spread(key)).map(|it| it.median).fold(0.0, f64::max);
     let place = |value: f64| left + (value / most.max(f64::MIN_POSITIVE)).min(1.0) * BARS;
     let mut out = format!(

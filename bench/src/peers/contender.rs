@@ -24,7 +24,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// A kind of server.
 #[derive(Clone, Copy, Debug)]
 pub struct Contender {
-    /// A word for it.
+    /// The key.
     pub key: &'static str,
     /// The name for people.
     pub name: &'static str,
@@ -144,7 +144,7 @@ impl Worker {
         }
     }
 
-    /// Gives it a job.
+    /// Sends a job.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl Worker {
         Ok(self.jobs.write_all(b"\n")?)
     }
 
-    /// Waits for what it says next.
+    /// Waits for its next line.
     ///
     /// # Errors
     ///
@@ -175,5 +175,5 @@ impl Drop for Worker {
 }
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../interop/peers/bench.mjs")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/interop/peers/bench.mjs")
 }

@@ -1,5 +1,5 @@
-//! The jobs of workers and their results: a line of JSON each. `interop/peers/bench.mjs` is the
-//! worker in Node.
+//! The jobs of workers and their results: a line of JSON each. `tests/interop/peers/bench.mjs` is
+//! the worker in Node.
 
 use serde::{Deserialize, Serialize};
 

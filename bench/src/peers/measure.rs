@@ -15,7 +15,7 @@ use super::results::{Figures, OfContender, OfPayload};
 /// The messages that are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
-    /// A word for it.
+    /// The key.
     pub key: &'static str,
     /// The title.
     pub title: &'static str,
@@ -41,7 +41,7 @@ const fn load(key: &'static str, title: &'static str, payload: Payload, warm_up:
 /// The durations of the measurements.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// Messages as fast as can be.
+    /// The messages at full speed.
     pub full: Duration,
     /// Messages of an idle cluster.
     pub idle: Duration,
@@ -57,7 +57,7 @@ impl Plan {
         half: Duration::from_millis(1_500),
     };
 
-    /// To see that all works.
+    /// For a quick check.
     pub const QUICK: Plan = Plan {
         full: Duration::from_millis(200),
         idle: Duration::from_millis(200),

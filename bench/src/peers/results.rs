@@ -22,7 +22,7 @@ pub struct Results {
 /// Of one payload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OfPayload {
-    /// A word for it.
+    /// The key.
     pub key: String,
     /// The title.
     pub title: String,
@@ -33,7 +33,7 @@ pub struct OfPayload {
 /// Of one contender with one payload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OfContender {
-    /// A word for it.
+    /// The key.
     pub key: String,
     /// The name.
     pub name: String,

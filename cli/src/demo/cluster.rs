@@ -17,7 +17,7 @@ use super::{Error, USUAL};
 use crate::link::Link;
 use crate::timeline::{Actor, Timeline};
 
-/// The servers. Names of one length, so that the columns stand.
+/// The servers. Their names have the same length, for the columns of the output.
 pub(super) const SERVERS: [Actor; 3] = [
     Actor { name: "oslo", colour: 36 },
     Actor { name: "lima", colour: 33 },
@@ -61,7 +61,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(25);
 /// A server, seen from outside.
 #[derive(Debug)]
 struct Member {
-    /// A handle that is kept while the server lives: without one it would leave politely.
+    /// A handle that is kept while the server lives. Without a handle the node would leave in an
+    /// orderly way.
     node: Node,
     namespace: Option<Namespace>,
     events: Option<Events>,
@@ -81,8 +82,8 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the servers. They have not joined yet. `patience` is how many times longer than usual
-    /// anything may take.
+    /// Starts the servers. They have not joined yet. `patience` is the factor by which anything may
+    /// take longer than usual.
     pub(super) fn start<B: Backend>(
         config: &Config,
         patience: u32,
@@ -193,8 +194,7 @@ impl Cluster {
         CLIENTS.iter().filter(here).collect()
     }
 
-    /// Ends a server as a power cut would: nothing of it runs any more, its connections are gone,
-    /// and it says no word.
+    /// Ends a server as a power cut would: without a farewell, and with all connections lost.
     pub(super) async fn kill(&mut self, place: usize) {
         let member = &mut self.members[place];
         if let Some(runtime) = member.runtime.take() {
@@ -202,10 +202,10 @@ impl Cluster {
             // asynchronous code.
             let patience = self.patience;
             let ended = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(patience)).await;
-            // It can't be worse than ended.
+            // It can't do more than end.
             drop(ended);
         }
-        // Not before: without a handle it would leave politely.
+        // Dropped only now, because without a handle the node would leave in an orderly way.
         member.namespace = None;
     }
 
@@ -213,12 +213,12 @@ impl Cluster {
     pub(super) async fn leave(&mut self, place: usize) {
         let member = &mut self.members[place];
         if member.namespace.take().is_some() {
-            // It bounds its time by itself.
+            // It has a time limit of its own.
             member.node.clone().close().await;
         }
     }
 
-    /// Waits until what has been seen is as expected; whether it was, in time.
+    /// Waits until the state is as expected. Returns `false` if it was not in time.
     pub(super) async fn until(&self, mut expected: impl FnMut(&Seen) -> bool) -> bool {
         let mut seen = self.seen.subscribe();
         timeout(self.patience, seen.wait_for(|seen| expected(seen))).await.is_ok_and(|seen| seen.is_ok())
@@ -236,8 +236,7 @@ impl Cluster {
         inboxes
     }
 
-    /// Waits until every server that is there counts `expected` servers. What each counted at last
-    /// is returned.
+    /// Waits until every server that is there counts `expected` servers. Returns the last counts.
     pub(super) async fn counts(&self, expected: u64) -> Result<Vec<(usize, u64)>, Error> {
         let deadline = Instant::now() + self.patience;
         loop {
@@ -252,20 +251,19 @@ impl Cluster {
         }
     }
 
-    /// Waits until every server has read everything that was published until now; whether that was
-    /// so, in time.
+    /// Waits until every server has read everything that was published until now. Returns `false`
+    /// if that did not happen in time.
     ///
     /// The stream keeps its order: a server that has read another server's mark has read what stood
-    /// before it. That a client was left out can be known in this way only, short of waiting and
-    /// hoping.
+    /// before it. Only this shows that a client was left out, without waiting for a fixed time.
     pub(super) async fn settle(&mut self) -> Result<bool, Error> {
         let living = self.living();
         if living.len() < 2 {
             return Ok(true);
         }
         let mark = self.marks + 1;
-        // Of two servers: a server's own mark tells it nothing, since what it publishes itself
-        // reaches it before it is read.
+        // Two servers send marks. A server's own mark tells it nothing, since its own messages
+        // reach it before they are read.
         for place in &living[..2] {
             self.marks += 1;
             let packet = Packet::event(server::MARK, &(self.marks,))?;

@@ -27,13 +27,13 @@ pub(crate) struct Plan {
     pub(crate) dialect: Dialect,
     /// A real server's URL.
     pub(crate) redis: Option<String>,
-    /// The stream's name, if it is not for the demo to choose.
+    /// The stream's name; `None` if the demo chooses it.
     pub(crate) stream: Option<String>,
     /// The factor by which anything may take longer than usual.
     pub(crate) patience: u32,
 }
 
-/// Why the demo can't go on.
+/// The reason why the demo can't go on.
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("{0}")]
@@ -168,7 +168,7 @@ fn config(plan: &Plan) -> Result<Config, Error> {
         dialect: plan.dialect.into(),
         stream_name: name.as_str().into(),
         channel_prefix: name.into(),
-        // A tenth of what is usual: nobody wants to wait for a demo.
+        // A tenth of the usual times, so that the demo is short.
         heartbeat_interval: Duration::from_millis(500),
         heartbeat_timeout: Duration::from_millis(1_500) * plan.patience,
         request_timeout: USUAL * plan.patience,

@@ -47,7 +47,7 @@ impl Script {
     }
 
     pub(super) async fn play(mut self, config: &Config, place: &str) -> Result<(), Error> {
-        // Before anything is printed: if Redis can't be reached, nothing else is worth a word.
+        // This comes before any output, so that an unreachable Redis is reported alone.
         self.cluster.join(OSLO).await?;
         let (dialect, gist) = match self.dialect {
             Dialect::Streams02 => {
@@ -296,8 +296,8 @@ impl Script {
                 break (values, outcome);
             }
             self.timeline.note(SERVERS[LIMA], "somebody is late: once more, with more time");
-            // A question whose time is up before it is sent is not sent: who was asked this time,
-            // nobody knows.
+            // A question whose time is up before it is sent is not sent: so it is unknown which
+            // servers were asked.
             self.cluster.settle().await?;
             drop(self.cluster.take_inboxes());
             before = None;

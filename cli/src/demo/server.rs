@@ -16,10 +16,10 @@ use super::Error;
 use super::cluster::{CLIENTS, SERVERS};
 use crate::timeline::Timeline;
 
-/// An event that only marks a place in the stream. It is no part of the show.
+/// An event that only marks a place in the stream. It is not shown.
 pub(super) const MARK: &str = "mark";
 
-/// An event that comes in such numbers that it is not shown one by one.
+/// An event that comes too often to be shown each time.
 pub(super) const TICK: &str = "tick";
 
 /// The client that never acknowledges.
@@ -36,7 +36,7 @@ pub(super) struct Seen {
     pub(super) between: Vec<(usize, String)>,
     /// Clients that were disconnected.
     pub(super) disconnected: BTreeSet<String>,
-    /// Whom each server has heard of.
+    /// The nodes that each server has heard of.
     pub(super) heard: [BTreeSet<NodeId>; SERVERS.len()],
     /// The departures that servers noticed: the observer, and the node that is gone.
     pub(super) gone: Vec<(usize, NodeId)>,
@@ -59,7 +59,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) async fn run(self, mut events: Events) {
         while let Some(event) = events.next().await {
-            // An answer that can't be sent shows at the one who asked.
+            // The asker sees if an answer can't be sent.
             if let Err(error) = self.handle(event).await {
                 self.note(&format!("could not answer: {error}"));
             }

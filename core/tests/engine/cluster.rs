@@ -7,13 +7,13 @@ use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, EntryId, Event,
     Lane, LocalSocket, Outcome, Packet, Payload, Reply, StreamInfo, Ticket, Time,
 };
-use sio_streams_store::{ClientId, Executed, Store};
+use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
 /// The start of the simulated server's clock, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
 
 pub(crate) struct Cluster {
-    pub(crate) store: Store,
+    pub(crate) store: RedisModel,
     pub(crate) millis: u64,
     pub(crate) nodes: Vec<Node>,
     /// The commands that are on their way over connections that were lost.
@@ -94,7 +94,7 @@ impl Cluster {
 
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
         let mut cluster =
-            Cluster { store: Store::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
+            Cluster { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
         for config in configs {
             cluster.add(config);
         }

@@ -310,7 +310,7 @@ fn subscribers(cluster: &mut Cluster, channel: &str) -> u64 {
     let client = cluster.store.connect();
     let count = Command::PubSubNumSub { channels: vec![channel.into()], sharded: true };
     match cluster.store.execute(1_700_000_000_000 + cluster.millis, client, &count) {
-        sio_streams_store::Executed::Reply(Ok(Reply::Counts(counts))) => counts[0],
+        sio_streams_redis_model::Executed::Reply(Ok(Reply::Counts(counts))) => counts[0],
         other => panic!("{other:?}"),
     }
 }
@@ -362,7 +362,7 @@ fn an_emitter_is_heard_in_every_dialect_and_counted_in_none() {
         let say = |cluster: &mut Cluster, command| {
             let wall = 1_700_000_000_000 + cluster.millis;
             let executed = cluster.store.execute(wall, client, &command);
-            assert!(matches!(executed, sio_streams_store::Executed::Reply(Ok(_))));
+            assert!(matches!(executed, sio_streams_redis_model::Executed::Reply(Ok(_))));
             cluster.settle();
         };
         let all = BroadcastOptions::all;

@@ -218,7 +218,7 @@ impl Oracle {
             && outcome.error.is_none()
             && !ended_early
         {
-            // Somebody is missing who is known to be gone.
+            // A missing node is known to be gone.
             if outcome.missing.is_empty() && outcome.missing_unnamed == 0 {
                 problem = Some(("incomplete for no reason", format!("{outcome:?}")));
             }

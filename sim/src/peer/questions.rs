@@ -22,7 +22,7 @@ pub(crate) enum Question {
 struct Open {
     id: RequestId,
     deadline: Time,
-    /// 0.2: who has not answered yet. 0.3 goes by number.
+    /// 0.2: the nodes that have not answered yet. 0.3 counts answers.
     names: Option<BTreeSet<NodeId>>,
     expected: u64,
     answers: u64,

@@ -83,8 +83,8 @@ impl Trial<'_> {
 
     /// The first entry that each stream still has.
     fn first_entries(&self) -> BTreeMap<ByteString, EntryId> {
-        let store = self.world.store();
-        let first = |stream: ByteString| Some((stream.clone(), store.stream_info(&stream)?.first_entry_id?));
+        let redis = self.world.redis();
+        let first = |stream: ByteString| Some((stream.clone(), redis.stream_info(&stream)?.first_entry_id?));
         self.world.streams().into_iter().filter_map(first).collect()
     }
 

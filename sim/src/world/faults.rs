@@ -11,7 +11,7 @@ use crate::watch::{Happening, Watch};
 use sio_streams_core::Command;
 
 impl<A: App, W: Watch> World<A, W> {
-    /// Lets something go wrong, now.
+    /// Inflicts a fault now.
     pub fn inflict(&mut self, fault: &Fault) {
         if fault.host().is_some_and(|host| host >= self.hosts.len()) {
             return;
@@ -92,7 +92,7 @@ impl<A: App, W: Watch> World<A, W> {
         lanes.iter().flatten().all(|lane| {
             let open = match lane.link {
                 Link::Open(id) => {
-                    self.conns.get(&id).is_some_and(|conn| self.server.store.is_connected(conn.client))
+                    self.conns.get(&id).is_some_and(|conn| self.server.redis.is_connected(conn.client))
                 }
                 Link::Opening => false,
             };

@@ -219,7 +219,7 @@ impl<A: App, W: Watch> World<A, W> {
             return self.not_connected(host, slot, CONNECTING);
         }
         self.last_conn += 1;
-        let (id, client) = (ConnId(self.last_conn), self.server.store.connect());
+        let (id, client) = (ConnId(self.last_conn), self.server.redis.connect());
         self.by_client.insert(client, id);
         let conn = Conn {
             host,

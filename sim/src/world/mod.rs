@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use bytestring::ByteString;
 use sio_streams_core::{CallError, Config, ConfigError, Engine, NodeId, Time};
-use sio_streams_store::{ClientId, Store};
+use sio_streams_redis_model::{ClientId, RedisModel};
 
 use crate::app::{App, Node};
 use crate::chance::Chance;
@@ -35,7 +35,7 @@ use server::Server;
 pub struct Network {
     /// The time that a message takes in one direction: from, to.
     pub latency: (Duration, Duration),
-    /// After how long the server notices that a host is gone: from, to.
+    /// The time after which the server notices that a host is gone: from, to.
     pub notice: (Duration, Duration),
     /// The time for which a host waits for a reply before it gives the connection up, in addition
     /// to the block time of a command.
@@ -62,7 +62,7 @@ impl Default for Network {
     }
 }
 
-/// Something that is going to happen.
+/// A future event.
 #[derive(Debug)]
 enum Due {
     /// A command arrives at the server.
@@ -71,7 +71,7 @@ enum Due {
     Deliver(ConnId),
     /// The server notices that nobody holds the connection any more.
     Notice(ConnId),
-    /// Something about a lane: of which host, which lane, which instance of it.
+    /// Something about a lane, with its host and its instance.
     Lane(usize, usize, u64, LaneDue),
     /// A host's timer may be due.
     Wake(usize, u64),
@@ -133,7 +133,8 @@ impl Ord for Scheduled {
 /// A cluster of real engines in a simulated world.
 ///
 /// Everything in it follows from its seed and from what is done to it; the same seed and deeds give
-/// the same run, to the microsecond. `A` is the application that runs on the nodes; `W` looks on.
+/// the same run, to the microsecond. `A` is the application that runs on the nodes; `W` is the
+/// observer.
 ///
 /// The [crate's page](crate) has an example.
 #[derive(Debug)]
@@ -164,7 +165,7 @@ impl<A: App> World<A> {
 }
 
 impl<A: App, W: Watch> World<A, W> {
-    /// The same, with somebody looking on.
+    /// The same, with an observer.
     pub fn watched(seed: u64, network: Network, watch: W) -> Self {
         World {
             chance: Chance::new(seed),
@@ -237,13 +238,13 @@ impl<A: App, W: Watch> World<A, W> {
         .unwrap_or(Ok(()))
     }
 
-    /// Does something on a node, as its application would, and everything that follows at once.
+    /// Acts on a node, as its application would, and handles the immediate consequences.
     /// Nothing happens if the node is dead, stopped, or a peer.
     pub fn call<T>(&mut self, host: usize, action: impl FnOnce(&mut Node<'_, A>) -> T) -> Option<T> {
         self.act(host, |node, _, _| action(node))
     }
 
-    /// As [`call`](World::call); who looks on learns of it before anything follows from it.
+    /// As [`call`](World::call), but the observer learns of it before the consequences.
     pub(crate) fn act<T>(
         &mut self,
         host: usize,
@@ -264,8 +265,8 @@ impl<A: App, W: Watch> World<A, W> {
         Some(result)
     }
 
-    /// Has a peer ask something: see [`Peer`]. Nothing happens if the host is no peer, or dead, or
-    /// stopped.
+    /// Makes a peer ask something: see [`Peer`]. Nothing happens if the host is not a peer, or is
+    /// dead or stopped.
     pub(crate) fn call_peer<T>(
         &mut self,
         host: usize,
@@ -294,7 +295,7 @@ impl<A: App, W: Watch> World<A, W> {
         self.now = self.now.max(end);
     }
 
-    /// Lets time pass until a condition holds, or the time is up. Whether it holds.
+    /// Lets time pass until a condition holds, or the time is up. Returns `true` if it holds.
     pub fn run_while(&mut self, patience: Duration, mut condition: impl FnMut(&mut Self) -> bool) -> bool {
         let end = self.now + patience;
         while condition(self) {
@@ -306,7 +307,7 @@ impl<A: App, W: Watch> World<A, W> {
         true
     }
 
-    /// Does the next thing that is due until `end`; whether there was one.
+    /// Handles the next event that is due until `end`. Returns `true` if there was one.
     pub(crate) fn step(&mut self, end: Time) -> bool {
         if self.queue.peek().is_none_or(|Reverse(next)| next.at > end) {
             return false;
@@ -352,8 +353,8 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     /// The simulated Redis.
-    pub fn store(&self) -> &Store {
-        &self.server.store
+    pub fn redis(&self) -> &RedisModel {
+        &self.server.redis
     }
 
     /// The number of hosts, dead ones included.
@@ -366,7 +367,7 @@ impl<A: App, W: Watch> World<A, W> {
         self.hosts.get(host).is_some_and(Host::runs)
     }
 
-    /// The application of a node; nothing for peers.
+    /// The application of a node; `None` for peers.
     pub fn app(&self, host: usize) -> Option<&A> {
         match &self.hosts.get(host)?.kind {
             Kind::Node { app, .. } => Some(app),
@@ -382,7 +383,7 @@ impl<A: App, W: Watch> World<A, W> {
         })
     }
 
-    /// The engine of a node; nothing for peers.
+    /// The engine of a node; `None` for peers.
     pub fn engine(&self, host: usize) -> Option<&Engine> {
         match &self.hosts.get(host)?.kind {
             Kind::Node { engine, .. } => Some(engine),
@@ -415,12 +416,12 @@ impl<A: App, W: Watch> World<A, W> {
         &self.watch
     }
 
-    /// The same, to be changed.
+    /// The observer, mutably.
     pub fn watch_mut(&mut self) -> &mut W {
         &mut self.watch
     }
 
-    /// An engine, and who looks on.
+    /// An engine, and the observer.
     pub(crate) fn engine_and_watch(&mut self, host: usize) -> (Option<&Engine>, &mut W) {
         let engine = match self.hosts.get(host).map(|host| (&host.kind, host.alive)) {
             Some((Kind::Node { engine, .. }, true)) => Some(engine),
@@ -431,22 +432,22 @@ impl<A: App, W: Watch> World<A, W> {
 
     /// Sets whether the server counts entries, as servers do from Redis 7.0 on. By default it does.
     pub fn set_counting(&mut self, counting: bool) {
-        self.server.store.set_counting(counting);
+        self.server.redis.set_counting(counting);
     }
 
     /// The subscriptions of a host, as the server sees it.
     pub(crate) fn subscriptions(&self, host: usize) -> BTreeSet<Heard> {
         let clients = self.conns.values().filter(|conn| conn.host == host && conn.held);
-        let store = &self.server.store;
+        let redis = &self.server.redis;
         clients
             .flat_map(|conn| {
-                let channels = store.channels_of(conn.client).cloned().map(Heard::Channel);
-                channels.chain(store.patterns_of(conn.client).cloned().map(Heard::Pattern))
+                let channels = redis.channels_of(conn.client).cloned().map(Heard::Channel);
+                channels.chain(redis.patterns_of(conn.client).cloned().map(Heard::Pattern))
             })
             .collect()
     }
 
-    /// Tells what a host hears now.
+    /// Reports the subscriptions of a host.
     fn tell_hearing(&mut self, host: usize, less: Option<Time>) {
         let channels = self.subscriptions(host).into_iter().filter_map(|heard| match heard {
             Heard::Channel(channel) => Some(channel),
@@ -458,6 +459,6 @@ impl<A: App, W: Watch> World<A, W> {
 
     /// The names of all streams.
     pub fn streams(&self) -> Vec<ByteString> {
-        self.server.store.streams().cloned().collect()
+        self.server.redis.streams().cloned().collect()
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, Reply, Time};
-use sio_streams_store::ClientId;
+use sio_streams_redis_model::ClientId;
 
 use super::lane::Tag;
 

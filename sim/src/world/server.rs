@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, EntryId, Lane, Reply, Time};
-use sio_streams_store::{Executed, Store};
+use sio_streams_redis_model::{Executed, RedisModel};
 
 use super::net::{ConnId, Down};
 use super::{Due, World};
@@ -38,7 +38,7 @@ pub(super) enum Change {
 
 #[derive(Debug, Default)]
 pub(super) struct Server {
-    pub(super) store: Store,
+    pub(super) redis: RedisModel,
     /// The error of its clock, in milliseconds.
     clock: i64,
     down: bool,
@@ -87,8 +87,8 @@ impl Server {
             found.map(|(_, refusal)| refusal.error())
         };
         let (all, writes) = (first(true), first(false));
-        self.store.refuse_with(all);
-        self.store.refuse_writes_with(writes);
+        self.redis.refuse_with(all);
+        self.redis.refuse_writes_with(writes);
     }
 }
 
@@ -119,20 +119,20 @@ impl<A: App, W: Watch> World<A, W> {
             }
             let (host, client) = (conn.host, conn.client);
             let Some((tag, mut command)) = conn.arrived.pop_front() else { return };
-            if !self.server.store.is_connected(client) {
+            if !self.server.redis.is_connected(client) {
                 conn.arrived.clear();
                 return;
             }
             if let Command::XRead { stream, after, .. } = &mut command
                 && *after == FROM_NOW
             {
-                let info = self.server.store.stream_info(stream);
+                let info = self.server.redis.stream_info(stream);
                 *after = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
             }
             let wall = self.server.wall(now);
             let executed = match self.server.falter(now, &command) {
                 Some(error) => Executed::Reply(Err(error)),
-                None => self.server.store.execute(wall, client, &command),
+                None => self.server.redis.execute(wall, client, &command),
             };
             match executed {
                 Executed::Reply(reply) => {
@@ -174,9 +174,9 @@ impl<A: App, W: Watch> World<A, W> {
         }
     }
 
-    /// Sends out what the store has for its clients.
+    /// Sends out what Redis has for its clients.
     pub(super) fn spread(&mut self) {
-        while let Some((client, reply)) = self.server.store.poll_wakeup() {
+        while let Some((client, reply)) = self.server.redis.poll_wakeup() {
             let Some(&id) = self.by_client.get(&client) else { continue };
             let Some(conn) = self.conns.get_mut(&id) else { continue };
             if let Some(tag) = conn.blocked.take() {
@@ -187,12 +187,12 @@ impl<A: App, W: Watch> World<A, W> {
                 }
             }
         }
-        while let Some((client, channel, payload)) = self.server.store.poll_push() {
+        while let Some((client, channel, payload)) = self.server.redis.poll_push() {
             if let Some(&id) = self.by_client.get(&client) {
                 self.put_down(id, Down::Push(channel, payload));
             }
         }
-        let next = self.server.store.poll_timeout().map(|wall| self.server.when(wall));
+        let next = self.server.redis.poll_timeout().map(|wall| self.server.when(wall));
         if let Some(next) = next
             && self.read_timeout.is_none_or(|at| at > next)
         {
@@ -205,7 +205,7 @@ impl<A: App, W: Watch> World<A, W> {
         self.read_timeout = None;
         if self.server.frozen_until <= self.now {
             let wall = self.server.wall(self.now);
-            self.server.store.handle_timeout(wall);
+            self.server.redis.handle_timeout(wall);
             self.spread();
         }
     }
@@ -214,14 +214,14 @@ impl<A: App, W: Watch> World<A, W> {
     pub(super) fn forget(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(&id) {
             self.by_client.remove(&conn.client);
-            self.server.store.disconnect(conn.client);
+            self.server.redis.disconnect(conn.client);
             self.tell_hearing(conn.host, Some(self.now));
         }
     }
 
     /// The server closes all connections.
     pub(super) fn close_all(&mut self) {
-        self.server.store.disconnect_all();
+        self.server.redis.disconnect_all();
         let held: Vec<ConnId> = self.conns.keys().copied().collect();
         for id in held {
             let Some(conn) = self.conns.get_mut(&id) else { continue };
@@ -269,7 +269,7 @@ impl<A: App, W: Watch> World<A, W> {
                 if self.server.frozen_until <= now {
                     self.watch.saw(now, &Happening::Healed { what: "server executes again", host: None });
                     let wall = self.server.wall(now);
-                    self.server.store.handle_timeout(wall);
+                    self.server.redis.handle_timeout(wall);
                     for id in core::mem::take(&mut self.server.waiting) {
                         self.serve(id);
                     }
@@ -283,7 +283,7 @@ impl<A: App, W: Watch> World<A, W> {
         for stream in self.streams() {
             let entries = match data {
                 Data::Kept => continue,
-                Data::TailLost(entries) => Some(self.server.store.lose_tail(&stream, entries)),
+                Data::TailLost(entries) => Some(self.server.redis.lose_tail(&stream, entries)),
                 Data::Lost => None,
             };
             if entries != Some(0) {
@@ -291,7 +291,7 @@ impl<A: App, W: Watch> World<A, W> {
             }
         }
         if data == Data::Lost {
-            self.server.store.flush();
+            self.server.redis.flush();
         }
     }
 
@@ -314,19 +314,19 @@ impl<A: App, W: Watch> World<A, W> {
             message: "force unblock from blocking operation, instance state changed (master -> replica?)"
                 .to_owned(),
         };
-        self.server.store.unblock_all(&error);
+        self.server.redis.unblock_all(&error);
         self.spread();
     }
 
     pub(super) fn jump_server_clock(&mut self, millis: i64) {
         self.server.clock = self.server.clock.saturating_add(millis);
         let wall = self.server.wall(self.now);
-        self.server.store.handle_timeout(wall);
+        self.server.redis.handle_timeout(wall);
         self.read_timeout = None;
         self.spread();
     }
 
     pub(super) fn trim(&mut self, stream: &ByteString, length: u64) {
-        self.server.store.trim(stream, length);
+        self.server.redis.trim(stream, length);
     }
 }

@@ -4,7 +4,7 @@ use bytestring::ByteString;
 use sio_streams_core::wire::entry::{self, SEQUENCE_FIELD};
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{Body, Command, Message, NodeId, Payload};
-use sio_streams_store::Executed;
+use sio_streams_redis_model::Executed;
 
 use super::World;
 use crate::app::App;
@@ -78,14 +78,14 @@ impl<A: App, W: Watch> World<A, W> {
     pub(super) fn do_foreign(&mut self, command: &Command) {
         let wall = self.server.wall(self.now);
         // A stranger who writes through a client of his own is refused like everyone else.
-        let client = self.server.store.connect();
+        let client = self.server.redis.connect();
         if self.server.is_up()
-            && let Executed::Reply(reply) = self.server.store.execute(wall, client, command)
+            && let Executed::Reply(reply) = self.server.redis.execute(wall, client, command)
         {
             let host = usize::MAX;
             self.watch.saw(self.now, &Happening::Executed { host, command, reply: &reply });
         }
-        self.server.store.disconnect(client);
+        self.server.redis.disconnect(client);
         self.spread();
     }
 }

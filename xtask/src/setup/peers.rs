@@ -1,4 +1,4 @@
-//! The pinned npm packages under `interop/peers`.
+//! The pinned npm packages under `tests/interop/peers`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::version::Version;
 use crate::workspace::Workspace;
 use crate::{process, say};
 
-const DIRECTORY: &str = "interop/peers";
+const DIRECTORY: &str = "tests/interop/peers";
 
 /// The oldest Node.js that the peers run on, by their own word.
 pub(crate) fn oldest_node(workspace: &Workspace) -> Result<Version> {

@@ -32,7 +32,7 @@ use super::Result;
 use super::job::{Job, Line};
 
 /// Messages of one sender that wait for Redis, of as many bytes as a node takes: as many as Node's
-/// sender has under way (interop/peers/bench.mjs).
+/// sender has under way (tests/interop/peers/bench.mjs).
 pub const IN_FLIGHT: usize = 2_000;
 
 /// A length with which no reader falls behind the stream's beginning.

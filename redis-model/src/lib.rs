@@ -1,4 +1,4 @@
-//! A simulated Redis: as much of it as a Socket.IO cluster uses, as a pure state machine.
+//! A model of Redis in memory: as much of it as a Socket.IO cluster uses, as a pure state machine.
 //!
 //! It executes the [`Command`]s of `sio-streams-core` and answers as a Redis 7.0 would through a
 //! backend: streams with ids, trimming by whole nodes, blocking reads and `XINFO`; Pub/Sub, plain
@@ -10,9 +10,9 @@
 //! ```
 //! use std::time::Duration;
 //! use sio_streams_core::{Command, EntryId, Fields, Reply};
-//! use sio_streams_store::{Executed, Store};
+//! use sio_streams_redis_model::{Executed, RedisModel};
 //!
-//! let mut redis = Store::new();
+//! let mut redis = RedisModel::new();
 //! let (reader, writer) = (redis.connect(), redis.connect());
 //!
 //! // There is nothing to read yet: the read blocks …
@@ -32,18 +32,19 @@
 //! ```
 //!
 //! Extraordinary events have methods of their own: entries of foreign programs
-//! ([`Store::add_entry`]), a restart without data ([`Store::flush`], [`Store::disconnect_all`]), a
-//! failover that loses entries ([`Store::lose_tail`]), a server that refuses
-//! ([`Store::refuse_with`]), and more.
+//! ([`RedisModel::add_entry`]), a restart without data ([`RedisModel::flush`],
+//! [`RedisModel::disconnect_all`]), a failover that loses entries ([`RedisModel::lose_tail`]), a
+//! server that refuses ([`RedisModel::refuse_with`]), and more.
 //!
-//! # What differs from a real server
+//! # Differences to a real server
 //!
 //! - There is one server, no cluster: sharded channels are only a namespace of their own.
-//! - There is no limit of memory. What is held is what was stored, plus what
-//!   [`poll_push`](Store::poll_push) and [`poll_wakeup`](Store::poll_wakeup) have not taken out.
+//! - There is no limit of memory. It holds the stored data, and the messages and replies that
+//!   [`poll_push`](RedisModel::poll_push) and [`poll_wakeup`](RedisModel::poll_wakeup) have not
+//!   taken out.
 //! - Subscribed clients may execute any command, as with RESP3.
-//! - Lists of channels are in alphabetical order. Redis' own are in none.
-//! - A read whose time is up is answered before whatever happens at the same time.
+//! - Lists of channels are in alphabetical order. Redis returns them in no order.
+//! - A read whose time is up is answered before all other events of the same time.
 
 mod blocked;
 mod errors;
@@ -75,7 +76,7 @@ use transactions::Transaction;
 #[cfg(doc)]
 use sio_streams_core::Command;
 
-/// Names a connection to the store.
+/// Names a connection to the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(u64);
 
@@ -90,14 +91,14 @@ impl fmt::Display for ClientId {
 pub enum Executed {
     /// It is answered.
     Reply(Result<Reply, CommandError>),
-    /// It is a read, and waits: its answer comes out of [`Store::poll_wakeup`]. Until then the
+    /// It is a read, and waits: its answer comes out of [`RedisModel::poll_wakeup`]. Until then the
     /// client can execute nothing else.
     Blocked,
 }
 
 /// A Redis server. See the [crate's page](crate).
 #[derive(Clone, Debug, Default)]
-pub struct Store {
+pub struct RedisModel {
     limits: NodeLimits,
     keys: BTreeMap<ByteString, Value>,
     clients: BTreeSet<ClientId>,
@@ -126,7 +127,7 @@ enum Value {
     Other,
 }
 
-impl Store {
+impl RedisModel {
     /// An empty server with Redis' default settings.
     pub fn new() -> Self {
         Self::default()
@@ -134,7 +135,7 @@ impl Store {
 
     /// An empty server whose streams have nodes of another size.
     pub fn with_node_limits(limits: NodeLimits) -> Self {
-        Store { limits, ..Self::default() }
+        RedisModel { limits, ..Self::default() }
     }
 
     /// `CONFIG SET` of the node settings. Nodes that are there stay as they are.

@@ -214,7 +214,7 @@ async fn older_calls(generation: Generation, client: RedisClient, dialect: Diale
     })
     .await?;
 
-    // In the classic dialect only who has the socket answers: that nobody does shows when the time
+    // In the classic dialect only the server with the socket answers. A missing answer shows when the time
     // is up.
     let hasty;
     let asks = match dialect {

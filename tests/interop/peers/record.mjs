@@ -23,7 +23,7 @@ if (url === undefined) {
   console.error("usage: npm run record -- <redis url> [directory]");
   process.exit(2);
 }
-const directory = process.argv[3] ?? fileURLToPath(new URL("../../core/tests/vectors", import.meta.url));
+const directory = process.argv[3] ?? fileURLToPath(new URL("../../../core/tests/vectors", import.meta.url));
 
 // Sees everything that is written to the streams and published.
 class Spy {

@@ -9,7 +9,7 @@ use sio_streams_testkit::RedisServer;
 use super::{Outcome, Shared};
 use libtest_mimic::Trial;
 
-/// One cell: who does something, who is at the other end, where, and with what.
+/// One cell: the acting server, the other server, the namespace, and the payload.
 pub(crate) struct Cell<'a> {
     pub(crate) asks: &'a Member,
     pub(crate) answers: &'a Member,

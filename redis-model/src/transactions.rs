@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, Reply};
 
-use crate::{ClientId, Executed, Store, errors};
+use crate::{ClientId, Executed, RedisModel, errors};
 
 /// The replies to the commands of a transaction, in order.
 pub type Replies = Vec<Result<Reply, CommandError>>;
@@ -22,7 +22,7 @@ pub(crate) struct Transaction {
     changed: bool,
 }
 
-impl Store {
+impl RedisModel {
     /// `MULTI`: what the client [executes](Self::execute) from now on is only queued, which is
     /// answered by [`Reply::Done`], until [`exec`](Self::exec) or [`discard`](Self::discard). What
     /// would block then has no entries at once.
@@ -30,9 +30,9 @@ impl Store {
     /// ```
     /// use std::time::Duration;
     /// use sio_streams_core::{Command, Reply};
-    /// use sio_streams_store::{Executed, Store};
+    /// use sio_streams_redis_model::{Executed, RedisModel};
     ///
-    /// let mut redis = Store::new();
+    /// let mut redis = RedisModel::new();
     /// let (client, other) = (redis.connect(), redis.connect());
     /// let set = Command::Set { key: "key".into(), value: "value".into(), px: Duration::from_secs(60) };
     /// let get = Command::GetDel { key: "key".into() };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytestring::ByteString;
 use fastrand::Rng;
 use sio_streams_core::{Command, CommandError, EntryId, Fields, Reply};
-use sio_streams_store::{ClientId, Executed, NodeLimits, Replies};
+use sio_streams_redis_model::{ClientId, Executed, NodeLimits, Replies};
 use sio_streams_testkit::{Client, Reply as Resp};
 
 use crate::pair::{Pair, arguments, entries, translate};
@@ -30,7 +30,7 @@ fn error(reply: &Resp) -> Option<CommandError> {
 
 impl Both {
     fn new(pair: &mut Pair) -> Self {
-        Both { ours: pair.store.connect(), theirs: pair.redis.connect().unwrap(), queued: None }
+        Both { ours: pair.model.connect(), theirs: pair.redis.connect().unwrap(), queued: None }
     }
 
     fn redis(&mut self, args: &[&[u8]]) -> Resp {
@@ -46,7 +46,7 @@ impl Both {
 
     #[track_caller]
     fn execute(&mut self, pair: &mut Pair, command: Command) {
-        let Executed::Reply(ours) = pair.store.execute(pair.now_ms, self.ours, &command) else {
+        let Executed::Reply(ours) = pair.model.execute(pair.now_ms, self.ours, &command) else {
             panic!("{command:?} blocks")
         };
         if let Some(queued) = &mut self.queued {
@@ -62,11 +62,11 @@ impl Both {
         self.redis(&args.iter().map(Vec::as_slice).collect::<Vec<_>>())
     }
 
-    /// Ends the transaction here, then plays all of it there: what the store gave ids is given the
+    /// Ends the transaction here, then plays all of it there: what the model gave ids is given the
     /// same ones. Whether it was executed.
     #[track_caller]
     fn exec(&mut self, pair: &mut Pair) -> bool {
-        let ours = pair.store.exec(pair.now_ms, self.ours);
+        let ours = pair.model.exec(pair.now_ms, self.ours);
         let Some(queued) = self.queued.take() else {
             self.say(ours.map(drop), &["EXEC"]);
             return false;
@@ -116,7 +116,7 @@ fn command(rng: &mut Rng) -> Command {
 fn transactions() {
     let mut rng = rng();
     let mut pair = Pair::start(NodeLimits { entries: 3, bytes: 0 }, 1);
-    pair.store.occupy("taken");
+    pair.model.occupy("taken");
     pair.redis(&[b"LPUSH", b"taken", b"x"]);
     let mut clients: Vec<Both> = (0..3).map(|_| Both::new(&mut pair)).collect();
     let (mut executed, mut discarded) = (0, 0);
@@ -125,7 +125,7 @@ fn transactions() {
         let client = rng.choice(&mut clients).unwrap();
         match rng.u8(0..20) {
             0..3 if client.queued.is_none() => {
-                pair.store.multi(client.ours).unwrap();
+                pair.model.multi(client.ours).unwrap();
                 client.queued = Some(Vec::new());
             }
             3 => {
@@ -136,25 +136,25 @@ fn transactions() {
                 }
             }
             4 if client.queued.is_none() => {
-                let ours = pair.store.discard(client.ours);
+                let ours = pair.model.discard(client.ours);
                 client.say(ours, &["DISCARD"]);
             }
             5 if rng.u8(0..4) == 0 && client.queued.take().is_some() => {
-                pair.store.discard(client.ours).unwrap();
+                pair.model.discard(client.ours).unwrap();
                 client.say(Ok(()), &["MULTI"]);
                 client.say(Ok(()), &["DISCARD"]);
             }
             6..8 if client.queued.is_none() => {
                 let keys: Vec<&str> = (0..rng.usize(1..3)).map(|_| rng.choice(KEYS).unwrap()).collect();
                 let names: Vec<ByteString> = keys.iter().map(|key| ByteString::from(*key)).collect();
-                let ours = pair.store.watch(pair.now_ms, client.ours, &names);
+                let ours = pair.model.watch(pair.now_ms, client.ours, &names);
                 client.say(ours, &[&["WATCH"], &keys[..]].concat());
             }
             _ => {
                 let command = command(&mut rng);
                 let blocks = matches!(&command, Command::XRead { after, .. } if *after != EntryId::ZERO);
                 let absent =
-                    |stream: &ByteString| pair.store.stream_info(stream).is_none_or(|info| info.length == 0);
+                    |stream: &ByteString| pair.model.stream_info(stream).is_none_or(|info| info.length == 0);
                 let blocks = blocks || matches!(&command, Command::XRead { stream, .. } if absent(stream));
                 if client.queued.is_some() || !blocks {
                     client.execute(&mut pair, command);
@@ -173,23 +173,23 @@ fn what_is_refused_spoils_a_transaction() {
     let add =
         || Command::XAdd { stream: "s".into(), max_len: 9, fields: Fields::from_iter([("a", "b")]).into() };
     let begin = |pair: &mut Pair, client: &mut Both| {
-        let ours = pair.store.multi(client.ours);
+        let ours = pair.model.multi(client.ours);
         client.say(ours, &["MULTI"]);
     };
     let end = |pair: &mut Pair, client: &mut Both| {
-        let ours = pair.store.exec(pair.now_ms, client.ours);
+        let ours = pair.model.exec(pair.now_ms, client.ours);
         client.say(ours.map(drop), &["EXEC"]);
     };
     // These are errors that a transaction survives.
     begin(&mut pair, &mut client);
     begin(&mut pair, &mut client);
-    let ours = pair.store.watch(pair.now_ms, client.ours, &["s".into()]);
+    let ours = pair.model.watch(pair.now_ms, client.ours, &["s".into()]);
     client.say(ours, &["WATCH", "s"]);
     end(&mut pair, &mut client);
     // These are not: the command can't be, or the server refuses it now, or later.
     begin(&mut pair, &mut client);
     let none = Command::Subscribe { channels: Vec::new(), sharded: false };
-    let Executed::Reply(ours) = pair.store.execute(pair.now_ms, client.ours, &none) else { panic!("blocks") };
+    let Executed::Reply(ours) = pair.model.execute(pair.now_ms, client.ours, &none) else { panic!("blocks") };
     client.say(ours.map(drop), &["SUBSCRIBE"]);
     end(&mut pair, &mut client);
     let full = "command not allowed when used memory > 'maxmemory'.".to_owned();
@@ -198,22 +198,22 @@ fn what_is_refused_spoils_a_transaction() {
         begin(&mut pair, &mut client);
         if !refused_at_once {
             assert_eq!(
-                pair.store.execute(pair.now_ms, client.ours, &add()),
+                pair.model.execute(pair.now_ms, client.ours, &add()),
                 Executed::Reply(Ok(Reply::Done))
             );
             client.send(&add(), None);
         }
-        pair.store.refuse_writes_with(Some(full.clone()));
+        pair.model.refuse_writes_with(Some(full.clone()));
         pair.redis(&[b"CONFIG", b"SET", b"maxmemory", b"1"]);
         if refused_at_once {
-            let ours = pair.store.execute(pair.now_ms, client.ours, &add());
+            let ours = pair.model.execute(pair.now_ms, client.ours, &add());
             let theirs = translate(&add(), &client.send(&add(), None));
             assert_eq!(ours, Executed::Reply(theirs));
-            pair.store.refuse_writes_with(None);
+            pair.model.refuse_writes_with(None);
             pair.redis(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
         }
         end(&mut pair, &mut client);
-        pair.store.refuse_writes_with(None);
+        pair.model.refuse_writes_with(None);
         pair.redis(&[b"CONFIG", b"SET", b"maxmemory", b"0"]);
         // Nothing of it is left.
         end(&mut pair, &mut client);
@@ -226,14 +226,14 @@ fn what_is_refused_spoils_a_transaction() {
 fn a_blocked_read_is_served_after_the_transaction() {
     let mut pair = Pair::start(NodeLimits::default(), 1);
     let mut client = Both::new(&mut pair);
-    let (reader, mut theirs) = (pair.store.connect(), pair.redis.connect().unwrap());
+    let (reader, mut theirs) = (pair.model.connect(), pair.redis.connect().unwrap());
     let (stream, block) = (ByteString::from_static("s"), Duration::from_secs(60));
     let read = Command::XRead { stream: stream.clone(), after: EntryId::ZERO, count: 10, block };
-    assert_eq!(pair.store.execute(pair.now_ms, reader, &read), Executed::Blocked);
+    assert_eq!(pair.model.execute(pair.now_ms, reader, &read), Executed::Blocked);
     let words = ["XREAD", "COUNT", "10", "BLOCK", "60000", "STREAMS", "s", "0-0"];
     let waiting = thread::spawn(move || theirs.command(&words).unwrap());
     pair.wait_for("blocked_clients", 1);
-    pair.store.multi(client.ours).unwrap();
+    pair.model.multi(client.ours).unwrap();
     client.queued = Some(Vec::new());
     for text in ["one", "two"] {
         let fields = Fields::from_iter([("text", text)]);
@@ -241,7 +241,7 @@ fn a_blocked_read_is_served_after_the_transaction() {
             .execute(&mut pair, Command::XAdd { stream: stream.clone(), max_len: 9, fields: fields.into() });
     }
     assert!(client.exec(&mut pair));
-    let (woken, ours) = pair.store.poll_wakeup().unwrap();
+    let (woken, ours) = pair.model.poll_wakeup().unwrap();
     assert_eq!((woken, ours), (reader, Ok(Reply::Entries(entries(&waiting.join().unwrap())))));
-    assert!(pair.store.poll_wakeup().is_none());
+    assert!(pair.model.poll_wakeup().is_none());
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, Reply};
 
-use crate::{Store, Value, errors};
+use crate::{RedisModel, Value, errors};
 
 /// A string.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Text {
     expires: u64,
 }
 
-impl Store {
+impl RedisModel {
     /// Keys whose time is over are gone.
     pub(crate) fn expire(&mut self, now_ms: u64, key: &str) {
         if let Some(Value::Text(text)) = self.keys.get(key)

@@ -11,7 +11,7 @@ import * as streams02 from "streams-0.2";
 import * as streams03 from "streams-0.3";
 import { written } from "./written.mjs";
 
-// The same as in interop/tests/decoders/shapes.rs.
+// The same as in tests/interop/tests/decoders/shapes.rs.
 const SOCKETS = { s1: ["r1", "a"], s2: ["r2", "b"], s3: ["r1", "r2"] };
 const OFFSET = "7-7";
 

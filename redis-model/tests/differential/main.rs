@@ -1,6 +1,6 @@
-//! The store against a real server: the same commands, the same replies.
+//! The model against a real server: the same commands, the same replies.
 //!
-//! The store runs first, under a clock of the test's own, and chooses the ids; the real server is
+//! The model runs first, under a clock of the test's own, and chooses the ids; the real server is
 //! given the same ids. So everything can be compared literally, trimmed lengths included. Prints
 //! its seed; `SIO_STREAMS_SEED` repeats a run.
 
@@ -16,7 +16,7 @@ use std::{env, thread};
 use bytestring::ByteString;
 use fastrand::Rng;
 use sio_streams_core::{Command, EntryId, Fields, Reply};
-use sio_streams_store::{Executed, NodeLimits};
+use sio_streams_redis_model::{Executed, NodeLimits};
 use sio_streams_testkit::Reply as Resp;
 
 use pair::{Pair, entries, translate};
@@ -124,7 +124,7 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             let fields = if rng.u8(0..100) == 0 { Fields::new() } else { fields(rng, largest) };
             let command = Command::XAdd { stream: stream.clone(), max_len, fields: fields.into() };
             pair.check(&command);
-            let info = pair.store.stream_info(&stream);
+            let info = pair.model.stream_info(&stream);
             ids.extend(info.map(|info| info.last_generated_id));
             pair.check_stream(&stream);
         }
@@ -141,17 +141,17 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
             let reply = pair.redis(&[b"XDEL", stream.as_bytes(), entry.to_string().as_bytes()]);
             assert_eq!(
                 reply.as_int().unwrap_or(0),
-                i64::from(pair.store.delete(&stream, entry)),
+                i64::from(pair.model.delete(&stream, entry)),
                 "XDEL {entry}"
             );
             pair.check_stream(&stream);
         }
         96..98 => {
-            let length = pair.store.stream_info(&stream).unwrap_or_default().length;
+            let length = pair.model.stream_info(&stream).unwrap_or_default().length;
             let max_len = rng.u64(length / 2..=length + 1);
             let reply =
                 pair.redis(&[b"XTRIM", stream.as_bytes(), b"MAXLEN", b"=", max_len.to_string().as_bytes()]);
-            let ours = i64::try_from(pair.store.trim(&stream, max_len)).unwrap();
+            let ours = i64::try_from(pair.model.trim(&stream, max_len)).unwrap();
             assert_eq!(reply.as_int().unwrap_or(0), ours, "XTRIM {max_len}");
             pair.check_stream(&stream);
         }
@@ -159,7 +159,7 @@ fn stream_command(pair: &mut Pair, rng: &mut Rng, known: &mut BTreeMap<String, V
         _ => {
             let last = ids.last().copied().unwrap_or_default();
             let chosen = EntryId { ms: last.ms, seq: last.seq.wrapping_add(rng.u64(..) >> rng.u32(1..64)) };
-            let ours = pair.store.add_entry_as(chosen, stream.clone(), Fields::from_iter([("a", "b")]));
+            let ours = pair.model.add_entry_as(chosen, stream.clone(), Fields::from_iter([("a", "b")]));
             let id = chosen.to_string();
             let reply = pair.redis(&[b"XADD", stream.as_bytes(), id.as_bytes(), b"a", b"b"]);
             let command = Command::XAdd { stream: stream.clone(), max_len: 0, fields: Fields::new().into() };
@@ -180,7 +180,7 @@ fn streams() {
     ];
     for limits in limits {
         let mut pair = Pair::start(limits, 1);
-        pair.store.occupy("taken");
+        pair.model.occupy("taken");
         pair.redis(&[b"SET", b"taken", b"x"]);
         let mut known = BTreeMap::new();
         for _ in 0..commands() / 2 {
@@ -207,7 +207,7 @@ fn lengths_after_trimming() {
             pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields.into() });
             pair.check_stream("s");
         }
-        seen.insert(pair.store.stream_info("s").unwrap().length - max_len);
+        seen.insert(pair.model.stream_info("s").unwrap().length - max_len);
     }
     // The sizes do make a difference: the test has seen nodes that were closed by either limit.
     assert!(seen.len() > 4, "{seen:?}");
@@ -221,7 +221,7 @@ fn much_to_trim() {
         let fields = Fields::from_iter([("a", "b")]);
         pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields.into() });
         pair.check_stream("s");
-        pair.store.stream_info("s").unwrap().length
+        pair.model.stream_info("s").unwrap().length
     };
     (0..2_600).for_each(|_| _ = add(1_000_000));
     assert_eq!([add(5), add(5), add(5)], [1_601, 602, 13]);
@@ -275,7 +275,7 @@ fn refused_additions() {
     for id in
         [EntryId::ZERO, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 5 }, EntryId { ms: 5, seq: 4 }, top]
     {
-        let ours = pair.store.add_entry_as(id, "s", Fields::from_iter([("a", "b")]));
+        let ours = pair.model.add_entry_as(id, "s", Fields::from_iter([("a", "b")]));
         let theirs = pair.redis(&[b"XADD", b"s", id.to_string().as_bytes(), b"a", b"b"]);
         assert_eq!(ours.map(Reply::Added), translate(&command, &theirs), "{id}");
         pair.check_stream("s");
@@ -307,7 +307,7 @@ fn subscribe(pair: &mut Pair, rng: &mut Rng) {
         true => Command::Unsubscribe { channels, sharded },
         false => Command::Subscribe { channels, sharded },
     };
-    assert_eq!(pair.store.execute(pair.now_ms, *ours, &command), Executed::Reply(Ok(Reply::Done)));
+    assert_eq!(pair.model.execute(pair.now_ms, *ours, &command), Executed::Reply(Ok(Reply::Done)));
 }
 
 #[test]
@@ -335,7 +335,7 @@ fn pubsub() {
                 pair.check(&Command::Publish { channel, payload: payload.clone().into(), sharded });
                 // Clients that hear it here must hear it there. If others did, the next
                 // confirmation would not be one.
-                while let Some((client, channel, pushed)) = pair.store.poll_push() {
+                while let Some((client, channel, pushed)) = pair.model.poll_push() {
                     heard += 1;
                     let (_, theirs) = pair.clients.iter_mut().find(|(ours, _)| *ours == client).unwrap();
                     let expected =
@@ -347,8 +347,8 @@ fn pubsub() {
             _ if rng.u8(0..20) == 0 => {
                 // A connection goes, and its subscriptions with it.
                 let at = rng.usize(1..pair.clients.len());
-                pair.store.disconnect(pair.clients[at].0);
-                let fresh = (pair.store.connect(), pair.redis.connect().unwrap());
+                pair.model.disconnect(pair.clients[at].0);
+                let fresh = (pair.model.connect(), pair.redis.connect().unwrap());
                 let gone = std::mem::replace(&mut pair.clients[at], fresh);
                 let clients = pair.clients.len();
                 drop(gone);
@@ -360,21 +360,21 @@ fn pubsub() {
     assert!(heard > 100, "{heard}");
 }
 
-/// Blocked reads: who is served by which entry, and with what.
+/// Blocked reads: the order in which clients are served, and the entries that they get.
 #[test]
 fn blocked_reads() {
     let mut rng = rng();
     let mut pair = Pair::start(NodeLimits::default(), 1);
     for round in 0..60 {
-        let last = pair.store.stream_info("s").unwrap_or_default().last_generated_id;
+        let last = pair.model.stream_info("s").unwrap_or_default().last_generated_id;
         let mut waiting = BTreeMap::new();
         for _ in 0..4 {
             // Some wait for an entry that is not the next one.
             let after = EntryId { ms: last.ms + rng.u64(0..3), seq: last.seq };
             let (count, block) = (rng.u32(1..3), Duration::from_secs(60));
-            let client = pair.store.connect();
+            let client = pair.model.connect();
             let command = Command::XRead { stream: "s".into(), after, count, block };
-            assert_eq!(pair.store.execute(pair.now_ms, client, &command), Executed::Blocked);
+            assert_eq!(pair.model.execute(pair.now_ms, client, &command), Executed::Blocked);
             let mut theirs = pair.redis.connect().unwrap();
             let words = format!("XREAD BLOCK 60000 COUNT {count} STREAMS s {after}");
             let thread =
@@ -388,10 +388,10 @@ fn blocked_reads() {
             // An entry may be trimmed at once: then those who have waited for it get nothing.
             let max_len = *rng.choice(&[0, 100]).unwrap();
             pair.check(&Command::XAdd { stream: "s".into(), max_len, fields: fields(&mut rng, 10).into() });
-            while let Some((client, reply)) = pair.store.poll_wakeup() {
+            while let Some((client, reply)) = pair.model.poll_wakeup() {
                 let theirs = waiting.remove(&client).unwrap().join().unwrap();
                 assert_eq!(reply, Ok(Reply::Entries(entries(&theirs))), "round {round}");
-                pair.store.disconnect(client);
+                pair.model.disconnect(client);
             }
             pair.wait_for("blocked_clients", waiting.len());
         }

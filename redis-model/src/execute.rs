@@ -8,9 +8,9 @@ use sio_streams_core::{Command, CommandError, Entry, EntryId, Fields, Reply, Str
 
 use crate::pubsub::Channels;
 use crate::streams::Stream;
-use crate::{ClientId, Executed, Store, Value, errors};
+use crate::{ClientId, Executed, RedisModel, Value, errors};
 
-impl Store {
+impl RedisModel {
     /// Executes a client's command at a time of the server's clock, in milliseconds since 1970. The
     /// clock may jump, backwards too; the ids of a stream still only grow.
     ///

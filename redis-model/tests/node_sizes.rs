@@ -1,11 +1,11 @@
-//! Compares the size that the store computes for a node with a real server's, to the byte. With one
+//! Compares the size that the model computes for a node with a real server's, to the byte. With one
 //! byte too few or too many trimmed lengths differ, but so seldom that random commands may not show
 //! it.
 
 #![allow(clippy::unwrap_used)]
 
 use sio_streams_core::{Command, EntryId, Fields};
-use sio_streams_store::{Executed, NodeLimits, Store};
+use sio_streams_redis_model::{Executed, NodeLimits, RedisModel};
 use sio_streams_testkit::{Client, RedisServer};
 
 /// The contents of a node: these entries, of which the first few are deleted then.
@@ -70,19 +70,19 @@ fn contents() -> Vec<Content> {
 /// Returns `true` if one more entry fits into the node if it may have this many bytes. Otherwise
 /// trimming removes the whole node at once.
 fn fits(content: &Content, bytes: usize) -> bool {
-    let mut store = Store::with_node_limits(NodeLimits { entries: 0, bytes: 0 });
+    let mut model = RedisModel::with_node_limits(NodeLimits { entries: 0, bytes: 0 });
     for (id, fields) in &content.entries {
-        store.add_entry_as(*id, "s", fields.clone()).unwrap();
+        model.add_entry_as(*id, "s", fields.clone()).unwrap();
     }
     for (id, _) in &content.entries[..content.deleted] {
-        assert!(store.delete("s", *id));
+        assert!(model.delete("s", *id));
     }
-    store.set_node_limits(NodeLimits { entries: 0, bytes });
-    let client = store.connect();
+    model.set_node_limits(NodeLimits { entries: 0, bytes });
+    let client = model.connect();
     let command =
         Command::XAdd { stream: "s".into(), max_len: 1, fields: Fields::from_iter([("a", "")]).into() };
-    assert!(matches!(store.execute(u64::MAX, client, &command), Executed::Reply(Ok(_))));
-    store.entries("s").count() > 1
+    assert!(matches!(model.execute(u64::MAX, client, &command), Executed::Reply(Ok(_))));
+    model.entries("s").count() > 1
 }
 
 fn really_fits(redis: &mut Client, content: &Content, bytes: usize) -> bool {
@@ -121,6 +121,6 @@ fn to_the_byte() {
         let (id, fields) = &content.entries[content.entries.len() - 1];
         let what =
             format!("{} entries, {} deleted, {id} {fields:.80?}", content.entries.len(), content.deleted);
-        assert_eq!(really, [false, true], "the store counts {enough} bytes: {what}");
+        assert_eq!(really, [false, true], "the model counts {enough} bytes: {what}");
     }
 }

@@ -3,9 +3,9 @@
 use bytestring::ByteString;
 use sio_streams_core::{CommandError, EntryId, Fields};
 
-use crate::{Store, Value};
+use crate::{RedisModel, Value};
 
-impl Store {
+impl RedisModel {
     /// Adds an entry that a foreign program wrote, at a time of the server's clock, in milliseconds
     /// since 1970. Nothing is trimmed.
     ///

@@ -57,7 +57,7 @@ impl Pair for Cluster {
 }
 
 impl Cluster {
-    /// `hasty`: who is silent for two or three seconds is dead to them.
+    /// `hasty`: these servers declare others dead after two or three seconds of silence.
     async fn start(kind: Kind, hasty: bool) -> Result<Self> {
         let redis = RedisServer::start()?;
         let (node, ours) = match (kind.peer(&redis.url()), kind.ours()) {
@@ -95,7 +95,7 @@ async fn membership(kind: Kind, cluster: &Cluster, node_goes: bool, orderly: boo
     if let (Generation::V02, Member::Ours(ours)) = (kind.generation, stays) {
         let reason = if orderly { "Closed" } else { "Silent" };
         eventually("the event", || async {
-            // The others may seem dead for a moment, to who is hasty.
+            // The others may seem dead to a hasty server for a moment.
             let says = |line: &String| [&*name, reason].iter().all(|word| line.contains(word));
             ours.log().iter().any(|line| line.starts_with("NodeDown") && says(line))
         })
@@ -139,7 +139,7 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
             let name = format!("{} heartbeat", kind.name);
             trials.push(own.trial(name, Box::new(|cluster, _| Box::pin(heartbeat(cluster)))));
         }
-        // These change who is in the cluster: each has one of its own.
+        // These change the members of the cluster, so each has a cluster of its own.
         for (node_goes, orderly, what) in [
             (true, true, "close: node leaves, ours sees it"),
             (false, true, "close: ours leaves, node sees it"),

@@ -11,7 +11,7 @@ use tar::Archive;
 
 /// The inputs that the project keeps for a fuzz target.
 pub(crate) fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../fuzz/corpus/{target}.tar.gz"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fuzz/corpus/{target}.tar.gz"));
     let read = || -> io::Result<Vec<Vec<u8>>> {
         let mut inputs = Vec::new();
         for file in Archive::new(GzDecoder::new(File::open(&path)?)).entries()? {

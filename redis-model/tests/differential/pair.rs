@@ -1,4 +1,4 @@
-//! The store and a real server, side by side.
+//! The model and a real server, side by side.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, Entry, EntryId, Reply, StreamInfo};
-use sio_streams_store::{ClientId, Executed, NodeLimits, Store};
+use sio_streams_redis_model::{ClientId, Executed, NodeLimits, RedisModel};
 use sio_streams_testkit::{Client, RedisServer, Reply as Resp};
 
 /// Both sides.
 pub(crate) struct Pair {
-    pub(crate) store: Store,
+    pub(crate) model: RedisModel,
     pub(crate) now_ms: u64,
     pub(crate) redis: RedisServer,
     /// Each stands for one connection on both sides.
@@ -25,9 +25,9 @@ impl Pair {
             .config(format!("stream-node-max-bytes {}", limits.bytes))
             .start()
             .unwrap();
-        let mut store = Store::with_node_limits(limits);
-        let clients = (0..clients).map(|_| (store.connect(), redis.connect().unwrap())).collect();
-        Pair { store, now_ms: 1_700_000_000_000, redis, clients }
+        let mut model = RedisModel::with_node_limits(limits);
+        let clients = (0..clients).map(|_| (model.connect(), redis.connect().unwrap())).collect();
+        Pair { model, now_ms: 1_700_000_000_000, redis, clients }
     }
 
     pub(crate) fn redis(&mut self, args: &[&[u8]]) -> Resp {
@@ -37,13 +37,13 @@ impl Pair {
     /// Runs a command on both sides, which must agree.
     #[track_caller]
     pub(crate) fn check(&mut self, command: &Command) {
-        let ours = match self.store.execute(self.now_ms, self.clients[0].0, command) {
+        let ours = match self.model.execute(self.now_ms, self.clients[0].0, command) {
             Executed::Reply(reply) => reply,
             // The commands for the real server don't block, so this one doesn't either.
             Executed::Blocked => {
-                self.now_ms = self.store.poll_timeout().unwrap();
-                self.store.handle_timeout(self.now_ms);
-                self.store.poll_wakeup().unwrap().1
+                self.now_ms = self.model.poll_timeout().unwrap();
+                self.model.handle_timeout(self.now_ms);
+                self.model.poll_wakeup().unwrap().1
             }
         };
         let args = arguments(command, ours.as_ref().ok());
@@ -72,7 +72,7 @@ impl Pair {
     }
 }
 
-/// The command as it is sent to the real server. An entry is given the id that the store gave it.
+/// The command as it is sent to the real server. An entry is given the id that the model gave it.
 pub(crate) fn arguments(command: &Command, ours: Option<&Reply>) -> Vec<Vec<u8>> {
     let text = |args: &[&str]| args.iter().map(|arg| arg.as_bytes().to_vec()).collect::<Vec<_>>();
     let shard = |sharded: &bool, name: &str| if *sharded { format!("SHARD{name}") } else { name.to_owned() };
