@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::{
-    Gone, RespWire, Subscription, SubscriptionKind, TaskWire, Value, Wire, Words,
-};
+use sio_streams_driver::wire::{Args, Gone, RespWire, Subscription, SubscriptionKind, TaskWire, Value, Wire};
 use tokio::task::JoinHandle;
 
 use crate::direct::Socket;
@@ -99,7 +97,7 @@ impl RedisWire {
 impl Wire for RedisWire {
     type Frame = RedisFrame;
 
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<RedisFrame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<RedisFrame, CommandError>> {
         if let Link::Direct(wire) = &mut self.link {
             return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
         }
@@ -108,8 +106,8 @@ impl Wire for RedisWire {
         }
         let count = commands.len();
         let mut pipeline = Pipeline::with_capacity(count);
-        for words in commands {
-            pipeline.add_command(packed(&words));
+        for args in commands {
+            pipeline.add_command(packed(&args));
         }
         match self.send_all(&pipeline).await {
             Ok(values) => values.into_iter().map(|value| Ok(RedisFrame::theirs(value))).collect(),
@@ -173,10 +171,10 @@ impl Wire for RedisWire {
     }
 }
 
-fn packed(words: &Words) -> Cmd {
-    let mut cmd = Cmd::with_capacity(words.count(), words.size());
-    words.each(|word| {
-        cmd.arg(word);
+fn packed(args: &Args) -> Cmd {
+    let mut cmd = Cmd::with_capacity(args.count(), args.size());
+    args.each(|arg| {
+        cmd.arg(arg);
     });
     cmd
 }

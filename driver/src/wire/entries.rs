@@ -6,7 +6,7 @@ use core::ops::Range;
 
 use sio_streams_core::{Bytes, Entry, EntryId, Fields};
 
-use super::resp::announced;
+use super::codec::announced;
 
 /// How the entries of a reply are wrapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

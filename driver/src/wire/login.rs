@@ -5,7 +5,7 @@ use core::fmt;
 use sio_streams_core::{Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{RespWire, Value, Wire, Words};
+use super::{Args, RespWire, Value, Wire};
 
 /// What a connection begins with, for backends that open their sockets themselves.
 #[derive(Clone, Default)]
@@ -55,12 +55,12 @@ impl Login {
     }
 }
 
-async fn accepted<S>(wire: &mut RespWire<S>, words: &[&str]) -> Result<(), CommandError>
+async fn accepted<S>(wire: &mut RespWire<S>, args: &[&str]) -> Result<(), CommandError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    match wire.send(vec![Words::from(words)]).await.pop() {
+    let args: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+    match wire.send(vec![Args::from(args)]).await.pop() {
         Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
         Some(result) => result.map(drop),
         None => Err(CommandError::Lost("a reply is missing".into())),

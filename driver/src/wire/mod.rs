@@ -1,9 +1,11 @@
-//! What backends have in common: commands as words, replies from values, and a heartbeat.
+//! What backends have in common: commands as arguments, replies from values, and a heartbeat.
 //!
-//! A client crate that can send words and hand out what came for them is made a backend by implementing [`Wire`]; [`WireConnection`] is then the
+//! A client crate that can send arguments and hand out what came for them is made a backend by implementing [`Wire`]; [`WireConnection`] is then the
 //! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
 //! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
+mod args;
+mod codec;
 mod entries;
 mod login;
 mod pushed;
@@ -11,7 +13,6 @@ mod reply;
 mod request;
 mod resp;
 mod task;
-mod words;
 
 use core::fmt;
 use core::time::Duration;
@@ -21,12 +22,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{ConnectError, Connection, PushSender};
+pub use args::Args;
 pub use login::Login;
 pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
 pub use resp::RespWire;
 pub use task::TaskWire;
-pub use words::Words;
 
 /// One connection of a client crate.
 pub trait Wire: Send + 'static {
@@ -38,7 +39,7 @@ pub trait Wire: Send + 'static {
     /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
     fn send(
         &mut self,
-        commands: Vec<Words>,
+        commands: Vec<Args>,
     ) -> impl Future<Output = Vec<Result<Self::Frame, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
@@ -160,7 +161,7 @@ pub fn client_name(lane: &Lane) -> String {
     name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
 }
 
-/// Words from outside as they may stand in a log: on one line, not too long, and without the arguments of a command that the server did not know. It
+/// Args from outside as they may stand in a log: on one line, not too long, and without the arguments of a command that the server did not know. It
 /// quotes them, and those of `HELLO` contain the password.
 pub fn for_log(words: &str) -> String {
     const LONGEST: usize = 300;
@@ -244,9 +245,9 @@ impl<W: Wire> WireConnection<W> {
     /// # Errors
     ///
     /// As for [`Connection::execute`].
-    pub async fn ask(&mut self, words: &[&str]) -> Result<Value, CommandError> {
-        let words: Vec<_> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        match self.send(vec![words.into()]).await.pop() {
+    pub async fn ask(&mut self, args: &[&str]) -> Result<Value, CommandError> {
+        let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+        match self.send(vec![args.into()]).await.pop() {
             Some(result) => match Value::of(result?) {
                 Value::Error { code, message } => Err(CommandError::Server { code, message }),
                 value => Ok(value),
@@ -255,7 +256,7 @@ impl<W: Wire> WireConnection<W> {
         }
     }
 
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<W::Frame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<W::Frame, CommandError>> {
         let count = commands.len();
         if let Some(why) = &self.gone {
             return (0..count).map(|_| Err(CommandError::NotSent(why.clone()))).collect();
@@ -279,14 +280,14 @@ impl<W: Wire> WireConnection<W> {
     /// Sends what has been gathered, if anything has, and appends the results.
     async fn flush(
         &mut self,
-        words: &mut Vec<Words>,
+        args: &mut Vec<Args>,
         expected: &mut Vec<request::Expected>,
         results: &mut Vec<Result<Reply, CommandError>>,
     ) {
-        if words.is_empty() {
+        if args.is_empty() {
             return;
         }
-        let frames = self.send(core::mem::take(words)).await;
+        let frames = self.send(core::mem::take(args)).await;
         let replies = frames.into_iter().zip(expected.drain(..));
         results
             .extend(replies.map(|(frame, expected)| frame.and_then(|frame| reply::parse(frame, expected))));
@@ -314,8 +315,8 @@ impl<W: Wire> Connection for WireConnection<W> {
             (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands {
             let result = match Request::of(command) {
-                Request::Plain(words, expects) => {
-                    batch.push(words);
+                Request::Plain(args, expects) => {
+                    batch.push(args);
                     expected.push(expects);
                     continue;
                 }

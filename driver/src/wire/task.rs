@@ -6,13 +6,13 @@ use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Frame, Gone, Subscription, Wire, Words};
+use super::{Args, Frame, Gone, Subscription, Wire};
 use crate::backend::PushSender;
 
 type Answers<F> = Vec<Result<F, CommandError>>;
 
 enum Request<F> {
-    Send(Vec<Words>, oneshot::Sender<Answers<F>>),
+    Send(Vec<Args>, oneshot::Sender<Answers<F>>),
     Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
 }
 
@@ -83,7 +83,7 @@ impl Drop for Ended {
 impl<F: Frame> Wire for TaskWire<F> {
     type Frame = F;
 
-    async fn send(&mut self, commands: Vec<Words>) -> Answers<F> {
+    async fn send(&mut self, commands: Vec<Args>) -> Answers<F> {
         let count = commands.len();
         match self.ask(|answer| Request::Send(commands, answer)).await {
             Ok(answers) => answers,
