@@ -15,7 +15,7 @@ use sio_streams_driver::wire::{Args, Gone, Subscription, TaskWire, Value, Wire};
 use tokio::task::JoinHandle;
 
 use crate::connect::words;
-use crate::value::FredFrame;
+use crate::value::convert;
 
 /// A connection to Redis. It is closed when it is dropped.
 pub struct FredWire(Link);
@@ -24,7 +24,7 @@ pub struct FredWire(Link);
 #[allow(clippy::large_enum_variant)]
 enum Link {
     Fred(FredLink),
-    Subscriber(TaskWire<Value>),
+    Subscriber(TaskWire),
 }
 
 /// A connection of the fred crate.
@@ -49,7 +49,7 @@ impl FredWire {
         FredWire(Link::Fred(FredLink { client, task, gone }))
     }
 
-    pub(crate) fn subscriber(wire: TaskWire<Value>) -> Self {
+    pub(crate) fn subscriber(wire: TaskWire) -> Self {
         FredWire(Link::Subscriber(wire))
     }
 
@@ -77,7 +77,7 @@ impl FredLink {
         CommandError::Lost(why)
     }
 
-    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<FredFrame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = self.known_to_be_lost().await {
             return commands.iter().map(|_| Err(CommandError::NotSent(why.clone()))).collect();
         }
@@ -102,22 +102,17 @@ impl FredLink {
                 Pending::Sent(future) => answer(&mut self.task, &self.gone, future).await,
                 Pending::Answered(result) => result,
             };
-            results.push(result.map(FredFrame::theirs).map_err(|error| self.failed(&error)));
+            results.push(result.map(convert).map_err(|error| self.failed(&error)));
         }
         results
     }
 }
 
 impl Wire for FredWire {
-    type Frame = FredFrame;
-
-    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<FredFrame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         match &mut self.0 {
             Link::Fred(link) => link.send(commands).await,
-            Link::Subscriber(wire) => {
-                let values = wire.send(commands).await;
-                values.into_iter().map(|value| value.map(FredFrame::own)).collect()
-            }
+            Link::Subscriber(wire) => wire.send(commands).await,
         }
     }
 

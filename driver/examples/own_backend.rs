@@ -89,8 +89,6 @@ impl Drop for OwnWire {
 
 // 1. The connection.
 impl Wire for OwnWire {
-    type Frame = Value;
-
     async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = self.gone.get() {
             return vec![Err(CommandError::NotSent(why)); commands.len()];

@@ -13,6 +13,7 @@ mod reply;
 mod request;
 mod resp;
 mod task;
+mod value;
 
 use core::fmt;
 use core::time::Duration;
@@ -24,23 +25,18 @@ use tokio::time::{Instant, timeout};
 use crate::backend::{ConnectError, Connection, PushSender};
 pub use args::Args;
 pub use login::Login;
-pub use reply::{Frame, Opened, Value, refusal};
+
 use request::Request;
 pub use resp::RespWire;
 pub use task::TaskWire;
+pub use value::{Value, refusal};
 
 /// One connection of a client crate.
 pub trait Wire: Send + 'static {
-    /// The client crate's replies; [`Value`] if it has none worth keeping.
-    type Frame: Frame;
-
-    /// Sends commands, in order, and returns as many results, in the same order. A refusal is an [`Opened::Error`].
+    /// Sends commands, in order, and returns as many results, in the same order. A refusal is a [`Value::Error`].
     ///
     /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
-    fn send(
-        &mut self,
-        commands: Vec<Args>,
-    ) -> impl Future<Output = Vec<Result<Self::Frame, CommandError>>> + Send;
+    fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
     fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
@@ -248,7 +244,7 @@ impl<W: Wire> WireConnection<W> {
     pub async fn ask(&mut self, args: &[&str]) -> Result<Value, CommandError> {
         let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
         match self.send(vec![args.into()]).await.pop() {
-            Some(result) => match Value::of(result?) {
+            Some(result) => match result? {
                 Value::Error { code, message } => Err(CommandError::Server { code, message }),
                 value => Ok(value),
             },
@@ -256,7 +252,7 @@ impl<W: Wire> WireConnection<W> {
         }
     }
 
-    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<W::Frame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         let count = commands.len();
         if let Some(why) = &self.gone {
             return (0..count).map(|_| Err(CommandError::NotSent(why.clone()))).collect();
@@ -287,10 +283,10 @@ impl<W: Wire> WireConnection<W> {
         if args.is_empty() {
             return;
         }
-        let frames = self.send(core::mem::take(args)).await;
-        let replies = frames.into_iter().zip(expected.drain(..));
+        let values = self.send(core::mem::take(args)).await;
+        let replies = values.into_iter().zip(expected.drain(..));
         results
-            .extend(replies.map(|(frame, expected)| frame.and_then(|frame| reply::parse(frame, expected))));
+            .extend(replies.map(|(value, expected)| value.and_then(|value| reply::parse(value, expected))));
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<Reply, CommandError> {

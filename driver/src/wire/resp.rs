@@ -188,8 +188,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
-    type Frame = Value;
-
     async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = &self.gone {
             return vec![Err(CommandError::NotSent(why.clone())); commands.len()];

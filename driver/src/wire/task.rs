@@ -6,42 +6,39 @@ use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Args, Frame, Gone, Subscription, Wire};
+use super::{Args, Gone, Subscription, Value, Wire};
 use crate::backend::PushSender;
 
-type Answers<F> = Vec<Result<F, CommandError>>;
+type Answers = Vec<Result<Value, CommandError>>;
 
-enum Request<F> {
-    Send(Vec<Args>, oneshot::Sender<Answers<F>>),
+enum Request {
+    Send(Vec<Args>, oneshot::Sender<Answers>),
     Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
 }
 
 /// A [`Wire`] in a task of its own, which ends with it. Messages reach those who take them though nothing is asked just now; as long as there is no
 /// room for them, nothing is read.
-pub struct TaskWire<F> {
-    requests: mpsc::UnboundedSender<Request<F>>,
+pub struct TaskWire {
+    requests: mpsc::UnboundedSender<Request>,
     pushes: PushSender,
     gone: Gone,
     task: AbortHandle,
 }
 
-impl<F: Frame> TaskWire<F> {
+impl TaskWire {
     /// Has a wire read whose messages go to `pushes`.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn spawn(wire: impl Wire<Frame = F>, pushes: PushSender) -> Self {
+    pub fn spawn(wire: impl Wire, pushes: PushSender) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let gone = Gone::new();
         let task = tokio::spawn(serve(wire, inbox, Ended(gone.clone()))).abort_handle();
         TaskWire { requests, pushes, gone, task }
     }
 
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request<F>,
-    ) -> Result<T, CommandError> {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CommandError> {
         if let Some(why) = self.gone.get() {
             return Err(CommandError::NotSent(why));
         }
@@ -56,7 +53,7 @@ impl<F: Frame> TaskWire<F> {
     }
 }
 
-async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<W::Frame>>, gone: Ended) {
+async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>, gone: Ended) {
     loop {
         let request = tokio::select! {
             why = wire.lost() => return gone.0.set(why),
@@ -80,10 +77,8 @@ impl Drop for Ended {
     }
 }
 
-impl<F: Frame> Wire for TaskWire<F> {
-    type Frame = F;
-
-    async fn send(&mut self, commands: Vec<Args>) -> Answers<F> {
+impl Wire for TaskWire {
+    async fn send(&mut self, commands: Vec<Args>) -> Answers {
         let count = commands.len();
         match self.ask(|answer| Request::Send(commands, answer)).await {
             Ok(answers) => answers,
@@ -104,13 +99,13 @@ impl<F: Frame> Wire for TaskWire<F> {
     }
 }
 
-impl<F> Drop for TaskWire<F> {
+impl Drop for TaskWire {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<F> fmt::Debug for TaskWire<F> {
+impl fmt::Debug for TaskWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskWire").field("gone", &self.gone.get()).finish_non_exhaustive()
     }
