@@ -14,9 +14,7 @@ use fred::types::config::{
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{
-    Address, Dialer, Gone, TaskWire, WireConnection, client_name, for_log,
-};
+use sio_streams_driver::wire::{Address, Dialer, Gone, TaskWire, WireConnection, client_name, for_log};
 
 use crate::config::{FredBackend, Protocols};
 use crate::subscriber;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backend::{Backend, Connection, PushSender, Timing};
 use crate::caught::caught;
 use crate::lane;
-use crate::node::Error;
+use crate::outcomes::Fate;
 use crate::retry::Retry;
 
 /// Broadcasts into a cluster from outside: for programs that only emit. It is never counted as a node, and hears nothing.
@@ -43,9 +43,6 @@ pub struct Emitter<B: Backend> {
     connection: Mutex<Option<B::Connection>>,
 }
 
-/// The message's id in the stream, if it has a place in one.
-type Emitted = Result<Option<EntryId>, Error>;
-
 impl<B: Backend> Emitter<B> {
     /// An emitter for a cluster with these options. It connects when it is first used.
     ///
@@ -69,7 +66,7 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with [`CommandError::Lost`]) perhaps it was.
-    pub async fn broadcast(&self, nsp: &str, packet: Packet, opts: BroadcastOptions) -> Emitted {
+    pub async fn broadcast(&self, nsp: &str, packet: Packet, opts: BroadcastOptions) -> Fate {
         self.execute(self.emitter.broadcast(nsp, packet, opts)).await
     }
 
@@ -78,7 +75,7 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_join(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Emitted {
+    pub async fn sockets_join(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
         self.execute(self.emitter.sockets_join(nsp, opts, rooms)).await
     }
 
@@ -87,7 +84,7 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_leave(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Emitted {
+    pub async fn sockets_leave(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
         self.execute(self.emitter.sockets_leave(nsp, opts, rooms)).await
     }
 
@@ -96,7 +93,7 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn disconnect_sockets(&self, nsp: &str, opts: BroadcastOptions, close: bool) -> Emitted {
+    pub async fn disconnect_sockets(&self, nsp: &str, opts: BroadcastOptions, close: bool) -> Fate {
         self.execute(self.emitter.disconnect_sockets(nsp, opts, close)).await
     }
 
@@ -105,12 +102,12 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn server_side_emit(&self, nsp: &str, packet: Payload) -> Emitted {
+    pub async fn server_side_emit(&self, nsp: &str, packet: Payload) -> Fate {
         self.execute(self.emitter.server_side_emit(nsp, packet)).await
     }
 
     /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
-    async fn execute(&self, command: Result<Command, CallError>) -> Emitted {
+    async fn execute(&self, command: Result<Command, CallError>) -> Fate {
         let command = command?;
         let mut connection = self.connection.lock().await;
         let began = Instant::now();

@@ -32,6 +32,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{Gauge, counter, gauge};
 use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
 
+use crate::error::Error;
+
 /// What happens with each message, until it is added to the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -60,7 +62,7 @@ impl Counts {
 }
 
 /// A message was not taken, and nobody waits for its fate.
-pub(crate) fn refused(error: &crate::Error) {
+pub(crate) fn refused(error: &Error) {
     counter!("sio_streams_publish_failed_total").increment(1);
     tracing::warn!(error = %Clean(error), "not published");
 }
