@@ -112,3 +112,89 @@ impl WeakCalls {
         Ok(calls.ask(ask).await??)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sio_streams_core::{Config, Engine, Packet};
+
+    use super::*;
+
+    fn engine() -> Engine {
+        let mut engine = Engine::new(Config::default(), 1, Time::ZERO).unwrap();
+        engine.open_namespace(Time::ZERO, "/").unwrap();
+        engine
+    }
+
+    fn broadcast(engine: &mut Engine, now: Time) -> Result<Ticket, CallError> {
+        let packet = Packet::event("hello", &("world",)).unwrap();
+        engine.broadcast(now, "/", packet, sio_streams_core::BroadcastOptions::all())
+    }
+
+    /// Sends a call of each kind. Returns a future that completes when each caller has been told that the node is closed.
+    fn one_of_each(calls: &Calls) -> impl Future<Output = ()> + use<> {
+        let nsp = || ByteString::from("/");
+        let (count, counted) = oneshot::channel();
+        let (saved, was_saved) = oneshot::channel();
+        let session = Box::new(Session {
+            sid: "sid".into(),
+            pid: "pid".into(),
+            rooms: Vec::new(),
+            data: sio_streams_core::Payload::event("data", &()).unwrap(),
+        });
+        let start = || Box::new(broadcast) as Start;
+        let answer =
+            calls.send(|done| Call::Ask(Box::new(move |engine, _| drop(done.send(engine.uid().clone())))));
+        let started =
+            calls.send(|started| Call::Start { start: start(), waiter: Waiter::Count(count), started });
+        let fate = calls.send(|fate| Call::Publish { start: start(), weight: 1, fate });
+        let untaken = calls.send(|untaken| Call::PutBack { nsp: nsp(), session, saved, untaken });
+        let opened = calls.send(|done| Call::Open { nsp: nsp(), token: Token::default(), done });
+        let why = calls.send(|why| Call::Abandon { nsp: nsp(), token: Token::default(), why });
+        let left = calls.send(|done| Call::CloseNamespace { nsp: nsp(), done });
+        let closed = calls.send(|done| Call::Close { done });
+        async move {
+            answer.unwrap().await.unwrap_err();
+            started.unwrap().await.unwrap_err();
+            counted.await.unwrap_err();
+            fate.unwrap().await.unwrap_err();
+            untaken.unwrap().await.unwrap_err();
+            was_saved.await.unwrap_err();
+            opened.unwrap().await.unwrap_err();
+            why.unwrap().await.unwrap_err();
+            left.unwrap().await.unwrap_err();
+            closed.unwrap().await.unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_tells_its_caller() {
+        let (calls, mut inbox) = calls();
+        let told = one_of_each(&calls);
+        let mut taken = 0;
+        while inbox.try_recv().is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, 8);
+        told.await;
+        let told = one_of_each(&calls);
+        drop(inbox);
+        told.await;
+        assert!(matches!(calls.ask(|_, _| ()).await, Err(Error::Closed)));
+        let (done, _) = oneshot::channel();
+        let started = calls.start(broadcast, Waiter::Count(done)).await;
+        assert!(matches!(started, Err(Error::Closed)));
+        let weak = calls.downgrade();
+        drop(calls);
+        assert!(matches!(weak.ask(|_, _| Ok(())).await, Err(Error::Closed)));
+    }
+
+    #[tokio::test]
+    async fn a_call_is_answered_by_the_engine_that_takes_it() {
+        let (calls, mut inbox) = calls();
+        let asking = tokio::spawn(async move { calls.ask(|engine, _| engine.uid().clone()).await });
+        let mut engine = engine();
+        let Some(Call::Ask(ask)) = inbox.recv().await else { panic!() };
+        ask(&mut engine, Time::ZERO);
+        assert_eq!(asking.await.unwrap().unwrap(), *engine.uid());
+    }
+}

@@ -66,6 +66,9 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with [`CommandError::Lost`]) perhaps it was.
+    ///
+    /// [`Error::Call`]: crate::Error::Call
+    /// [`Error::Command`]: crate::Error::Command
     pub async fn broadcast(&self, nsp: &str, packet: Packet, opts: BroadcastOptions) -> Fate {
         self.execute(self.emitter.broadcast(nsp, packet, opts)).await
     }

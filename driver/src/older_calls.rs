@@ -32,7 +32,7 @@ impl Namespace {
         self.names(|engine, now, nsp| engine.all_rooms(now, nsp)).await
     }
 
-    /// Makes one socket join a room, on whatever node it is.
+    /// Makes one socket join a room, on any node.
     ///
     /// # Errors
     ///
@@ -47,7 +47,7 @@ impl Namespace {
         self.operate(name, move |engine, now, nsp| engine.remote_join(now, nsp, socket, room)).await
     }
 
-    /// Makes one socket leave a room, on whatever node it is.
+    /// Makes one socket leave a room, on any node.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl Namespace {
         self.operate(name, move |engine, now, nsp| engine.remote_leave(now, nsp, socket, room)).await
     }
 
-    /// Disconnects one socket, on whatever node it is. With `close`, its underlying connection is
+    /// Disconnects one socket, on any node. With `close`, its underlying connection is
     /// closed, too.
     ///
     /// # Errors

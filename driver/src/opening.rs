@@ -128,3 +128,108 @@ impl Openings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sio_streams_core::Config;
+
+    use super::*;
+
+    type Told = oneshot::Receiver<Result<(), Error>>;
+
+    struct Node {
+        engine: Engine,
+        openings: Openings,
+    }
+
+    impl Node {
+        fn new() -> Self {
+            let engine = Engine::new(Config::default(), 1, Time::ZERO).unwrap();
+            Node { engine, openings: Openings::default() }
+        }
+
+        fn open(&mut self) -> (Token, Told) {
+            let (token, (done, told)) = (Token::default(), oneshot::channel());
+            self.openings.open(&mut self.engine, Time::ZERO, "/".into(), Arc::clone(&token), done);
+            (token, told)
+        }
+
+        fn close(&mut self) -> Told {
+            let (done, told) = oneshot::channel();
+            self.openings.close(&mut self.engine, Time::ZERO, "/".into(), done);
+            told
+        }
+
+        fn stream(&self) -> ByteString {
+            self.engine.streams("/").next().unwrap().clone()
+        }
+
+        fn is_open(&self) -> bool {
+            self.engine.rooms("/").is_some()
+        }
+    }
+
+    fn is_waiting(told: &mut Told) -> bool {
+        matches!(told.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+    }
+
+    #[test]
+    fn a_namespace_is_open_when_it_is_heard_and_may_be_read() {
+        for heard_first in [true, false] {
+            let mut node = Node::new();
+            let (_, mut told) = node.open();
+            let stream = node.stream();
+            for heard in [heard_first, !heard_first] {
+                assert!(is_waiting(&mut told));
+                match heard {
+                    true => node.openings.ready(&node.engine, &"/".into()),
+                    false => node.openings.readable(&node.engine, stream.clone(), true),
+                }
+            }
+            assert!(matches!(told.try_recv(), Ok(Ok(()))));
+        }
+    }
+
+    #[test]
+    fn a_stream_that_may_not_be_read_any_more_does_not_count() {
+        let mut node = Node::new();
+        let (_, mut told) = node.open();
+        let stream = node.stream();
+        node.openings.readable(&node.engine, stream.clone(), true);
+        node.openings.readable(&node.engine, stream.clone(), false);
+        node.openings.ready(&node.engine, &"/".into());
+        assert!(is_waiting(&mut told));
+        node.openings.readable(&node.engine, stream.clone(), true);
+        assert!(matches!(told.try_recv(), Ok(Ok(()))));
+    }
+
+    #[test]
+    fn only_the_attempt_that_opened_a_namespace_takes_it_back() {
+        let mut node = Node::new();
+        let (token, mut told) = node.open();
+        let (second, mut refused) = node.open();
+        assert!(matches!(refused.try_recv(), Ok(Err(Error::Call(_)))));
+        node.openings.abandon(&mut node.engine, Time::ZERO, &"/".into(), &second);
+        assert!(node.is_open() && is_waiting(&mut told));
+        node.openings.abandon(&mut node.engine, Time::ZERO, &"/".into(), &token);
+        assert!(!node.is_open());
+        assert!(matches!(told.try_recv(), Ok(Err(Error::ClosedMeanwhile(_)))));
+    }
+
+    #[test]
+    fn an_attempt_waits_for_an_earlier_namespace_of_the_name() {
+        let mut node = Node::new();
+        let (_, mut first) = node.open();
+        let mut closed = node.close();
+        assert!(matches!(first.try_recv(), Ok(Err(Error::ClosedMeanwhile(_)))));
+        let ((_, mut second), (given_up, mut third)) = (node.open(), node.open());
+        assert!(is_waiting(&mut second) && is_waiting(&mut third) && is_waiting(&mut closed));
+        node.openings.abandon(&mut node.engine, Time::ZERO, &"/".into(), &given_up);
+        assert!(matches!(third.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        // The engine would tell that the namespace is closed.
+        let mut fresh = Engine::new(Config::default(), 2, Time::ZERO).unwrap();
+        node.openings.closed(&mut fresh, Time::ZERO, &"/".into());
+        assert!(matches!(closed.try_recv(), Ok(Ok(()))));
+        assert!(is_waiting(&mut second) && fresh.rooms("/").is_some());
+    }
+}

@@ -31,7 +31,7 @@ const OBSERVE: Duration = Duration::from_secs(1);
 /// The number of calls that are taken in one go, at most.
 const CALLS_AT_ONCE: usize = 256;
 
-/// The engine, and what the loop keeps beside it.
+/// The engine, and the other state of a node.
 pub(crate) struct Run {
     engine: Engine,
     started: Instant,
@@ -292,7 +292,7 @@ impl<B: Backend> Loop<B> {
                 }
             }
             self.hand_over();
-            // What was just released may have been the last thing to wait for.
+            // A lane that was just released may have been the last thing to wait for.
             self.run.take_events();
             if self.run.is_over() {
                 break;

@@ -114,3 +114,51 @@ impl Waiting {
         self.publishing = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sio_streams_core::{BroadcastOptions, Config, Engine, Packet, Time};
+
+    use super::*;
+
+    /// Returns tickets of messages.
+    fn tickets() -> impl Iterator<Item = Ticket> {
+        let mut engine = Engine::new(Config::default(), 1, Time::ZERO).unwrap();
+        engine.open_namespace(Time::ZERO, "/").unwrap();
+        core::iter::repeat_with(move || {
+            let packet = Packet::event("hello", &("world",)).unwrap();
+            engine.broadcast(Time::ZERO, "/", packet, BroadcastOptions::all()).unwrap()
+        })
+    }
+
+    #[test]
+    fn only_messages_are_counted_as_being_published() {
+        let (mut waiting, mut tickets) = (Waiting::default(), tickets());
+        let (first, second, third) =
+            (tickets.next().unwrap(), tickets.next().unwrap(), tickets.next().unwrap());
+        let ((fate, mut published), (count, mut counted)) = (oneshot::channel(), oneshot::channel());
+        waiting.insert(first, Waiter::Published(fate));
+        waiting.insert(second, Waiter::Count(count));
+        assert_eq!(waiting.publishing(), 1);
+        // An event that does not match its waiter, and one without a waiter, change nothing for the others.
+        waiting.published(third, Ok(None));
+        assert_eq!(waiting.publishing(), 1);
+        waiting.published(first, Ok(None));
+        assert_eq!(waiting.publishing(), 0);
+        assert!(matches!(published.try_recv(), Ok(Ok(None))));
+        waiting.counted(second, Ok(7));
+        assert_eq!(counted.try_recv(), Ok(Ok(7)));
+    }
+
+    #[test]
+    fn at_the_end_messages_may_have_been_published_and_all_other_callers_are_told() {
+        let (mut waiting, mut tickets) = (Waiting::default(), tickets());
+        let ((fate, mut published), (done, mut names)) = (oneshot::channel(), oneshot::channel());
+        waiting.insert(tickets.next().unwrap(), Waiter::Published(fate));
+        waiting.insert(tickets.next().unwrap(), Waiter::Names { found: BTreeSet::new(), done });
+        waiting.end();
+        assert_eq!(waiting.publishing(), 0);
+        assert!(matches!(published.try_recv(), Ok(Err(Error::Command(CommandError::Lost(_))))));
+        assert!(matches!(names.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+    }
+}

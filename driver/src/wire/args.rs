@@ -1,17 +1,17 @@
-//! Commands as the server reads them.
+//! Commands in the form that the server reads.
 
 use std::sync::Arc;
 
 use sio_streams_core::{ByteString, Bytes, Fields};
 
-/// A command: its name and its arguments.
+/// A command, as its name and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Args(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     Listed(Vec<Bytes>),
-    /// XADD has most of its args in its fields already.
+    /// An XADD, most of whose arguments are in its fields already.
     Add {
         stream: ByteString,
         max_len: u64,
@@ -19,7 +19,7 @@ enum Form {
     },
 }
 
-/// What stands before the fields of an XADD, apart from stream and length.
+/// The fixed arguments of an XADD.
 const ADD: [&str; 4] = ["XADD", "MAXLEN", "~", "*"];
 
 impl Args {
@@ -27,7 +27,7 @@ impl Args {
         Args(Form::Add { stream, max_len, fields })
     }
 
-    /// The command's name.
+    /// Returns the command's name.
     pub fn name(&self) -> &[u8] {
         match &self.0 {
             Form::Listed(args) => args.first().map_or(&[], |name| name),
@@ -35,7 +35,7 @@ impl Args {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of arguments, including the name.
     pub fn count(&self) -> usize {
         match &self.0 {
             Form::Listed(args) => args.len(),
@@ -43,7 +43,7 @@ impl Args {
         }
     }
 
-    /// About how many bytes they take, all together.
+    /// Returns about how many bytes the arguments have in total.
     pub fn size(&self) -> usize {
         match &self.0 {
             Form::Listed(args) => args.iter().map(Bytes::len).sum(),
@@ -53,7 +53,7 @@ impl Args {
         }
     }
 
-    /// Shows each, in order.
+    /// Calls a function with each argument, in order, beginning with the name.
     pub fn each(&self, mut show: impl FnMut(&[u8])) {
         match &self.0 {
             Form::Listed(args) => args.iter().for_each(|arg| show(arg)),
@@ -73,7 +73,7 @@ impl Args {
         }
     }
 
-    /// The parts of an XADD, for client crates that want to know what it is.
+    /// Returns the parts of an XADD, for client crates that have a method for it.
     pub fn as_add(&self) -> Option<(&ByteString, u64, &Fields)> {
         match &self.0 {
             Form::Listed(_) => None,
@@ -81,7 +81,7 @@ impl Args {
         }
     }
 
-    /// All of them.
+    /// Returns all arguments, beginning with the name.
     pub fn into_vec(self) -> Vec<Bytes> {
         match self.0 {
             Form::Listed(args) => args,

@@ -1,14 +1,16 @@
 //! RESP as bytes, in both versions: commands are encoded, and replies are found and decoded.
 //!
-//! A reply is decoded when all of it has arrived. Until then it is scanned only once, however many pieces it comes in.
+//! A reply is decoded when all of it has arrived. Until then it is scanned only once, however many
+//! pieces it comes in.
 
 use std::io;
 
 use sio_streams_core::Bytes;
 
-use super::{Args, Value};
+use super::args::Args;
+use super::value::Value;
 
-/// Lists in lists in lists. Nothing that a node asks for is answered by more than a few.
+/// The limit for nested lists. The replies to a node's commands are nested only a few levels deep.
 const DEPTH: usize = 32;
 
 pub(super) fn encoded_size(args: &Args) -> usize {
@@ -40,14 +42,14 @@ fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// How far a reply has been looked at that is not there as a whole.
+/// The state of scanning a reply that has not arrived completely.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Before this, all is known.
+    /// All bytes before this position have been scanned.
     at: usize,
-    /// Values that are still to come.
+    /// The number of values that are still to come.
     values: usize,
-    /// As many bytes are missing, at least.
+    /// At least this many bytes are missing.
     pub(super) missing: usize,
 }
 
@@ -58,7 +60,7 @@ impl Default for Scan {
 }
 
 impl Scan {
-    /// Where the reply ends, if it is there as a whole.
+    /// Returns the end of the reply, if it has arrived completely.
     pub(super) fn complete(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
         while self.values > 0 {
             let Some((end, values)) = extent(bytes, self.at)? else {
@@ -76,7 +78,8 @@ impl Scan {
     }
 }
 
-/// Where the value at a place ends, and how many values follow that belong to it; nothing if its line is not all there.
+/// Returns the end of the value at a position, and the number of values that follow and belong to
+/// it. Returns `None` if its line is not complete.
 fn extent(bytes: &[u8], at: usize) -> io::Result<Option<(usize, usize)>> {
     match announced(bytes, at) {
         Some((b'$', length, end)) => return Ok(Some((end + length + 2, 0))),
@@ -92,19 +95,20 @@ fn extent(bytes: &[u8], at: usize) -> io::Result<Option<(usize, usize)>> {
         (_, None) => (end, 0),
         (b'$' | b'=' | b'!', Some(length)) => (end.saturating_add(length).saturating_add(2), 0),
         (b'%', Some(length)) => (end, length.saturating_mul(2)),
-        // The value comes behind its attributes.
+        // An attribute precedes its value.
         (b'|', Some(length)) => (end, length.saturating_mul(2).saturating_add(1)),
         (_, Some(length)) => (end, length),
     }))
 }
 
-/// A string's or an array's mark at a place, its length, and where the next line begins: most values begin so. All others, and whatever is unusual
-/// about one of these, [`line`] knows about.
+/// Returns the mark of the string or array at a position, its length, and the position of the next
+/// line. This is a fast path for the most common values. [`line`] handles all others, and every
+/// anomaly.
 pub(super) fn announced(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
     let rest = bytes.get(at..)?;
     let (&mark, digits) = rest.split_first().filter(|(mark, _)| matches!(mark, b'$' | b'*'))?;
     let mut length = 0;
-    // As many digits make no number that is too large.
+    // This many digits can't overflow.
     for count in 0..9 {
         match digits.get(count)? {
             digit @ b'0'..=b'9' => length = length * 10 + usize::from(digit - b'0'),
@@ -117,7 +121,8 @@ pub(super) fn announced(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
     None
 }
 
-/// The mark at a place, the rest of its line, and where the next line begins; nothing if the line is not all there.
+/// Returns the mark at a position, the rest of its line, and the position of the next line. Returns
+/// `None` if the line is not complete.
 fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
     let Some((mark, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else { return Ok(None) };
     if !matches!(
@@ -146,9 +151,9 @@ fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
     }
 }
 
-/// How many; nothing for RESP2's nulls.
+/// Parses a length. Returns `None` for the nulls of RESP2.
 fn length(line: &[u8]) -> io::Result<Option<usize>> {
-    /// More digits make no length.
+    /// A length has no more digits than this.
     const DIGITS: usize = 10;
     if line == b"-1" {
         return Ok(None);
@@ -164,7 +169,7 @@ fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the server does not speak RESP: {what}"))
 }
 
-/// Decodes a reply that is there as a whole. Returns the value, and `true` if it is a push.
+/// Decodes a complete reply. Returns the value, and `true` if it is a push.
 pub(super) fn decode(whole: &Bytes) -> io::Result<(Value, bool)> {
     Parser { whole, at: 0 }.value(0)
 }
@@ -175,7 +180,7 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    /// The value at this place, and whether it is a push.
+    /// Decodes the value at the current position. Returns it, and `true` if it is a push.
     fn value(&mut self, depth: usize) -> io::Result<(Value, bool)> {
         let (mark, line, end) = line(self.whole, self.at)?.ok_or_else(|| malformed("it ends too early"))?;
         if depth > DEPTH {
@@ -199,7 +204,7 @@ impl Parser<'_> {
                     let bytes = self.whole.slice(end..end + length);
                     match mark {
                         b'!' => Value::error(&String::from_utf8_lossy(&bytes)),
-                        // The first three bytes say what kind of text it is.
+                        // The first four bytes tell the kind of text.
                         b'=' if length >= 4 => Value::Bytes(bytes.slice(4..)),
                         _ => Value::Bytes(bytes),
                     }
@@ -240,7 +245,7 @@ mod tests {
         words.replace(' ', "\r\n").into_bytes()
     }
 
-    /// Looks at the reply as it comes, so many bytes at a time.
+    /// Scans the reply in pieces of this size, and decodes it.
     fn read(reply: &[u8], at_once: usize) -> io::Result<Value> {
         let mut scan = Scan::default();
         for end in (0..reply.len()).step_by(at_once) {

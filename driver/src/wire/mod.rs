@@ -4,31 +4,37 @@
 //! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
 //! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
+mod address;
 mod args;
 mod codec;
 mod entries;
+mod gone;
 mod login;
 mod pushed;
 mod reply;
 mod request;
 mod resp;
+mod subscription;
 mod task;
+mod text;
 mod value;
 
 use core::fmt;
 use core::time::Duration;
 
-use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
-use tokio::sync::watch;
+use sio_streams_core::{Bytes, Command, CommandError, Lane, Reply};
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{ConnectError, Connection, PushSender};
+pub use address::{Address, AddressError};
 pub use args::Args;
+pub use gone::Gone;
 pub use login::Login;
-
 use request::Request;
 pub use resp::RespWire;
+pub use subscription::{Subscription, SubscriptionKind};
 pub use task::TaskWire;
+pub use text::{client_name, for_log};
 pub use value::{Value, refusal};
 
 /// One connection of a client crate.
@@ -63,28 +69,6 @@ pub trait Wire: Send + 'static {
     }
 }
 
-/// A change of subscriptions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The channels, or the patterns.
-    pub channels: Vec<ByteString>,
-    /// To what.
-    pub kind: SubscriptionKind,
-    /// Whether to subscribe; otherwise the subscriptions end.
-    pub on: bool,
-}
-
-/// What is subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SubscriptionKind {
-    /// Channels: `SUBSCRIBE`.
-    Channels,
-    /// Channels of sharded Pub/Sub: `SSUBSCRIBE`, one for each.
-    Sharded,
-    /// Patterns: `PSUBSCRIBE`.
-    Patterns,
-}
-
 /// Connects to any server.
 pub trait Dialer: Send + Sync + 'static {
     /// A connection.
@@ -101,109 +85,6 @@ pub trait Dialer: Send + Sync + 'static {
         lane: &Lane,
         pushes: PushSender,
     ) -> impl Future<Output = Result<WireConnection<Self::Wire>, ConnectError>> + Send;
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
-    /// A name or an IP address, and a port.
-    Tcp(String, u16),
-    /// The path of a Unix socket.
-    Unix(std::path::PathBuf),
-}
-
-impl Address {
-    /// From `host:port`; an IPv6 address stands in brackets.
-    ///
-    /// # Errors
-    ///
-    /// If it is not of this form.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError(text.to_owned());
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = bare.unwrap_or(host);
-        if host.is_empty() || (bare.is_none() && host.contains([':', '/', '@'])) {
-            return Err(wrong());
-        }
-        Ok(Address::Tcp(host.to_owned(), port.parse().map_err(|_| wrong())?))
-    }
-}
-
-/// An address is not `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address: host:port is expected")]
-pub struct AddressError(String);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// The name of a lane's connection, for CLIENT SETNAME: `sio-streams:reader:<stream>` and the like. The server accepts printable ASCII without
-/// spaces.
-pub fn client_name(lane: &Lane) -> String {
-    let name = match lane {
-        Lane::Writer => "sio-streams:writer".to_owned(),
-        Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
-        Lane::Subscriber => "sio-streams:subscriber".to_owned(),
-        Lane::Recovery => "sio-streams:recovery".to_owned(),
-    };
-    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
-}
-
-/// Args from outside as they may stand in a log: on one line, not too long, and without the arguments of a command that the server did not know. It
-/// quotes them, and those of `HELLO` contain the password.
-pub fn for_log(words: &str) -> String {
-    const LONGEST: usize = 300;
-    let words = words.split_once(", with args beginning with").map_or(words, |(before, _)| before);
-    let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.retain(|c| !c.is_control());
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
-}
-
-/// Whether a connection is known to be lost, and why: what a client crate's task notes, and its [`Wire`] looks at. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Gone(watch::Sender<Option<String>>);
-
-impl Gone {
-    /// Not lost.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// It is lost. The first reason counts.
-    pub fn set(&self, why: impl Into<String>) {
-        self.0.send_if_modified(|known| {
-            let news = known.is_none();
-            known.get_or_insert_with(|| why.into());
-            news
-        });
-    }
-
-    /// Why it is lost, if it is.
-    pub fn get(&self) -> Option<String> {
-        self.0.borrow().clone()
-    }
-
-    /// Completes when it is lost.
-    pub async fn wait(&self) -> String {
-        let mut changes = self.0.subscribe();
-        // The sender lives as long as `self`, so that waiting can't fail.
-        match changes.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => "the connection was closed".to_owned(),
-        }
-    }
 }
 
 /// When an idle connection is tried, and how long the answer may take.

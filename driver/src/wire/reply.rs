@@ -1,16 +1,17 @@
-//! Replies, from values. RESP2 and RESP3 shape some of them differently; both are understood everywhere.
+//! Replies, parsed from values. RESP2 and RESP3 shape some of them differently, and both forms are
+//! accepted everywhere.
 
 use sio_streams_core::{ByteString, CommandError, Entry, Fields, Reply, StreamInfo};
 
-use super::Value;
 use super::entries::known;
 use super::request::Expected;
+use super::value::Value;
 
-/// Makes a reply of a value. Strings move into it without being copied.
+/// Parses a value as the expected reply. Strings move into the reply without being copied.
 pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
     let value = match value {
         Value::Error { code, message } => {
-            // The server knows no other way to say that there is no such stream.
+            // The server has no other way to say that there is no such stream.
             let absent = code == "ERR" && message.starts_with("no such key");
             return match absent && expected == Expected::Stream {
                 true => Ok(Reply::Stream(None)),
@@ -28,14 +29,15 @@ pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandEr
         Expected::Channels => channels(value).map(Reply::Channels),
         Expected::Value | Expected::Part if matches!(value, Value::Nil) => Some(Reply::Value(None)),
         Expected::Value => value.bytes().map(|value| Reply::Value(Some(value))),
-        // A part of nothing is an empty string, as a part of an empty one.
+        // A part of a missing string is empty, as is a part of an empty one.
         Expected::Part => value.bytes().map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
         Expected::Anything => Some(Reply::Done),
     };
     reply.ok_or_else(|| CommandError::Unusable(format!("it is not of the expected form ({expected:?})")))
 }
 
-/// RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams, or nil. Only one stream is ever asked for.
+/// Parses the reply to XREAD. RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams,
+/// or nil. The engine asks for one stream at a time.
 fn entries(value: Value) -> Option<Vec<Entry>> {
     let mut streams: Vec<Value> = match value {
         Value::Entries(entries) => return Some(entries),
@@ -54,7 +56,7 @@ fn entries(value: Value) -> Option<Vec<Entry>> {
     }
 }
 
-/// `[entry, …]`.
+/// Parses `[entry, …]`.
 fn range(value: Value) -> Option<Vec<Entry>> {
     let items = match value {
         Value::Entries(entries) => return Some(entries),
@@ -63,21 +65,21 @@ fn range(value: Value) -> Option<Vec<Entry>> {
     let mut entries = Vec::with_capacity(items.len());
     for value in items {
         let (id, content) = two(value)?;
-        // Filled where it is: an entry is large.
+        // The fields are filled in place, since an entry is large.
         entries.push(Entry { id: id.id()?, fields: Fields::new() });
         fill(&mut entries.last_mut()?.fields, content)?;
     }
     Some(entries)
 }
 
-/// `[id, content]`, and the like.
+/// Parses `[id, content]`, and the like.
 fn two(value: Value) -> Option<(Value, Value)> {
     let mut items = value.list()?.into_iter();
     let two = (items.next()?, items.next()?);
     items.next().is_none().then_some(two)
 }
 
-/// `[name, value, …]`.
+/// Parses `[name, value, …]`.
 fn fill(fields: &mut Fields, content: Value) -> Option<()> {
     let mut push = |name: Value, value: Value| {
         let name = name.bytes()?;
@@ -85,7 +87,7 @@ fn fill(fields: &mut Fields, content: Value) -> Option<()> {
         Some(())
     };
     match content {
-        // Group reads say so of a deleted entry. XREAD has no reason to.
+        // Group reads have nil for a deleted entry. XREAD has no reason to.
         Value::Nil => Some(()),
         Value::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value)),
         other => {
@@ -98,7 +100,7 @@ fn fill(fields: &mut Fields, content: Value) -> Option<()> {
     }
 }
 
-/// By the names of the fields: which there are, and in which order, depends on the server's version.
+/// Parses by the names of the fields. Their number and order depend on the server's version.
 fn stream_info(value: Value) -> Option<StreamInfo> {
     let mut info = StreamInfo::default();
     let (mut length, mut last) = (None, None);
@@ -117,13 +119,13 @@ fn stream_info(value: Value) -> Option<StreamInfo> {
     Some(StreamInfo { length: length?, last_generated_id: last?, ..info })
 }
 
-/// `[channel, count]`, for the one channel that was asked for.
+/// Parses `[channel, count, …]`.
 fn counts(value: Value) -> Option<Vec<u64>> {
     value.pairs()?.into_iter().map(|(_, count)| count.number()).collect()
 }
 
 fn channels(value: Value) -> Option<Vec<ByteString>> {
-    // Those whose names are not text are not ours.
+    // Channels whose names are not UTF-8 are not the engine's.
     Some(value.list()?.into_iter().filter_map(Value::text).collect())
 }
 

@@ -2,9 +2,10 @@
 
 use sio_streams_core::{ByteString, Bytes, Command, EntryId};
 
-use super::{Args, Subscription, SubscriptionKind};
+use super::args::Args;
+use super::subscription::{Subscription, SubscriptionKind};
 
-/// What is to be done about a command.
+/// The way in which a command is carried out.
 #[derive(Debug)]
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
@@ -19,7 +20,7 @@ pub(super) enum Request {
     Unknown,
 }
 
-/// What the reply to a plain command must be.
+/// The expected form of the reply to a plain command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Added,

@@ -12,10 +12,14 @@ use std::io;
 use sio_streams_core::{ByteString, Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::Wire;
+use super::args::Args;
 use super::codec::{Scan, decode, encode, encoded_size};
 use super::entries::{self, Wrapping};
 use super::pushed::{Pushed, message};
-use super::{Args, Subscription, SubscriptionKind, Value, Wire, for_log};
+use super::subscription::{Subscription, SubscriptionKind};
+use super::text::for_log;
+use super::value::Value;
 use crate::backend::PushSender;
 
 /// How much is read at once, at least.

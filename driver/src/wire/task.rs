@@ -6,7 +6,11 @@ use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Args, Gone, Subscription, Value, Wire};
+use super::Wire;
+use super::args::Args;
+use super::gone::Gone;
+use super::subscription::Subscription;
+use super::value::Value;
 use crate::backend::PushSender;
 
 type Answers = Vec<Result<Value, CommandError>>;

@@ -1,11 +1,11 @@
-//! Values, as servers write them.
+//! The values that servers send.
 
 use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId};
 
-/// A reply, whatever client crate has read it. RESP2 and RESP3 come out alike, apart from lists and maps.
+/// A reply. RESP2 and RESP3 differ only in lists and maps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing: a null of any kind.
+    /// Null, of any kind.
     Nil,
     /// A number.
     Int(i64),
@@ -15,11 +15,11 @@ pub enum Value {
     List(Vec<Value>),
     /// A map.
     Map(Vec<(Value, Value)>),
-    /// The entries of XREAD, XRANGE or XREVRANGE, where the wire has read them by itself.
+    /// The entries of XREAD, XRANGE or XREVRANGE, if the wire has decoded them itself.
     Entries(Vec<Entry>),
     /// A refusal.
     Error {
-        /// Its first word: `READONLY`, `NOPERM`, …
+        /// The first word: `READONLY`, `NOPERM`, …
         code: String,
         /// The rest.
         message: String,
@@ -27,13 +27,13 @@ pub enum Value {
 }
 
 impl Value {
-    /// A refusal, as the server words it: `NOPERM this user …`.
+    /// Creates a refusal from the server's line, such as `NOPERM this user …`.
     pub fn error(line: &str) -> Self {
         let (code, message) = first_word(line);
         Value::Error { code, message }
     }
 
-    /// The elements of a list.
+    /// Returns the elements of a list.
     pub fn list(self) -> Option<Vec<Value>> {
         match self {
             Value::List(items) => Some(items),
@@ -41,12 +41,12 @@ impl Value {
         }
     }
 
-    /// The string, if it is UTF-8.
+    /// Returns the string, if it is UTF-8.
     pub fn text(self) -> Option<ByteString> {
         ByteString::try_from(self.bytes()?).ok()
     }
 
-    /// The number, or the number that is written in a string.
+    /// Returns the number. It may be written in a string.
     pub fn number(self) -> Option<u64> {
         match self {
             Value::Int(number) => number.try_into().ok(),
@@ -61,7 +61,7 @@ impl Value {
         }
     }
 
-    /// The entries of a map. RESP2 has a list of names and values for it.
+    /// Returns the entries of a map. RESP2 has a list of names and values instead.
     pub(super) fn pairs(self) -> Option<Vec<(Value, Value)>> {
         if let Value::Map(pairs) = self {
             return Some(pairs);
@@ -80,7 +80,7 @@ impl Value {
     }
 }
 
-/// A refusal, as the server words it.
+/// Creates the error for a refusal from the server's line.
 pub fn refusal(line: &str) -> CommandError {
     let (code, message) = first_word(line);
     CommandError::Server { code, message }
