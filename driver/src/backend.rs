@@ -63,9 +63,8 @@ pub struct Timing {
     pub response: Duration,
     /// For a connection to be opened.
     pub connect: Duration,
-    /// Before a lost connection is first opened again. Doubles with each failure, less a random
-    /// part. A failure is the first one again when a connection has been of use: when it has got
-    /// over what the last one was lost by.
+    /// Before a lost connection is first opened again. Doubles with each failure, less a random part. A failure is the first one again when a
+    /// connection has been of use: when it has got over what the last one was lost by.
     pub backoff_min: Duration,
     /// At most before a connection is tried again.
     pub backoff_max: Duration,

@@ -1,4 +1,4 @@
-//! Speaking into a cluster without being a member of it.
+//! An emitter: it sends into a cluster without being a member of it.
 
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, ConfigError, EntryId, Lane,
@@ -14,12 +14,14 @@ use crate::lane;
 use crate::outcomes::Fate;
 use crate::retry::Retry;
 
-/// Broadcasts into a cluster from outside: for programs that only emit. It is never counted as a node, and hears nothing.
+/// Broadcasts into a cluster from outside, for programs that only emit. An emitter is never counted
+/// as a node, and receives nothing.
 ///
-/// Each call is done when Redis has the message. If the connection is lost before Redis says so, the call fails with
-/// [`CommandError::Lost`]: whether the message is published is not known then, and it is not sent again. What certainly had no effect is: on a new
-/// connection if the one that was kept is gone, or if the server is no master any more; until there is one, for
-/// [`Timing::response`] at most.
+/// Each call completes when Redis has the message. If the connection is lost before that, the call
+/// fails with [`CommandError::Lost`]: the message may have been published, and it is not sent
+/// again. A command that certainly had no effect is sent again, if the connection that was kept is
+/// lost, or if the server is not a master any more. It is sent on a new connection, within
+/// [`Timing::response`].
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -44,17 +46,17 @@ pub struct Emitter<B: Backend> {
 }
 
 impl<B: Backend> Emitter<B> {
-    /// An emitter for a cluster with these options. It connects when it is first used.
+    /// Creates an emitter for a cluster with these options. It connects when it is first used.
     ///
     /// # Errors
     ///
-    /// If the options can't work together.
+    /// If the options are not valid.
     pub fn new(config: Config, backend: B) -> Result<Self, ConfigError> {
         let emitter = sio_streams_core::Emitter::new(config)?;
         Ok(Emitter { emitter, backend, timing: Timing::default(), connection: Mutex::new(None) })
     }
 
-    /// How long to wait for Redis.
+    /// Sets the time limits for Redis.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
@@ -91,7 +93,8 @@ impl<B: Backend> Emitter<B> {
         self.execute(self.emitter.sockets_leave(nsp, opts, rooms)).await
     }
 
-    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    /// Disconnects the sockets that `opts` match, on all nodes. With `close`, their underlying
+    /// connections are closed, too.
     ///
     /// # Errors
     ///
@@ -120,9 +123,9 @@ impl<B: Backend> Emitter<B> {
             let kept = connection.is_some();
             let result = self.try_on(&mut connection, command.clone()).await;
             match &result {
-                // The connection had been lost before: nothing was sent.
+                // The connection had been lost before, so that nothing was sent.
                 Err(CommandError::NotSent(_)) if kept => {}
-                // At once the first time: another server may be the master already.
+                // The first retry is immediate: another server may be the master already.
                 Err(CommandError::Server { .. }) if connection.is_none() => {
                     if retry.failures() > 0 || !kept {
                         let pause = retry.pause();
@@ -168,7 +171,8 @@ impl<B: Backend> Emitter<B> {
             Some(open) => open,
             None => self.connect().await?,
         };
-        // Until it has answered, the connection is out of its place: a future that is dropped takes it along.
+        // Until the command is answered, the connection is out of its place. If the future is
+        // dropped, so is the connection.
         let lost = |why: String| vec![Err(CommandError::Lost(why))];
         let executed = caught(async { open.execute(vec![command]).await });
         let mut replies = match timeout(self.timing.response, executed).await {

@@ -1,8 +1,9 @@
-//! What backends have in common: commands as arguments, replies from values, and a heartbeat.
+//! The common parts of backends: commands as arguments, replies from values, and a heartbeat.
 //!
-//! A client crate that can send arguments and hand out what came for them is made a backend by implementing [`Wire`]; [`WireConnection`] is then the
-//! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
-//! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
+//! A client crate that can send a command's arguments and return a value is made a backend by
+//! implementing [`Wire`]. [`WireConnection`] is the rest of a [`Connection`]. If the crate can also
+//! connect to any given address, it can be a [`Dialer`], and then works with [Redis
+//! Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
 mod address;
 mod args;
@@ -39,9 +40,11 @@ pub use value::{Value, refusal};
 
 /// One connection of a client crate.
 pub trait Wire: Send + 'static {
-    /// Sends commands, in order, and returns as many results, in the same order. A refusal is a [`Value::Error`].
+    /// Sends commands, in order, and returns one result for each, in the same order. A refusal is a
+    /// [`Value::Error`].
     ///
-    /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
+    /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] must be told
+    /// apart: see [`Connection::execute`].
     fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
@@ -50,15 +53,15 @@ pub trait Wire: Send + 'static {
     /// Completes when the connection is known to be lost, with words for the log. May be dropped and called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
 
-    /// Whether messages that have come are held back, because there is no [room](PushSender::poll_room) for them. Whatever is answered is read
-    /// only behind them.
+    /// Returns `true` if messages are held back because there is no [room](PushSender::poll_room)
+    /// for them. Answers behind them are not read then.
     fn is_stalled(&self) -> bool {
         false
     }
 
     /// Asks for a sign of life. A refusal is one.
     ///
-    /// May be dropped: the reply that comes later must not be taken for another command's.
+    /// The future may be dropped. The late reply must not be taken for another command's.
     fn ping(&mut self) -> impl Future<Output = Result<(), CommandError>> + Send {
         async {
             match self.send(vec![[Bytes::from_static(b"PING")].into()]).await.pop() {
@@ -71,14 +74,14 @@ pub trait Wire: Send + 'static {
 
 /// Connects to any server.
 pub trait Dialer: Send + Sync + 'static {
-    /// A connection.
+    /// The type of its connections.
     type Wire: Wire;
 
-    /// The address that it was given: a standalone server's, or one to start from.
+    /// Returns the address that it was given: a standalone server's, or one to start from.
     fn home(&self) -> Address;
 
-    /// Opens a connection for a lane, with the same user, password and TLS for every address. It waits as long as it takes: the caller bounds
-    /// the time.
+    /// Opens a connection for a lane, with the same user, password and TLS for every address. The
+    /// caller bounds the time.
     fn dial(
         &self,
         address: &Address,
@@ -87,12 +90,12 @@ pub trait Dialer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<WireConnection<Self::Wire>, ConnectError>> + Send;
 }
 
-/// When an idle connection is tried, and how long the answer may take.
+/// The times of testing idle connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// How long a connection is idle before it is tried with a PING.
+    /// The time after which an idle connection is tested with a PING.
     pub interval: Duration,
-    /// Within which time the answer must come, else the connection counts as lost.
+    /// The time limit for the answer. If it passes, the connection counts as lost.
     pub patience: Duration,
 }
 
@@ -106,13 +109,13 @@ impl Default for Heartbeat {
 pub struct WireConnection<W> {
     wire: W,
     heartbeat: Heartbeat,
-    /// Since when nothing has been heard.
+    /// The time of the last sign of life.
     quiet: Instant,
     gone: Option<String>,
 }
 
 impl<W: Wire> WireConnection<W> {
-    /// A connection that has just been opened.
+    /// Creates a connection from a wire that has just been opened.
     pub fn new(wire: W, heartbeat: Heartbeat) -> Self {
         WireConnection { wire, heartbeat, quiet: Instant::now(), gone: None }
     }
@@ -121,7 +124,7 @@ impl<W: Wire> WireConnection<W> {
     ///
     /// # Errors
     ///
-    /// As for [`Connection::execute`].
+    /// See [`Connection::execute`].
     pub async fn ask(&mut self, args: &[&str]) -> Result<Value, CommandError> {
         let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
         match self.send(vec![args.into()]).await.pop() {
@@ -147,14 +150,14 @@ impl<W: Wire> WireConnection<W> {
         results
     }
 
-    /// After a failure that is no answer of the server's, the connection is not used any more.
+    /// Notes a failure that is not the server's answer. The connection is not used after it.
     fn note<T>(&mut self, result: &Result<T, CommandError>) {
         if let Err(CommandError::Lost(why) | CommandError::NotSent(why)) = result {
             self.gone.get_or_insert_with(|| why.clone());
         }
     }
 
-    /// Sends what has been gathered, if anything has, and appends the results.
+    /// Sends the gathered commands, and appends the results.
     async fn flush(
         &mut self,
         args: &mut Vec<Args>,

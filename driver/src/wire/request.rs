@@ -10,13 +10,13 @@ use super::subscription::{Subscription, SubscriptionKind};
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum Request {
-    /// Send it; one reply comes.
+    /// The command is sent, and has one reply.
     Plain(Args, Expected),
-    /// Change the subscriptions of this connection.
+    /// The subscriptions of this connection change.
     Subscription(Subscription),
-    /// Nothing: it is done.
+    /// There is nothing to do.
     Nothing,
-    /// It is not known here.
+    /// The command is not known to this version.
     Unknown,
 }
 
@@ -34,7 +34,8 @@ pub(super) enum Expected {
     Anything,
 }
 
-/// Redis adds the time to its clock and refuses what overflows a signed 64-bit number of milliseconds.
+/// The maximum of a time in milliseconds. Redis adds the time to its clock, and refuses sums that
+/// overflow a signed 64-bit number.
 const MAX_BLOCK: u64 = 1 << 53;
 
 impl Request {
@@ -44,7 +45,7 @@ impl Request {
                 Request::Plain(Args::add(stream, max_len, fields), Expected::Added)
             }
             Command::XRead { stream, after, count, block } => {
-                // BLOCK 0 would block for ever, COUNT 0 would read everything.
+                // BLOCK 0 would block forever, and COUNT 0 would read everything.
                 let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
                 let args = [
                     arg("XREAD"),
@@ -81,7 +82,7 @@ impl Request {
                 Request::Plain(args.into(), Expected::Range)
             }
             Command::Set { key, value, px } => {
-                // Redis refuses 0, and what overflows its clock.
+                // Redis refuses 0, and times that overflow its clock.
                 let px = u64::try_from(px.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
                 let args = [arg("SET"), key.into_bytes(), value, arg("PX"), text(px)];
                 Request::Plain(args.into(), Expected::Anything)
@@ -144,7 +145,7 @@ fn text(value: impl ToString) -> Bytes {
     value.to_string().into()
 }
 
-/// An end of a range that leaves the entry itself out.
+/// Returns a bound of a range that excludes the entry itself.
 fn exclusive(id: EntryId) -> Bytes {
     format!("({id}").into()
 }

@@ -1,7 +1,9 @@
 //! RESP over any stream of bytes, in both versions.
 //!
-//! For backends whose client crate can connect, but takes long to read: strings are slices of what was read, and a reply that comes in pieces is
-//! looked at once. And for those whose client crate can't be kept from reading Pub/Sub messages that nobody takes: this one stops.
+//! This is for backends whose client crate can connect, but reads slowly: here, strings are slices
+//! of the input, and a reply that arrives in pieces is scanned once. It is also for those whose
+//! client crate can't be kept from reading Pub/Sub messages that are not taken: here, reading
+//! stops.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -22,16 +24,17 @@ use super::text::for_log;
 use super::value::Value;
 use crate::backend::PushSender;
 
-/// How much is read at once, at least.
+/// The minimum of bytes that are read at once.
 const CHUNK: usize = 16 << 10;
 
-/// How much room is made at once, at most, whatever is announced.
+/// The maximum of bytes that are reserved at once, whatever length is announced.
 const LARGEST: usize = 1 << 20;
 
-/// How many channels one command subscribes to, at most.
+/// The maximum of channels that one command subscribes to.
 const CHANNELS_AT_ONCE: usize = 1_000;
 
-/// A connection over a stream of bytes. Whoever opens it has said who it is: no reply is owed to anybody.
+/// A connection over a stream of bytes. It must be authenticated already, with no replies
+/// outstanding.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -51,10 +54,10 @@ pub struct RespWire<S> {
     stream: S,
     read: bytes::BytesMut,
     scan: Scan,
-    /// What is still to be written.
+    /// The bytes that are still to be written.
     write: Vec<u8>,
     written: usize,
-    /// Replies that are still to come.
+    /// The number of replies that are still to come.
     owed: usize,
     /// Subscriptions that are just being changed on demand.
     changing: usize,
@@ -65,7 +68,7 @@ pub struct RespWire<S> {
     gone: Option<String>,
 }
 
-/// What has come.
+/// Something that has arrived.
 #[derive(Debug)]
 enum Came {
     Reply(Value),
@@ -74,7 +77,7 @@ enum Came {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
-    /// A connection that has just been opened.
+    /// Creates a connection from a stream that has just been opened.
     pub fn new(stream: S) -> Self {
         RespWire {
             stream,
@@ -90,20 +93,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
     }
 
-    /// A connection that has just been opened, for subscriptions in particular. Their messages go to `pushes`. While there is no room for them,
-    /// nothing is read.
+    /// Creates a connection for subscriptions. Their messages go to `pushes`. While there is no
+    /// room for them, nothing is read.
     pub fn subscriber(stream: S, pushes: PushSender) -> Self {
         RespWire { pushes: Some(pushes), ..Self::new(stream) }
     }
 
-    /// The same connection, from now on for subscriptions.
+    /// Makes this connection one for subscriptions.
     #[must_use]
     pub fn into_subscriber(mut self, pushes: PushSender) -> Self {
         self.pushes = Some(pushes);
         self
     }
 
-    /// The next reply. Subscriptions may change before it.
+    /// Waits for the next reply. Subscriptions may change before it.
     async fn reply(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
         loop {
             if let Came::Reply(value) = self.next(entries).await? {
@@ -112,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
     }
 
-    /// What comes next. Meanwhile, what is to be written is written: neither side waits for the other to read.
+    /// Waits for the next reply or change. Meanwhile, pending bytes are written, so that neither
+    /// side waits for the other to read.
     async fn next(&mut self, entries: Option<Wrapping>) -> Result<Came, String> {
         if let Some(why) = &self.gone {
             return Err(why.clone());
@@ -122,8 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
-        // What can't be written now is tried again when there is room; until then, what comes is read. What has come is read even from a
-        // connection that takes no more.
+        // A write that is not possible now is tried again when there is room. Until then, input is
+        // read. Input is read even from a connection that accepts no more output.
         let written = self.poll_write(context);
         match (self.poll_read(context, entries), written) {
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
@@ -182,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.written = 0;
-        // What one large burst has taken is not kept.
+        // The memory of a large burst is not kept.
         match self.write.capacity() > 1 << 20 {
             true => self.write = Vec::new(),
             false => self.write.clear(),
@@ -207,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
             let reply = self.reply(command.and_then(|args| Wrapping::of(args.name()))).await;
             self.owed -= 1;
             if command.is_some() {
-                // It may have been executed: only the server knows.
+                // The command may have been executed. Only the server knows.
                 results.push(reply.map_err(CommandError::Lost));
             }
         }
@@ -307,7 +311,7 @@ mod tests {
     }
 
     fn pair() -> (RespWire<DuplexStream>, DuplexStream) {
-        // A socket with little room.
+        // This socket has little room.
         let (ours, theirs) = duplex(64);
         (RespWire::new(ours), theirs)
     }
@@ -320,7 +324,7 @@ mod tests {
             while asked < 1_000 * b"*1\r\n$4\r\nPING\r\n".len() {
                 let count = server.read(&mut buffer).await.unwrap();
                 asked += count;
-                // It answers before it reads on.
+                // The server answers before it reads on.
                 server.write_all(&resp("+x ").repeat(count)).await.unwrap();
             }
             server

@@ -1,4 +1,4 @@
-//! A wire that reads on whether anybody asks or not.
+//! A wire that reads in a task of its own.
 
 use core::fmt;
 
@@ -63,7 +63,7 @@ async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>
             why = wire.lost() => return gone.0.set(why),
             request = inbox.recv() => request,
         };
-        // Whoever asked may have gone: then so does the connection, soon.
+        // The caller may have lost interest. Then the connection is dropped soon, too.
         match request {
             Some(Request::Send(commands, answer)) => drop(answer.send(wire.send(commands).await)),
             Some(Request::Subscribe(change, answer)) => drop(answer.send(wire.subscribe(change).await)),
@@ -72,7 +72,7 @@ async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>
     }
 }
 
-/// Notes that the connection is gone when its task ends, be it by a panic.
+/// Notes that the connection is lost when its task ends, even by a panic.
 struct Ended(Gone);
 
 impl Drop for Ended {
