@@ -14,9 +14,7 @@ use fred::types::config::{
 };
 use sio_streams_core::{ByteString, Bytes, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
-use sio_streams_driver::wire::{
-    Address, Dialer, Gone, TaskWire, Value, WireConnection, client_name, for_log,
-};
+use sio_streams_driver::wire::{Address, Dialer, Gone, TaskWire, WireConnection, client_name, for_log};
 
 use crate::config::{FredBackend, Protocols};
 use crate::subscriber;
@@ -86,7 +84,7 @@ impl FredBackend {
         &self,
         address: &Address,
         pushes: &PushSender,
-    ) -> Result<TaskWire<Value>, ConnectError> {
+    ) -> Result<TaskWire, ConnectError> {
         let failed = |error: &subscriber::Error| for_log(&error.to_string());
         let refusal = match self.subscriber(address, self.protocols != Protocols::Resp2, pushes).await {
             Ok(wire) => return Ok(wire),

@@ -59,5 +59,4 @@ mod wire;
 
 pub use config::{Builder, ConfigError, FredBackend};
 pub use connect::FredConnection;
-pub use value::FredFrame;
 pub use wire::FredWire;

@@ -8,7 +8,7 @@ use std::io;
 
 use sio_streams_core::{CommandError, Lane};
 use sio_streams_driver::backend::PushSender;
-use sio_streams_driver::wire::{Address, Login, RespWire, TaskWire, Value, client_name};
+use sio_streams_driver::wire::{Address, Login, RespWire, TaskWire, client_name};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -40,7 +40,7 @@ impl FredBackend {
         address: &Address,
         resp3: bool,
         pushes: &PushSender,
-    ) -> Result<TaskWire<Value>, Error> {
+    ) -> Result<TaskWire, Error> {
         let login = Login {
             user: self.username.clone(),
             password: self.password.clone(),

@@ -11,11 +11,11 @@ use fred::interfaces::{ClientLike, PubsubInterface, StreamsInterface};
 use fred::types::streams::{XCapKind, XCapTrim, XID};
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value as Argument};
 use sio_streams_core::{Bytes, CommandError};
-use sio_streams_driver::wire::{Gone, Subscription, TaskWire, Value, Wire, Words};
+use sio_streams_driver::wire::{Args, Gone, Subscription, TaskWire, Value, Wire};
 use tokio::task::JoinHandle;
 
 use crate::connect::words;
-use crate::value::FredFrame;
+use crate::value::convert;
 
 /// A connection to Redis. It is closed when it is dropped.
 pub struct FredWire(Link);
@@ -24,7 +24,7 @@ pub struct FredWire(Link);
 #[allow(clippy::large_enum_variant)]
 enum Link {
     Fred(FredLink),
-    Subscriber(TaskWire<Value>),
+    Subscriber(TaskWire),
 }
 
 /// A connection of the fred crate.
@@ -49,15 +49,15 @@ impl FredWire {
         FredWire(Link::Fred(FredLink { client, task, gone }))
     }
 
-    pub(crate) fn subscriber(wire: TaskWire<Value>) -> Self {
+    pub(crate) fn subscriber(wire: TaskWire) -> Self {
         FredWire(Link::Subscriber(wire))
     }
 
     /// Says its name, for CLIENT LIST.
     pub(crate) async fn introduce(&mut self, name: String) {
-        let words = [Bytes::from_static(b"CLIENT"), Bytes::from_static(b"SETNAME"), name.into()];
+        let args = [Bytes::from_static(b"CLIENT"), Bytes::from_static(b"SETNAME"), name.into()];
         // Whatever is answered: the connection is as good without.
-        self.send(vec![words.into()]).await;
+        self.send(vec![args.into()]).await;
     }
 }
 
@@ -77,13 +77,13 @@ impl FredLink {
         CommandError::Lost(why)
     }
 
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<FredFrame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = self.known_to_be_lost().await {
             return commands.iter().map(|_| Err(CommandError::NotSent(why.clone()))).collect();
         }
         let client = &self.client;
         let mut waiting: Vec<_> =
-            commands.into_iter().map(|words| Pending::Sent(Box::pin(request(client, words)))).collect();
+            commands.into_iter().map(|args| Pending::Sent(Box::pin(request(client, args)))).collect();
         // fred takes a command when its future is first polled. One after the other, so that their order holds.
         poll_fn(|context| {
             for pending in &mut waiting {
@@ -102,22 +102,17 @@ impl FredLink {
                 Pending::Sent(future) => answer(&mut self.task, &self.gone, future).await,
                 Pending::Answered(result) => result,
             };
-            results.push(result.map(FredFrame::theirs).map_err(|error| self.failed(&error)));
+            results.push(result.map(convert).map_err(|error| self.failed(&error)));
         }
         results
     }
 }
 
 impl Wire for FredWire {
-    type Frame = FredFrame;
-
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<FredFrame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         match &mut self.0 {
             Link::Fred(link) => link.send(commands).await,
-            Link::Subscriber(wire) => {
-                let values = wire.send(commands).await;
-                values.into_iter().map(|value| value.map(FredFrame::own)).collect()
-            }
+            Link::Subscriber(wire) => wire.send(commands).await,
         }
     }
 
@@ -184,11 +179,11 @@ enum Pending<F> {
 }
 
 /// One of the commands that come in bursts has to be called by its own method: fred writes every custom one to the socket by itself.
-async fn request(client: &Client, words: Words) -> Result<Frame, Error> {
-    let answer = match words.name() {
-        b"XADD" => add(client, &words).await,
-        b"PUBLISH" | b"SPUBLISH" => publish(client, words).await,
-        _ => return custom(client, words).await,
+async fn request(client: &Client, args: Args) -> Result<Frame, Error> {
+    let answer = match args.name() {
+        b"XADD" => add(client, &args).await,
+        b"PUBLISH" | b"SPUBLISH" => publish(client, args).await,
+        _ => return custom(client, args).await,
     };
     match answer {
         Err(error) if is_refusal(&error) => {
@@ -198,8 +193,8 @@ async fn request(client: &Client, words: Words) -> Result<Frame, Error> {
     }
 }
 
-async fn add(client: &Client, words: &Words) -> Result<Frame, Error> {
-    let Some((stream, max_len, fields)) = words.as_add() else { return custom(client, words.clone()).await };
+async fn add(client: &Client, args: &Args) -> Result<Frame, Error> {
+    let Some((stream, max_len, fields)) = args.as_add() else { return custom(client, args.clone()).await };
     let pair = |(name, value): (&Bytes, &Bytes)| (name.clone(), Argument::Bytes(value.clone()));
     let fields: Vec<_> = fields.iter().map(pair).collect();
     // Redis knows no greater numbers.
@@ -209,9 +204,9 @@ async fn add(client: &Client, words: &Words) -> Result<Frame, Error> {
     Ok(Frame::BlobString { data: id.into_bytes().unwrap_or_default(), attributes: None })
 }
 
-async fn publish(client: &Client, words: Words) -> Result<Frame, Error> {
-    let sharded = words.name() == b"SPUBLISH";
-    let [_, channel, payload] = <[Bytes; 3]>::try_from(words.into_vec())
+async fn publish(client: &Client, args: Args) -> Result<Frame, Error> {
+    let sharded = args.name() == b"SPUBLISH";
+    let [_, channel, payload] = <[Bytes; 3]>::try_from(args.into_vec())
         .map_err(|_| Error::new(ErrorKind::InvalidArgument, "a channel and a message are published"))?;
     let (channel, payload) = (Str::try_from(channel).unwrap_or_default(), Argument::Bytes(payload));
     let data: i64 = match sharded {
@@ -221,12 +216,12 @@ async fn publish(client: &Client, words: Words) -> Result<Frame, Error> {
     Ok(Frame::Number { data, attributes: None })
 }
 
-async fn custom(client: &Client, words: Words) -> Result<Frame, Error> {
+async fn custom(client: &Client, args: Args) -> Result<Frame, Error> {
     // fred must know what blocks, lest it take the silence for a dead connection.
-    let blocking = words.name() == b"XREAD";
-    let mut words = words.into_vec().into_iter();
-    let name = Str::try_from(words.next().unwrap_or_default()).unwrap_or_default();
-    let arguments: Vec<Argument> = words.map(Argument::Bytes).collect();
+    let blocking = args.name() == b"XREAD";
+    let mut args = args.into_vec().into_iter();
+    let name = Str::try_from(args.next().unwrap_or_default()).unwrap_or_default();
+    let arguments: Vec<Argument> = args.map(Argument::Bytes).collect();
     client.custom_raw(CustomCommand::new(name, ClusterHash::Random, blocking), arguments).await
 }
 

@@ -79,5 +79,4 @@ mod wire;
 
 pub use config::{Builder, ConfigError, RedisBackend};
 pub use connect::RedisConnection;
-pub use value::RedisFrame;
 pub use wire::RedisWire;

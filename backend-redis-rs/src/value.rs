@@ -2,69 +2,33 @@
 
 use redis::Value as Theirs;
 use sio_streams_core::{ByteString, Bytes};
-use sio_streams_driver::wire::{Frame, Opened, Value};
+use sio_streams_driver::wire::Value;
 
-/// A reply.
-#[derive(Debug)]
-pub struct RedisFrame(Form);
-
-#[derive(Debug)]
-enum Form {
-    /// As the redis crate has it.
-    Theirs(Theirs),
-    Own(Value),
-}
-
-impl RedisFrame {
-    pub(crate) fn theirs(value: Theirs) -> Self {
-        RedisFrame(Form::Theirs(value))
-    }
-
-    pub(crate) fn own(value: Value) -> Self {
-        RedisFrame(Form::Own(value))
-    }
-}
-
-impl Frame for RedisFrame {
-    fn open(self) -> Opened<Self> {
-        match self.0 {
-            Form::Theirs(value) => open(value),
-            Form::Own(value) => value.open().map(RedisFrame::own),
-        }
-    }
-}
-
-/// Strings move, without being copied.
-fn open(value: Theirs) -> Opened<RedisFrame> {
-    let frame = RedisFrame::theirs;
+/// The driver's form of a reply. Strings move, without being copied.
+pub(crate) fn convert(value: Theirs) -> Value {
     match value {
-        Theirs::Nil => Opened::Nil,
-        Theirs::Int(number) => Opened::Int(number),
-        Theirs::BulkString(bytes) => Opened::Bytes(bytes.into()),
-        Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Opened::Bytes(text.into()),
+        Theirs::Nil => Value::Nil,
+        Theirs::Int(number) => Value::Int(number),
+        Theirs::BulkString(bytes) => Value::Bytes(bytes.into()),
+        Theirs::SimpleString(text) | Theirs::VerbatimString { text, .. } => Value::Bytes(text.into()),
         // The redis crate's name for the simple string "OK".
-        Theirs::Okay => Opened::Bytes(Bytes::from_static(b"OK")),
+        Theirs::Okay => Value::Bytes(Bytes::from_static(b"OK")),
         Theirs::Array(items) | Theirs::Set(items) | Theirs::Push { data: items, .. } => {
-            Opened::List(items.into_iter().map(frame).collect())
+            Value::List(items.into_iter().map(convert).collect())
         }
         Theirs::Map(pairs) => {
-            Opened::Map(pairs.into_iter().map(|(name, value)| (frame(name), frame(value))).collect())
+            Value::Map(pairs.into_iter().map(|(name, value)| (convert(name), convert(value))).collect())
         }
-        Theirs::Attribute { data, .. } => open(*data),
-        Theirs::Boolean(value) => Opened::Int(value.into()),
-        Theirs::Double(number) => Opened::Bytes(number.to_string().into()),
-        Theirs::ServerError(refusal) => Opened::Error {
+        Theirs::Attribute { data, .. } => convert(*data),
+        Theirs::Boolean(value) => Value::Int(value.into()),
+        Theirs::Double(number) => Value::Bytes(number.to_string().into()),
+        Theirs::ServerError(refusal) => Value::Error {
             code: refusal.code().to_owned(),
             message: refusal.details().unwrap_or_default().to_owned(),
         },
         // Nothing that a node asks for is answered by one of the others.
-        _ => Opened::Nil,
+        _ => Value::Nil,
     }
-}
-
-/// The whole of a reply.
-pub(crate) fn convert(value: Theirs) -> Value {
-    Value::of(RedisFrame::theirs(value))
 }
 
 /// A Pub/Sub message, from what follows its kind: channel and payload.

@@ -7,13 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redis::aio::{MultiplexedConnection, PubSubSink};
 use redis::{Cmd, Pipeline, RedisError, Value as Theirs};
 use sio_streams_core::CommandError;
-use sio_streams_driver::wire::{
-    Gone, RespWire, Subscription, SubscriptionKind, TaskWire, Value, Wire, Words,
-};
+use sio_streams_driver::wire::{Args, Gone, RespWire, Subscription, SubscriptionKind, TaskWire, Value, Wire};
 use tokio::task::JoinHandle;
 
 use crate::direct::Socket;
-use crate::value::RedisFrame;
 use crate::{error, value};
 
 /// A connection of the redis crate. It is closed when it is dropped.
@@ -28,7 +25,7 @@ pub(crate) enum Link {
     /// Plain sockets.
     Direct(RespWire<Socket>),
     /// The subscriber on one of these.
-    Subscriber(TaskWire<Value>),
+    Subscriber(TaskWire),
     Multiplexed(MultiplexedConnection),
     /// The subscriber over RESP2.
     PubSub {
@@ -97,22 +94,19 @@ impl RedisWire {
 }
 
 impl Wire for RedisWire {
-    type Frame = RedisFrame;
-
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<RedisFrame, CommandError>> {
-        if let Link::Direct(wire) = &mut self.link {
-            return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
-        }
-        if let Link::Subscriber(wire) = &mut self.link {
-            return wire.send(commands).await.into_iter().map(|value| value.map(RedisFrame::own)).collect();
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
+        match &mut self.link {
+            Link::Direct(wire) => return wire.send(commands).await,
+            Link::Subscriber(wire) => return wire.send(commands).await,
+            Link::Multiplexed(_) | Link::PubSub { .. } => {}
         }
         let count = commands.len();
         let mut pipeline = Pipeline::with_capacity(count);
-        for words in commands {
-            pipeline.add_command(packed(&words));
+        for args in commands {
+            pipeline.add_command(packed(&args));
         }
         match self.send_all(&pipeline).await {
-            Ok(values) => values.into_iter().map(|value| Ok(RedisFrame::theirs(value))).collect(),
+            Ok(values) => values.into_iter().map(|value| Ok(value::convert(value))).collect(),
             Err(error) => (0..count).map(|_| Err(error.clone())).collect(),
         }
     }
@@ -173,10 +167,10 @@ impl Wire for RedisWire {
     }
 }
 
-fn packed(words: &Words) -> Cmd {
-    let mut cmd = Cmd::with_capacity(words.count(), words.size());
-    words.each(|word| {
-        cmd.arg(word);
+fn packed(args: &Args) -> Cmd {
+    let mut cmd = Cmd::with_capacity(args.count(), args.size());
+    args.each(|arg| {
+        cmd.arg(arg);
     });
     cmd
 }

@@ -7,8 +7,8 @@ use std::io;
 use sio_streams_core::{ByteString, Bytes, CommandError, Lane};
 use sio_streams_driver::backend::{Backend, ConnectError, PushSender};
 use sio_streams_driver::wire::{
-    Address, AddressError, Dialer, Gone, Heartbeat, Subscription, SubscriptionKind, Value, Wire,
-    WireConnection, Words, client_name,
+    Address, AddressError, Args, Dialer, Gone, Heartbeat, Subscription, SubscriptionKind, Value, Wire,
+    WireConnection, client_name,
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -89,9 +89,7 @@ impl Drop for OwnWire {
 
 // 1. The connection.
 impl Wire for OwnWire {
-    type Frame = Value;
-
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = self.gone.get() {
             return vec![Err(CommandError::NotSent(why)); commands.len()];
         }
@@ -140,13 +138,13 @@ impl Wire for OwnWire {
     }
 }
 
-fn encoded(commands: &[Words]) -> Vec<u8> {
+fn encoded(commands: &[Args]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for words in commands {
-        bytes.extend_from_slice(format!("*{}\r\n", words.count()).as_bytes());
-        words.each(|word| {
-            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-            bytes.extend_from_slice(word);
+    for args in commands {
+        bytes.extend_from_slice(format!("*{}\r\n", args.count()).as_bytes());
+        args.each(|arg| {
+            bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            bytes.extend_from_slice(arg);
             bytes.extend_from_slice(b"\r\n");
         });
     }

@@ -1,32 +1,37 @@
-//! A session that was restored, on its way to the application.
+//! Restored sessions on their way to the application.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sio_streams_core::{NotRecovered, Restored};
 use tokio::sync::oneshot;
 
+/// An action that is taken among the events, in its place.
+pub(crate) type Act = Box<dyn FnOnce() + Send>;
+
 type Accept = Box<dyn FnOnce(Restored) + Send>;
 
-/// What waits for a session to be restored.
+/// A caller that waits for a session to be restored.
 pub(crate) struct Acceptance {
-    /// Whether it was. It is in its place among the events then.
+    /// Tells the caller whether the session was restored. If so, it has its place among the events
+    /// by then.
     told: oneshot::Sender<Result<(), NotRecovered>>,
     accept: Accept,
     place: Place,
 }
 
-/// Where a restored session waits among the events, until it is accepted or withdrawn.
+/// The place of a restored session among the events. It waits there until it is accepted or
+/// withdrawn.
 #[derive(Clone, Default)]
 pub(crate) struct Place(Arc<Mutex<Option<(Restored, Accept)>>>);
 
 impl Place {
-    fn put(&self, waiting: Option<(Restored, Accept)>) -> Option<(Restored, Accept)> {
+    fn replace(&self, waiting: Option<(Restored, Accept)>) -> Option<(Restored, Accept)> {
         core::mem::replace(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner), waiting)
     }
 
-    /// Takes back the session, if it has not been accepted. It will not be.
+    /// Takes the session back, unless it has been accepted. It will not be accepted then.
     pub(crate) fn withdraw(&self) -> Option<Restored> {
-        self.put(None).map(|(restored, _)| restored)
+        self.replace(None).map(|(restored, _)| restored)
     }
 }
 
@@ -39,21 +44,22 @@ impl Acceptance {
         Acceptance { told, accept: Box::new(accept), place }
     }
 
-    /// It is known what came of it: what is to be done where the events are taken.
-    pub(crate) fn settle(self, result: Result<Restored, NotRecovered>) -> Option<Box<dyn FnOnce() + Send>> {
+    /// Tells the caller the result. If the session was restored, this returns the action that
+    /// accepts it.
+    pub(crate) fn settle(self, result: Result<Restored, NotRecovered>) -> Option<Act> {
         let Acceptance { told, accept, place } = self;
         let restored = match result {
             Ok(restored) => restored,
             Err(reason) => {
-                // Whoever asked may be gone.
+                // The caller may have lost interest.
                 let _ = told.send(Err(reason));
                 return None;
             }
         };
-        place.put(Some((restored, accept)));
+        place.replace(Some((restored, accept)));
         let _ = told.send(Ok(()));
         Some(Box::new(move || {
-            if let Some((restored, accept)) = place.put(None) {
+            if let Some((restored, accept)) = place.replace(None) {
                 accept(restored);
             }
         }))

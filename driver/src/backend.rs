@@ -1,7 +1,8 @@
-//! What a Redis client must do to carry a node.
+//! The traits that a Redis client implements to carry a node.
 //!
-//! A backend opens connections and executes commands. It knows nothing of Socket.IO, decides nothing, and never tries anything twice: what is
-//! to be done about a failure is the engine's business, and it can decide rightly only if it is told the truth about each command.
+//! A backend opens connections and executes commands. It knows nothing of Socket.IO, decides
+//! nothing, and never tries anything twice. The engine decides about failures, and it can decide
+//! correctly only if it is told the truth about each command.
 
 use core::future::Future;
 use core::time::Duration;
@@ -10,14 +11,15 @@ use sio_streams_core::{Command, CommandError, Lane, Reply};
 
 /// Opens connections.
 pub trait Backend: Send + Sync + 'static {
-    /// A connection.
+    /// The type of its connections.
     type Connection: Connection;
 
-    /// Opens the connection for a lane. The driver calls it when a lane is first needed, and again, after a pause, each time the connection
-    /// was lost or could not be opened.
+    /// Opens the connection for a lane. The driver calls this when a lane is first needed, and
+    /// again, after a pause, each time the connection was lost or could not be opened.
     ///
-    /// Pub/Sub messages that arrive on the [`Subscriber`](Lane::Subscriber) lane's connection go to `pushes`. A backend that can stop reading should
-    /// do so while there is no [room](PushSender::poll_room): then Redis keeps what comes, within its own limits.
+    /// Pub/Sub messages that arrive on the connection of the [`Subscriber`](Lane::Subscriber) lane
+    /// go to `pushes`. A backend that can stop reading should do so while there is no
+    /// [room](PushSender::poll_room). Redis then keeps the messages, within its own limits.
     fn connect(
         &self,
         lane: &Lane,
@@ -27,19 +29,23 @@ pub trait Backend: Send + Sync + 'static {
 
 /// One connection. It is closed when it is dropped.
 pub trait Connection: Send + 'static {
-    /// Executes commands, in order, and returns as many results, in the same order. Nothing is executed twice, on no account.
+    /// Executes commands in order, and returns one result for each, in the same order. Nothing is
+    /// executed twice.
     ///
-    /// The three ways of failing are to be told apart with care. [`CommandError::Server`]: the server has answered, with an error.
-    /// [`CommandError::NotSent`]: the command certainly did not reach the server. [`CommandError::Lost`]: anything else; when in doubt, this. After
-    /// either of the last two the driver drops the connection and opens another.
+    /// The three kinds of failure must be told apart. [`CommandError::Server`]: the server has
+    /// answered with an error. [`CommandError::NotSent`]: the command certainly did not reach the
+    /// server. [`CommandError::Lost`]: anything else, and all cases of doubt. After either of the
+    /// last two, the driver drops the connection and opens another.
     ///
-    /// The driver bounds the time; dropping the future counts as losing the connection. So does a panic.
+    /// The driver bounds the time. If it drops the future, it drops the connection, too. The same
+    /// holds if the future panics.
     fn execute(
         &mut self,
         commands: Vec<Command>,
     ) -> impl Future<Output = Vec<Result<Reply, CommandError>>> + Send;
 
-    /// Completes when the connection is lost while nothing is being executed on it, with words for the log. May be dropped and called again.
+    /// Completes when the connection is lost while nothing is being executed on it. Returns the
+    /// reason, for the log. The future may be dropped, and this called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
 }
 
@@ -50,7 +56,7 @@ pub struct ConnectError(pub String);
 
 pub use crate::pushes::{Push, PushReceiver, PushSender};
 
-/// How long the driver waits, beside what a blocking command may take by itself.
+/// The time limits for Redis. A blocking command has its own time in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// For a reply. A connection that is silent for longer is given up.

@@ -1,4 +1,5 @@
-//! Panics in code of others: a backend's panic must not take along the task that it happens in, and with it all that waits for the task.
+//! Panics in a backend's code. They must not end the task that they happen in, nor everything that
+//! waits for the task.
 
 use core::any::Any;
 use core::future::poll_fn;
@@ -6,7 +7,8 @@ use core::pin::pin;
 use core::task::Poll;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What the future comes to, or the words of its panic. Whoever calls this must not use what the future has changed before it panicked.
+/// Returns the future's output, or the message of its panic. After a panic the caller must not use
+/// what the future may have changed.
 pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, String> {
     let mut future = pin!(future);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {

@@ -1,4 +1,4 @@
-//! Speaking into a cluster without being a member of it.
+//! An emitter: it sends into a cluster without being a member of it.
 
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, ConfigError, EntryId, Lane,
@@ -11,15 +11,17 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backend::{Backend, Connection, PushSender, Timing};
 use crate::caught::caught;
 use crate::lane;
-use crate::node::Error;
+use crate::outcomes::Fate;
 use crate::retry::Retry;
 
-/// Broadcasts into a cluster from outside: for programs that only emit. It is never counted as a node, and hears nothing.
+/// Broadcasts into a cluster from outside, for programs that only emit. An emitter is never counted
+/// as a node, and receives nothing.
 ///
-/// Each call is done when Redis has the message. If the connection is lost before Redis says so, the call fails with
-/// [`CommandError::Lost`]: whether the message is published is not known then, and it is not sent again. What certainly had no effect is: on a new
-/// connection if the one that was kept is gone, or if the server is no master any more; until there is one, for
-/// [`Timing::response`] at most.
+/// Each call completes when Redis has the message. If the connection is lost before that, the call
+/// fails with [`CommandError::Lost`]: the message may have been published, and it is not sent
+/// again. A command that certainly had no effect is sent again, if the connection that was kept is
+/// lost, or if the server is not a master any more. It is sent on a new connection, within
+/// [`Timing::response`].
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -43,21 +45,18 @@ pub struct Emitter<B: Backend> {
     connection: Mutex<Option<B::Connection>>,
 }
 
-/// The message's id in the stream, if it has a place in one.
-type Emitted = Result<Option<EntryId>, Error>;
-
 impl<B: Backend> Emitter<B> {
-    /// An emitter for a cluster with these options. It connects when it is first used.
+    /// Creates an emitter for a cluster with these options. It connects when it is first used.
     ///
     /// # Errors
     ///
-    /// If the options can't work together.
+    /// If the options are not valid.
     pub fn new(config: Config, backend: B) -> Result<Self, ConfigError> {
         let emitter = sio_streams_core::Emitter::new(config)?;
         Ok(Emitter { emitter, backend, timing: Timing::default(), connection: Mutex::new(None) })
     }
 
-    /// How long to wait for Redis.
+    /// Sets the time limits for Redis.
     #[must_use]
     pub fn timing(mut self, timing: Timing) -> Self {
         self.timing = timing;
@@ -69,7 +68,10 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: it was not published, or (with [`CommandError::Lost`]) perhaps it was.
-    pub async fn broadcast(&self, nsp: &str, packet: Packet, opts: BroadcastOptions) -> Emitted {
+    ///
+    /// [`Error::Call`]: crate::Error::Call
+    /// [`Error::Command`]: crate::Error::Command
+    pub async fn broadcast(&self, nsp: &str, packet: Packet, opts: BroadcastOptions) -> Fate {
         self.execute(self.emitter.broadcast(nsp, packet, opts)).await
     }
 
@@ -78,7 +80,7 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_join(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Emitted {
+    pub async fn sockets_join(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
         self.execute(self.emitter.sockets_join(nsp, opts, rooms)).await
     }
 
@@ -87,16 +89,17 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_leave(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Emitted {
+    pub async fn sockets_leave(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
         self.execute(self.emitter.sockets_leave(nsp, opts, rooms)).await
     }
 
-    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    /// Disconnects the sockets that `opts` match, on all nodes. With `close`, their underlying
+    /// connections are closed, too.
     ///
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn disconnect_sockets(&self, nsp: &str, opts: BroadcastOptions, close: bool) -> Emitted {
+    pub async fn disconnect_sockets(&self, nsp: &str, opts: BroadcastOptions, close: bool) -> Fate {
         self.execute(self.emitter.disconnect_sockets(nsp, opts, close)).await
     }
 
@@ -105,12 +108,12 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn server_side_emit(&self, nsp: &str, packet: Payload) -> Emitted {
+    pub async fn server_side_emit(&self, nsp: &str, packet: Payload) -> Fate {
         self.execute(self.emitter.server_side_emit(nsp, packet)).await
     }
 
     /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
-    async fn execute(&self, command: Result<Command, CallError>) -> Emitted {
+    async fn execute(&self, command: Result<Command, CallError>) -> Fate {
         let command = command?;
         let mut connection = self.connection.lock().await;
         let began = Instant::now();
@@ -120,9 +123,9 @@ impl<B: Backend> Emitter<B> {
             let kept = connection.is_some();
             let result = self.try_on(&mut connection, command.clone()).await;
             match &result {
-                // The connection had been lost before: nothing was sent.
+                // The connection had been lost before, so that nothing was sent.
                 Err(CommandError::NotSent(_)) if kept => {}
-                // At once the first time: another server may be the master already.
+                // The first retry is immediate: another server may be the master already.
                 Err(CommandError::Server { .. }) if connection.is_none() => {
                     if retry.failures() > 0 || !kept {
                         let pause = retry.pause();
@@ -168,7 +171,8 @@ impl<B: Backend> Emitter<B> {
             Some(open) => open,
             None => self.connect().await?,
         };
-        // Until it has answered, the connection is out of its place: a future that is dropped takes it along.
+        // Until the command is answered, the connection is out of its place. If the future is
+        // dropped, so is the connection.
         let lost = |why: String| vec![Err(CommandError::Lost(why))];
         let executed = caught(async { open.execute(vec![command]).await });
         let mut replies = match timeout(self.timing.response, executed).await {

@@ -1,22 +1,23 @@
-//! What the application hears.
+//! The events of a node, as the application gets them.
 
 use sio_streams_core::{
-    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, EntryId, Lane,
-    LocalSocket, Lost, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
+    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
+    Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
 };
 
-use crate::Error;
-use crate::node::WeakNode;
+use crate::call::WeakCalls;
+use crate::error::Error;
 
-/// Something that the application should do or know. They come in order; while they are not taken, the streams are not read on.
+/// Something that the application should do or know. Events come in order. While they are not
+/// taken, the streams are not read any further.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
     /// A packet is to be sent to clients of this node.
     Broadcast(Broadcast),
-    /// Sockets of this node have joined rooms, because somebody asked for it.
+    /// Sockets of this node have joined rooms, as a server of the cluster demanded.
     SocketsJoin(Moved),
-    /// Sockets of this node have left rooms, because somebody asked for it.
+    /// Sockets of this node have left rooms, as a server of the cluster demanded.
     SocketsLeave(Moved),
     /// Sockets of this node are to be disconnected: disconnect the clients, then
     /// [remove](crate::Namespace::remove_socket) the sockets.
@@ -25,10 +26,10 @@ pub enum Event {
         nsp: ByteString,
         /// The sockets.
         sockets: Vec<ByteString>,
-        /// Whether the underlying connections are closed too.
+        /// `true` if the underlying connections are to be closed, too.
         close: bool,
     },
-    /// Somebody wants to know these sockets of this node; perhaps this node itself.
+    /// A server of the cluster, perhaps this one, asks for these sockets of this node.
     FetchSockets {
         /// The namespace.
         nsp: ByteString,
@@ -48,36 +49,37 @@ pub enum Event {
         /// Takes the answer, if one is wanted.
         reply: Option<EmitReply>,
     },
-    /// A node has been heard for the first time. Only where nodes send heartbeats.
+    /// A node has been heard for the first time. This is known only in dialects in which nodes send
+    /// heartbeats.
     NodeUp {
         /// The namespace.
         nsp: ByteString,
         /// The node.
         node: NodeId,
     },
-    /// A node is gone. Only where nodes send heartbeats.
+    /// A node is gone. This is known only in dialects in which nodes send heartbeats.
     NodeDown {
         /// The namespace.
         nsp: ByteString,
         /// The node.
         node: NodeId,
-        /// How that is known.
+        /// The sign by which that is known.
         reason: DownReason,
     },
-    /// Something that arrived was no message, and has been passed over.
+    /// Something has arrived that is not a message. It has been skipped.
     Skipped {
-        /// Where it stood.
+        /// Its place.
         source: Source,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// A connection was lost, or is there again; or it is still not there, for another reason.
+    /// A connection was lost or reopened, or it is still lost, for another reason than before.
     Link {
-        /// Which.
+        /// The connection's lane.
         lane: Lane,
-        /// Whether it is there.
+        /// `true` if the connection is up.
         up: bool,
-        /// Why it was lost, or could not be opened; empty if it is there.
+        /// The reason that it was lost, or could not be opened. Empty if it is up.
         reason: String,
     },
     /// The server has lost entries that had been read. See [`sio_streams_core::Event::Rewound`].
@@ -88,81 +90,95 @@ pub enum Event {
         cursor: EntryId,
         /// The stream's last entry, as it was found.
         last: EntryId,
-        /// How many of the entries that had been read are lost.
+        /// The number of entries that had been read and are lost.
         lost: Lost,
     },
-    /// Entries were trimmed before this node had read them: their messages are lost to its clients.
+    /// Entries were trimmed before this node had read them. Their messages are lost to its clients.
     Gap {
         /// The stream.
         stream: ByteString,
         /// The last entry that was read before.
         after: EntryId,
-        /// The first that is left behind the gap.
+        /// The first entry after the gap.
         until: EntryId,
-        /// How many are lost.
+        /// The number of entries that are lost.
         lost: Lost,
     },
-    /// An entry came again: its first try was executed late. It has been passed over.
+    /// An entry came again, since its first try was executed late. It has been skipped.
     Repeated {
         /// The stream.
         stream: ByteString,
-        /// The entry that was passed over.
+        /// The entry that was skipped.
         id: EntryId,
         /// Its author.
         from: NodeId,
     },
-    /// Another node bears this node's name: neither hears the other.
+    /// Another node has the same name as this one. Neither hears the other.
     NameTaken {
         /// The stream.
         stream: ByteString,
         /// An entry of the other node's.
         id: EntryId,
     },
-    /// A heartbeat, or an answer to another node, was not published, or it is not known whether it was.
+    /// A heartbeat, or an answer to another node, was not published, or it is not known whether it
+    /// was.
     NoticeFailed {
         /// The stream, or the channel.
         stream: ByteString,
-        /// Why.
+        /// The reason.
         error: CommandError,
     },
-    /// Redis refuses to let a stream be read or written, or a channel be subscribed. It is tried again: until it works, or, for a message, until
-    /// its time is up.
+    /// Redis refuses to let a stream be read or written, or a channel be subscribed to. This is
+    /// tried again until it works or, for a message, until its time is up.
     Refused {
         /// The connection.
         lane: Lane,
-        /// What Redis says.
+        /// The refusal.
         error: CommandError,
     },
 }
 
-/// What waits for whoever takes the events.
-// The large variant is the common one.
-#[allow(clippy::large_enum_variant)]
-pub(crate) enum Told {
-    Event(Event),
-    /// Something that is to be done in its place among them.
-    Act(Box<dyn FnOnce() + Send>),
-}
-
-impl Told {
-    /// The event; what is to be done is done.
-    pub(crate) fn event(self) -> Option<Event> {
-        match self {
-            Told::Event(event) => Some(event),
-            Told::Act(act) => {
-                act();
-                None
+impl Event {
+    /// Returns the application's form of an engine's event, unless the event is for a caller.
+    pub(crate) fn from_core(event: CoreEvent, engine: &Engine, calls: &WeakCalls) -> Option<Self> {
+        Some(match event {
+            CoreEvent::Broadcast(delivery) => Event::Broadcast(Broadcast {
+                sockets: engine
+                    .rooms(&delivery.nsp)
+                    .map(|rooms| rooms.matching(&delivery.opts))
+                    .unwrap_or_default(),
+                acks: delivery.responder.map(|responder| AckReply { responder, calls: calls.clone() }),
+                nsp: delivery.nsp,
+                packet: delivery.packet,
+                opts: delivery.opts,
+                offset: delivery.offset,
+                from: delivery.from,
+            }),
+            CoreEvent::SocketsJoin(moved) => Event::SocketsJoin(moved),
+            CoreEvent::SocketsLeave(moved) => Event::SocketsLeave(moved),
+            CoreEvent::DisconnectSockets { nsp, sockets, close } => {
+                Event::DisconnectSockets { nsp, sockets, close }
             }
-        }
-    }
-}
-
-impl core::fmt::Debug for Told {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Told::Event(event) => event.fmt(f),
-            Told::Act(_) => f.write_str("Act"),
-        }
+            CoreEvent::FetchSockets { nsp, sockets, responder } => {
+                Event::FetchSockets { nsp, sockets, reply: SocketsReply { responder, calls: calls.clone() } }
+            }
+            CoreEvent::ServerSideEmit { nsp, packet, from, responder } => {
+                let reply = responder.map(|responder| EmitReply { responder, calls: calls.clone() });
+                Event::ServerSideEmit { nsp, packet, from, reply }
+            }
+            CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
+            CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
+            CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason: reason.to_string() },
+            CoreEvent::Rewound { stream, cursor, last, lost } => {
+                Event::Rewound { stream, cursor, last, lost }
+            }
+            CoreEvent::Gap { stream, after, until, lost } => Event::Gap { stream, after, until, lost },
+            CoreEvent::Repeated { stream, id, from } => Event::Repeated { stream, id, from },
+            CoreEvent::NameTaken { stream, id } => Event::NameTaken { stream, id },
+            CoreEvent::NoticeFailed { stream, error } => Event::NoticeFailed { stream, error },
+            CoreEvent::Refused { lane, error } => Event::Refused { lane, error },
+            _ => return None,
+        })
     }
 }
 
@@ -173,34 +189,36 @@ pub struct Broadcast {
     pub nsp: ByteString,
     /// The packet.
     pub packet: Packet,
-    /// The clients that are to get it: the sockets of this node that matched when the packet's turn came.
+    /// The sockets that are to get the packet: those of this node that matched when its turn came.
     pub sockets: Vec<ByteString>,
-    /// How it is to be sent, and to whom it was addressed.
+    /// The packet's addressees and flags.
     pub opts: BroadcastOptions,
-    /// What is to be appended to the packet's data if connection state recovery is on; `None` for packets that are not recovered.
+    /// The offset that is to be appended to the packet's data if connection state recovery is on.
+    /// `None` for packets that are not recovered.
     pub offset: Option<EntryId>,
-    /// The node that sent it; may be this one.
+    /// The node that sent the packet. It may be this one.
     pub from: NodeId,
-    /// Takes the clients' acknowledgements, if they are wanted.
+    /// Takes the clients' acknowledgements, if the sender wants them.
     pub acks: Option<AckReply>,
 }
 
-/// Takes the answer to [`Event::FetchSockets`]. Dropped without an answer, it leaves whoever asked waiting until the time is up.
+/// Takes the answer to [`Event::FetchSockets`]. If it is dropped without an answer, the server that
+/// asked waits until its time is up.
 #[derive(Debug)]
 pub struct SocketsReply {
     pub(crate) responder: SocketsResponder,
-    pub(crate) node: WeakNode,
+    pub(crate) calls: WeakCalls,
 }
 
 impl SocketsReply {
-    /// Answers. The sockets' rooms are known already.
+    /// Answers with the sockets. Their rooms are known to the node already.
     ///
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
     pub async fn send(self, sockets: Vec<LocalSocket>) -> Result<(), Error> {
-        let SocketsReply { responder, node } = self;
-        node.call(move |run| run.engine.respond_sockets(run.now(), responder, sockets)).await
+        let SocketsReply { responder, calls } = self;
+        calls.ask(move |engine, now| engine.respond_sockets(now, responder, sockets)).await
     }
 }
 
@@ -208,7 +226,7 @@ impl SocketsReply {
 #[derive(Debug)]
 pub struct EmitReply {
     pub(crate) responder: EmitResponder,
-    pub(crate) node: WeakNode,
+    pub(crate) calls: WeakCalls,
 }
 
 impl EmitReply {
@@ -218,8 +236,8 @@ impl EmitReply {
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
     pub async fn send(self, value: Payload) -> Result<(), Error> {
-        let EmitReply { responder, node } = self;
-        node.call(move |run| run.engine.respond_emit(run.now(), responder, value)).await
+        let EmitReply { responder, calls } = self;
+        calls.ask(move |engine, now| engine.respond_emit(now, responder, value)).await
     }
 }
 
@@ -227,7 +245,7 @@ impl EmitReply {
 #[derive(Clone, Debug)]
 pub struct AckReply {
     pub(crate) responder: AckResponder,
-    pub(crate) node: WeakNode,
+    pub(crate) calls: WeakCalls,
 }
 
 impl AckReply {
@@ -238,6 +256,6 @@ impl AckReply {
     /// If it can't be sent: [`Error::Call`] says why.
     pub async fn send(&self, value: Payload) -> Result<(), Error> {
         let responder = self.responder.clone();
-        self.node.call(move |run| run.engine.respond_ack(run.now(), &responder, value)).await
+        self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value)).await
     }
 }

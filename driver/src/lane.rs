@@ -1,4 +1,4 @@
-//! One connection to Redis: opened when it is needed, opened again when it is lost.
+//! One connection to Redis. It is opened when it is needed, and reopened when it is lost.
 
 use core::mem::{Discriminant, discriminant};
 use core::time::Duration;
@@ -13,23 +13,23 @@ use crate::caught::caught;
 use crate::observe::Clean;
 use crate::retry::Retry;
 
-/// About how many commands are sent in one go, at most.
+/// The approximate maximum of commands that are sent in one go.
 pub(crate) const BATCH: usize = 1_024;
 
 /// The shortest time for which a read can block.
 const NO_TIME: Duration = Duration::from_millis(1);
 
-/// A read that should have waited, and did not, is followed by a pause between these two.
+/// The shortest and the longest pause after a read that returned too early.
 const HASTE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
-/// What a lane has to say.
+/// A report of a lane's task to the loop.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The connection is there, or was lost.
+    /// The connection is up, or was lost.
     Link { lane: Lane, instance: u64, up: bool, reason: String },
-    /// Whether the server lets the lane's stream be read.
+    /// The server lets the lane's stream be read, or refuses it.
     Readable { lane: Lane, instance: u64, readable: bool },
-    /// What became of commands: as many results as ids.
+    /// The results of commands: one for each id.
     Replies { ids: Vec<CommandId>, results: Vec<Outcome> },
 }
 
@@ -38,15 +38,15 @@ type Outcome = Result<Reply, CommandError>;
 /// Commands for a lane.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// How often the lane had been reported up when the commands were given. Those from before must not be executed: whoever gave them did not
-    /// know what had been lost in front of them.
+    /// The number of times that the lane had been reported up when the commands were given.
+    /// Commands from before a loss must not be executed: the engine did not know of the loss then.
     pub(crate) ups: u64,
     pub(crate) ids: Vec<CommandId>,
     pub(crate) commands: Vec<Command>,
 }
 
 impl Batch {
-    /// The commands; none are left.
+    /// Takes the commands.
     pub(crate) fn take(&mut self) -> Self {
         let (ids, commands) = (core::mem::take(&mut self.ids), core::mem::take(&mut self.commands));
         Batch { ups: self.ups, ids, commands }
@@ -56,7 +56,7 @@ impl Batch {
 /// A lane's task.
 pub(crate) struct LaneTask<B: Backend> {
     pub(crate) lane: Lane,
-    /// Tells the task from an earlier one of the same lane, whose last words may come late.
+    /// Tells this task from earlier ones of the same lane, whose last reports may come late.
     pub(crate) instance: u64,
     pub(crate) backend: Arc<B>,
     pub(crate) timing: Timing,
@@ -66,20 +66,20 @@ pub(crate) struct LaneTask<B: Backend> {
     pub(crate) state: State,
 }
 
-/// What the task remembers from one connection to the next.
+/// The state of the task that outlives a connection.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// Why it is known to be down, if it is.
+    /// The reason that was reported for being down.
     down: Option<String>,
-    /// How often it has been reported up.
+    /// The number of times that the lane has been reported up.
     ups: u64,
-    /// What was given to the connection and has not been answered.
+    /// The commands that were given to the connection and have not been answered.
     under_way: Vec<CommandId>,
     retry: Retry,
     stumbled: Stumbled,
-    /// The server has let the stream be read.
+    /// `true` if the server has let the stream be read.
     readable: bool,
-    /// The server does not wait where it should.
+    /// Pauses for a server that does not block where it should.
     hasty: Retry,
 }
 
@@ -97,35 +97,36 @@ impl State {
     }
 }
 
-/// Over what the last connection was lost. The next one has been of use when it has got over that: opening it, or being answered something else,
-/// proves nothing.
+/// The trouble in which the last connection was lost. The next one has been of use when it has got
+/// over the same. Being opened, or answering something else, proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stumbled {
-    /// Nothing was under way.
+    /// The connection was idle.
     Nothing,
-    /// A command of this kind was under way.
+    /// A command of this kind was being executed.
     Command(Discriminant<Command>),
-    /// More messages came than could be taken.
+    /// More Pub/Sub messages came than could be taken.
     Overflow,
 }
 
-/// How a connection ended.
+/// The end of a connection.
 enum End {
-    /// The node needs no connection any more.
+    /// The node does not need the connection any more.
     Unneeded,
-    /// It was lost, while these commands were on their way.
+    /// The connection was lost, with these commands on their way.
     Lost { reason: String, ids: Vec<CommandId>, results: Vec<Outcome>, over: Stumbled },
 }
 
 impl End {
-    /// It was lost while nothing was on its way.
+    /// Creates the end of a connection that was lost while it was idle.
     fn idle(reason: String) -> Self {
         End::Lost { reason, ids: Vec::new(), results: Vec::new(), over: Stumbled::Nothing }
     }
 }
 
 impl<B: Backend> LaneTask<B> {
-    /// Nothing ends this task but its node. Wherever code of others panics, the connection is lost, and that is all.
+    /// Runs until the node does not need the lane any more. If the backend panics, the connection
+    /// counts as lost.
     pub(crate) async fn run(mut self) {
         while let Err(panic) = caught(self.live()).await {
             let ids = core::mem::take(&mut self.state.under_way);
@@ -161,7 +162,7 @@ impl<B: Backend> LaneTask<B> {
                 }
             }
             sleep(self.state.retry.pause()).await;
-            // What comes on a new connection could not be taken either.
+            // A new connection could not take more messages, either.
             if self.state.stumbled == Stumbled::Overflow {
                 self.pushes.room().await;
             }
@@ -169,16 +170,17 @@ impl<B: Backend> LaneTask<B> {
     }
 
     fn link(&self, up: bool, reason: String) {
-        // The loop that listens ends before its lanes do.
+        // The loop that receives reports ends before its lanes do.
         let _ =
             self.reports.send(Report::Link { lane: self.lane.clone(), instance: self.instance, up, reason });
     }
 
-    /// Reports the loss before what it cost: the engine then keeps commands back until the link is there again. Those that were waiting go
-    /// back to it, so that their order holds whatever it does about the others.
+    /// Reports the loss before its consequences, so that the engine keeps commands back until the
+    /// link is up again. Waiting commands go back to the engine, so that their order holds.
     fn went_down(&mut self, reason: String, ids: Vec<CommandId>, results: Vec<Outcome>) {
         self.state.under_way.clear();
-        // One reason may take another's place: a server that was gone is back, and wants a password.
+        // The reason may change. For example, a server that was gone is back, and demands a
+        // password.
         if self.state.down.as_ref() != Some(&reason) {
             self.link(false, reason.clone());
         }
@@ -188,7 +190,7 @@ impl<B: Backend> LaneTask<B> {
         self.state.down = Some(reason);
     }
 
-    /// Reports these results, and that whatever was given to the lane has not been sent.
+    /// Reports these results, and returns the commands that were given to the lane as not sent.
     fn give_back(&mut self, reason: &str, mut ids: Vec<CommandId>, mut results: Vec<Outcome>) {
         while let Ok(mut batch) = self.inbox.try_recv() {
             ids.append(&mut batch.ids);
@@ -203,7 +205,8 @@ impl<B: Backend> LaneTask<B> {
         }
     }
 
-    /// Adds what else is waiting. What was given before a loss was known goes back.
+    /// Adds the other waiting commands to a batch. Commands that were given before a loss was known
+    /// go back.
     fn fill(&mut self, mut batch: Batch) -> Batch {
         let ups = self.state.ups;
         let mut stale = Vec::new();
@@ -236,7 +239,8 @@ impl<B: Backend> LaneTask<B> {
         loop {
             let given = match self.inbox.try_recv() {
                 Ok(given) => Some(given),
-                // After an idle moment the connection is looked at first: what is not sent on one that is gone has not been sent.
+                // After an idle moment, a lost connection is noticed first. Then the commands have
+                // certainly not been sent.
                 Err(_) => tokio::select! {
                     biased;
                     dropped = pushes.overflow() => {
@@ -277,7 +281,7 @@ impl<B: Backend> LaneTask<B> {
         }
     }
 
-    /// Has commands executed: as many results, whatever the backend does.
+    /// Executes commands. Returns one result for each, even if the backend returns fewer or more.
     async fn execute(
         &mut self,
         connection: &mut B::Connection,
@@ -307,7 +311,8 @@ impl<B: Backend> LaneTask<B> {
         let results = self.ask(connection, commands, pushes).await;
         match results.as_slice() {
             [Ok(Reply::Entries(entries))] if entries.is_empty() && asked.elapsed() < block / 2 => {
-                // Something between this node and Redis does not let it wait. New entries come later by this pause, at most.
+                // Something between this node and Redis keeps reads from blocking. New entries are
+                // delayed by this pause, at most.
                 sleep(self.state.hasty.pause().min(block)).await;
             }
             [Err(CommandError::Server { .. } | CommandError::Unusable(_))] => {
@@ -341,7 +346,8 @@ impl<B: Backend> LaneTask<B> {
             match timeout(patience, executed.as_mut()).await {
                 Ok(Ok(results)) => break (results, "a reply is missing".to_owned()),
                 Ok(Err(panic)) => break (Vec::new(), panic),
-                // It is not the server that is slow: messages stand before the answer that nobody takes.
+                // The server is not slow: messages precede the answer, and the node does not take
+                // them.
                 Err(_) if !pushes.has_room() => {}
                 Err(_) => break (Vec::new(), "the server did not answer in time".to_owned()),
             }
@@ -370,8 +376,9 @@ pub(crate) fn ends(result: &Outcome) -> Option<String> {
     }
 }
 
-/// Whether the code of a refusal means that another connection may do better. `MOVED` gets here only where nobody follows it: a service has put
-/// another server behind a name, and the old one knows no better than to name that.
+/// Returns `true` if another connection may not be refused like this. `MOVED` gets here only
+/// outside of a cluster: a service has put another server behind the name, and the old server
+/// reports its own address.
 fn is_elsewhere(code: &str) -> bool {
     matches!(code, "READONLY" | "UNBLOCKED" | "MASTERDOWN" | "NOAUTH" | "MOVED" | "ASK")
 }

@@ -1,4 +1,4 @@
-//! What is to be told of connections when there is no room.
+//! Reports on connections that are held back while there is no room for events.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use sio_streams_core::Lane;
 
 use crate::event::Event;
 
-/// What has happened to connections since there was no room: of each, at most that it was lost, and that it is there again.
+/// The changes of connections since there was no room. Of each connection it keeps at most the last
+/// loss, and the return.
 #[derive(Debug, Default)]
 pub(crate) struct Links(BTreeMap<Lane, Held>);
 
 #[derive(Debug, Default)]
 struct Held {
-    /// Why it was lost last.
+    /// The reason of the last loss.
     reason: Option<String>,
     losses: u64,
     up: bool,
@@ -28,7 +29,7 @@ impl Links {
         }
     }
 
-    /// What is to be told now. Nothing is left.
+    /// Returns the events that are to be told now. Nothing is left then.
     pub(crate) fn let_go(&mut self) -> impl Iterator<Item = Event> + use<> {
         core::mem::take(&mut self.0).into_iter().flat_map(|(lane, Held { reason, losses, up })| {
             let reason = reason.map(|reason| match losses {

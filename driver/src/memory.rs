@@ -1,8 +1,9 @@
-//! A Redis that lives in this process: for demonstrations, and for tests that need no server.
+//! A Redis in this process's memory, for demonstrations, and for tests that need no server.
 //!
-//! It behaves as a real one does, as far as a cluster can tell: see [`sio_streams_redis_model`]. Nodes on backends of the same [`MemoryRedis`] form a
-//! cluster. Each backend's connections can be cut, as if the network of that node alone were gone, and restored; what else can happen to a
-//! server, happens by [`MemoryRedis::with`].
+//! It behaves as a real server does, as far as a cluster can tell: see [`sio_streams_redis_model`]. Nodes
+//! on backends of the same [`MemoryRedis`] form a cluster. The connections of each backend can be
+//! cut and restored, as if the network of that node alone had failed. [`MemoryRedis::with`] acts on
+//! the server itself.
 
 use core::fmt;
 use core::time::Duration;
@@ -17,19 +18,21 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::backend::{Backend, ConnectError, Connection, PushSender};
 
-/// Why a connection is gone.
+/// The reason that is reported for a lost connection.
 const GONE: &str = "the connection to the Redis in memory was cut";
 
-/// After this time a blocked read looks at the clock by itself: a moment later than this may not be representable.
+/// After this time a blocked read looks at the clock by itself. A later instant may not be
+/// representable.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A Redis in memory. Clones are the same one.
+/// A Redis in memory. All clones are the same server.
 #[derive(Clone)]
 pub struct MemoryRedis {
     shared: Arc<Shared>,
 }
 
-/// A backend on a [`MemoryRedis`]: what one node uses. Clones are the same backend, with the same faults.
+/// A backend on a [`MemoryRedis`], for one node. All clones are the same backend, with the same
+/// faults.
 #[derive(Clone)]
 pub struct MemoryBackend {
     shared: Arc<Shared>,
@@ -40,14 +43,14 @@ pub struct MemoryBackend {
 pub struct MemoryConnection {
     shared: Arc<Shared>,
     client: ClientId,
-    /// There is a reply to the blocked read, or the connection is gone.
+    /// Notified when there is a reply to the blocked read, or the connection is lost.
     changed: Arc<Notify>,
 }
 
 struct Shared {
     state: Mutex<State>,
     started: Instant,
-    /// The clock at that moment, in milliseconds since 1970.
+    /// The time of day when it was started, in milliseconds since 1970.
     started_ms: u64,
 }
 
@@ -56,7 +59,7 @@ struct State {
     store: RedisModel,
     links: BTreeMap<ClientId, Link>,
     backends: u64,
-    /// Only backends that something is wrong with.
+    /// The faults of those backends that have any.
     faults: BTreeMap<u64, Faults>,
 }
 
@@ -66,7 +69,7 @@ struct Link {
     lane: Lane,
     pushes: PushSender,
     changed: Arc<Notify>,
-    /// The reply to a read that was blocked.
+    /// The reply to a blocked read.
     reply: Option<Result<Reply, CommandError>>,
 }
 
@@ -78,22 +81,24 @@ struct Faults {
 }
 
 impl MemoryRedis {
-    /// An empty Redis.
+    /// Creates an empty Redis.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A backend for one more node.
+    /// Creates a backend for one more node.
     pub fn backend(&self) -> MemoryBackend {
         let mut state = self.shared.lock();
         state.backends += 1;
         MemoryBackend { shared: Arc::clone(&self.shared), number: state.backends }
     }
 
-    /// Does something to the server itself: looks into streams, adds foreign entries, empties it, has it refuse commands, … The second argument
-    /// is the server's time, in milliseconds since 1970.
+    /// Acts on the server itself: it can look into streams, add foreign entries, empty the server,
+    /// or make it refuse commands. The second argument is the server's time, in milliseconds since
+    /// 1970.
     ///
-    /// Nothing else happens on the server meanwhile; don't use the same Redis in there. Clients that are disconnected here see their connections lost.
+    /// The server does nothing else meanwhile, so `action` must not use the same Redis. Clients
+    /// that it disconnects see their connections lost.
     pub fn with<T>(&self, action: impl FnOnce(&mut RedisModel, u64) -> T) -> T {
         let mut state = self.shared.lock();
         let result = action(&mut state.store, self.shared.now_ms());
@@ -114,32 +119,32 @@ impl Default for MemoryRedis {
 }
 
 impl MemoryBackend {
-    /// All connections are lost, and new ones refused, until [`restore`](Self::restore).
+    /// Cuts all connections, and refuses new ones, until [`restore`](Self::restore).
     pub fn cut(&self) {
         let mut state = self.shared.lock();
         state.faults.entry(self.number).or_default().cut = true;
         state.disconnect(|link| link.backend == self.number);
     }
 
-    /// One lane's connection is lost, and new ones refused, until [`restore`](Self::restore).
+    /// Cuts one lane's connection, and refuses new ones, until [`restore`](Self::restore).
     pub fn cut_lane(&self, lane: &Lane) {
         let mut state = self.shared.lock();
         state.faults.entry(self.number).or_default().cut_lanes.insert(lane.clone());
         state.disconnect(|link| link.backend == self.number && link.lane == *lane);
     }
 
-    /// All connections are lost; new ones are opened at once.
+    /// Cuts all connections. New ones are opened at once.
     pub fn drop_connections(&self) {
         self.shared.lock().disconnect(|link| link.backend == self.number);
     }
 
-    /// The next command on the lane is carried out, and then the connection is lost before its reply: whoever sent it can't know. New
-    /// connections are opened at once.
+    /// Carries out the next command on the lane, and then cuts the connection before the reply, so
+    /// that the client can't know the command's fate. New connections are opened at once.
     pub fn lose_next_reply(&self, lane: &Lane) {
         self.shared.lock().faults.entry(self.number).or_default().lose_reply.insert(lane.clone());
     }
 
-    /// Nothing is wrong any more.
+    /// Ends all faults.
     pub fn restore(&self) {
         self.shared.lock().faults.remove(&self.number);
     }
@@ -186,7 +191,8 @@ impl Connection for MemoryConnection {
 impl MemoryConnection {
     /// Waits for the reply to a blocked read.
     async fn wait(&self, command: &Command) -> Result<Reply, CommandError> {
-        // Whoever gives up waiting has lost the connection: the reply would otherwise come to a later command.
+        // If the caller gives up waiting, the connection is lost. Otherwise the reply would come to
+        // a later command.
         let abandoned = DisconnectOnDrop(self);
         let block = match command {
             Command::XRead { block, .. } => *block,
@@ -224,12 +230,13 @@ impl Drop for DisconnectOnDrop<'_> {
 }
 
 impl Shared {
-    /// Nobody panics while holding the lock, except inside [`MemoryRedis::with`]: the store is in order then, too.
+    /// Locks the state. No code panics while holding the lock, except inside [`MemoryRedis::with`],
+    /// and the store is consistent then, too.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Follows tokio's clock, which a test may have paused.
+    /// Returns the server's time. It follows tokio's clock, which a test may have paused.
     fn now_ms(&self) -> u64 {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.started_ms.saturating_add(elapsed)
@@ -237,7 +244,7 @@ impl Shared {
 
     fn execute(&self, client: ClientId, command: &Command) -> Executed {
         let mut state = self.lock();
-        // Read under the lock, so that the server's clock does not run backwards.
+        // The clock is read under the lock, so that the server's time does not run backwards.
         let executed = state.store.execute(self.now_ms(), client, command);
         state.deliver();
         if state.loses_reply(client) {
@@ -247,7 +254,7 @@ impl Shared {
         executed
     }
 
-    /// The reply to a blocked read, if its time is up or it has been served.
+    /// Returns the reply to a blocked read, if its time is up or it has been served.
     fn take_reply(&self, client: ClientId) -> Option<Result<Reply, CommandError>> {
         let mut state = self.lock();
         state.store.handle_timeout(self.now_ms());
@@ -260,7 +267,7 @@ impl Shared {
 }
 
 impl State {
-    /// Hands out what the store has for its clients.
+    /// Delivers the store's messages and replies to its clients.
     fn deliver(&mut self) {
         while let Some((client, channel, payload)) = self.store.poll_push() {
             if let Some(link) = self.links.get(&client) {
@@ -275,7 +282,7 @@ impl State {
         }
     }
 
-    /// Whether the reply to the command that was just executed is to be lost. Only once.
+    /// Returns `true`, once, if the reply to the command that was just executed is to be lost.
     fn loses_reply(&mut self, client: ClientId) -> bool {
         let Some(link) = self.links.get(&client) else { return false };
         self.faults.get_mut(&link.backend).is_some_and(|faults| faults.lose_reply.remove(&link.lane))
@@ -295,7 +302,7 @@ impl State {
         }
     }
 
-    /// Lets those know whose connection is gone.
+    /// Notifies the clients whose connections are lost.
     fn close_links(&mut self) {
         self.links.retain(|client, link| {
             let open = self.store.is_connected(*client);
@@ -373,7 +380,7 @@ mod tests {
         let added = connect(&two, Lane::Writer).await.execute(vec![add(), add()]).await;
         let [Ok(Reply::Added(first)), Ok(Reply::Added(second))] = added[..] else { panic!("{added:?}") };
         assert!(first < second);
-        // It is served by the first addition, as on a real server.
+        // The first addition serves it, as on a real server.
         let read = task.await.unwrap();
         assert!(
             matches!(&read[..], [Ok(Reply::Entries(entries))] if entries.len() == 1 && entries[0].id == first)
@@ -402,7 +409,7 @@ mod tests {
             sharded: false,
         };
         connect(&backend, Lane::Writer).await.execute(["1", "2", "3"].map(publish).to_vec()).await;
-        // They are there already.
+        // They have arrived already.
         let payloads = core::iter::from_fn(|| received.try_recv()).map(|Push { payload, .. }| payload);
         assert_eq!(payloads.collect::<Vec<_>>(), ["1", "2", "3"]);
     }
@@ -435,7 +442,7 @@ mod tests {
         let (sender, _) = PushSender::channel(1);
         backend.connect(&Lane::Subscriber, sender).await.unwrap_err();
         assert!(matches!(writer.execute(vec![add()]).await[..], [Ok(_)]));
-        // Still there: this ends by its bound.
+        // The connection is still up, so this ends by its bound.
         tokio::time::timeout(Duration::from_millis(1), writer.lost()).await.unwrap_err();
     }
 

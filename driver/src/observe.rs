@@ -1,4 +1,5 @@
-//! What operators see: `tracing` for what happens rarely, `metrics` for what is counted.
+//! Observability for operators: rare events are logged by `tracing`, and `metrics` counts the
+//! others.
 //!
 //! | metric | kind | labels |
 //! |---|---|---|
@@ -20,10 +21,11 @@
 //! | `sio_streams_in_flight` | gauge | `node`: messages whose fate is not known |
 //! | `sio_streams_waiting_entries` | gauge | `node`, `stream`: read, and not taken by the application |
 //! | `sio_streams_unread_entries` | gauge | `node`, `stream`: not read yet, where the server counts them |
-//! | `sio_streams_lag_seconds` | gauge | `node`, `stream`: how old the next entry is, by this machine's clock; 0 if there is none |
+//! | `sio_streams_lag_seconds` | gauge | `node`, `stream`: the age of the last delivered entry, by this machine's clock; 0 if the node is not behind |
 //!
-//! Gauges are set every second, whatever happens or does not, and go to 0 when their stream is not read any more, or their node is closed. `node` is
-//! the node's name. Words from outside stand in log lines with their control characters escaped.
+//! Gauges are set every second, even if nothing happens. They go to 0 when their stream is not read
+//! any more, or their node is closed. `node` is the node's name. In log lines, the control
+//! characters of texts from outside are escaped.
 
 use core::fmt::{self, Write as _};
 use std::collections::BTreeSet;
@@ -32,7 +34,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use metrics::{Gauge, counter, gauge};
 use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
 
-/// What happens with each message, until it is added to the counters.
+use crate::error::Error;
+
+/// Counts of frequent events, until they are added to the counters.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     delivered: u64,
@@ -59,8 +63,8 @@ impl Counts {
     }
 }
 
-/// A message was not taken, and nobody waits for its fate.
-pub(crate) fn refused(error: &crate::Error) {
+/// Counts a message that was refused after its caller had lost interest.
+pub(crate) fn refused(error: &Error) {
     counter!("sio_streams_publish_failed_total").increment(1);
     tracing::warn!(error = %Clean(error), "not published");
 }
@@ -131,7 +135,7 @@ fn event(event: &Event) {
     }
 }
 
-/// `changed`: whether it was not so before; else only the reason has changed.
+/// Reports a link. With `changed` it was lost or reopened; otherwise only the reason has changed.
 pub(crate) fn link(lane: &Lane, up: bool, reason: &str, changed: bool) {
     if up {
         if changed {
@@ -150,7 +154,7 @@ pub(crate) fn link(lane: &Lane, up: bool, reason: &str, changed: bool) {
 #[derive(Debug)]
 pub(crate) struct Gauges {
     node: String,
-    /// The streams of which something is said.
+    /// The streams that have gauges.
     streams: BTreeSet<ByteString>,
 }
 
@@ -159,7 +163,7 @@ impl Gauges {
         Gauges { node: node.to_string(), streams: BTreeSet::new() }
     }
 
-    /// How far the node is behind its streams, and how much is under way.
+    /// Sets the lags of all streams, and the number of messages whose fate is not known.
     pub(crate) fn set<'a>(&mut self, lags: impl Iterator<Item = (&'a ByteString, Lag)>, in_flight: usize) {
         let mut gone = core::mem::take(&mut self.streams);
         for (stream, lag) in lags {
@@ -179,7 +183,7 @@ impl Gauges {
         gauge!("sio_streams_in_flight", "node" => self.node.clone()).set(in_flight as f64);
     }
 
-    /// The node is closed.
+    /// Resets all gauges, since the node is closed.
     pub(crate) fn end(&mut self) {
         self.set(core::iter::empty(), 0);
     }
@@ -194,7 +198,7 @@ impl Gauges {
     }
 }
 
-/// Words from outside, for a log line: on one line, with nothing in them that a terminal obeys, and not too long.
+/// Displays text from outside in a log line: escaped, on one line, and cut to a limit.
 pub(crate) struct Clean<T>(pub(crate) T);
 
 impl<T: fmt::Display> fmt::Display for Clean<T> {
@@ -222,12 +226,13 @@ impl<T: fmt::Display> fmt::Display for Clean<T> {
     }
 }
 
-/// Ends of lines that are no control characters, and marks that change the direction of what follows.
+/// Returns `true` for line ends that are not control characters, and for marks that change the
+/// direction of text.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// How long ago the entry was added that was delivered last, in seconds.
+/// Returns the age of the last delivered entry, in seconds.
 fn age(lag: &Lag) -> f64 {
     let Some(position) = lag.position else { return 0.0 };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 pub struct Push {
     /// The channel on which it came.
     pub channel: ByteString,
-    /// What was published.
+    /// The message itself.
     pub payload: Bytes,
 }
 
@@ -37,54 +37,55 @@ enum Target {
     Function(Arc<dyn Fn(ByteString, Bytes) + Send + Sync>),
 }
 
-/// What one connection has lost.
+/// The messages that one connection has lost.
 #[derive(Debug, Default)]
 struct Overflow {
     dropped: AtomicU64,
     happened: Notify,
 }
 
-/// Gives out what a [`PushSender`] has taken.
+/// Returns the messages that a [`PushSender`] has taken.
 #[derive(Debug)]
 pub struct PushReceiver(Arc<Queue>);
 
 #[derive(Debug)]
 struct Queue {
-    line: Mutex<Line>,
+    buffer: Mutex<Buffer>,
     messages: usize,
     bytes: usize,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Buffer {
     waiting: VecDeque<Push>,
     bytes: usize,
-    /// Senders that exist.
+    /// The number of senders.
     senders: usize,
-    /// Nobody wants them any more.
+    /// The receiver has been dropped.
     unwanted: bool,
     receiver: Option<Waker>,
-    /// Those that wait for room.
+    /// The tasks that wait for room.
     stalled: Vec<Waker>,
 }
 
 impl Queue {
-    /// Nobody panics while holding the lock.
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the queue. A poisoned lock is as good as any other, since no code panics while holding
+    /// it.
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn has_room(&self, line: &Line) -> bool {
-        line.unwanted || line.waiting.len() < self.messages && line.bytes < self.bytes
+    fn has_room(&self, buffer: &Buffer) -> bool {
+        buffer.unwanted || buffer.waiting.len() < self.messages && buffer.bytes < self.bytes
     }
 
     fn pop(&self) -> Option<Push> {
-        let mut line = self.lock();
-        let push = line.waiting.pop_front()?;
-        line.bytes -= push.size();
-        // Not for each single message: whoever reads on should have something to do.
-        if line.waiting.len() <= self.messages / 2 && line.bytes <= self.bytes / 2 {
-            for waker in core::mem::take(&mut line.stalled) {
+        let mut buffer = self.lock();
+        let push = buffer.waiting.pop_front()?;
+        buffer.bytes -= push.size();
+        // Stalled tasks are not woken for each single message, so that they find something to do.
+        if buffer.waiting.len() <= self.messages / 2 && buffer.bytes <= self.bytes / 2 {
+            for waker in core::mem::take(&mut buffer.stalled) {
                 waker.wake();
             }
         }
@@ -95,25 +96,25 @@ impl Queue {
         if let Some(push) = self.pop() {
             return Poll::Ready(Some(push));
         }
-        let mut line = self.lock();
-        // One may have come in between.
-        if !line.waiting.is_empty() {
+        let mut buffer = self.lock();
+        // A message may have come in between.
+        if !buffer.waiting.is_empty() {
             context.waker().wake_by_ref();
-        } else if line.senders == 0 {
+        } else if buffer.senders == 0 {
             return Poll::Ready(None);
         }
-        line.receiver = Some(context.waker().clone());
+        buffer.receiver = Some(context.waker().clone());
         Poll::Pending
     }
 }
 
 impl PushReceiver {
-    /// The next message; nothing when all senders are gone.
+    /// Waits for the next message. Returns `None` when all senders are gone.
     pub async fn recv(&mut self) -> Option<Push> {
         poll_fn(|context| self.0.poll_recv(context)).await
     }
 
-    /// The next message, if one is there already.
+    /// Returns the next message, if it has arrived already.
     pub fn try_recv(&mut self) -> Option<Push> {
         self.0.pop()
     }
@@ -122,10 +123,10 @@ impl PushReceiver {
 impl Drop for PushReceiver {
     fn drop(&mut self) {
         let (waiting, stalled) = {
-            let mut line = self.0.lock();
-            line.unwanted = true;
-            line.bytes = 0;
-            (core::mem::take(&mut line.waiting), core::mem::take(&mut line.stalled))
+            let mut buffer = self.0.lock();
+            buffer.unwanted = true;
+            buffer.bytes = 0;
+            (core::mem::take(&mut buffer.waiting), core::mem::take(&mut buffer.stalled))
         };
         drop(waiting);
         stalled.into_iter().for_each(Waker::wake);
@@ -133,54 +134,58 @@ impl Drop for PushReceiver {
 }
 
 impl PushSender {
-    /// A queue for so many messages, however large. The driver makes its own; this is for the tests of backends.
+    /// Creates a queue for this number of messages, however large. The driver makes its own; this
+    /// is for the tests of backends.
     pub fn channel(capacity: usize) -> (PushSender, PushReceiver) {
         Self::bounded(capacity, usize::MAX)
     }
 
-    /// A queue for so many messages, and so many bytes. There is always room for one message, however large it is.
+    /// Creates a queue for this number of messages, and this number of bytes. There is always room
+    /// for one message, however large it is.
     pub fn bounded(messages: usize, bytes: usize) -> (PushSender, PushReceiver) {
-        let line = Mutex::new(Line { senders: 1, ..Line::default() });
-        let queue = Arc::new(Queue { line, messages: messages.max(1), bytes: bytes.max(1) });
+        let buffer = Mutex::new(Buffer { senders: 1, ..Buffer::default() });
+        let queue = Arc::new(Queue { buffer, messages: messages.max(1), bytes: bytes.max(1) });
         let receiver = PushReceiver(Arc::clone(&queue));
         (PushSender { target: Target::Queue(queue), overflow: Arc::default() }, receiver)
     }
 
-    /// Hands each message to a function, which must not block. There is always room.
+    /// Creates a sender that hands each message to a function, which must not block. There is
+    /// always room.
     pub fn to(function: impl Fn(ByteString, Bytes) + Send + Sync + 'static) -> Self {
         PushSender { target: Target::Function(Arc::new(function)), overflow: Arc::default() }
     }
 
-    /// A sender into the same queue that counts its own losses.
+    /// Returns a sender into the same queue that counts its own losses.
     pub(crate) fn fresh(&self) -> Self {
         PushSender { target: self.target.clone(), overflow: Arc::default() }
     }
 
-    /// Hands over a message. If there is no room it is dropped, and with it the connection, so that the loss is seen.
+    /// Hands over a message. If there is no room, the message is dropped, and the driver then drops
+    /// the connection, so that the loss is seen.
     pub fn send(&self, channel: ByteString, payload: Bytes) {
         let queue = match &self.target {
             Target::Queue(queue) => queue,
             Target::Function(function) => return function(channel, payload),
         };
-        let mut line = queue.lock();
-        if !queue.has_room(&line) {
-            drop(line);
+        let mut buffer = queue.lock();
+        if !queue.has_room(&buffer) {
+            drop(buffer);
             self.overflow.dropped.fetch_add(1, Ordering::Relaxed);
             return self.overflow.happened.notify_one();
         }
-        if line.unwanted {
+        if buffer.unwanted {
             return;
         }
         let push = Push { channel, payload };
-        line.bytes += push.size();
-        line.waiting.push_back(push);
-        if let Some(receiver) = line.receiver.take() {
-            drop(line);
+        buffer.bytes += push.size();
+        buffer.waiting.push_back(push);
+        if let Some(receiver) = buffer.receiver.take() {
+            drop(buffer);
             receiver.wake();
         }
     }
 
-    /// Whether a message would be taken.
+    /// Returns `true` if a message would be taken.
     pub fn has_room(&self) -> bool {
         match &self.target {
             Target::Queue(queue) => queue.has_room(&queue.lock()),
@@ -188,15 +193,16 @@ impl PushSender {
         }
     }
 
-    /// Ready when a message would be taken. If none would, the task is woken when half of what there is room for is free.
+    /// Returns `Ready` if a message would be taken. If not, the task is woken when half of the room
+    /// is free.
     pub fn poll_room(&self, context: &mut Context<'_>) -> Poll<()> {
         let Target::Queue(queue) = &self.target else { return Poll::Ready(()) };
-        let mut line = queue.lock();
-        if queue.has_room(&line) {
+        let mut buffer = queue.lock();
+        if queue.has_room(&buffer) {
             return Poll::Ready(());
         }
-        if !line.stalled.iter().any(|waker| waker.will_wake(context.waker())) {
-            line.stalled.push(context.waker().clone());
+        if !buffer.stalled.iter().any(|waker| waker.will_wake(context.waker())) {
+            buffer.stalled.push(context.waker().clone());
         }
         Poll::Pending
     }
@@ -206,7 +212,7 @@ impl PushSender {
         poll_fn(|context| self.poll_room(context)).await;
     }
 
-    /// Completes when messages of this connection were dropped; how many so far.
+    /// Completes when messages of this connection were dropped. Returns the number of them so far.
     pub(crate) async fn overflow(&self) -> u64 {
         self.overflow.happened.notified().await;
         self.overflow.dropped.load(Ordering::Relaxed)
@@ -228,12 +234,12 @@ impl Clone for Target {
 impl Drop for Target {
     fn drop(&mut self) {
         let Target::Queue(queue) = self else { return };
-        let mut line = queue.lock();
-        line.senders -= 1;
-        if line.senders == 0
-            && let Some(receiver) = line.receiver.take()
+        let mut buffer = queue.lock();
+        buffer.senders -= 1;
+        if buffer.senders == 0
+            && let Some(receiver) = buffer.receiver.take()
         {
-            drop(line);
+            drop(buffer);
             receiver.wake();
         }
     }
@@ -264,7 +270,7 @@ mod tests {
 
     #[test]
     fn there_is_room_for_so_many_messages_and_so_many_bytes() {
-        // A channel's name counts, too.
+        // The channel's name counts, too.
         for (messages, bytes, fits) in [(3, 1_000, 3), (1_000, 6, 3), (1_000, 1, 1)] {
             let (sender, mut receiver) = PushSender::bounded(messages, bytes);
             for _ in 0..fits {

@@ -1,71 +1,115 @@
-//! The events that wait for the application. They change hands many at a time: a lock and a wake-up for each would cost more than they do.
+//! The queue of events that wait for the application.
+//!
+//! Events change hands many at a time. A lock and a wake-up for each of them would cost more than
+//! the event itself.
 
+use core::future::poll_fn;
+use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+use tokio_stream::Stream;
 
-use crate::event::{Event, Told};
+use crate::acceptance::Act;
+use crate::event::Event;
+
+/// An item of the queue.
+// The large variant is the common one.
+#[allow(clippy::large_enum_variant)]
+pub(crate) enum Told {
+    Event(Event),
+    /// An action in its place among the events.
+    Act(Act),
+}
+
+impl Told {
+    /// Returns the event, or takes the action.
+    pub(crate) fn event(self) -> Option<Event> {
+        match self {
+            Told::Event(event) => Some(event),
+            Told::Act(act) => {
+                act();
+                None
+            }
+        }
+    }
+}
+
+impl core::fmt::Debug for Told {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Told::Event(event) => event.fmt(f),
+            Told::Act(_) => f.write_str("Act"),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Shared {
-    line: Mutex<Line>,
-    /// How many have been told and not taken, those in the application's hands included.
+    pending: Mutex<Pending>,
+    /// The number of items that have been told and not been taken, including those in the
+    /// application's hands.
     untaken: AtomicUsize,
-    /// As many may be untaken before there is no room.
+    /// The number of untaken items at which there is no more room.
     capacity: usize,
-    /// Half of them have been taken since there was no room.
+    /// Notified when half of the capacity is free again, after there was no room.
     room: Notify,
 }
 
 #[derive(Debug, Default)]
-struct Line {
+struct Pending {
     waiting: VecDeque<Told>,
-    /// Who waits for the first.
+    /// The task that waits for the first item.
     taker: Option<Waker>,
-    /// No more will come.
+    /// The teller is gone: no more items will come.
     ended: bool,
-    /// Nobody will take them.
+    /// The application has dropped its end: no one will take the items.
     unwanted: bool,
 }
 
 impl Shared {
-    /// Nobody panics while holding the lock.
-    fn lock(&self) -> MutexGuard<'_, Line> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the queue. A poisoned lock is as good as any other, since no code panics while holding
+    /// it.
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The loop's end. What is told goes over when it is [handed over](Teller::hand_over).
+/// The loop's end of the queue. Items go over when they are [handed over](Teller::hand_over).
 #[derive(Debug)]
 pub(crate) struct Teller {
     shared: Arc<Shared>,
     fresh: VecDeque<Told>,
 }
 
-/// The application's end.
+/// The stream of the node's events, in order.
 #[derive(Debug)]
-pub(crate) struct Taker {
+pub struct Events {
     shared: Arc<Shared>,
+    /// Items that were taken from the queue in one go, and have not been returned yet.
     hand: VecDeque<Told>,
 }
 
-/// A line in which there is room for so many.
-pub(crate) fn queue(capacity: usize) -> (Teller, Taker) {
-    let capacity = capacity.max(1);
-    let shared =
-        Shared { line: Mutex::default(), untaken: AtomicUsize::new(0), capacity, room: Notify::new() };
-    let shared = Arc::new(shared);
-    (Teller { shared: Arc::clone(&shared), fresh: VecDeque::new() }, Taker { shared, hand: VecDeque::new() })
+/// Creates a queue of this capacity.
+pub(crate) fn queue(capacity: usize) -> (Teller, Events) {
+    let shared = Arc::new(Shared {
+        pending: Mutex::default(),
+        untaken: AtomicUsize::new(0),
+        capacity: capacity.max(1),
+        room: Notify::new(),
+    });
+    (Teller { shared: Arc::clone(&shared), fresh: VecDeque::new() }, Events { shared, hand: VecDeque::new() })
 }
 
 impl Teller {
-    /// How many are handed over in one go, at most: the first of many should not wait for the last.
+    /// The number of items that are handed over in one go, at most. The first of many should not
+    /// wait for the last.
     const AT_ONCE: usize = 64;
 
-    /// Takes what is to be told, whether there is room or not.
+    /// Adds an item, whether or not there is room.
     pub(crate) fn tell(&mut self, told: Told) {
         self.fresh.push_back(told);
         if self.fresh.len() >= Self::AT_ONCE {
@@ -73,48 +117,50 @@ impl Teller {
         }
     }
 
-    /// Lets the application have what it was told.
+    /// Hands over all items that were added.
     pub(crate) fn hand_over(&mut self) {
         if self.fresh.is_empty() {
             return;
         }
         let taker = {
-            let mut line = self.shared.lock();
-            if line.unwanted {
-                drop(line);
-                // Nobody listens any more: the application has chosen so.
+            let mut pending = self.shared.lock();
+            if pending.unwanted {
+                drop(pending);
+                // The application has chosen not to listen any more. Actions are taken all the
+                // same.
                 return self.fresh.drain(..).for_each(|told| drop(told.event()));
             }
             self.shared.untaken.fetch_add(self.fresh.len(), Ordering::AcqRel);
-            if line.waiting.is_empty() {
-                // An event is large: it is not moved where it need not be.
-                core::mem::swap(&mut line.waiting, &mut self.fresh);
+            if pending.waiting.is_empty() {
+                // An event is large, so it is not moved without need.
+                core::mem::swap(&mut pending.waiting, &mut self.fresh);
             } else {
-                line.waiting.append(&mut self.fresh);
+                pending.waiting.append(&mut self.fresh);
             }
-            line.taker.take()
+            pending.taker.take()
         };
         if let Some(taker) = taker {
             taker.wake();
         }
     }
 
-    /// How many there are for which there is no room.
+    /// Returns the number of untaken items that exceed the capacity.
     pub(crate) fn excess(&self) -> usize {
         self.untaken().saturating_sub(self.shared.capacity)
     }
 
-    /// Whether there is no room for another.
+    /// Returns `true` if there is no room for another item.
     pub(crate) fn is_full(&self) -> bool {
         self.untaken() >= self.shared.capacity
     }
 
-    /// How many have been told and not taken.
+    /// Returns the number of items that have been told and not been taken.
     pub(crate) fn untaken(&self) -> usize {
         self.shared.untaken.load(Ordering::Acquire) + self.fresh.len()
     }
 
-    /// Completes when half of what there is room for is free, after there was none. It may do so too early.
+    /// Completes when half of the capacity is free again, after there was no room. It may complete
+    /// too early.
     pub(crate) async fn room(&mut self) {
         self.shared.room.notified().await;
     }
@@ -124,9 +170,9 @@ impl Drop for Teller {
     fn drop(&mut self) {
         self.hand_over();
         let taker = {
-            let mut line = self.shared.lock();
-            line.ended = true;
-            line.taker.take()
+            let mut pending = self.shared.lock();
+            pending.ended = true;
+            pending.taker.take()
         };
         if let Some(taker) = taker {
             taker.wake();
@@ -134,36 +180,40 @@ impl Drop for Teller {
     }
 }
 
-impl Taker {
-    /// The next event; nothing when there will be no more.
-    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
-        loop {
-            if let Some(event) = self.at_hand() {
-                return Poll::Ready(Some(event));
-            }
-            let mut line = self.shared.lock();
-            if line.waiting.is_empty() {
-                if line.ended {
-                    return Poll::Ready(None);
-                }
-                line.taker = Some(context.waker().clone());
-                return Poll::Pending;
-            }
-            core::mem::swap(&mut line.waiting, &mut self.hand);
-        }
+impl Events {
+    /// Waits for the next event. Returns `None` when the node is closed.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|context| self.poll_event(context)).await
     }
 
-    /// The next event, if one is there already.
-    pub(crate) fn try_next(&mut self) -> Option<Event> {
+    /// Returns the next event, if it has arrived already.
+    pub fn try_next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.at_hand() {
                 return Some(event);
             }
-            let mut line = self.shared.lock();
-            if line.waiting.is_empty() {
+            let mut pending = self.shared.lock();
+            if pending.waiting.is_empty() {
                 return None;
             }
-            core::mem::swap(&mut line.waiting, &mut self.hand);
+            core::mem::swap(&mut pending.waiting, &mut self.hand);
+        }
+    }
+
+    fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(event) = self.at_hand() {
+                return Poll::Ready(Some(event));
+            }
+            let mut pending = self.shared.lock();
+            if pending.waiting.is_empty() {
+                if pending.ended {
+                    return Poll::Ready(None);
+                }
+                pending.taker = Some(context.waker().clone());
+                return Poll::Pending;
+            }
+            core::mem::swap(&mut pending.waiting, &mut self.hand);
         }
     }
 
@@ -171,7 +221,7 @@ impl Taker {
         loop {
             let told = self.hand.pop_front()?;
             let left = self.shared.untaken.fetch_sub(1, Ordering::AcqRel) - 1;
-            // On the way down from full there is always a last one above the half.
+            // From full down to empty, the number passes the half exactly once.
             if left == self.shared.capacity / 2 {
                 self.shared.room.notify_one();
             }
@@ -182,14 +232,22 @@ impl Taker {
     }
 }
 
-impl Drop for Taker {
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll_event(cx)
+    }
+}
+
+impl Drop for Events {
     fn drop(&mut self) {
         let waiting = {
-            let mut line = self.shared.lock();
-            line.unwanted = true;
-            core::mem::take(&mut line.waiting)
+            let mut pending = self.shared.lock();
+            pending.unwanted = true;
+            core::mem::take(&mut pending.waiting)
         };
-        // What was to be done among the events is done all the same.
+        // Actions are taken though no one listens.
         self.hand.drain(..).chain(waiting).for_each(|told| drop(told.event()));
         self.shared.untaken.store(0, Ordering::Release);
         self.shared.room.notify_one();
@@ -198,7 +256,6 @@ impl Drop for Taker {
 
 #[cfg(test)]
 mod tests {
-    use core::future::poll_fn;
     use core::pin::pin;
 
     use sio_streams_core::Lane;
@@ -209,19 +266,15 @@ mod tests {
         Told::Event(Event::Link { lane: Lane::Writer, up, reason: String::new() })
     }
 
-    /// Whether the future completes at once.
+    /// Returns `true` if the future completes at once.
     fn is_ready(future: impl Future<Output = ()>) -> bool {
         pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready()
-    }
-
-    async fn next(taker: &mut Taker) -> Option<Event> {
-        poll_fn(|context| taker.poll_next(context)).await
     }
 
     #[tokio::test]
     async fn there_is_room_again_when_half_is_taken() {
         for capacity in [1, 2, 5] {
-            let (mut teller, mut taker) = queue(capacity);
+            let (mut teller, mut events) = queue(capacity);
             for _ in 0..capacity + 2 {
                 teller.tell(link(true));
             }
@@ -230,7 +283,7 @@ mod tests {
             assert_eq!(teller.excess(), 2);
             for left in (0..capacity + 2).rev() {
                 assert!(!is_ready(teller.room()), "{left} of {capacity} left");
-                next(&mut taker).await.unwrap();
+                events.next().await.unwrap();
                 if left == capacity / 2 {
                     break;
                 }
@@ -242,11 +295,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_is_taken_after_the_end() {
-        let (mut teller, mut taker) = queue(10);
-        assert!(taker.try_next().is_none());
+        let (mut teller, mut events) = queue(10);
+        assert!(events.try_next().is_none());
         let taking = tokio::spawn(async move {
             let mut count = 0;
-            while next(&mut taker).await.is_some() {
+            while events.next().await.is_some() {
                 count += 1;
             }
             count
@@ -272,14 +325,14 @@ mod tests {
                 done.fetch_add(1, Ordering::Relaxed);
             }))
         };
-        let (mut teller, mut taker) = queue(1);
+        let (mut teller, mut events) = queue(1);
         for _ in 0..3 {
             teller.tell(link(true));
             teller.tell(act());
         }
         teller.hand_over();
-        taker.try_next().unwrap();
-        drop(taker);
+        events.try_next().unwrap();
+        drop(events);
         assert_eq!(done.load(Ordering::Relaxed), 3);
         assert!(!teller.is_full());
         teller.tell(act());

@@ -1,8 +1,8 @@
-//! How long to wait before something is tried again: one policy for all that is tried again.
+//! The pauses before something is tried again.
 
 use core::time::Duration;
 
-/// Nothing is worth waiting for longer. It also keeps sums with a point in time representable.
+/// The upper limit of all pauses. It also keeps sums with an instant representable.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Pauses that grow: each is twice as long as the one before, from `least` to `most`. A random part of up to a half is left out, so that those
@@ -20,7 +20,7 @@ impl Retry {
         Retry { least: least.min(most), most, failures: 0 }
     }
 
-    /// It has failed again: the pause before the next try.
+    /// Returns the pause after another failure.
     pub(crate) fn pause(&mut self) -> Duration {
         let doublings = 2_u32.saturating_pow(self.failures.min(31));
         self.failures = self.failures.saturating_add(1);
@@ -28,12 +28,12 @@ impl Retry {
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// A try was of use: the next failure is the first one.
+    /// Notes that a try was of use. The next failure is the first one.
     pub(crate) fn succeeded(&mut self) {
         self.failures = 0;
     }
 
-    /// How many times it has failed since a try was of use.
+    /// Returns the number of failures since a try was of use.
     pub(crate) fn failures(&self) -> u32 {
         self.failures
     }

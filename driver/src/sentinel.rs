@@ -10,9 +10,11 @@
 //! # drop(sentinel); Ok(()) }
 //! ```
 //!
-//! For every connection the sentinels are asked who the master is, and the server is asked whether it is (`ROLE`; if that is forbidden, it is believed).
-//! After a failover the old master's connections are closed, or it answers `READONLY`; either way the driver opens new ones, to the new
-//! master. What the old one had not passed on to its replica is lost, which the engine notices and reports.
+//! For every connection, the sentinels are asked for the master, and the server is asked for its
+//! `ROLE`. If that is forbidden, the sentinel is believed. After a failover the old master's
+//! connections are closed, or it answers `READONLY`. Either way, the driver opens new ones, to the
+//! new master. Entries that the old master had not replicated are lost. The engine notices and
+//! reports that.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -28,19 +30,20 @@ pub struct Sentinel<D> {
     sentinels: D,
     servers: D,
     addresses: Vec<Address>,
-    /// Who is asked first. One that fails is not asked first again, even if the attempt is ended by a time limit.
+    /// The index of the sentinel that is asked first. One that fails is not asked first again, even
+    /// if a time limit ends the attempt.
     turn: AtomicUsize,
 }
 
 impl<D: Dialer> Sentinel<D> {
-    /// `sentinels` says where the first sentinel is, and with which password the sentinels are asked. `servers` says with which user, password,
-    /// database and TLS their servers are connected to; its address is not used.
+    /// `sentinels` has the address of the first sentinel, and the password for all sentinels.
+    /// `servers` has the user, password, database and TLS for the servers. Its address is not used.
     pub fn new(master: impl Into<String>, sentinels: D, servers: D) -> Self {
         let addresses = vec![sentinels.home()];
         Sentinel { master: master.into(), sentinels, servers, addresses, turn: AtomicUsize::new(0) }
     }
 
-    /// The address of one more sentinel, `host:port`.
+    /// Adds the address of one more sentinel, `host:port`.
     ///
     /// # Errors
     ///
@@ -50,7 +53,7 @@ impl<D: Dialer> Sentinel<D> {
         Ok(self)
     }
 
-    /// Who the master is, by this sentinel.
+    /// Asks a sentinel for the address of the master.
     async fn ask(&self, sentinel: &Address) -> Result<Address, String> {
         let (pushes, _) = PushSender::channel(1);
         let asked = self.sentinels.dial(sentinel, &Lane::Writer, pushes).await;
@@ -109,7 +112,7 @@ impl<D: Dialer> Sentinel<D> {
         let opened = self.servers.dial(server, lane, pushes).await;
         let mut connection = opened.map_err(|error| error.0)?;
         let role = match connection.ask(&["ROLE"]).await {
-            // Some client crates have connections that can do nothing but subscribe.
+            // Some client crates have connections that can only subscribe.
             Err(CommandError::Unusable(_)) => {
                 let (pushes, _) = PushSender::channel(1);
                 let other = self.servers.dial(server, &Lane::Writer, pushes).await;

@@ -14,10 +14,12 @@ use super::{Shared, ask_slots};
 use crate::backend::{ConnectError, Connection, PushSender};
 use crate::wire::{Address, Dialer, WireConnection};
 
-/// How often a command is sent elsewhere in one go. Each answer of `MOVED` or `ASK` should be the last.
+/// The number of times that a command is sent elsewhere in one go, at most. Each `MOVED` or `ASK`
+/// should be the last.
 const REDIRECTIONS: usize = 5;
 
-/// After how long it is asked again who the servers are, before all of them are asked something; and how often a subscriber asks.
+/// The interval at which a subscriber asks for the servers. Also the age at which that knowledge is
+/// renewed before all servers are asked something.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a replica may take to be connected to. It is asked for its subscribers, if it is there.
@@ -47,7 +49,7 @@ pub struct ClusterConnection<D: Dialer> {
     gone: Option<String>,
 }
 
-/// What links are made from.
+/// The parameters of new links.
 struct Origin<D> {
     shared: Arc<Shared<D>>,
     lane: Lane,
@@ -56,12 +58,12 @@ struct Origin<D> {
 
 /// A command, or the part of it that one server can do.
 struct Part {
-    /// Which command it is of.
+    /// The index of the command.
     of: usize,
     command: Command,
     at: Address,
     asking: bool,
-    /// Whether the command is done without this part, if the server can't be reached.
+    /// `true` if the command is executed without this part if the server can't be reached.
     optional: bool,
 }
 
@@ -116,7 +118,8 @@ impl<D: Dialer> ClusterConnection<D> {
         Ok(connection)
     }
 
-    /// Looks again who the servers are, and connects to the replicas: all are to be asked for their subscribers.
+    /// Renews the map of the cluster, and connects to the replicas, since all servers are to be
+    /// asked for their subscribers.
     async fn prepare_for_everyone(&mut self) {
         if self.looked.elapsed() >= LOOK_AGAIN {
             self.look_again().await;
@@ -167,7 +170,7 @@ impl<D: Dialer> ClusterConnection<D> {
         self.slots.owner(slot_of(name)).unwrap_or(&self.home).clone()
     }
 
-    /// Which servers do what of a command.
+    /// Divides a command into parts for the servers.
     fn divide(&self, of: usize, command: Command) -> Vec<Part> {
         let part = |command, at| Part { of, command, at, asking: false, optional: false };
         let at = match &command {
@@ -209,7 +212,8 @@ impl<D: Dialer> ClusterConnection<D> {
         vec![part(command, at)]
     }
 
-    /// Sends every part to its server, all servers at once, and returns the parts with their answers, those of a server in order.
+    /// Sends all parts to their servers at once. Returns the parts with their answers. Those of one
+    /// server stay in order.
     async fn send(&mut self, parts: Vec<Part>) -> Vec<(Part, Answer)> {
         let mut groups: BTreeMap<Address, Vec<Part>> = BTreeMap::new();
         for part in parts {
@@ -257,7 +261,7 @@ impl<D: Dialer> ClusterConnection<D> {
         Some(Part { at, asking, command: part.command.clone(), ..*part })
     }
 
-    /// What the cluster's answer means for the connection.
+    /// Applies an answer's meaning to the connection.
     fn note(&mut self, part: &Part, answer: Answer) -> Answer {
         match &answer {
             Ok(_) => match &part.command {
@@ -289,7 +293,7 @@ impl<D: Dialer> ClusterConnection<D> {
         matches!(self.origin.lane, Lane::Reader(_))
     }
 
-    /// Whether the subscriber's channels are still where they were subscribed.
+    /// Returns a reason if the subscriber's channels are not at the right servers any more.
     fn misplaced(&self) -> Option<String> {
         if !self.slots.masters().contains(&self.home) {
             return Some(format!("{} is no master any more", self.home));
@@ -334,7 +338,7 @@ async fn run<D: Dialer>(
     let mut answered = Vec::with_capacity(parts.len());
     let mut parts = parts.into_iter().peekable();
     while let Some(first) = parts.next() {
-        // ASKING is for the next command only.
+        // `ASKING` applies only to the next command.
         let mut together = vec![first];
         if together[0].asking {
             if let Err(error) = link.ask(&["ASKING"]).await {
@@ -352,7 +356,7 @@ async fn run<D: Dialer>(
     (address, link, answered)
 }
 
-/// Puts the answers of a command's parts together.
+/// Merges the answers of a command's parts.
 fn merge(known: Option<Answer>, more: Answer) -> Answer {
     match (known, more) {
         (None, answer) => answer,
@@ -408,7 +412,8 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
             if again.is_empty() {
                 break;
             }
-            // The servers have answered in any order; what goes to one of them goes in the order in which it came.
+            // The servers have answered in any order. The parts for one server go in the order of
+            // their commands.
             again.sort_by_key(|part| part.of);
             parts = again;
         }

@@ -10,7 +10,7 @@
 //! # drop(cluster); Ok(()) }
 //! ```
 //!
-//! # Which connections it opens
+//! # Connections
 //!
 //! | lane | connections |
 //! |---|---|
@@ -19,25 +19,29 @@
 //! | recovery | one to each master |
 //! | subscriber | one to some master; sharded, one to each master that has one of the channels |
 //!
-//! All namespaces share them. While one master can't be reached, the writer's link counts as down, and nothing is published to the others either: a
-//! cluster refuses that itself by default (`cluster-require-full-coverage`). Readers of streams on other masters go on.
+//! All namespaces share them. While one master can't be reached, the writer's link counts as down,
+//! and nothing is published to the others, either. By default, a cluster refuses that itself
+//! (`cluster-require-full-coverage`). Readers of streams on other masters go on.
 //!
-//! # What it does about changes
+//! # Changes of the cluster
 //!
-//! - A command that is answered by `MOVED` or `ASK` has certainly not been executed, and is sent where it belongs, in order. Nothing else is
-//!   sent twice. This is why the client crates' own cluster clients are not used: they also send again what may have been executed.
-//! - A reader whose stream has moved has lost its link, and opens another: the engine then checks whether it missed anything.
-//! - A subscriber asks every second who has its channels' slots. If that is not whom it subscribed at, its link counts as lost, and everything is
-//!   subscribed anew.
+//! - A command that is answered by `MOVED` or `ASK` has certainly not been executed. It is sent to
+//!   the right server, in order. Nothing else is sent twice. The client crates' own cluster clients
+//!   are not used, since they also send commands again that may have been executed.
+//! - A reader whose stream has moved loses its link, and opens another. The engine then checks
+//!   whether it missed anything.
+//! - A subscriber asks every second for the owners of its channels' slots. If they are not the
+//!   servers that it has subscribed at, its link counts as lost, and everything is subscribed anew.
 //! - While a cluster is down, so are the links, with `CLUSTERDOWN` as the reason.
 //!
-//! # How subscribers are counted
+//! # Counting subscribers
 //!
-//! On all nodes, replicas too. Node's clients subscribe at any of them.
+//! All servers are asked, including replicas, since clients of Node.js subscribe at any of them.
 //!
 //! # Rights
 //!
-//! Beside those that a backend lists: `+cluster|slots +asking`; and `+cluster|info`, which may be missing.
+//! In addition to those that a backend lists: `+cluster|slots +asking`, and `+cluster|info`, which
+//! may be missing.
 
 mod connection;
 mod slots;
@@ -57,22 +61,23 @@ pub struct Cluster<D> {
     shared: Arc<Shared<D>>,
 }
 
-/// What the connections of a cluster have in common.
+/// The common state of a cluster's connections.
 struct Shared<D> {
     dialer: D,
     seeds: Vec<Address>,
-    /// Whom to ask about the cluster, the next first. One that has failed goes to the end, so that the next attempt begins with another, even
-    /// if this one is ended by a time limit.
+    /// The servers to ask about the cluster, the next one first. A server that has failed goes to
+    /// the end, so that the next attempt begins with another, even if a time limit ends this one.
     known: Mutex<Vec<Address>>,
 }
 
 impl<D: Dialer> Cluster<D> {
-    /// Starts from the address that the backend was given, with its user, password and TLS for every server.
+    /// Creates a backend that starts from the address of the given one, and uses its user, password
+    /// and TLS for every server.
     pub fn new(backend: D) -> Self {
         Self::of(vec![backend.home()], backend)
     }
 
-    /// One more address to start from, `host:port`.
+    /// Adds one more address to start from, `host:port`.
     ///
     /// # Errors
     ///
@@ -136,13 +141,14 @@ impl<D: Dialer> Shared<D> {
         ask_slots(&mut server, address).await.map_err(|error| error.to_string())
     }
 
-    /// A connection for questions: nobody publishes to it.
+    /// Opens a connection for questions. No messages come on it.
     async fn dial_to_ask(&self, address: &Address) -> Result<WireConnection<D::Wire>, ConnectError> {
         let (pushes, _) = PushSender::channel(1);
         self.dialer.dial(address, &Lane::Writer, pushes).await
     }
 
-    /// The servers of the cluster first, the seeds for the case that all of them have been replaced.
+    /// Remembers the servers of the cluster, and behind them the seeds, in case all servers have
+    /// been replaced.
     fn remember(&self, slots: &Slots, answered: Address) {
         let mut known = vec![answered];
         for address in slots.nodes().chain(&self.seeds) {
@@ -161,7 +167,7 @@ impl<D: Dialer> Shared<D> {
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Vec<Address>> {
-        // Nobody panics while holding it.
+        // A poisoned lock is as good as any other, since no code panics while holding it.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,7 +181,7 @@ async fn check_state<W: Wire>(server: &mut WireConnection<W>) -> Result<(), Stri
             }
             _ => Ok(()),
         },
-        // If it may not be asked, the commands will say so.
+        // If this is forbidden, the results of the commands will tell.
         Err(CommandError::Server { .. }) => Ok(()),
         Err(error) => Err(error.to_string()),
     }

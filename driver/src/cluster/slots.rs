@@ -1,13 +1,14 @@
-//! Which server of a cluster has which slots.
+//! The map of a cluster's slots.
 
 use std::collections::BTreeSet;
 
 use crate::wire::{Address, Value};
 
-/// How many slots a cluster has.
+/// The number of slots of a cluster.
 const SLOTS: u16 = 16_384;
 
-/// The slot of a key or a channel. If it contains a part in braces, that part alone decides.
+/// Returns the slot of a key or a channel. If the name contains a part in braces, only that part
+/// counts.
 ///
 /// ```
 /// use sio_streams_driver::cluster::slot_of;
@@ -31,7 +32,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// What a server has told of the cluster.
+/// A cluster's map of slots, as a server tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Slots {
     ranges: Vec<(u16, u16, Address)>,
@@ -62,7 +63,7 @@ impl Slots {
         range.map(|(_, _, master)| master)
     }
 
-    /// Those that have slots.
+    /// Returns the servers that have slots.
     pub(super) fn masters(&self) -> &BTreeSet<Address> {
         &self.masters
     }
@@ -87,10 +88,10 @@ fn node(value: Value, asked: &Address) -> Option<Address> {
     at(host, port, asked)
 }
 
-/// An address, of which the host may be missing.
+/// Returns an address whose host may be missing.
 fn at(host: String, port: u16, asked: &Address) -> Option<Address> {
     match (&*host, asked) {
-        // It does not know, either.
+        // The server does not know the host.
         ("?", _) => None,
         ("", Address::Tcp(host, _)) => Some(Address::Tcp(host.clone(), port)),
         ("", Address::Unix(_)) => None,
@@ -98,7 +99,7 @@ fn at(host: String, port: u16, asked: &Address) -> Option<Address> {
     }
 }
 
-/// Where `MOVED` and `ASK` send to: `<slot> <host>:<port>`.
+/// Parses the address in `MOVED` and `ASK`: `<slot> <host>:<port>`.
 pub(super) fn redirection(message: &str, asked: &Address) -> Option<Address> {
     let (host, port) = message.split_whitespace().nth(1)?.rsplit_once(':')?;
     at(host.to_owned(), port.parse().ok()?, asked)
@@ -120,7 +121,7 @@ mod tests {
 
     #[test]
     fn slots_are_computed_as_redis_does() {
-        // By CLUSTER KEYSLOT of Redis 7.0.
+        // These are the results of CLUSTER KEYSLOT of Redis 7.0.
         for (name, slot) in [
             ("", 0),
             ("123456789", 12_739),

@@ -1,4 +1,4 @@
-//! Streams, and batches of commands.
+//! Cases about streams, and batches of commands.
 
 use core::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) async fn entries_come_back_as_they_were_added<B: Backend>(suite: &Sui
     let stream = suite.name("stream");
     let mut writer = suite.connect(&Lane::Writer).await?;
     let mut reader = suite.connect(&Lane::Reader(stream.clone())).await?;
-    // Names may stand twice, and be empty; the order counts.
+    // Names may occur twice, and may be empty. Their order matters.
     let fields: [Fields; 2] = [
         [("nsp", "/"), ("type", "3")].into_iter().collect(),
         [("b", "1"), ("a", "2"), ("b", "3"), ("", "")].into_iter().collect(),
@@ -156,7 +156,7 @@ pub(super) async fn a_read_is_served_while_it_blocks<B: Backend>(suite: &Suite<B
 pub(super) async fn a_blocked_read_holds_up_nobody<B: Backend>(suite: &Suite<B>) -> Outcome {
     let streams: Vec<ByteString> = (0..4).map(|_| suite.name("quiet")).collect();
     let busy = suite.name("busy");
-    // All on one backend, as a node's lanes are.
+    // All connections are of one backend, as a node's lanes are.
     let backend = suite.backend();
     let mut readers = Vec::new();
     for stream in &streams {
@@ -182,7 +182,7 @@ pub(super) async fn a_blocked_read_holds_up_nobody<B: Backend>(suite: &Suite<B>)
 pub(super) async fn a_read_that_finds_nothing_ends<B: Backend>(suite: &Suite<B>) -> Outcome {
     let stream = suite.name("stream");
     let mut reader = suite.connect(&Lane::Reader(stream.clone())).await?;
-    // Longer than the time limits that client crates put on replies by themselves.
+    // This is longer than the default time limits of client crates.
     let block = Duration::from_millis(1_100);
     let started = Instant::now();
     let found = one(&mut reader, read(&stream, EntryId::ZERO, block)).await;
@@ -233,7 +233,7 @@ pub(super) async fn a_batch_is_answered_in_order<B: Backend>(suite: &Suite<B>) -
     same("order", numbers(&found), (0..1_024).map(|number: usize| number.to_string()).collect())
 }
 
-/// In a cluster, these lie on different servers.
+/// Tries many streams in one batch. In a cluster, they lie on different servers.
 pub(super) async fn many_streams_in_one_batch<B: Backend>(suite: &Suite<B>) -> Outcome {
     let streams: Vec<ByteString> = (0..24).map(|_| suite.name("stream")).collect();
     let mut writer = suite.connect(&Lane::Writer).await?;
@@ -256,7 +256,7 @@ pub(super) async fn many_streams_in_one_batch<B: Backend>(suite: &Suite<B>) -> O
 pub(super) async fn a_refusal_leaves_the_others_alone<B: Backend>(suite: &Suite<B>) -> Outcome {
     let (stream, absent) = (suite.name("stream"), suite.name("absent"));
     let mut writer = suite.connect(&Lane::Writer).await?;
-    // An entry without fields is what any server refuses.
+    // Every server refuses an entry without fields.
     let commands = vec![
         numbered(&stream, 0),
         add(&stream, Fields::new()),
@@ -277,7 +277,7 @@ pub(super) async fn a_refusal_leaves_the_others_alone<B: Backend>(suite: &Suite<
         })?;
     }
     same("between them", nothing, Ok(Reply::Stream(None)))?;
-    // It goes on.
+    // The connection can still be used.
     added(one(&mut writer, numbered(&stream, 2)).await)?;
     let found = entries(one(&mut writer, range(&stream, EntryId::ZERO, 10)).await)?;
     same("what is there", numbers(&found), vec!["0".into(), "1".into(), "2".into()])

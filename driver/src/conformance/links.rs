@@ -1,4 +1,4 @@
-//! What is said of connections, healthy and broken.
+//! Cases about healthy and broken connections.
 
 use core::slice;
 use core::time::Duration;
@@ -29,7 +29,7 @@ pub(super) async fn a_healthy_connection_is_not_lost<B: Backend>(suite: &Suite<B
     for lane in [Lane::Writer, Lane::Reader(stream.clone()), Lane::Subscriber] {
         let mut connection = suite.connect(&lane).await?;
         for number in 0..20 {
-            // May be dropped and called again.
+            // The future may be dropped, and this called again.
             if let Ok(why) = timeout(Duration::from_millis(number % 4), connection.lost()).await {
                 return Err(format!("the {lane} is said to be lost: {why}"));
             }
@@ -50,7 +50,8 @@ pub(super) async fn an_abandoned_command_disturbs_nobody<B: Backend>(suite: &Sui
         let (mut reader, _) = suite.listen(&backend, &Lane::Reader(stream.clone())).await?;
         let reading = one(&mut reader, read(&stream, EntryId::ZERO, LONG));
         ensure(timeout(SHORT, reading).await.is_err(), || "there was nothing to read".to_owned())?;
-        // The driver drops the connection then. The next must not be held up by what the last one left behind.
+        // The driver drops the connection then. The next one must not be delayed by remains of the
+        // last.
         drop(reader);
         let other = suite.name("other");
         let (mut reader, _) = suite.listen(&backend, &Lane::Reader(other.clone())).await?;
@@ -103,7 +104,7 @@ pub(super) async fn a_write_whose_reply_is_lost_is_lost_and_not_repeated<B: Back
         let _restore = Restore(faults);
         faults.hold_replies();
         let writing = one(&mut writer, numbered(&stream, 1));
-        // The server has done it; only then the link goes.
+        // The server has executed it. Only then is the link cut.
         let cutting = async {
             while entries(one(&mut other, range(&stream, EntryId::ZERO, 10)).await)?.is_empty() {
                 tokio::task::yield_now().await;
@@ -115,7 +116,7 @@ pub(super) async fn a_write_whose_reply_is_lost_is_lost_and_not_repeated<B: Back
         cut?;
         is_lost(&answer)?;
     }
-    // Whatever the backend did since: it was done once.
+    // The command was executed once, and the backend has not sent it again.
     let (mut writer, _) = suite.listen(&backend, &Lane::Writer).await?;
     added(one(&mut writer, numbered(&stream, 2)).await)?;
     done(one(&mut writer, publish(&channel, "behind", false)).await)?;
@@ -133,7 +134,8 @@ pub(super) async fn what_is_given_to_a_lost_connection_is_not_sent<B: Backend>(s
         faults.cut();
         writer.lost().await;
     }
-    // The link is there again, but this connection is not: it must not be opened again behind the driver's back.
+    // The link works again, but this connection does not: it must not be reopened without the
+    // driver.
     for answer in writer.execute(vec![numbered(&stream, 1), numbered(&stream, 2)]).await {
         is_not_sent(&answer)?;
     }
@@ -142,7 +144,7 @@ pub(super) async fn what_is_given_to_a_lost_connection_is_not_sent<B: Backend>(s
     same("what is there", numbers(&found), vec![])
 }
 
-/// Whether or not it is known already that the link is gone: nothing waits for it for ever.
+/// A command must not wait forever, whether or not it is known already that the link is cut.
 pub(super) async fn what_is_given_to_a_link_that_is_cut_ends<B: Backend>(suite: &Suite<B>) -> Outcome {
     let (backend, faults) = suite.fragile()?;
     let stream = suite.name("stream");

@@ -1,4 +1,4 @@
-//! What every [`Backend`] must do, as tests that any backend can run: those of this project, and yours.
+//! Tests that every [`Backend`] must pass. Any backend can run them.
 //!
 //! ```
 //! use sio_streams_driver::conformance::Suite;
@@ -11,12 +11,12 @@
 //! # });
 //! ```
 //!
-//! The suite opens connections and starts nodes on them, and looks at what the backend says. It needs nothing but the backend. With
-//! [`faults`](Suite::faults) it also breaks links, and looks at what is said of the commands that were under way; without, those cases are
-//! reported as skipped.
+//! The suite opens connections, starts nodes on them, and checks the backend's results. It needs
+//! only the backend. With [`faults`](Suite::faults) it also breaks links, and checks the results of
+//! the commands that were under way. Without, those cases are reported as skipped.
 //!
-//! Every name that it uses begins with `conformance`, and is new in each run: it can share a server with others. `docs/writing-a-backend.md` walks
-//! through a backend of one's own.
+//! Every name that the suite uses begins with `conformance`, and is new in each run, so that it can
+//! share a server with others. `docs/writing-a-backend.md` walks through an example backend.
 
 mod commands;
 mod links;
@@ -33,25 +33,25 @@ use tokio::time::timeout;
 
 use crate::backend::{Backend, Connection, PushReceiver, PushSender};
 
-/// What a case finds wrong.
+/// The result of a case: the fault that it has found, if any.
 type Outcome = Result<(), String>;
 
 /// Breaks the links of one backend, and of no other.
 pub trait Faults: Send + Sync {
-    /// Closes the connections of the backend, and has new ones refused.
+    /// Closes the backend's connections, and refuses new ones.
     fn cut(&self);
 
     /// Lets new connections through again, with nothing held back.
     fn restore(&self);
 
-    /// From now on, commands reach the server and are executed, but what the server answers does not arrive; until the links are
-    /// [cut](Self::cut).
+    /// From now on, commands reach the server and are executed, but its answers do not arrive,
+    /// until the links are [cut](Self::cut).
     fn hold_replies(&self);
 }
 
 type Make<B> = Box<dyn Fn() -> B + Send + Sync>;
 
-/// The tests for one kind of backend, on one server or cluster of servers.
+/// The suite for one kind of backend, on one server or cluster of servers.
 pub struct Suite<B> {
     make: Make<B>,
     fragile: Option<(Make<B>, Box<dyn Faults>)>,
@@ -62,7 +62,7 @@ pub struct Suite<B> {
 }
 
 impl<B: Backend> Suite<B> {
-    /// `make` makes backends that are all on the same server.
+    /// Creates a suite. `make` makes backends that are all on the same server.
     pub fn new(make: impl Fn() -> B + Send + Sync + 'static) -> Self {
         Suite {
             make: Box::new(make),
@@ -74,8 +74,8 @@ impl<B: Backend> Suite<B> {
         }
     }
 
-    /// Also runs the cases about links that break: on backends that `make` makes, whose links `faults` breaks. They are on the same server
-    /// as the others, whose links must hold.
+    /// Also runs the cases about broken links, on backends that `make` makes, whose links `faults`
+    /// breaks. They must be on the same server as the others, whose links must hold.
     #[must_use]
     pub fn faults(
         mut self,
@@ -86,14 +86,16 @@ impl<B: Backend> Suite<B> {
         self
     }
 
-    /// Whether sharded Pub/Sub must work. It must, by default; servers before Redis 7 have none.
+    /// Says whether sharded Pub/Sub must work. By default it must. Servers before Redis 7 don't
+    /// have it.
     #[must_use]
     pub fn sharded(mut self, sharded: bool) -> Self {
         self.sharded = sharded;
         self
     }
 
-    /// After how long a case counts as stuck. One minute by default. Nodes wait half as long for Redis, and for answers.
+    /// Sets the time after which a case counts as stuck. One minute by default. Nodes wait half as
+    /// long for Redis, and for answers.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -182,7 +184,7 @@ impl<B: Backend> Suite<B> {
         report
     }
 
-    /// A name that is used for the first time.
+    /// Returns a name that has not been used before.
     fn name(&self, what: &str) -> ByteString {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
         format!("conformance-{}-{what}-{number}", self.run).into()
@@ -196,7 +198,7 @@ impl<B: Backend> Suite<B> {
         Ok(self.listen(&self.backend(), lane).await?.0)
     }
 
-    /// A connection, and the messages that arrive on it.
+    /// Opens a connection. Returns it with the receiver of its messages.
     async fn listen(&self, backend: &B, lane: &Lane) -> Result<(B::Connection, PushReceiver), String> {
         let (pushes, messages) = PushSender::channel(16_384);
         match backend.connect(lane, pushes).await {
@@ -211,7 +213,7 @@ impl<B: Backend> Suite<B> {
     }
 }
 
-/// Ends the fault, whatever becomes of the case.
+/// Ends the fault, even if the case fails.
 struct Restore<'a>(&'a dyn Faults);
 
 impl Drop for Restore<'_> {
@@ -238,15 +240,15 @@ impl<B> fmt::Debug for Suite<B> {
     }
 }
 
-/// What came of a run.
+/// The results of a run.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Report {
     /// The cases that passed.
     pub passed: Vec<&'static str>,
-    /// The cases that did not, and what is wrong.
+    /// The cases that failed, with the faults that they found.
     pub failed: Vec<(&'static str, String)>,
-    /// The cases that were left out, and why.
+    /// The cases that were left out, with the reasons.
     pub skipped: Vec<(&'static str, &'static str)>,
 }
 
@@ -258,11 +260,11 @@ impl Report {
         }
     }
 
-    /// For tests.
+    /// Checks the results in a test.
     ///
     /// # Panics
     ///
-    /// With all that is wrong, unless every case passed that was run.
+    /// If any case failed. The message tells all faults.
     #[track_caller]
     pub fn assert_passed(&self) {
         assert!(self.failed.is_empty() && !self.passed.is_empty(), "{self}");

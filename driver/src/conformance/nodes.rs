@@ -1,4 +1,4 @@
-//! Whole nodes on the backend: what the engine makes of it.
+//! Cases about whole nodes on the backend.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::{Outcome, Restore, Suite};
 use crate::backend::{Backend, Timing};
 use crate::{Event, Events, Namespace, Node, Options};
 
-/// A node, and what it was told to tell its clients.
+/// A node, with the broadcasts that it got for its clients.
 struct Peer {
     node: Node,
     heard: mpsc::UnboundedReceiver<(ByteString, Option<usize>)>,
@@ -39,7 +39,7 @@ impl Peer {
     }
 }
 
-/// Answers everything at once.
+/// Answers all events at once.
 async fn listen(mut events: Events, heard: mpsc::UnboundedSender<(ByteString, Option<usize>)>) {
     while let Some(event) = events.next().await {
         match event {
@@ -88,16 +88,16 @@ fn texts<'a>(values: impl IntoIterator<Item = &'a Payload>) -> Vec<String> {
 }
 
 impl<B: Backend> Suite<B> {
-    /// A node's options, with names that are new.
+    /// Returns a node's options, with names that are new.
     fn options(&self, dialect: Dialect) -> Options {
-        // A busy machine may get no turn for seconds, which must not count as silence. What is waited for in vain ends before the case counts as
-        // stuck, and says what it was.
+        // A busy machine may get no turn for seconds, which must not count as silence. Each wait
+        // ends before the case counts as stuck, so that its failure says what it waited for.
         let long = self.patience / 2;
         let config = Config {
             dialect,
             stream_name: self.name("stream"),
             channel_prefix: self.name("channel"),
-            // A read that is under way when something changes must not hold up the case.
+            // A read that is under way when something changes must not delay the case.
             block_time: Duration::from_millis(500),
             heartbeat_interval: Duration::from_millis(200),
             heartbeat_timeout: Duration::from_secs(20),
@@ -116,7 +116,7 @@ async fn until_two(namespace: &Namespace) -> Outcome {
     Ok(())
 }
 
-/// Everything that two nodes do for each other in a namespace.
+/// Tries all features between two nodes, in one namespace.
 async fn work_together(here: &mut Peer, there: &mut Peer, nsp: &str) -> Outcome {
     let (ann, ben) = (here.open(nsp, "ann").await?, there.open(nsp, "ben").await?);
     until_two(&ann).await?;
@@ -166,7 +166,7 @@ async fn one_dialect<B: Backend>(suite: &Suite<B>, dialect: Dialect) -> Outcome 
     Ok(())
 }
 
-/// With more than one stream, and namespaces whose hash is negative among them.
+/// Tries more than one stream, with namespaces that have negative hashes.
 pub(super) async fn namespaces_on_many_streams<B: Backend>(suite: &Suite<B>) -> Outcome {
     many_streams(suite, false).await
 }
@@ -191,7 +191,8 @@ async fn many_streams<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
     Ok(())
 }
 
-/// What was published while its links were cut reaches a node afterwards, once and in order.
+/// Checks that a node gets the messages that were published while its links were cut, once and in
+/// order.
 pub(super) async fn a_node_comes_back<B: Backend>(suite: &Suite<B>) -> Outcome {
     let (backend, faults) = suite.fragile()?;
     let options = suite.options(Dialect::Streams03);

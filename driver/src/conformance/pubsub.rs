@@ -1,4 +1,4 @@
-//! Subscriptions and messages, plain and sharded.
+//! Cases about subscriptions and messages, plain and sharded.
 
 use core::slice;
 
@@ -13,7 +13,8 @@ async fn next(messages: &mut PushReceiver) -> Result<(ByteString, Bytes), String
     Ok((push.channel, push.payload))
 }
 
-/// Asks until it is so: a server may need a moment to notice that a connection is closed, and a cluster to pass a message on.
+/// Asks until the condition holds. A server may need a moment to notice that a connection is
+/// closed, and a cluster to pass a message on.
 async fn until_counted<B: Backend>(
     suite: &Suite<B>,
     channel: &ByteString,
@@ -38,7 +39,7 @@ pub(super) async fn sharded_subscriptions_are_in_force_when_they_are_done<B: Bac
 }
 
 async fn in_force<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
-    // In a cluster, sharded, these belong to different servers.
+    // Sharded, these channels belong to different servers of a cluster.
     let names: Vec<ByteString> = (0..40).map(|_| suite.name("channel")).collect();
     let mut writer = suite.connect(&Lane::Writer).await?;
     let (mut listener, mut messages) = suite.listen(&suite.backend(), &Lane::Subscriber).await?;
@@ -48,7 +49,7 @@ async fn in_force<B: Backend>(suite: &Suite<B>, sharded: bool) -> Outcome {
         done(one(&mut writer, publish(name, "hello", sharded)).await)?;
         same("message", next(&mut messages).await?, (name.clone(), Bytes::from("hello")))?;
     }
-    // Twice is as good as once.
+    // Subscribing twice has the same effect as once.
     done(one(&mut listener, subscribe(&names[..2], sharded)).await)?;
     done(one(&mut writer, publish(&names[0], "once", sharded)).await)?;
     done(one(&mut writer, publish(&names[0], "twice", sharded)).await)?;
@@ -177,7 +178,7 @@ pub(super) async fn patterns_match_channels<B: Backend>(suite: &Suite<B>) -> Out
             same("message", next(&mut messages).await?, (channel(end), Bytes::from(end.to_owned())))?;
         }
     }
-    // Those who listen by patterns are not counted as the channel's subscribers.
+    // Subscribers by patterns are not counted as the channel's subscribers.
     same("subscribers", counted(one(&mut writer, count(&channel("b"), false)).await)?, 0)?;
     done(one(&mut listener, Command::PUnsubscribe { patterns: patterns[..1].to_vec() }).await)?;
     done(one(&mut writer, publish(&channel("apple"), "too late", false)).await)?;

@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Tools that the cases share.
 
 use core::fmt::Debug;
 use core::time::Duration;
@@ -7,10 +7,10 @@ use sio_streams_core::{ByteString, Bytes, Command, CommandError, Entry, EntryId,
 
 use super::Outcome;
 
-/// Long enough to find something that is there.
+/// A time that is long enough to find something that exists.
 pub(super) const SHORT: Duration = Duration::from_millis(20);
 
-/// Longer than any case may take.
+/// A time that is longer than any case may take.
 pub(super) const LONG: Duration = Duration::from_secs(3_600);
 
 pub(super) fn ensure(is_so: bool, otherwise: impl FnOnce() -> String) -> Outcome {
@@ -25,7 +25,7 @@ pub(super) fn add(stream: &ByteString, fields: Fields) -> Command {
     Command::XAdd { stream: stream.clone(), max_len: 10_000, fields: fields.into() }
 }
 
-/// An entry that bears a number.
+/// Returns an entry that bears a number.
 pub(super) fn numbered(stream: &ByteString, number: usize) -> Command {
     add(stream, [("n", number.to_string())].into_iter().collect())
 }
@@ -96,7 +96,7 @@ pub(super) fn channels(result: Result<Reply, CommandError>) -> Result<Vec<ByteSt
     }
 }
 
-/// The numbers that entries bear.
+/// Returns the numbers that entries bear.
 pub(super) fn numbers(entries: &[Entry]) -> Vec<String> {
     let number = |entry: &Entry| {
         entry.fields.get("n").map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()

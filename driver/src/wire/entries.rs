@@ -1,24 +1,25 @@
-//! Entries as they stand in a reply, read in one pass: no tree of values is built only to be taken apart.
+//! Entries, decoded from a reply in one pass, without a tree of values in between.
 //!
-//! The form is the one that servers write. A reply of any other form, a damaged one too, is not for this reader, but for the general one.
+//! This accepts the form that servers write. A reply of any other form, including a damaged one, is
+//! left to the general decoder.
 
 use core::ops::Range;
 
 use sio_streams_core::{Bytes, Entry, EntryId, Fields};
 
-use super::resp::announced;
+use super::codec::announced;
 
-/// How the entries of a reply are wrapped.
+/// The wrapping of a reply's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wrapping {
-    /// As XREAD does: in a list or a map of the one stream that was asked for.
+    /// XREAD wraps them in a list or a map with the one stream that was asked for.
     Stream,
-    /// Not at all, as XRANGE and XREVRANGE do.
+    /// XRANGE and XREVRANGE don't wrap them.
     None,
 }
 
 impl Wrapping {
-    /// The one that a command's reply has, if it holds entries.
+    /// Returns the wrapping of a command's reply, if the reply holds entries.
     pub(super) fn of(command: &[u8]) -> Option<Self> {
         match command {
             b"XREAD" => Some(Wrapping::Stream),
@@ -28,7 +29,7 @@ impl Wrapping {
     }
 }
 
-/// The entries of a reply that is there as a whole, if it has the usual form. They are slices of it.
+/// Returns the entries of a complete reply, if it has the usual form. They are slices of it.
 pub(super) fn read(whole: &Bytes, wrapping: Wrapping) -> Option<Vec<Entry>> {
     let mut reader = Reader { bytes: whole, at: 0 };
     if wrapping == Wrapping::Stream {
@@ -39,12 +40,13 @@ pub(super) fn read(whole: &Bytes, wrapping: Wrapping) -> Option<Vec<Entry>> {
         reader.string()?;
     }
     let count = reader.number(b'*')?;
-    // None takes less than this: the reply is there, so its length can be believed.
+    // No entry is smaller than this. The reply is complete, so its size bounds the announced
+    // number.
     const LEAST: usize = b"*2\r\n$3\r\n0-1\r\n*0\r\n".len();
     let mut entries = Vec::with_capacity(count.min(whole.len() / LEAST));
     for _ in 0..count {
         entries.push(Entry { id: reader.id()?, fields: Fields::new() });
-        // Filled where it is: an entry is large.
+        // The fields are filled in place, since an entry is large.
         reader.fields(whole, &mut entries.last_mut()?.fields)?;
     }
     (reader.at == whole.len()).then_some(entries)
@@ -60,7 +62,7 @@ impl Reader<'_> {
         self.bytes[self.at..].starts_with(expected).then(|| self.at += expected.len())
     }
 
-    /// A number behind its mark, and the end of its line.
+    /// Reads a number behind its mark, and the end of its line.
     fn number(&mut self, expected: u8) -> Option<usize> {
         let (mark, number, end) = announced(self.bytes, self.at)?;
         (mark == expected).then(|| {
@@ -69,7 +71,7 @@ impl Reader<'_> {
         })
     }
 
-    /// Where a string is.
+    /// Reads a string. Returns its range.
     fn string(&mut self) -> Option<Range<usize>> {
         let length = self.number(b'$')?;
         let end = self.at.checked_add(length)?;
@@ -77,14 +79,14 @@ impl Reader<'_> {
         ends_here.then(|| core::mem::replace(&mut self.at, end + 2)..end)
     }
 
-    /// What an entry begins with.
+    /// Reads the beginning of an entry, up to its id.
     fn id(&mut self) -> Option<EntryId> {
         self.exactly(b"*2\r\n")?;
         let id = self.string()?;
         str::from_utf8(&self.bytes[id]).ok()?.parse().ok()
     }
 
-    /// The rest of it.
+    /// Reads the rest of an entry.
     fn fields(&mut self, whole: &Bytes, fields: &mut Fields) -> Option<()> {
         let count = self.number(b'*')?;
         for _ in 0..count / 2 {
@@ -96,7 +98,8 @@ impl Reader<'_> {
     }
 }
 
-/// The names that almost all entries have: they need no reference to the reply, which would have to be counted.
+/// Returns a static copy of the most common field names. A slice of the reply would have to be
+/// reference-counted.
 pub(super) fn known(name: &[u8]) -> Option<Bytes> {
     Some(Bytes::from_static(match name {
         b"uid" => b"uid",
@@ -153,7 +156,7 @@ mod tests {
                 let mut damaged = whole.to_vec();
                 damaged[at] = byte;
                 if let Some(entries) = read(&damaged.into(), Wrapping::Stream) {
-                    // What is within a string, or a digit of an id, may be anything.
+                    // A string, or a digit of an id, may have changed.
                     assert_eq!(entries.len(), 2, "{at}");
                 }
             }

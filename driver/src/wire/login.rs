@@ -1,31 +1,35 @@
-//! Saying who connects.
+//! Authentication on a new connection.
 
 use core::fmt;
 
 use sio_streams_core::{Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{RespWire, Value, Wire, Words};
+use super::Wire;
+use super::args::Args;
+use super::resp::RespWire;
+use super::value::Value;
 
-/// What a connection begins with, for backends that open their sockets themselves.
+/// The commands at the beginning of a connection, for backends that open their sockets themselves.
 #[derive(Clone, Default)]
 pub struct Login {
-    /// The user; `None`: the default user.
+    /// The user. `None`: the default user.
     pub user: Option<String>,
     /// The password, if there is one.
     pub password: Option<String>,
-    /// The database, if it is not the first one.
+    /// The number of the database, unless it is the first one.
     pub database: Option<u64>,
-    /// The connection's name, for people who look at `CLIENT LIST`. It does without the right to set it.
+    /// The connection's name in `CLIENT LIST`. A server that forbids setting it is accepted.
     pub name: String,
 }
 
 impl Login {
-    /// Logs in on a connection that has just been opened, in this version of the protocol.
+    /// Logs in on a new connection, with this version of the protocol.
     ///
     /// # Errors
     ///
-    /// [`CommandError::Server`] with the server's refusal; [`CommandError::Lost`] if it closes the connection instead.
+    /// [`CommandError::Server`] with the server's refusal. [`CommandError::Lost`] if the server
+    /// closes the connection instead.
     pub async fn on<S>(&self, wire: &mut RespWire<S>, resp3: bool) -> Result<(), CommandError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -45,7 +49,7 @@ impl Login {
             accepted(wire, &["SELECT", &database.to_string()]).await?;
         }
         match accepted(wire, &["CLIENT", "SETNAME", &self.name]).await {
-            // Nothing else has been refused so far if a password is missing.
+            // If a password is missing, this may be the first command that is refused.
             Err(CommandError::Server { code, message }) if code == "NOAUTH" => {
                 Err(CommandError::Server { code, message })
             }
@@ -55,12 +59,12 @@ impl Login {
     }
 }
 
-async fn accepted<S>(wire: &mut RespWire<S>, words: &[&str]) -> Result<(), CommandError>
+async fn accepted<S>(wire: &mut RespWire<S>, args: &[&str]) -> Result<(), CommandError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-    match wire.send(vec![Words::from(words)]).await.pop() {
+    let args: Vec<Bytes> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+    match wire.send(vec![Args::from(args)]).await.pop() {
         Some(Ok(Value::Error { code, message })) => Err(CommandError::Server { code, message }),
         Some(result) => result.map(drop),
         None => Err(CommandError::Lost("a reply is missing".into())),
@@ -68,7 +72,7 @@ where
 }
 
 impl fmt::Debug for Login {
-    /// Shows no secrets.
+    /// Omits all secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login")
             .field("user", &self.user)

@@ -1,45 +1,51 @@
-//! What backends have in common: commands as words, replies from values, and a heartbeat.
+//! The common parts of backends: commands as arguments, replies from values, and a heartbeat.
 //!
-//! A client crate that can send words and hand out what came for them is made a backend by implementing [`Wire`]; [`WireConnection`] is then the
-//! rest of a [`Connection`]. If it can also connect to any address that it is given, it is a [`Dialer`], and works with
-//! [Redis Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
+//! A client crate that can send a command's arguments and return a value is made a backend by
+//! implementing [`Wire`]. [`WireConnection`] is the rest of a [`Connection`]. If the crate can also
+//! connect to any given address, it can be a [`Dialer`], and then works with [Redis
+//! Cluster](crate::cluster) and [Sentinel](crate::sentinel) without knowing of them.
 
+mod address;
+mod args;
+mod codec;
 mod entries;
+mod gone;
 mod login;
 mod pushed;
 mod reply;
 mod request;
 mod resp;
+mod subscription;
 mod task;
-mod words;
+mod text;
+mod value;
 
 use core::fmt;
 use core::time::Duration;
 
-use sio_streams_core::{ByteString, Bytes, Command, CommandError, Lane, Reply};
-use tokio::sync::watch;
+use sio_streams_core::{Bytes, Command, CommandError, Lane, Reply};
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{ConnectError, Connection, PushSender};
+pub use address::{Address, AddressError};
+pub use args::Args;
+pub use gone::Gone;
 pub use login::Login;
-pub use reply::{Frame, Opened, Value, refusal};
 use request::Request;
 pub use resp::RespWire;
+pub use subscription::{Subscription, SubscriptionKind};
 pub use task::TaskWire;
-pub use words::Words;
+pub use text::{client_name, for_log};
+pub use value::{Value, refusal};
 
 /// One connection of a client crate.
 pub trait Wire: Send + 'static {
-    /// The client crate's replies; [`Value`] if it has none worth keeping.
-    type Frame: Frame;
-
-    /// Sends commands, in order, and returns as many results, in the same order. A refusal is an [`Opened::Error`].
+    /// Sends commands, in order, and returns one result for each, in the same order. A refusal is a
+    /// [`Value::Error`].
     ///
-    /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] are told apart as [`Connection::execute`] demands.
-    fn send(
-        &mut self,
-        commands: Vec<Words>,
-    ) -> impl Future<Output = Vec<Result<Self::Frame, CommandError>>> + Send;
+    /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] must be told
+    /// apart: see [`Connection::execute`].
+    fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
     fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
@@ -47,15 +53,15 @@ pub trait Wire: Send + 'static {
     /// Completes when the connection is known to be lost, with words for the log. May be dropped and called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
 
-    /// Whether messages that have come are held back, because there is no [room](PushSender::poll_room) for them. Whatever is answered is read
-    /// only behind them.
+    /// Returns `true` if messages are held back because there is no [room](PushSender::poll_room)
+    /// for them. Answers behind them are not read then.
     fn is_stalled(&self) -> bool {
         false
     }
 
     /// Asks for a sign of life. A refusal is one.
     ///
-    /// May be dropped: the reply that comes later must not be taken for another command's.
+    /// The future may be dropped. The late reply must not be taken for another command's.
     fn ping(&mut self) -> impl Future<Output = Result<(), CommandError>> + Send {
         async {
             match self.send(vec![[Bytes::from_static(b"PING")].into()]).await.pop() {
@@ -66,38 +72,16 @@ pub trait Wire: Send + 'static {
     }
 }
 
-/// A change of subscriptions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subscription {
-    /// The channels, or the patterns.
-    pub channels: Vec<ByteString>,
-    /// To what.
-    pub kind: SubscriptionKind,
-    /// Whether to subscribe; otherwise the subscriptions end.
-    pub on: bool,
-}
-
-/// What is subscribed to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SubscriptionKind {
-    /// Channels: `SUBSCRIBE`.
-    Channels,
-    /// Channels of sharded Pub/Sub: `SSUBSCRIBE`, one for each.
-    Sharded,
-    /// Patterns: `PSUBSCRIBE`.
-    Patterns,
-}
-
 /// Connects to any server.
 pub trait Dialer: Send + Sync + 'static {
-    /// A connection.
+    /// The type of its connections.
     type Wire: Wire;
 
-    /// The address that it was given: a standalone server's, or one to start from.
+    /// Returns the address that it was given: a standalone server's, or one to start from.
     fn home(&self) -> Address;
 
-    /// Opens a connection for a lane, with the same user, password and TLS for every address. It waits as long as it takes: the caller bounds
-    /// the time.
+    /// Opens a connection for a lane, with the same user, password and TLS for every address. The
+    /// caller bounds the time.
     fn dial(
         &self,
         address: &Address,
@@ -106,115 +90,12 @@ pub trait Dialer: Send + Sync + 'static {
     ) -> impl Future<Output = Result<WireConnection<Self::Wire>, ConnectError>> + Send;
 }
 
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Address {
-    /// A name or an IP address, and a port.
-    Tcp(String, u16),
-    /// The path of a Unix socket.
-    Unix(std::path::PathBuf),
-}
-
-impl Address {
-    /// From `host:port`; an IPv6 address stands in brackets.
-    ///
-    /// # Errors
-    ///
-    /// If it is not of this form.
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let wrong = || AddressError(text.to_owned());
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host = bare.unwrap_or(host);
-        if host.is_empty() || (bare.is_none() && host.contains([':', '/', '@'])) {
-            return Err(wrong());
-        }
-        Ok(Address::Tcp(host.to_owned(), port.parse().map_err(|_| wrong())?))
-    }
-}
-
-/// An address is not `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not an address: host:port is expected")]
-pub struct AddressError(String);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Address::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Address::Unix(path) => write!(f, "{}", path.display()),
-        }
-    }
-}
-
-/// The name of a lane's connection, for CLIENT SETNAME: `sio-streams:reader:<stream>` and the like. The server accepts printable ASCII without
-/// spaces.
-pub fn client_name(lane: &Lane) -> String {
-    let name = match lane {
-        Lane::Writer => "sio-streams:writer".to_owned(),
-        Lane::Reader(stream) => format!("sio-streams:reader:{stream}"),
-        Lane::Subscriber => "sio-streams:subscriber".to_owned(),
-        Lane::Recovery => "sio-streams:recovery".to_owned(),
-    };
-    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect()
-}
-
-/// Words from outside as they may stand in a log: on one line, not too long, and without the arguments of a command that the server did not know. It
-/// quotes them, and those of `HELLO` contain the password.
-pub fn for_log(words: &str) -> String {
-    const LONGEST: usize = 300;
-    let words = words.split_once(", with args beginning with").map_or(words, |(before, _)| before);
-    let mut line: String = words.split_whitespace().collect::<Vec<_>>().join(" ");
-    line.retain(|c| !c.is_control());
-    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
-}
-
-/// Whether a connection is known to be lost, and why: what a client crate's task notes, and its [`Wire`] looks at. Clones are the same.
-#[derive(Clone, Debug, Default)]
-pub struct Gone(watch::Sender<Option<String>>);
-
-impl Gone {
-    /// Not lost.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// It is lost. The first reason counts.
-    pub fn set(&self, why: impl Into<String>) {
-        self.0.send_if_modified(|known| {
-            let news = known.is_none();
-            known.get_or_insert_with(|| why.into());
-            news
-        });
-    }
-
-    /// Why it is lost, if it is.
-    pub fn get(&self) -> Option<String> {
-        self.0.borrow().clone()
-    }
-
-    /// Completes when it is lost.
-    pub async fn wait(&self) -> String {
-        let mut changes = self.0.subscribe();
-        // The sender lives as long as `self`, so that waiting can't fail.
-        match changes.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
-            Err(_) => "the connection was closed".to_owned(),
-        }
-    }
-}
-
-/// When an idle connection is tried, and how long the answer may take.
+/// The times of testing idle connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
-    /// How long a connection is idle before it is tried with a PING.
+    /// The time after which an idle connection is tested with a PING.
     pub interval: Duration,
-    /// Within which time the answer must come, else the connection counts as lost.
+    /// The time limit for the answer. If it passes, the connection counts as lost.
     pub patience: Duration,
 }
 
@@ -228,13 +109,13 @@ impl Default for Heartbeat {
 pub struct WireConnection<W> {
     wire: W,
     heartbeat: Heartbeat,
-    /// Since when nothing has been heard.
+    /// The time of the last sign of life.
     quiet: Instant,
     gone: Option<String>,
 }
 
 impl<W: Wire> WireConnection<W> {
-    /// A connection that has just been opened.
+    /// Creates a connection from a wire that has just been opened.
     pub fn new(wire: W, heartbeat: Heartbeat) -> Self {
         WireConnection { wire, heartbeat, quiet: Instant::now(), gone: None }
     }
@@ -243,11 +124,11 @@ impl<W: Wire> WireConnection<W> {
     ///
     /// # Errors
     ///
-    /// As for [`Connection::execute`].
-    pub async fn ask(&mut self, words: &[&str]) -> Result<Value, CommandError> {
-        let words: Vec<_> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
-        match self.send(vec![words.into()]).await.pop() {
-            Some(result) => match Value::of(result?) {
+    /// See [`Connection::execute`].
+    pub async fn ask(&mut self, args: &[&str]) -> Result<Value, CommandError> {
+        let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+        match self.send(vec![args.into()]).await.pop() {
+            Some(result) => match result? {
                 Value::Error { code, message } => Err(CommandError::Server { code, message }),
                 value => Ok(value),
             },
@@ -255,7 +136,7 @@ impl<W: Wire> WireConnection<W> {
         }
     }
 
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<W::Frame, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         let count = commands.len();
         if let Some(why) = &self.gone {
             return (0..count).map(|_| Err(CommandError::NotSent(why.clone()))).collect();
@@ -269,27 +150,27 @@ impl<W: Wire> WireConnection<W> {
         results
     }
 
-    /// After a failure that is no answer of the server's, the connection is not used any more.
+    /// Notes a failure that is not the server's answer. The connection is not used after it.
     fn note<T>(&mut self, result: &Result<T, CommandError>) {
         if let Err(CommandError::Lost(why) | CommandError::NotSent(why)) = result {
             self.gone.get_or_insert_with(|| why.clone());
         }
     }
 
-    /// Sends what has been gathered, if anything has, and appends the results.
+    /// Sends the gathered commands, and appends the results.
     async fn flush(
         &mut self,
-        words: &mut Vec<Words>,
+        args: &mut Vec<Args>,
         expected: &mut Vec<request::Expected>,
         results: &mut Vec<Result<Reply, CommandError>>,
     ) {
-        if words.is_empty() {
+        if args.is_empty() {
             return;
         }
-        let frames = self.send(core::mem::take(words)).await;
-        let replies = frames.into_iter().zip(expected.drain(..));
+        let values = self.send(core::mem::take(args)).await;
+        let replies = values.into_iter().zip(expected.drain(..));
         results
-            .extend(replies.map(|(frame, expected)| frame.and_then(|frame| reply::parse(frame, expected))));
+            .extend(replies.map(|(value, expected)| value.and_then(|value| reply::parse(value, expected))));
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<Reply, CommandError> {
@@ -314,8 +195,8 @@ impl<W: Wire> Connection for WireConnection<W> {
             (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
         for command in commands {
             let result = match Request::of(command) {
-                Request::Plain(words, expects) => {
-                    batch.push(words);
+                Request::Plain(args, expects) => {
+                    batch.push(args);
                     expected.push(expects);
                     continue;
                 }

@@ -1,26 +1,26 @@
-//! What a server sends to those who have subscribed.
+//! Messages and confirmations that a server sends to subscribers.
 
 use sio_streams_core::{ByteString, Bytes};
 
-use super::Value;
+use super::value::Value;
 
-/// What was pushed.
+/// The kind of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// A message; where its channel stands.
+    /// A message. `at` is the position of its channel.
     Message { at: usize },
     /// A subscription has begun or ended.
     Change {
-        /// A sharded one has ended: on demand, or because its slot is elsewhere.
+        /// A sharded subscription has ended: either on demand, or because its slot has moved.
         ended_sharded: bool,
     },
-    /// Something that nobody here has asked for.
+    /// Something that was not asked for.
     Other,
 }
 
 impl Pushed {
-    /// What it is, if it is no reply. Over RESP2 the server marks nothing as pushed; then what is subscribed to comes as a list that begins with
-    /// its kind.
+    /// Returns the kind of a push, or `None` if the value is a reply. RESP2 does not mark pushes,
+    /// so that a subscriber's messages are lists that begin with their kind.
     pub(super) fn of(value: &Value, marked: bool, subscriber: bool) -> Option<Self> {
         if !marked && !subscriber {
             return None;
@@ -46,7 +46,8 @@ impl Pushed {
     }
 }
 
-/// Channel and payload. A channel whose name is not text is none that was subscribed to.
+/// Returns a message's channel and payload. A channel whose name is not UTF-8 was not subscribed
+/// to.
 pub(super) fn message(parts: Vec<Value>, at: usize) -> Option<(ByteString, Bytes)> {
     let mut parts = parts.into_iter().skip(at);
     let channel = parts.next()?.text()?;

@@ -1,238 +1,97 @@
-//! Replies, from values. RESP2 and RESP3 shape some of them differently; both are understood everywhere.
+//! Replies, parsed from values. RESP2 and RESP3 shape some of them differently, and both forms are
+//! accepted everywhere.
 
-use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId, Fields, Reply, StreamInfo};
+use sio_streams_core::{ByteString, CommandError, Entry, Fields, Reply, StreamInfo};
 
 use super::entries::known;
 use super::request::Expected;
+use super::value::Value;
 
-/// A reply in a client crate's own form. It is opened level by level, so that no tree is built only to be taken apart.
-pub trait Frame: Sized + Send + 'static {
-    /// What it is. What is in it stays as it is.
-    fn open(self) -> Opened<Self>;
-}
-
-/// What a [`Frame`] is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opened<F> {
-    /// Nothing: a null of any kind.
-    Nil,
-    /// A number.
-    Int(i64),
-    /// A string of any kind.
-    Bytes(Bytes),
-    /// An array, a set or a push.
-    List(Vec<F>),
-    /// A map.
-    Map(Vec<(F, F)>),
-    /// The entries of XREAD, XRANGE or XREVRANGE, where the wire has read them by itself.
-    Entries(Vec<Entry>),
-    /// A refusal: its first word, and the rest.
-    Error {
-        /// `READONLY`, `NOPERM`, …
-        code: String,
-        /// The rest.
-        message: String,
-    },
-}
-
-impl<F> Opened<F> {
-    /// The same, with another form of what is in it.
-    pub fn map<G>(self, form: impl Fn(F) -> G) -> Opened<G> {
-        match self {
-            Opened::Nil => Opened::Nil,
-            Opened::Int(number) => Opened::Int(number),
-            Opened::Bytes(bytes) => Opened::Bytes(bytes),
-            Opened::List(items) => Opened::List(items.into_iter().map(form).collect()),
-            Opened::Map(pairs) => {
-                Opened::Map(pairs.into_iter().map(|(name, value)| (form(name), form(value))).collect())
-            }
-            Opened::Entries(entries) => Opened::Entries(entries),
-            Opened::Error { code, message } => Opened::Error { code, message },
-        }
-    }
-}
-
-/// A whole reply: for what is not worth a [`Frame`] of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// Nothing: a null of any kind.
-    Nil,
-    /// A number.
-    Int(i64),
-    /// A string of any kind.
-    Bytes(Bytes),
-    /// An array, a set or a push.
-    List(Vec<Value>),
-    /// A map.
-    Map(Vec<(Value, Value)>),
-    /// The entries of XREAD, XRANGE or XREVRANGE, where the wire has read them by itself.
-    Entries(Vec<Entry>),
-    /// A refusal.
-    Error {
-        /// Its first word: `READONLY`, `NOPERM`, …
-        code: String,
-        /// The rest.
-        message: String,
-    },
-}
-
-impl Frame for Value {
-    fn open(self) -> Opened<Self> {
-        match self {
-            Value::Nil => Opened::Nil,
-            Value::Int(number) => Opened::Int(number),
-            Value::Bytes(bytes) => Opened::Bytes(bytes),
-            Value::List(items) => Opened::List(items),
-            Value::Map(pairs) => Opened::Map(pairs),
-            Value::Entries(entries) => Opened::Entries(entries),
-            Value::Error { code, message } => Opened::Error { code, message },
-        }
-    }
-}
-
-impl<F> Opened<F> {
-    /// A refusal, as the server words it: `NOPERM this user …`.
-    pub fn error(line: &str) -> Self {
-        let (code, message) = first_word(line);
-        Opened::Error { code, message }
-    }
-}
-
-impl Value {
-    /// The whole of a reply.
-    pub fn of(frame: impl Frame) -> Self {
-        match frame.open() {
-            Opened::Nil => Value::Nil,
-            Opened::Int(number) => Value::Int(number),
-            Opened::Bytes(bytes) => Value::Bytes(bytes),
-            Opened::List(items) => Value::List(items.into_iter().map(Value::of).collect()),
-            Opened::Map(pairs) => Value::Map(
-                pairs.into_iter().map(|(name, value)| (Value::of(name), Value::of(value))).collect(),
-            ),
-            Opened::Entries(entries) => Value::Entries(entries),
-            Opened::Error { code, message } => Value::Error { code, message },
-        }
-    }
-
-    /// A refusal, as the server words it: `NOPERM this user …`.
-    pub fn error(line: &str) -> Self {
-        let (code, message) = first_word(line);
-        Value::Error { code, message }
-    }
-
-    /// The elements of a list.
-    pub fn list(self) -> Option<Vec<Value>> {
-        match self {
-            Value::List(items) => Some(items),
-            _ => None,
-        }
-    }
-
-    /// The string, if it is UTF-8.
-    pub fn text(self) -> Option<ByteString> {
-        ByteString::try_from(bytes(self.open())?).ok()
-    }
-
-    /// The number, or the number that is written in a string.
-    pub fn number(self) -> Option<u64> {
-        number(self.open())
-    }
-}
-
-/// A refusal, as the server words it.
-pub fn refusal(line: &str) -> CommandError {
-    let (code, message) = first_word(line);
-    CommandError::Server { code, message }
-}
-
-fn first_word(line: &str) -> (String, String) {
-    let (code, message) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
-    (code.to_owned(), message.trim_start().to_owned())
-}
-
-/// Makes a reply of a frame. Strings move into it without being copied.
-pub(super) fn parse(frame: impl Frame, expected: Expected) -> Result<Reply, CommandError> {
-    let frame = match frame.open() {
-        Opened::Error { code, message } => {
-            // The server knows no other way to say that there is no such stream.
+/// Parses a value as the expected reply. Strings move into the reply without being copied.
+pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
+    let value = match value {
+        Value::Error { code, message } => {
+            // The server has no other way to say that there is no such stream.
             let absent = code == "ERR" && message.starts_with("no such key");
             return match absent && expected == Expected::Stream {
                 true => Ok(Reply::Stream(None)),
                 false => Err(CommandError::Server { code, message }),
             };
         }
-        frame => frame,
+        value => value,
     };
     let reply = match expected {
-        Expected::Added => id(frame).map(Reply::Added),
-        Expected::Entries => entries(frame).map(Reply::Entries),
-        Expected::Range => range(frame).map(Reply::Entries),
-        Expected::Stream => stream_info(frame).map(|info| Reply::Stream(Some(info))),
-        Expected::Counts => counts(frame).map(Reply::Counts),
-        Expected::Channels => channels(frame).map(Reply::Channels),
-        Expected::Value | Expected::Part if matches!(frame, Opened::Nil) => Some(Reply::Value(None)),
-        Expected::Value => bytes(frame).map(|value| Reply::Value(Some(value))),
-        // A part of nothing is an empty string, as a part of an empty one.
-        Expected::Part => bytes(frame).map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
+        Expected::Added => value.id().map(Reply::Added),
+        Expected::Entries => entries(value).map(Reply::Entries),
+        Expected::Range => range(value).map(Reply::Entries),
+        Expected::Stream => stream_info(value).map(|info| Reply::Stream(Some(info))),
+        Expected::Counts => counts(value).map(Reply::Counts),
+        Expected::Channels => channels(value).map(Reply::Channels),
+        Expected::Value | Expected::Part if matches!(value, Value::Nil) => Some(Reply::Value(None)),
+        Expected::Value => value.bytes().map(|value| Reply::Value(Some(value))),
+        // A part of a missing string is empty, as is a part of an empty one.
+        Expected::Part => value.bytes().map(|part| Reply::Value(Some(part).filter(|part| !part.is_empty()))),
         Expected::Anything => Some(Reply::Done),
     };
     reply.ok_or_else(|| CommandError::Unusable(format!("it is not of the expected form ({expected:?})")))
 }
 
-/// RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams, or nil. Only one stream is ever asked for.
-fn entries<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
-    let mut streams: Vec<F> = match frame {
-        Opened::Entries(entries) => return Some(entries),
-        Opened::Nil => Vec::new(),
-        Opened::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
-        other => list(other)?
+/// Parses the reply to XREAD. RESP2: `[[stream, [entry, …]], …]`, or nil. RESP3: a map of streams,
+/// or nil. The engine asks for one stream at a time.
+fn entries(value: Value) -> Option<Vec<Entry>> {
+    let mut streams: Vec<Value> = match value {
+        Value::Entries(entries) => return Some(entries),
+        Value::Nil => Vec::new(),
+        Value::Map(streams) => streams.into_iter().map(|(_, entries)| entries).collect(),
+        other => other
+            .list()?
             .into_iter()
             .map(|stream| two(stream).map(|(_, entries)| entries))
             .collect::<Option<_>>()?,
     };
     match (streams.pop(), streams.is_empty()) {
         (None, _) => Some(Vec::new()),
-        (Some(entries), true) => range(entries.open()),
+        (Some(entries), true) => range(entries),
         (Some(_), false) => None,
     }
 }
 
-/// `[entry, …]`.
-fn range<F: Frame>(frame: Opened<F>) -> Option<Vec<Entry>> {
-    let frames = match frame {
-        Opened::Entries(entries) => return Some(entries),
-        other => list(other)?,
+/// Parses `[entry, …]`.
+fn range(value: Value) -> Option<Vec<Entry>> {
+    let items = match value {
+        Value::Entries(entries) => return Some(entries),
+        other => other.list()?,
     };
-    let mut entries = Vec::with_capacity(frames.len());
-    for frame in frames {
-        let (id, content) = two(frame)?;
-        // Filled where it is: an entry is large.
-        entries.push(Entry { id: self::id(id.open())?, fields: Fields::new() });
+    let mut entries = Vec::with_capacity(items.len());
+    for value in items {
+        let (id, content) = two(value)?;
+        // The fields are filled in place, since an entry is large.
+        entries.push(Entry { id: id.id()?, fields: Fields::new() });
         fill(&mut entries.last_mut()?.fields, content)?;
     }
     Some(entries)
 }
 
-/// `[id, content]`, and the like.
-fn two<F: Frame>(frame: F) -> Option<(F, F)> {
-    let mut items = list(frame.open())?.into_iter();
+/// Parses `[id, content]`, and the like.
+fn two(value: Value) -> Option<(Value, Value)> {
+    let mut items = value.list()?.into_iter();
     let two = (items.next()?, items.next()?);
     items.next().is_none().then_some(two)
 }
 
-/// `[name, value, …]`.
-fn fill<F: Frame>(fields: &mut Fields, content: F) -> Option<()> {
-    let mut push = |name: F, value: F| {
-        let name = bytes(name.open())?;
-        fields.push(known(&name).unwrap_or(name), bytes(value.open())?);
+/// Parses `[name, value, …]`.
+fn fill(fields: &mut Fields, content: Value) -> Option<()> {
+    let mut push = |name: Value, value: Value| {
+        let name = name.bytes()?;
+        fields.push(known(&name).unwrap_or(name), value.bytes()?);
         Some(())
     };
-    match content.open() {
-        // Group reads say so of a deleted entry. XREAD has no reason to.
-        Opened::Nil => Some(()),
-        Opened::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value)),
+    match content {
+        // Group reads have nil for a deleted entry. XREAD has no reason to.
+        Value::Nil => Some(()),
+        Value::Map(pairs) => pairs.into_iter().try_for_each(|(name, value)| push(name, value)),
         other => {
-            let mut items = list(other)?.into_iter();
+            let mut items = other.list()?.into_iter();
             while let Some(name) = items.next() {
                 push(name, items.next()?)?;
             }
@@ -241,19 +100,18 @@ fn fill<F: Frame>(fields: &mut Fields, content: F) -> Option<()> {
     }
 }
 
-/// By the names of the fields: which there are, and in which order, depends on the server's version.
-fn stream_info<F: Frame>(frame: Opened<F>) -> Option<StreamInfo> {
+/// Parses by the names of the fields. Their number and order depend on the server's version.
+fn stream_info(value: Value) -> Option<StreamInfo> {
     let mut info = StreamInfo::default();
     let (mut length, mut last) = (None, None);
-    for (name, value) in pairs(frame)? {
-        let value = value.open();
-        match &bytes(name.open())?[..] {
-            b"length" => length = Some(number(value)?),
-            b"last-generated-id" => last = Some(id(value)?),
-            b"entries-added" => info.entries_added = Some(number(value)?),
-            b"max-deleted-entry-id" => info.max_deleted_entry_id = Some(id(value)?),
-            b"first-entry" if !matches!(value, Opened::Nil) => {
-                info.first_entry_id = Some(id(list(value)?.into_iter().next()?.open())?);
+    for (name, value) in value.pairs()? {
+        match &name.bytes()?[..] {
+            b"length" => length = Some(value.number()?),
+            b"last-generated-id" => last = Some(value.id()?),
+            b"entries-added" => info.entries_added = Some(value.number()?),
+            b"max-deleted-entry-id" => info.max_deleted_entry_id = Some(value.id()?),
+            b"first-entry" if !matches!(value, Value::Nil) => {
+                info.first_entry_id = Some(value.list()?.into_iter().next()?.id()?);
             }
             _ => {}
         }
@@ -261,58 +119,20 @@ fn stream_info<F: Frame>(frame: Opened<F>) -> Option<StreamInfo> {
     Some(StreamInfo { length: length?, last_generated_id: last?, ..info })
 }
 
-/// `[channel, count]`, for the one channel that was asked for.
-fn counts<F: Frame>(frame: Opened<F>) -> Option<Vec<u64>> {
-    pairs(frame)?.into_iter().map(|(_, count)| number(count.open())).collect()
+/// Parses `[channel, count, …]`.
+fn counts(value: Value) -> Option<Vec<u64>> {
+    value.pairs()?.into_iter().map(|(_, count)| count.number()).collect()
 }
 
-fn channels<F: Frame>(frame: Opened<F>) -> Option<Vec<ByteString>> {
-    // Those whose names are not text are not ours.
-    let text = |frame: F| ByteString::try_from(bytes(frame.open())?).ok();
-    Some(list(frame)?.into_iter().filter_map(text).collect())
-}
-
-fn list<F>(frame: Opened<F>) -> Option<Vec<F>> {
-    match frame {
-        Opened::List(items) => Some(items),
-        _ => None,
-    }
-}
-
-fn pairs<F>(frame: Opened<F>) -> Option<Vec<(F, F)>> {
-    if let Opened::Map(pairs) = frame {
-        return Some(pairs);
-    }
-    let items = list(frame)?;
-    let mut pairs = Vec::with_capacity(items.len() / 2);
-    let mut items = items.into_iter();
-    while let Some(name) = items.next() {
-        pairs.push((name, items.next()?));
-    }
-    Some(pairs)
-}
-
-fn bytes<F>(frame: Opened<F>) -> Option<Bytes> {
-    match frame {
-        Opened::Bytes(bytes) => Some(bytes),
-        _ => None,
-    }
-}
-
-/// The number, or the number that is written in a string.
-fn number<F>(frame: Opened<F>) -> Option<u64> {
-    match frame {
-        Opened::Int(number) => number.try_into().ok(),
-        other => str::from_utf8(&bytes(other)?).ok()?.parse().ok(),
-    }
-}
-
-fn id<F>(frame: Opened<F>) -> Option<EntryId> {
-    str::from_utf8(&bytes(frame)?).ok()?.parse().ok()
+fn channels(value: Value) -> Option<Vec<ByteString>> {
+    // Channels whose names are not UTF-8 are not the engine's.
+    Some(value.list()?.into_iter().filter_map(Value::text).collect())
 }
 
 #[cfg(test)]
 mod tests {
+    use sio_streams_core::{Bytes, EntryId};
+
     use super::*;
 
     fn bulk(text: &str) -> Value {

@@ -2,24 +2,25 @@
 
 use sio_streams_core::{ByteString, Bytes, Command, EntryId};
 
-use super::{Subscription, SubscriptionKind, Words};
+use super::args::Args;
+use super::subscription::{Subscription, SubscriptionKind};
 
-/// What is to be done about a command.
+/// The way in which a command is carried out.
 #[derive(Debug)]
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
 pub(super) enum Request {
-    /// Send it; one reply comes.
-    Plain(Words, Expected),
-    /// Change the subscriptions of this connection.
+    /// The command is sent, and has one reply.
+    Plain(Args, Expected),
+    /// The subscriptions of this connection change.
     Subscription(Subscription),
-    /// Nothing: it is done.
+    /// There is nothing to do.
     Nothing,
-    /// It is not known here.
+    /// The command is not known to this version.
     Unknown,
 }
 
-/// What the reply to a plain command must be.
+/// The expected form of the reply to a plain command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Added,
@@ -33,81 +34,82 @@ pub(super) enum Expected {
     Anything,
 }
 
-/// Redis adds the time to its clock and refuses what overflows a signed 64-bit number of milliseconds.
+/// The maximum of a time in milliseconds. Redis adds the time to its clock, and refuses sums that
+/// overflow a signed 64-bit number.
 const MAX_BLOCK: u64 = 1 << 53;
 
 impl Request {
     pub(super) fn of(command: Command) -> Self {
         match command {
             Command::XAdd { stream, max_len, fields } => {
-                Request::Plain(Words::add(stream, max_len, fields), Expected::Added)
+                Request::Plain(Args::add(stream, max_len, fields), Expected::Added)
             }
             Command::XRead { stream, after, count, block } => {
-                // BLOCK 0 would block for ever, COUNT 0 would read everything.
+                // BLOCK 0 would block forever, and COUNT 0 would read everything.
                 let block = u64::try_from(block.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
-                let words = [
-                    word("XREAD"),
-                    word("BLOCK"),
+                let args = [
+                    arg("XREAD"),
+                    arg("BLOCK"),
                     text(block),
-                    word("COUNT"),
+                    arg("COUNT"),
                     text(count.max(1)),
-                    word("STREAMS"),
+                    arg("STREAMS"),
                     stream.into_bytes(),
                     text(after),
                 ];
-                Request::Plain(words.into(), Expected::Entries)
+                Request::Plain(args.into(), Expected::Entries)
             }
             Command::XRange { stream, after, count } => {
-                let words = [
-                    word("XRANGE"),
+                let args = [
+                    arg("XRANGE"),
                     stream.into_bytes(),
                     exclusive(after),
-                    word("+"),
-                    word("COUNT"),
+                    arg("+"),
+                    arg("COUNT"),
                     text(count.max(1)),
                 ];
-                Request::Plain(words.into(), Expected::Range)
+                Request::Plain(args.into(), Expected::Range)
             }
             Command::XRevRange { stream, before, count } => {
-                let words = [
-                    word("XREVRANGE"),
+                let args = [
+                    arg("XREVRANGE"),
                     stream.into_bytes(),
                     exclusive(before),
-                    word("-"),
-                    word("COUNT"),
+                    arg("-"),
+                    arg("COUNT"),
                     text(count.max(1)),
                 ];
-                Request::Plain(words.into(), Expected::Range)
+                Request::Plain(args.into(), Expected::Range)
             }
             Command::Set { key, value, px } => {
-                // Redis refuses 0, and what overflows its clock.
+                // Redis refuses 0, and times that overflow its clock.
                 let px = u64::try_from(px.as_millis()).unwrap_or(u64::MAX).clamp(1, MAX_BLOCK);
-                let words = [word("SET"), key.into_bytes(), value, word("PX"), text(px)];
-                Request::Plain(words.into(), Expected::Anything)
+                let args = [arg("SET"), key.into_bytes(), value, arg("PX"), text(px)];
+                Request::Plain(args.into(), Expected::Anything)
             }
             Command::GetRange { key, end } => {
-                let words = [word("GETRANGE"), key.into_bytes(), word("0"), text(end)];
-                Request::Plain(words.into(), Expected::Part)
+                let args = [arg("GETRANGE"), key.into_bytes(), arg("0"), text(end)];
+                Request::Plain(args.into(), Expected::Part)
             }
             Command::GetDel { key } => {
-                Request::Plain([word("GETDEL"), key.into_bytes()].into(), Expected::Value)
+                Request::Plain([arg("GETDEL"), key.into_bytes()].into(), Expected::Value)
             }
             Command::XInfoStream { stream } => {
-                Request::Plain([word("XINFO"), word("STREAM"), stream.into_bytes()].into(), Expected::Stream)
+                Request::Plain([arg("XINFO"), arg("STREAM"), stream.into_bytes()].into(), Expected::Stream)
             }
             Command::Publish { channel, payload, sharded } => {
-                let publish = word(if sharded { "SPUBLISH" } else { "PUBLISH" });
+                let publish = arg(if sharded { "SPUBLISH" } else { "PUBLISH" });
                 Request::Plain([publish, channel.into_bytes(), payload].into(), Expected::Anything)
             }
             Command::PubSubNumSub { channels, sharded } => {
-                let which = word(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
+                let which = arg(if sharded { "SHARDNUMSUB" } else { "NUMSUB" });
                 let channels = channels.into_iter().map(ByteString::into_bytes);
-                let words: Vec<Bytes> = [word("PUBSUB"), which].into_iter().chain(channels).collect();
-                Request::Plain(words.into(), Expected::Counts)
+                let args: Vec<Bytes> = [arg("PUBSUB"), which].into_iter().chain(channels).collect();
+                Request::Plain(args.into(), Expected::Counts)
             }
             Command::PubSubChannels { pattern, sharded } => {
-                let which = word(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
-                Request::Plain([word("PUBSUB"), which, pattern.into_bytes()].into(), Expected::Channels)
+                let which = arg(if sharded { "SHARDCHANNELS" } else { "CHANNELS" });
+                Request::Plain([arg("PUBSUB"), which, pattern.into_bytes()].into(), Expected::Channels)
             }
             Command::Subscribe { channels, sharded } => Self::subscription(channels, kind(sharded), true),
             Command::Unsubscribe { channels, sharded } => Self::subscription(channels, kind(sharded), false),
@@ -135,15 +137,15 @@ fn kind(sharded: bool) -> SubscriptionKind {
     if sharded { SubscriptionKind::Sharded } else { SubscriptionKind::Channels }
 }
 
-fn word(word: &'static str) -> Bytes {
-    Bytes::from_static(word.as_bytes())
+fn arg(arg: &'static str) -> Bytes {
+    Bytes::from_static(arg.as_bytes())
 }
 
 fn text(value: impl ToString) -> Bytes {
     value.to_string().into()
 }
 
-/// An end of a range that leaves the entry itself out.
+/// Returns a bound of a range that excludes the entry itself.
 fn exclusive(id: EntryId) -> Bytes {
     format!("({id}").into()
 }
@@ -158,9 +160,9 @@ mod tests {
 
     fn line(command: Command) -> String {
         match Request::of(command) {
-            Request::Plain(words, _) => {
-                let words = words.into_vec();
-                words.iter().map(|word| str::from_utf8(word).unwrap()).collect::<Vec<_>>().join(" ")
+            Request::Plain(args, _) => {
+                let args = args.into_vec();
+                args.iter().map(|arg| str::from_utf8(arg).unwrap()).collect::<Vec<_>>().join(" ")
             }
             other => panic!("{other:?}"),
         }

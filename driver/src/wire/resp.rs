@@ -1,7 +1,9 @@
 //! RESP over any stream of bytes, in both versions.
 //!
-//! For backends whose client crate can connect, but takes long to read: strings are slices of what was read, and a reply that comes in pieces is
-//! looked at once. And for those whose client crate can't be kept from reading Pub/Sub messages that nobody takes: this one stops.
+//! This is for backends whose client crate can connect, but reads slowly: here, strings are slices
+//! of the input, and a reply that arrives in pieces is scanned once. It is also for those whose
+//! client crate can't be kept from reading Pub/Sub messages that are not taken: here, reading
+//! stops.
 
 use core::fmt;
 use core::future::poll_fn;
@@ -12,24 +14,27 @@ use std::io;
 use sio_streams_core::{ByteString, Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
+use super::Wire;
+use super::args::Args;
+use super::codec::{Scan, decode, encode, encoded_size};
 use super::entries::{self, Wrapping};
 use super::pushed::{Pushed, message};
-use super::{Subscription, SubscriptionKind, Value, Wire, Words, for_log};
+use super::subscription::{Subscription, SubscriptionKind};
+use super::text::for_log;
+use super::value::Value;
 use crate::backend::PushSender;
 
-/// How much is read at once, at least.
+/// The minimum of bytes that are read at once.
 const CHUNK: usize = 16 << 10;
 
-/// How much room is made at once, at most, whatever is announced.
+/// The maximum of bytes that are reserved at once, whatever length is announced.
 const LARGEST: usize = 1 << 20;
 
-/// Lists in lists in lists. Nothing that a node asks for is answered by more than a few.
-const DEPTH: usize = 32;
-
-/// How many channels one command subscribes to, at most.
+/// The maximum of channels that one command subscribes to.
 const CHANNELS_AT_ONCE: usize = 1_000;
 
-/// A connection over a stream of bytes. Whoever opens it has said who it is: no reply is owed to anybody.
+/// A connection over a stream of bytes. It must be authenticated already, with no replies
+/// outstanding.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -49,10 +54,10 @@ pub struct RespWire<S> {
     stream: S,
     read: bytes::BytesMut,
     scan: Scan,
-    /// What is still to be written.
+    /// The bytes that are still to be written.
     write: Vec<u8>,
     written: usize,
-    /// Replies that are still to come.
+    /// The number of replies that are still to come.
     owed: usize,
     /// Subscriptions that are just being changed on demand.
     changing: usize,
@@ -63,7 +68,7 @@ pub struct RespWire<S> {
     gone: Option<String>,
 }
 
-/// What has come.
+/// Something that has arrived.
 #[derive(Debug)]
 enum Came {
     Reply(Value),
@@ -72,7 +77,7 @@ enum Came {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
-    /// A connection that has just been opened.
+    /// Creates a connection from a stream that has just been opened.
     pub fn new(stream: S) -> Self {
         RespWire {
             stream,
@@ -88,20 +93,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
     }
 
-    /// A connection that has just been opened, for subscriptions in particular. Their messages go to `pushes`. While there is no room for them,
-    /// nothing is read.
+    /// Creates a connection for subscriptions. Their messages go to `pushes`. While there is no
+    /// room for them, nothing is read.
     pub fn subscriber(stream: S, pushes: PushSender) -> Self {
         RespWire { pushes: Some(pushes), ..Self::new(stream) }
     }
 
-    /// The same connection, from now on for subscriptions.
+    /// Makes this connection one for subscriptions.
     #[must_use]
     pub fn into_subscriber(mut self, pushes: PushSender) -> Self {
         self.pushes = Some(pushes);
         self
     }
 
-    /// The next reply. Subscriptions may change before it.
+    /// Waits for the next reply. Subscriptions may change before it.
     async fn reply(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
         loop {
             if let Came::Reply(value) = self.next(entries).await? {
@@ -110,7 +115,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
     }
 
-    /// What comes next. Meanwhile, what is to be written is written: neither side waits for the other to read.
+    /// Waits for the next reply or change. Meanwhile, pending bytes are written, so that neither
+    /// side waits for the other to read.
     async fn next(&mut self, entries: Option<Wrapping>) -> Result<Came, String> {
         if let Some(why) = &self.gone {
             return Err(why.clone());
@@ -120,8 +126,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
-        // What can't be written now is tried again when there is room; until then, what comes is read. What has come is read even from a
-        // connection that takes no more.
+        // A write that is not possible now is tried again when there is room. Until then, input is
+        // read. Input is read even from a connection that accepts no more output.
         let written = self.poll_write(context);
         match (self.poll_read(context, entries), written) {
             (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
@@ -143,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
                 if let Some(entries) = entries.and_then(|wrapping| entries::read(&whole, wrapping)) {
                     return Poll::Ready(Ok(Came::Reply(Value::Entries(entries))));
                 }
-                let (value, pushed) = Parser { whole: &whole, at: 0 }.value(0)?;
+                let (value, pushed) = decode(&whole)?;
                 match (Pushed::of(&value, pushed, self.pushes.is_some()), value) {
                     (None, value) => return Poll::Ready(Ok(Came::Reply(value))),
                     (Some(Pushed::Message { at }), Value::List(parts)) if self.pushes.is_some() => {
@@ -180,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
         }
         ready!(Pin::new(&mut self.stream).poll_flush(context))?;
         self.written = 0;
-        // What one large burst has taken is not kept.
+        // The memory of a large burst is not kept.
         match self.write.capacity() > 1 << 20 {
             true => self.write = Vec::new(),
             false => self.write.clear(),
@@ -190,24 +196,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
-    type Frame = Value;
-
-    async fn send(&mut self, commands: Vec<Words>) -> Vec<Result<Value, CommandError>> {
+    async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
         if let Some(why) = &self.gone {
             return vec![Err(CommandError::NotSent(why.clone())); commands.len()];
         }
         self.write.reserve(commands.iter().map(encoded_size).sum());
-        commands.iter().for_each(|words| encode(words, &mut self.write));
+        commands.iter().for_each(|args| encode(args, &mut self.write));
         // Those that come first belong to commands that nobody waits for any more.
         let left_over = self.owed;
         self.owed += commands.len();
         let mut results = Vec::with_capacity(commands.len());
         for number in 0..left_over + commands.len() {
             let command = number.checked_sub(left_over).and_then(|number| commands.get(number));
-            let reply = self.reply(command.and_then(|words| Wrapping::of(words.name()))).await;
+            let reply = self.reply(command.and_then(|args| Wrapping::of(args.name()))).await;
             self.owed -= 1;
             if command.is_some() {
-                // It may have been executed: only the server knows.
+                // The command may have been executed. Only the server knows.
                 results.push(reply.map_err(CommandError::Lost));
             }
         }
@@ -236,9 +240,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         let mut counts = Vec::new();
         for some in channels.chunks(at_once) {
             let names = some.iter().map(|channel| channel.as_bytes().clone());
-            let words: Vec<Bytes> =
+            let args: Vec<Bytes> =
                 core::iter::once(Bytes::from_static(name.as_bytes())).chain(names).collect();
-            encode(&words.into(), &mut self.write);
+            encode(&args.into(), &mut self.write);
             counts.push(some.len());
         }
         let left_over = core::mem::take(&mut self.owed);
@@ -292,223 +296,6 @@ impl<S> fmt::Debug for RespWire<S> {
     }
 }
 
-fn encoded_size(words: &Words) -> usize {
-    // A length with its marks takes less.
-    const MARKS: usize = 16;
-    words.size() + MARKS * (words.count() + 1)
-}
-
-fn encode(words: &Words, out: &mut Vec<u8>) {
-    head(b'*', words.count(), out);
-    words.each(|word| {
-        head(b'$', word.len(), out);
-        out.extend_from_slice(word);
-        out.extend_from_slice(b"\r\n");
-    });
-}
-
-fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
-    match number as u8 {
-        digit if number < 10 => out.extend_from_slice(&[mark, b'0' + digit, b'\r', b'\n']),
-        digits if number < 100 => {
-            out.extend_from_slice(&[mark, b'0' + digits / 10, b'0' + digits % 10, b'\r', b'\n']);
-        }
-        _ => {
-            out.push(mark);
-            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
-    }
-}
-
-/// How far a reply has been looked at that is not there as a whole.
-#[derive(Debug)]
-struct Scan {
-    /// Before this, all is known.
-    at: usize,
-    /// Values that are still to come.
-    values: usize,
-    /// As many bytes are missing, at least.
-    missing: usize,
-}
-
-impl Default for Scan {
-    fn default() -> Self {
-        Scan { at: 0, values: 1, missing: 0 }
-    }
-}
-
-impl Scan {
-    /// Where the reply ends, if it is there as a whole.
-    fn complete(&mut self, bytes: &[u8]) -> io::Result<Option<usize>> {
-        while self.values > 0 {
-            let Some((end, values)) = extent(bytes, self.at)? else {
-                self.missing = 0;
-                return Ok(None);
-            };
-            if end > bytes.len() {
-                self.missing = end - bytes.len();
-                return Ok(None);
-            }
-            self.at = end;
-            self.values = (self.values - 1).saturating_add(values);
-        }
-        Ok(Some(self.at))
-    }
-}
-
-/// Where the value at a place ends, and how many values follow that belong to it; nothing if its line is not all there.
-fn extent(bytes: &[u8], at: usize) -> io::Result<Option<(usize, usize)>> {
-    match announced(bytes, at) {
-        Some((b'$', length, end)) => return Ok(Some((end + length + 2, 0))),
-        Some((_, length, end)) => return Ok(Some((end, length))),
-        None => {}
-    }
-    let Some((mark, line, end)) = line(bytes, at)? else { return Ok(None) };
-    let length = match mark {
-        b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => length(line)?,
-        _ => None,
-    };
-    Ok(Some(match (mark, length) {
-        (_, None) => (end, 0),
-        (b'$' | b'=' | b'!', Some(length)) => (end.saturating_add(length).saturating_add(2), 0),
-        (b'%', Some(length)) => (end, length.saturating_mul(2)),
-        // The value comes behind its attributes.
-        (b'|', Some(length)) => (end, length.saturating_mul(2).saturating_add(1)),
-        (_, Some(length)) => (end, length),
-    }))
-}
-
-/// A string's or an array's mark at a place, its length, and where the next line begins: most values begin so. All others, and whatever is unusual
-/// about one of these, [`line`] knows about.
-pub(super) fn announced(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
-    let rest = bytes.get(at..)?;
-    let (&mark, digits) = rest.split_first().filter(|(mark, _)| matches!(mark, b'$' | b'*'))?;
-    let mut length = 0;
-    // As many digits make no number that is too large.
-    for count in 0..9 {
-        match digits.get(count)? {
-            digit @ b'0'..=b'9' => length = length * 10 + usize::from(digit - b'0'),
-            b'\r' if count > 0 && digits.get(count + 1) == Some(&b'\n') => {
-                return Some((mark, length, at + count + 3));
-            }
-            _ => return None,
-        }
-    }
-    None
-}
-
-/// The mark at a place, the rest of its line, and where the next line begins; nothing if the line is not all there.
-fn line(bytes: &[u8], at: usize) -> io::Result<Option<(u8, &[u8], usize)>> {
-    let Some((mark, rest)) = bytes.get(at..).and_then(<[u8]>::split_first) else { return Ok(None) };
-    if !matches!(
-        mark,
-        b'$' | b'*'
-            | b'%'
-            | b'+'
-            | b'-'
-            | b':'
-            | b'_'
-            | b'#'
-            | b','
-            | b'('
-            | b'='
-            | b'!'
-            | b'~'
-            | b'>'
-            | b'|'
-    ) {
-        return Err(malformed("an unknown mark"));
-    }
-    let Some(length) = rest.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-    match rest[..length].strip_suffix(b"\r") {
-        Some(line) => Ok(Some((*mark, line, at + 1 + length + 1))),
-        None => Err(malformed("a line that does not end as it should")),
-    }
-}
-
-/// How many; nothing for RESP2's nulls.
-fn length(line: &[u8]) -> io::Result<Option<usize>> {
-    /// More digits make no length.
-    const DIGITS: usize = 10;
-    if line == b"-1" {
-        return Ok(None);
-    }
-    if line.is_empty() || line.len() > DIGITS || !line.iter().all(u8::is_ascii_digit) {
-        return Err(malformed("a length that is none"));
-    }
-    let number = line.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0'));
-    usize::try_from(number).map(Some).map_err(|_| malformed("a length that is none"))
-}
-
-fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the server does not speak RESP: {what}"))
-}
-
-/// Reads a reply that is there as a whole.
-struct Parser<'a> {
-    whole: &'a Bytes,
-    at: usize,
-}
-
-impl Parser<'_> {
-    /// The value at this place, and whether it is a push.
-    fn value(&mut self, depth: usize) -> io::Result<(Value, bool)> {
-        let (mark, line, end) = line(self.whole, self.at)?.ok_or_else(|| malformed("it ends too early"))?;
-        if depth > DEPTH {
-            return Err(malformed("too many lists in lists"));
-        }
-        let start = self.at + 1;
-        self.at = end;
-        let text = || self.whole.slice(start..start + line.len());
-        let value = match mark {
-            b'+' | b',' | b'(' => Value::Bytes(text()),
-            b'-' => Value::error(&String::from_utf8_lossy(line)),
-            b':' => {
-                let number = str::from_utf8(line).ok().and_then(|line| line.parse().ok());
-                Value::Int(number.ok_or_else(|| malformed("a number that is none"))?)
-            }
-            b'#' => Value::Int((line == b"t").into()),
-            b'$' | b'=' | b'!' => match length(line)? {
-                None => Value::Nil,
-                Some(length) => {
-                    self.at += length + 2;
-                    let bytes = self.whole.slice(end..end + length);
-                    match mark {
-                        b'!' => Value::error(&String::from_utf8_lossy(&bytes)),
-                        // The first three bytes say what kind of text it is.
-                        b'=' if length >= 4 => Value::Bytes(bytes.slice(4..)),
-                        _ => Value::Bytes(bytes),
-                    }
-                }
-            },
-            b'*' | b'~' | b'>' => match length(line)? {
-                None => Value::Nil,
-                Some(length) => {
-                    let mut items = Vec::with_capacity(length);
-                    for _ in 0..length {
-                        items.push(self.value(depth + 1)?.0);
-                    }
-                    Value::List(items)
-                }
-            },
-            b'%' | b'|' => {
-                let length = length(line)?.unwrap_or_default();
-                let mut pairs = Vec::with_capacity(length);
-                for _ in 0..length {
-                    pairs.push((self.value(depth + 1)?.0, self.value(depth + 1)?.0));
-                }
-                if mark == b'|' {
-                    return self.value(depth + 1);
-                }
-                Value::Map(pairs)
-            }
-            _ => Value::Nil,
-        };
-        Ok((value, mark == b'>'))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
@@ -519,81 +306,12 @@ mod tests {
         words.replace(' ', "\r\n").into_bytes()
     }
 
-    fn command(name: &'static str) -> Words {
+    fn command(name: &'static str) -> Args {
         [Bytes::from(name)].into()
     }
 
-    /// Looks at the reply as it comes, so many bytes at a time.
-    fn read(reply: &[u8], at_once: usize) -> io::Result<Value> {
-        let mut scan = Scan::default();
-        for end in (0..reply.len()).step_by(at_once) {
-            assert_eq!(scan.complete(&reply[..end])?, None, "{end} of {} bytes", reply.len());
-        }
-        let end = scan.complete(reply)?.ok_or_else(|| malformed("it ends too early"))?;
-        assert_eq!(end, reply.len());
-        Ok(Parser { whole: &Bytes::copy_from_slice(reply), at: 0 }.value(0)?.0)
-    }
-
-    #[test]
-    fn both_versions_are_read_however_they_come() {
-        let bulk = |text: &'static str| Value::Bytes(text.into());
-        let list = Value::List(vec![bulk("s"), Value::Int(-1)]);
-        let map = Value::Map(vec![(bulk("s"), list.clone())]);
-        let cases = [
-            ("*2 $1 s :-1 ", list.clone()),
-            ("~2 +s :-1 ", list.clone()),
-            ("|1 +k *1 +v *2 $1 s :-1 ", list.clone()),
-            ("*2 |1 +k +v =5 txt:s :-1 ", list.clone()),
-            ("%1 $1 s *2 $1 s :-1 ", map.clone()),
-            ("*1 %1 $1 s *2 $1 s :-1 ", Value::List(vec![map])),
-            ("$0  ", bulk("")),
-            ("*0 ", Value::List(vec![])),
-            ("*-1 ", Value::Nil),
-            ("$-1 ", Value::Nil),
-            ("_ ", Value::Nil),
-            ("#t ", Value::Int(1)),
-            (",1.5 ", bulk("1.5")),
-            ("-UNBLOCKED ", Value::error("UNBLOCKED")),
-            ("!9 MOVED:1:h ", Value::error("MOVED:1:h")),
-        ];
-        for (words, expected) in cases {
-            let reply = resp(words);
-            for at_once in [1, 2, 3, reply.len()] {
-                assert_eq!(read(&reply, at_once).unwrap(), expected, "{words}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_no_resp_is_said_to_be_none() {
-        let deep = "*1 ".repeat(DEPTH + 2) + ":1 ";
-        for words in ["HTTP/1.1 ", "$-2 ", "$x ", "*+1 ", "$99999999999 ", ":x ", "*1\n:1 ", &*deep] {
-            let error = read(&resp(words), usize::MAX).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{words}: {error}");
-        }
-    }
-
-    #[test]
-    fn commands_are_arrays_of_strings() {
-        let lengths = [0, 1, 9, 10, 42, 99, 100, 1_000];
-        let words: Vec<Bytes> = lengths.map(|length| vec![b'x'; length].into()).into();
-        let mut written = Vec::new();
-        encode(&words.clone().into(), &mut written);
-        let expected = Value::List(words.into_iter().map(Value::Bytes).collect());
-        assert_eq!(read(&written, 7).unwrap(), expected);
-    }
-
-    #[test]
-    fn strings_are_not_copied() {
-        let whole = Bytes::from(resp("*1 $5 hello "));
-        let (value, _) = Parser { whole: &whole, at: 0 }.value(0).unwrap();
-        let Value::List(items) = value else { panic!() };
-        let Value::Bytes(bytes) = &items[0] else { panic!() };
-        assert!(whole.as_ptr_range().contains(&bytes.as_ptr()));
-    }
-
     fn pair() -> (RespWire<DuplexStream>, DuplexStream) {
-        // A socket with little room.
+        // This socket has little room.
         let (ours, theirs) = duplex(64);
         (RespWire::new(ours), theirs)
     }
@@ -606,7 +324,7 @@ mod tests {
             while asked < 1_000 * b"*1\r\n$4\r\nPING\r\n".len() {
                 let count = server.read(&mut buffer).await.unwrap();
                 asked += count;
-                // It answers before it reads on.
+                // The server answers before it reads on.
                 server.write_all(&resp("+x ").repeat(count)).await.unwrap();
             }
             server

@@ -1,4 +1,4 @@
-//! A wire that reads on whether anybody asks or not.
+//! A wire that reads in a task of its own.
 
 use core::fmt;
 
@@ -6,42 +6,43 @@ use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Frame, Gone, Subscription, Wire, Words};
+use super::Wire;
+use super::args::Args;
+use super::gone::Gone;
+use super::subscription::Subscription;
+use super::value::Value;
 use crate::backend::PushSender;
 
-type Answers<F> = Vec<Result<F, CommandError>>;
+type Answers = Vec<Result<Value, CommandError>>;
 
-enum Request<F> {
-    Send(Vec<Words>, oneshot::Sender<Answers<F>>),
+enum Request {
+    Send(Vec<Args>, oneshot::Sender<Answers>),
     Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
 }
 
 /// A [`Wire`] in a task of its own, which ends with it. Messages reach those who take them though nothing is asked just now; as long as there is no
 /// room for them, nothing is read.
-pub struct TaskWire<F> {
-    requests: mpsc::UnboundedSender<Request<F>>,
+pub struct TaskWire {
+    requests: mpsc::UnboundedSender<Request>,
     pushes: PushSender,
     gone: Gone,
     task: AbortHandle,
 }
 
-impl<F: Frame> TaskWire<F> {
+impl TaskWire {
     /// Has a wire read whose messages go to `pushes`.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn spawn(wire: impl Wire<Frame = F>, pushes: PushSender) -> Self {
+    pub fn spawn(wire: impl Wire, pushes: PushSender) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let gone = Gone::new();
         let task = tokio::spawn(serve(wire, inbox, Ended(gone.clone()))).abort_handle();
         TaskWire { requests, pushes, gone, task }
     }
 
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request<F>,
-    ) -> Result<T, CommandError> {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CommandError> {
         if let Some(why) = self.gone.get() {
             return Err(CommandError::NotSent(why));
         }
@@ -56,13 +57,13 @@ impl<F: Frame> TaskWire<F> {
     }
 }
 
-async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<W::Frame>>, gone: Ended) {
+async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>, gone: Ended) {
     loop {
         let request = tokio::select! {
             why = wire.lost() => return gone.0.set(why),
             request = inbox.recv() => request,
         };
-        // Whoever asked may have gone: then so does the connection, soon.
+        // The caller may have lost interest. Then the connection is dropped soon, too.
         match request {
             Some(Request::Send(commands, answer)) => drop(answer.send(wire.send(commands).await)),
             Some(Request::Subscribe(change, answer)) => drop(answer.send(wire.subscribe(change).await)),
@@ -71,7 +72,7 @@ async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<
     }
 }
 
-/// Notes that the connection is gone when its task ends, be it by a panic.
+/// Notes that the connection is lost when its task ends, even by a panic.
 struct Ended(Gone);
 
 impl Drop for Ended {
@@ -80,10 +81,8 @@ impl Drop for Ended {
     }
 }
 
-impl<F: Frame> Wire for TaskWire<F> {
-    type Frame = F;
-
-    async fn send(&mut self, commands: Vec<Words>) -> Answers<F> {
+impl Wire for TaskWire {
+    async fn send(&mut self, commands: Vec<Args>) -> Answers {
         let count = commands.len();
         match self.ask(|answer| Request::Send(commands, answer)).await {
             Ok(answers) => answers,
@@ -104,13 +103,13 @@ impl<F: Frame> Wire for TaskWire<F> {
     }
 }
 
-impl<F> Drop for TaskWire<F> {
+impl Drop for TaskWire {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-impl<F> fmt::Debug for TaskWire<F> {
+impl fmt::Debug for TaskWire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskWire").field("gone", &self.gone.get()).finish_non_exhaustive()
     }

@@ -1,17 +1,17 @@
-//! Commands as the server reads them.
+//! Commands in the form that the server reads.
 
 use std::sync::Arc;
 
 use sio_streams_core::{ByteString, Bytes, Fields};
 
-/// A command: its name and its arguments.
+/// A command, as its name and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Words(Form);
+pub struct Args(Form);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Form {
     Listed(Vec<Bytes>),
-    /// XADD has most of its words in its fields already.
+    /// An XADD, most of whose arguments are in its fields already.
     Add {
         stream: ByteString,
         max_len: u64,
@@ -19,44 +19,44 @@ enum Form {
     },
 }
 
-/// What stands before the fields of an XADD, apart from stream and length.
+/// The fixed arguments of an XADD.
 const ADD: [&str; 4] = ["XADD", "MAXLEN", "~", "*"];
 
-impl Words {
+impl Args {
     pub(super) fn add(stream: ByteString, max_len: u64, fields: Arc<Fields>) -> Self {
-        Words(Form::Add { stream, max_len, fields })
+        Args(Form::Add { stream, max_len, fields })
     }
 
-    /// The command's name.
+    /// Returns the command's name.
     pub fn name(&self) -> &[u8] {
         match &self.0 {
-            Form::Listed(words) => words.first().map_or(&[], |name| name),
+            Form::Listed(args) => args.first().map_or(&[], |name| name),
             Form::Add { .. } => ADD[0].as_bytes(),
         }
     }
 
-    /// How many there are.
+    /// Returns the number of arguments, including the name.
     pub fn count(&self) -> usize {
         match &self.0 {
-            Form::Listed(words) => words.len(),
+            Form::Listed(args) => args.len(),
             Form::Add { fields, .. } => 6 + 2 * fields.len(),
         }
     }
 
-    /// About how many bytes they take, all together.
+    /// Returns about how many bytes the arguments have in total.
     pub fn size(&self) -> usize {
         match &self.0 {
-            Form::Listed(words) => words.iter().map(Bytes::len).sum(),
+            Form::Listed(args) => args.iter().map(Bytes::len).sum(),
             Form::Add { stream, fields, .. } => {
                 ADD.concat().len() + <u64 as itoa::Integer>::MAX_STR_LEN + stream.len() + fields.size()
             }
         }
     }
 
-    /// Shows each, in order.
+    /// Calls a function with each argument, in order, beginning with the name.
     pub fn each(&self, mut show: impl FnMut(&[u8])) {
         match &self.0 {
-            Form::Listed(words) => words.iter().for_each(|word| show(word)),
+            Form::Listed(args) => args.iter().for_each(|arg| show(arg)),
             Form::Add { stream, max_len, fields } => {
                 let [add, max, about, any] = ADD.map(str::as_bytes);
                 show(add);
@@ -73,7 +73,7 @@ impl Words {
         }
     }
 
-    /// The parts of an XADD, for client crates that want to know what it is.
+    /// Returns the parts of an XADD, for client crates that have a method for it.
     pub fn as_add(&self) -> Option<(&ByteString, u64, &Fields)> {
         match &self.0 {
             Form::Listed(_) => None,
@@ -81,32 +81,32 @@ impl Words {
         }
     }
 
-    /// All of them.
+    /// Returns all arguments, beginning with the name.
     pub fn into_vec(self) -> Vec<Bytes> {
         match self.0 {
-            Form::Listed(words) => words,
+            Form::Listed(args) => args,
             Form::Add { stream, max_len, fields } => {
-                let [add, max, about, any] = ADD.map(|word| Bytes::from_static(word.as_bytes()));
-                let mut words = Vec::with_capacity(6 + 2 * fields.len());
-                words.extend([add, stream.into_bytes(), max, about, max_len.to_string().into(), any]);
+                let [add, max, about, any] = ADD.map(|arg| Bytes::from_static(arg.as_bytes()));
+                let mut args = Vec::with_capacity(6 + 2 * fields.len());
+                args.extend([add, stream.into_bytes(), max, about, max_len.to_string().into(), any]);
                 for (name, value) in fields.iter() {
-                    words.extend([name.clone(), value.clone()]);
+                    args.extend([name.clone(), value.clone()]);
                 }
-                words
+                args
             }
         }
     }
 }
 
-impl From<Vec<Bytes>> for Words {
-    fn from(words: Vec<Bytes>) -> Self {
-        Words(Form::Listed(words))
+impl From<Vec<Bytes>> for Args {
+    fn from(args: Vec<Bytes>) -> Self {
+        Args(Form::Listed(args))
     }
 }
 
-impl<const N: usize> From<[Bytes; N]> for Words {
-    fn from(words: [Bytes; N]) -> Self {
-        Vec::from(words).into()
+impl<const N: usize> From<[Bytes; N]> for Args {
+    fn from(args: [Bytes; N]) -> Self {
+        Vec::from(args).into()
     }
 }
 
@@ -118,17 +118,17 @@ mod tests {
     fn both_forms_are_the_same_to_the_server() {
         for max_len in [0, 10, u64::MAX] {
             let fields = Arc::new(Fields::from_iter([("uid", "u"), ("nsp", "/")]));
-            let words = Words::add("s".into(), max_len, fields);
+            let args = Args::add("s".into(), max_len, fields);
             let mut shown = Vec::new();
-            words.each(|word| shown.push(Bytes::copy_from_slice(word)));
+            args.each(|arg| shown.push(Bytes::copy_from_slice(arg)));
             assert_eq!(shown.concat(), format!("XADDsMAXLEN~{max_len}*uidunsp/").into_bytes());
-            assert_eq!(shown.len(), words.count());
-            assert_eq!(shown[0], words.name());
-            assert!(words.size() >= shown.concat().len());
-            assert_eq!(words.clone().into_vec(), shown);
-            assert_eq!(words.as_add().map(|(stream, length, _)| (&**stream, length)), Some(("s", max_len)));
-            let listed = Words::from(shown.clone());
-            assert_eq!((listed.count(), listed.name()), (words.count(), words.name()));
+            assert_eq!(shown.len(), args.count());
+            assert_eq!(shown[0], args.name());
+            assert!(args.size() >= shown.concat().len());
+            assert_eq!(args.clone().into_vec(), shown);
+            assert_eq!(args.as_add().map(|(stream, length, _)| (&**stream, length)), Some(("s", max_len)));
+            let listed = Args::from(shown.clone());
+            assert_eq!((listed.count(), listed.name()), (args.count(), args.name()));
             assert_eq!(listed.into_vec(), shown);
         }
     }

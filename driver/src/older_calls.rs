@@ -1,43 +1,38 @@
-//! The older adapters' calls.
+//! The calls of the older adapters.
 
 use std::collections::BTreeSet;
 
-use sio_streams_core::{ByteString, CallError, Outcome, Ticket};
+use sio_streams_core::{ByteString, CallError, Engine, Outcome, Ticket, Time};
 use tokio::sync::oneshot;
 
-use crate::node::{Error, Namespace};
-use crate::run::{Run, Waiting};
-
-/// Names from all nodes that answered, each once, in order.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// The ids of sockets, or the names of rooms.
-    pub names: Vec<ByteString>,
-    /// Who answered, and who didn't.
-    pub outcome: Outcome,
-}
+use crate::error::Error;
+use crate::namespace::Namespace;
+use crate::outcomes::Names;
+use crate::waiting::Waiter;
 
 impl Namespace {
-    /// The ids of the sockets of all nodes that are in any of `rooms`; if there are no rooms, of all sockets. Nodes that don't answer don't make
-    /// it fail: the outcome names them.
+    /// Returns the ids of the sockets of all nodes that are in any of `rooms`. If `rooms` is empty,
+    /// it returns the ids of all sockets. Nodes that don't answer don't make the call fail: the
+    /// outcome names them.
     ///
     /// # Errors
     ///
-    /// [`Error::Call`]; [`Error::Command`] if the question could not be published; [`Error::Closed`].
+    /// [`Error::Call`]; [`Error::Command`] if the request could not be published;
+    /// [`Error::Closed`].
     pub async fn sockets(&self, rooms: Vec<ByteString>) -> Result<Names, Error> {
-        self.names(move |run, nsp| run.engine.sockets(run.now(), nsp, rooms)).await
+        self.names(move |engine, now, nsp| engine.sockets(now, nsp, rooms)).await
     }
 
-    /// The names of all rooms of all nodes, those of single sockets included.
+    /// Returns the names of all rooms of all nodes, including those of single sockets.
     ///
     /// # Errors
     ///
     /// As [`sockets`](Namespace::sockets).
     pub async fn all_rooms(&self) -> Result<Names, Error> {
-        self.names(|run, nsp| run.engine.all_rooms(run.now(), nsp)).await
+        self.names(|engine, now, nsp| engine.all_rooms(now, nsp)).await
     }
 
-    /// Makes one socket join a room, on whatever node it is.
+    /// Makes one socket join a room, on any node.
     ///
     /// # Errors
     ///
@@ -49,10 +44,10 @@ impl Namespace {
     ) -> Result<(), Error> {
         let (socket, room) = (socket.into(), room.into());
         let name = socket.clone();
-        self.order(name, move |run, nsp| run.engine.remote_join(run.now(), nsp, socket, room)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_join(now, nsp, socket, room)).await
     }
 
-    /// Makes one socket leave a room, on whatever node it is.
+    /// Makes one socket leave a room, on any node.
     ///
     /// # Errors
     ///
@@ -64,10 +59,11 @@ impl Namespace {
     ) -> Result<(), Error> {
         let (socket, room) = (socket.into(), room.into());
         let name = socket.clone();
-        self.order(name, move |run, nsp| run.engine.remote_leave(run.now(), nsp, socket, room)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_leave(now, nsp, socket, room)).await
     }
 
-    /// Disconnects one socket, on whatever node it is; with `close`, its underlying connection too.
+    /// Disconnects one socket, on any node. With `close`, its underlying connection is
+    /// closed, too.
     ///
     /// # Errors
     ///
@@ -75,15 +71,15 @@ impl Namespace {
     pub async fn remote_disconnect(&self, socket: impl Into<ByteString>, close: bool) -> Result<(), Error> {
         let socket = socket.into();
         let name = socket.clone();
-        self.order(name, move |run, nsp| run.engine.remote_disconnect(run.now(), nsp, socket, close)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_disconnect(now, nsp, socket, close)).await
     }
 
     async fn names(
         &self,
-        call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
+        start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
     ) -> Result<Names, Error> {
         let (done, names) = oneshot::channel();
-        self.start(call, Waiting::Names { found: BTreeSet::new(), done }).await?;
+        self.start(start, Waiter::Names { found: BTreeSet::new(), done }).await?;
         let mut names = names.await.map_err(|_| Error::Closed)?;
         match names.outcome.error.take() {
             Some(error) => Err(error.into()),
@@ -91,13 +87,13 @@ impl Namespace {
         }
     }
 
-    async fn order(
+    async fn operate(
         &self,
         socket: ByteString,
-        call: impl FnOnce(&mut Run, &str) -> Result<Ticket, CallError> + Send + 'static,
+        start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
     ) -> Result<(), Error> {
         let (done, outcome) = oneshot::channel();
-        self.start(call, Waiting::Order { obeyed: false, done }).await?;
+        self.start(start, Waiter::Operation { executed: false, done }).await?;
         match outcome.await.map_err(|_| Error::Closed)? {
             (true, _) => Ok(()),
             (false, Outcome { error: Some(error), .. }) => Err(error.into()),

@@ -1,0 +1,48 @@
+//! Errors of a node's calls.
+
+use core::time::Duration;
+
+use sio_streams_core::{ByteString, CallError, CommandError, NotRecovered};
+
+/// The reason that a call on a node failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine refused the call. Nothing has happened.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The engine took the call, but Redis did not carry it out, or it is not known whether it did.
+    #[error("not done: {0}")]
+    Command(#[from] CommandError),
+    /// No node that answered has the socket.
+    #[error("no node that answered has the socket {socket:?}; {missing} did not answer")]
+    NoSuchSocket {
+        /// The socket.
+        socket: ByteString,
+        /// At least this many nodes did not answer. One of them may have the socket.
+        missing: u64,
+    },
+    /// The client's state could not be recovered. The client begins anew.
+    #[error("not recovered: {0}")]
+    NotRecovered(#[from] NotRecovered),
+    /// Too many events are waiting to be taken by the application.
+    #[error("{0} events have not been taken; take them before asking for more")]
+    EventsNotTaken(usize),
+    /// Redis did not let the namespace be opened in time. The attempt is given up; it can be made
+    /// again.
+    #[error("the namespace {nsp:?} could not be opened within {within:?}: {why}")]
+    NotOpened {
+        /// The namespace.
+        nsp: ByteString,
+        /// The time limit: [`Options::open_within`](crate::Options::open_within).
+        within: Duration,
+        /// The state of the connections, as far as it is known.
+        why: String,
+    },
+    /// The namespace was closed while it was being opened.
+    #[error("the namespace {0:?} was closed before it was open")]
+    ClosedMeanwhile(ByteString),
+    /// The node is closed.
+    #[error("the node is closed")]
+    Closed,
+}

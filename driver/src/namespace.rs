@@ -1,0 +1,215 @@
+//! The handle of a namespace: opening, closing, and the sockets of this node.
+
+use std::sync::Arc;
+
+use sio_streams_core::{ByteString, CallError, Engine, Ticket, Time};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::call::{Call, Calls};
+use crate::error::Error;
+use crate::node::Node;
+use crate::opening::Token;
+use crate::publishing::Publishing;
+use crate::waiting::Waiter;
+
+impl Node {
+    /// Joins the cluster in a namespace. Completes when the node hears everything that is published
+    /// from now on, and its stream can be read.
+    ///
+    /// While Redis can't be reached, or refuses, this waits, for
+    /// [`Options::open_within`](crate::Options::open_within) at most; [`Event::Link`] and
+    /// [`Event::Refused`] tell why. If a namespace of this name is just being closed, this waits
+    /// for that, too. If the future is dropped, the attempt is taken back: the namespace is closed
+    /// again, and can be opened again.
+    ///
+    /// [`Event::Link`]: crate::Event::Link
+    /// [`Event::Refused`]: crate::Event::Refused
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if the namespace is open already, or its name is not valid;
+    /// [`Error::NotOpened`]; [`Error::ClosedMeanwhile`]; [`Error::Closed`].
+    pub async fn open(&self, nsp: impl Into<ByteString>) -> Result<Namespace, Error> {
+        let nsp = nsp.into();
+        let token = Token::default();
+        let mut attempt = Attempt { calls: &self.calls, nsp: &nsp, token: &token, given_up: false };
+        let opened =
+            self.calls.send(|done| Call::Open { nsp: nsp.clone(), token: Arc::clone(&token), done })?;
+        match timeout(self.patience.open, opened).await {
+            Ok(opened) => {
+                // The result is known here, so that there is nothing to take back.
+                attempt.given_up = true;
+                opened.map_err(|_| Error::Closed)??;
+                Ok(self.namespace(nsp.clone()))
+            }
+            Err(_) => {
+                let why = attempt.give_up()?.await.map_err(|_| Error::Closed)?;
+                Err(Error::NotOpened { nsp: nsp.clone(), within: self.patience.open, why })
+            }
+        }
+    }
+
+    /// Returns the handle of a namespace by its name. The handle's calls fail while the namespace
+    /// is not open.
+    pub fn namespace(&self, nsp: impl Into<ByteString>) -> Namespace {
+        Namespace { node: self.clone(), nsp: nsp.into() }
+    }
+}
+
+/// An attempt to open a namespace. It is taken back when its future is dropped.
+struct Attempt<'a> {
+    calls: &'a Calls,
+    nsp: &'a ByteString,
+    token: &'a Token,
+    given_up: bool,
+}
+
+impl Attempt<'_> {
+    /// Takes the attempt back, and returns the reason that it has not succeeded.
+    fn give_up(&mut self) -> Result<oneshot::Receiver<String>, Error> {
+        self.given_up = true;
+        let (nsp, token) = (self.nsp.clone(), Arc::clone(self.token));
+        self.calls.send(|why| Call::Abandon { nsp, token, why })
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if !self.given_up {
+            // If the node is closed, so is the namespace.
+            let _ = self.give_up();
+        }
+    }
+}
+
+/// A namespace that is open on a node. It is cheap to clone.
+///
+/// A message is queued as soon as its call returns. All other calls take effect when their future
+/// is first polled. Dropping the future afterwards takes nothing back.
+#[derive(Clone, Debug)]
+pub struct Namespace {
+    pub(crate) node: Node,
+    pub(crate) nsp: ByteString,
+}
+
+impl Namespace {
+    /// Returns the namespace's name.
+    pub fn name(&self) -> &str {
+        &self.nsp
+    }
+
+    /// Returns the node on which the namespace is open.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// Leaves the cluster in this namespace. Completes when the other nodes have been told. An
+    /// [`open`](Node::open) that is under way ends with [`Error::ClosedMeanwhile`]. Dropping the
+    /// future takes nothing back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`] if the namespace is closed already; [`Error::Closed`].
+    pub async fn close(self) -> Result<(), Error> {
+        let Namespace { node, nsp } = &self;
+        let closed = node.calls.send(|done| Call::CloseNamespace { nsp: nsp.clone(), done });
+        closed?.await.map_err(|_| Error::Closed)?
+    }
+
+    /// Adds a client's socket to this node. From now on it is addressed, and it is in the room that
+    /// bears its id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn add_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.ask(move |engine, nsp| engine.add_socket(nsp, socket).map(drop)).await
+    }
+
+    /// Removes a client's socket from this node.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn remove_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.ask(move |engine, nsp| engine.remove_socket(nsp, &socket).map(drop)).await
+    }
+
+    /// Makes a socket of this node join rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn join(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.ask(move |engine, nsp| engine.join(nsp, &socket, rooms).map(drop)).await
+    }
+
+    /// Makes a socket of this node leave rooms.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn leave(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+        let socket = socket.into();
+        self.ask(move |engine, nsp| engine.leave(nsp, &socket, rooms.iter().map(|room| &**room)).map(drop))
+            .await
+    }
+
+    /// Returns the rooms of a socket of this node, its own included, or `None` if this node does
+    /// not have the socket.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub async fn rooms(&self, socket: impl Into<ByteString>) -> Result<Option<Vec<ByteString>>, Error> {
+        let socket = socket.into();
+        self.ask(move |engine, nsp| {
+            let unknown = || CallError::UnknownNamespace(nsp.into());
+            engine.rooms(nsp).map(|rooms| rooms.of(&socket)).ok_or_else(unknown)
+        })
+        .await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Engine, &str) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let nsp = self.nsp.clone();
+        Ok(self.node.calls.ask(move |engine, _| ask(engine, &nsp)).await??)
+    }
+
+    /// Starts something whose end `waiter` waits for. Completes when it is started.
+    pub(crate) async fn start(
+        &self,
+        start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
+        waiter: Waiter,
+    ) -> Result<(), Error> {
+        let nsp = self.nsp.clone();
+        self.node.calls.start(move |engine, now| start(engine, now, &nsp), waiter).await
+    }
+
+    /// Queues a message of about this size.
+    pub(crate) fn publish(
+        &self,
+        bytes: usize,
+        start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
+    ) -> Publishing {
+        let weight = match self.node.admission.admit(bytes) {
+            Ok(weight) => weight,
+            Err(error) => return Publishing::refused(error),
+        };
+        let nsp = self.nsp.clone();
+        let queued = self.node.calls.send(move |fate| {
+            let start = Box::new(move |engine: &mut Engine, now| start(engine, now, &nsp));
+            Call::Publish { start, weight, fate }
+        });
+        match queued {
+            Ok(fate) => Publishing::queued(fate),
+            Err(_) => Publishing::closed(),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The results of a node's calls.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+use sio_streams_core::{ByteString, EntryId, NodeId, Outcome, Payload, RemoteSocket};
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::Stream;
+
+use crate::error::Error;
+
+/// The fate of a message: its id in the stream, if it has a place in one, or the reason that it was
+/// not published.
+pub(crate) type Fate = Result<Option<EntryId>, Error>;
+
+/// The sockets that were found.
+#[derive(Clone, Debug, Default)]
+pub struct Sockets {
+    /// The sockets of all nodes that answered, including this one.
+    pub sockets: Vec<RemoteSocket>,
+    /// The nodes that answered, and those that did not.
+    pub outcome: Outcome,
+}
+
+/// The other servers' answers.
+#[derive(Clone, Debug, Default)]
+pub struct Responses {
+    /// The value of each server.
+    pub responses: Vec<(NodeId, Payload)>,
+    /// The servers that answered, and those that did not.
+    pub outcome: Outcome,
+}
+
+/// Names from all nodes that answered. Each name stands here once, and they are sorted.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The ids of sockets, or the names of rooms.
+    pub names: Vec<ByteString>,
+    /// The nodes that answered, and those that did not.
+    pub outcome: Outcome,
+}
+
+/// A stream of clients' acknowledgements, in the order of their arrival. It ends when all have
+/// arrived, or the time is up.
+#[derive(Debug)]
+pub struct Acks {
+    pub(crate) values: mpsc::UnboundedReceiver<Payload>,
+    pub(crate) outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Acks {
+    /// Returns the next client's value, or `None` when there will be no more.
+    pub async fn next(&mut self) -> Option<Payload> {
+        self.values.recv().await
+    }
+
+    /// Waits for the end, and returns all values with the outcome.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn all(mut self) -> Result<(Vec<Payload>, Outcome), Error> {
+        let mut values = Vec::new();
+        while let Some(value) = self.next().await {
+            values.push(value);
+        }
+        Ok((values, self.outcome().await?))
+    }
+
+    /// Waits for the end, and returns the outcome.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Closed`].
+    pub async fn outcome(self) -> Result<Outcome, Error> {
+        self.outcome.await.map_err(|_| Error::Closed)
+    }
+}
+
+impl Stream for Acks {
+    type Item = Payload;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
+        self.values.poll_recv(cx)
+    }
+}

@@ -1,0 +1,89 @@
+//! Connection state recovery.
+
+use sio_streams_core::{Restored, Session};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::acceptance::{Acceptance, Place};
+use crate::call::Call;
+use crate::error::Error;
+use crate::namespace::Namespace;
+use crate::waiting::Waiter;
+
+impl Namespace {
+    /// Stores the session of a client whose connection was lost. Completes when the session is
+    /// stored.
+    ///
+    /// It may also be called now and then while the client is connected. If this server dies, the
+    /// client recovers at another one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]: nothing has happened. [`Error::Command`]: the session was not stored, or (with
+    /// [`CommandError::Lost`](sio_streams_core::CommandError::Lost)) it may have been stored.
+    /// [`Error::Closed`].
+    pub async fn persist_session(&self, session: Session) -> Result<(), Error> {
+        let (done, saved) = oneshot::channel();
+        self.start(move |engine, now, nsp| engine.persist_session(now, nsp, &session), Waiter::Saved(done))
+            .await?;
+        Ok(saved.await.map_err(|_| Error::Closed)??)
+    }
+
+    /// Makes a socket of a client's session again. Any server of the cluster may have stored the
+    /// session. `pid` and `offset` are those that the client sent, unchanged.
+    ///
+    /// If it succeeds, `accept` gets the session and the packets that the client missed, and its
+    /// result is returned. It runs where the [events](crate::Events) are taken, in the socket's
+    /// place among them: earlier events are not for this connection of the client, and each later
+    /// [`Broadcast`](crate::Event::Broadcast) that names the socket is. So `accept` should make the
+    /// socket known to the task that takes the events, and queue the missed packets for the client.
+    /// It must not block. It runs even if the future is dropped meanwhile, since the session is
+    /// stored nowhere else then.
+    ///
+    /// The application appends each packet's [`offset`](sio_streams_core::Missed::offset) to its
+    /// data, as with any broadcast.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotRecovered`] says why the client must begin anew. [`Error::EventsNotTaken`] if
+    /// the events are not taken within [`Recovery::timeout`](sio_streams_core::Recovery::timeout),
+    /// as they can't be by a task that awaits this: then the session is stored again, and can be
+    /// restored later. [`Error::Command`] if that fails. [`Error::Call`]; [`Error::Closed`].
+    pub async fn restore_session<T: Send + 'static>(
+        &self,
+        pid: &str,
+        offset: &str,
+        accept: impl FnOnce(Restored) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (pid, offset) = (pid.to_owned(), offset.to_owned());
+        let (told, restored) = oneshot::channel();
+        let (done, mut accepted) = oneshot::channel();
+        let place = Place::default();
+        // The caller may have lost interest.
+        let accept = move |restored| drop(done.send(accept(restored)));
+        self.start(
+            move |engine, now, nsp| engine.restore_session(now, nsp, &pid, &offset),
+            Waiter::Restored(Acceptance::new(told, accept, place.clone())),
+        )
+        .await?;
+        restored.await.map_err(|_| Error::Closed)??;
+        if let Ok(accepted) = timeout(self.node.patience.accept, &mut accepted).await {
+            return accepted.map_err(|_| Error::Closed);
+        }
+        match place.withdraw() {
+            // It has been accepted just now, or is just being accepted.
+            None => accepted.await.map_err(|_| Error::Closed),
+            Some(restored) => Err(self.put_back(restored.session).await?),
+        }
+    }
+
+    /// Stores a session again that was not accepted. Returns the error that tells the caller so.
+    async fn put_back(&self, session: Session) -> Result<Error, Error> {
+        let (done, saved) = oneshot::channel();
+        let (nsp, session) = (self.nsp.clone(), Box::new(session));
+        let untaken = self.node.calls.send(|untaken| Call::PutBack { nsp, session, saved: done, untaken });
+        let untaken = untaken?.await.map_err(|_| Error::Closed)??;
+        saved.await.map_err(|_| Error::Closed)??;
+        Ok(Error::EventsNotTaken(untaken))
+    }
+}
