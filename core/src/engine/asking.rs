@@ -104,8 +104,9 @@ impl Engine {
 
     /// Those who will hear the question are to be counted.
     pub(super) fn count_for(&mut self, ticket: Ticket) -> Option<(CommandId, Command)> {
-        let nsp = self.requests.get_mut(ticket)?.nsp.clone();
-        let (census, command) = self.census(&nsp, None)?;
+        let request = self.requests.get_mut(ticket)?;
+        let (nsp, subscribed) = (request.nsp.clone(), Vec::from_iter(request.subscribed().cloned()));
+        let (census, command) = self.census(&nsp, subscribed)?;
         let id = CommandId(self.cx.number());
         self.cx.expect(id, None, Purpose::CountFor(ticket, Box::new(census)));
         Some((id, command))

@@ -203,10 +203,20 @@ impl Request {
     pub(super) fn counted(&mut self, roll: &Roll, by_name: bool) {
         let named = if by_name { roll.present().count() as u64 } else { 0 };
         self.nameless |= roll.others > named;
-        if roll.others > self.subscribers {
+        // Nodes that have answered and do not subscribe any more take no place among those that do.
+        let is_past =
+            |(node, progress): &(&NodeId, &Progress)| progress.subscriber && roll.has(node) == Some(false);
+        let past = self.nodes.iter().filter(is_past).count() as u64;
+        let all = roll.others.saturating_add(past);
+        if all > self.subscribers {
             self.may_have_own = roll.may_have_own;
         }
-        self.expect_unnamed(roll.others);
+        self.expect_unnamed(all);
+    }
+
+    /// The nodes that have been counted among the subscribers, by name.
+    pub(in crate::engine) fn subscribed(&self) -> impl Iterator<Item = &NodeId> {
+        self.nodes.iter().filter(|(_, node)| node.subscriber).map(|(node, _)| node)
     }
 
     /// Whether the subscribers must be counted again: those who will answer can't be told from those that came later.
@@ -508,6 +518,18 @@ mod tests {
         assert!(!request.is_over());
         assert!(request.answer(&node("old"), &EMIT(), false, 10));
         assert!(request.is_over());
+    }
+
+    #[test]
+    fn a_node_that_answers_and_leaves_before_the_count_takes_nobodys_place() {
+        let mut request = request(0);
+        request.is_being_counted();
+        assert!(request.answer(&node("left"), &EMIT(), false, 10));
+        request.counted(&roll(1, &[("left", 0)]), true);
+        assert!(!request.is_over(), "the one that is there has not answered");
+        assert!(request.answer(&node("there"), &EMIT(), false, 10));
+        assert!(request.is_over());
+        assert!(outcome(request).is_complete());
     }
 
     #[test]
