@@ -106,6 +106,7 @@ macro_rules! mutant {
 }
 
 mod channel;
+mod codec;
 mod command;
 mod config;
 mod emitter;
@@ -129,10 +130,9 @@ pub mod wire;
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+pub use codec::{Codec, PayloadCodec};
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
-pub use config::{
-    Codec, Config, ConfigError, Dialect, Limits, LocalDelivery, PayloadCodec, Recovery, SubscriptionMode,
-};
+pub use config::{Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, SubscriptionMode};
 pub use emitter::Emitter;
 pub use engine::Engine;
 pub use error::CallError;
