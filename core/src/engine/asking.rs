@@ -176,6 +176,12 @@ impl Engine {
     pub(super) fn counted_for(&mut self, ticket: Ticket, census: Census, reply: Result<Reply, CommandError>) {
         let nsp = census.nsp.clone();
         match reply.and_then(|reply| self.roll(census, reply)) {
+            // Somebody has answered meanwhile by whose name it was not asked. It may have left since.
+            Ok(roll) if self.requests.has_strangers(ticket, &roll) => {
+                if let Some((id, command)) = self.count_for(ticket) {
+                    self.cx.lanes.push(id, command);
+                }
+            }
             Ok(roll) => {
                 // Answers of the classic dialect bear no names.
                 let by_name = self.cx.config.dialect != Dialect::Classic;

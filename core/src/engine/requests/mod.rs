@@ -107,6 +107,12 @@ impl Requests {
         }
     }
 
+    /// Returns `true` if a subscriber has answered that the roll says nothing of.
+    pub(super) fn has_strangers(&self, ticket: Ticket, roll: &Roll) -> bool {
+        let request = self.open.get(&ticket);
+        request.is_some_and(|request| request.subscribed().any(|node| roll.has(node).is_none()))
+    }
+
     /// These subscribe, and are expected to answer.
     pub(super) fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
         let by_name = by_name && !roll.is_doubtful;
