@@ -71,7 +71,7 @@ impl Engine {
 
     /// A packet for clients whose acknowledgements are wanted.
     pub(super) fn deliver_with_ack(&mut self, asker: Asker, packet: Packet, opts: BroadcastOptions) {
-        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let Some(namespace) = self.cluster.namespaces.get(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
         let responder = Some(AckResponder(Box::new(asker.clone())));
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     pub(super) fn sockets_wanted(&mut self, asker: Asker, opts: &BroadcastOptions) {
-        let Some(namespace) = self.namespaces.get(&asker.nsp) else { return };
+        let Some(namespace) = self.cluster.namespaces.get(&asker.nsp) else { return };
         let (nsp, sockets) = (asker.nsp.clone(), namespace.rooms.matching(opts));
         self.cx.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
     }

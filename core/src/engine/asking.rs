@@ -97,7 +97,7 @@ impl Engine {
 
     /// Those that are known by their heartbeats are expected to answer.
     pub(super) fn expect_members(&mut self, ticket: Ticket, nsp: &str) {
-        if let Some(namespace) = self.namespaces.get(nsp) {
+        if let Some(namespace) = self.cluster.namespaces.get(nsp) {
             namespace.members.names().for_each(|node| self.requests.expect(ticket, node));
         }
     }
@@ -114,7 +114,7 @@ impl Engine {
 
     /// What is to be asked to know who subscribes; `also`: nodes that have to be looked after.
     fn census(&self, nsp: &str, also: impl IntoIterator<Item = NodeId>) -> Option<(Census, Command)> {
-        let (nsp, namespace) = self.namespaces.get_key_value(nsp)?;
+        let (nsp, namespace) = self.cluster.namespaces.get_key_value(nsp)?;
         let bridges = namespace.members.bridge_names().filter(|_| !mutant!(BridgeCountedTwice));
         let mut names: Vec<NodeId> = namespace.known.iter().chain(bridges).cloned().chain(also).collect();
         names.retain(|name| *name != self.cx.uid);
@@ -134,7 +134,7 @@ impl Engine {
             other => return Err(super::replies::unusable(&other)),
         };
         let sharded = self.cx.config.sharded();
-        let namespace = self.namespaces.get(&census.nsp);
+        let namespace = self.cluster.namespaces.get(&census.nsp);
         // Channels of sharded Pub/Sub lie on several servers, whose numbers are of different moments; and a room may have a
         // channel that looks like a node's. So one subscription is believed, if this node knows of it.
         let steady = census.own.is_some_and(|since| {
@@ -154,7 +154,8 @@ impl Engine {
         for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
             // A room of this node's may be called as that node.
             let channel = self.cx.config.private_channel(&census.nsp, name.as_str());
-            let room = self.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
+            let room =
+                self.cluster.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
             let count = one(count.saturating_sub(room.into()));
             named = named.saturating_add(count);
             present += u64::from(count > 0);
@@ -166,7 +167,7 @@ impl Engine {
             true => total,
             false => present.saturating_add(total - named),
         };
-        if let Some(namespace) = self.namespaces.get_mut(&census.nsp) {
+        if let Some(namespace) = self.cluster.namespaces.get_mut(&census.nsp) {
             namespace.known.retain(|name| roll.named.get(name) != Some(&0));
         }
         Ok(roll)
@@ -253,7 +254,7 @@ impl Engine {
         let request = self.requests.get_mut(ticket);
         if self.cx.config.dialect.subscribes()
             && request.is_some_and(|request| request.awaits_subscribers())
-            && let Some(namespace) = self.namespaces.get_mut(nsp)
+            && let Some(namespace) = self.cluster.namespaces.get_mut(nsp)
             && !core::mem::replace(&mut namespace.rechecking, true)
         {
             self.cx.timers.arm(Timer::Recheck(nsp.clone()), self.cx.now + RECHECK);
@@ -267,7 +268,7 @@ impl Engine {
             let nsp = request.nsp.clone();
             self.recheck_later(&nsp, ticket);
             // Many requests may be answered late at the same time: one look serves them all.
-            let last = self.namespaces.get(&nsp).and_then(|namespace| namespace.rechecked);
+            let last = self.cluster.namespaces.get(&nsp).and_then(|namespace| namespace.rechecked);
             let at = last.map_or(self.cx.now, |last| self.cx.now.max(last + RECHECK / 3));
             self.cx.timers.hasten(&Timer::Recheck(nsp), at);
         }
@@ -278,7 +279,7 @@ impl Engine {
         let unnamed = |request: &Request| request.unnamed() > 0;
         let waits = self.requests.awaiting_subscribers(nsp).next().is_some();
         let unnamed = self.requests.awaiting_subscribers(nsp).any(|(_, request)| unnamed(request));
-        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
         namespace.rechecked = Some(self.cx.now);
         if !waits {
             namespace.rechecking = false;
@@ -296,7 +297,7 @@ impl Engine {
 
     /// The channels of a namespace are known: each node has one of its own, which bears its name.
     pub(super) fn listed(&mut self, nsp: &ByteString, reply: Result<Reply, CommandError>) {
-        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
         // Without a list the requests still end in time; only the missing have no names.
         if let Ok(Reply::Channels(channels)) = reply {
             let prefix = self.cx.config.response_prefix(nsp);
@@ -337,7 +338,7 @@ impl Engine {
                 self.finish_if_over(ticket);
             }
         }
-        if let Some(namespace) = self.namespaces.get_mut(&nsp) {
+        if let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) {
             namespace.rechecking = false;
         }
         let first = self.requests.awaiting_subscribers(&nsp).next().map(|(ticket, _)| ticket);
@@ -372,7 +373,7 @@ impl Engine {
                 return self.cx.rest(&Lane::Writer);
             }
             Ok(roll) => {
-                let members = self.namespaces.get(&nsp).map(|namespace| &namespace.members);
+                let members = self.cluster.namespaces.get(&nsp).map(|namespace| &namespace.members);
                 let subscribes = |name: &&NodeId| roll.has(name) == Some(true);
                 let others = members.map_or(0, |all| all.names().filter(|name| !subscribes(name)).count());
                 Ok(roll.others.saturating_add(1 + others as u64))

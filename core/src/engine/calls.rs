@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::namespace::Namespace;
+use super::cluster::Namespace;
 use super::outbox::{Outgoing, What};
 use super::recovery;
 use super::requests::Wanted;
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     pub(super) fn open(&self, nsp: &str) -> Result<(ByteString, &Namespace), CallError> {
-        match self.namespaces.get_key_value(nsp) {
+        match self.cluster.namespaces.get_key_value(nsp) {
             Some((name, namespace)) => Ok((name.clone(), namespace)),
             None => Err(CallError::UnknownNamespace(nsp.into())),
         }
@@ -256,7 +256,7 @@ impl Engine {
         self.advance(now);
         let ticket = Ticket(self.cx.number());
         let (name, _) = self.open(nsp)?;
-        let closings = self.closings;
+        let closings = self.cluster.closings();
         let effect = |nsp, body| {
             let effect = Effect { nsp, kind: EffectKind::of(body)? };
             Some(Box::new(Due { effect, closings }))

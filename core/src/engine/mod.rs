@@ -4,13 +4,12 @@ mod answering;
 mod asking;
 mod by_namespace;
 mod calls;
-mod channels;
+mod cluster;
 mod content;
 mod context;
 mod inbox;
 mod lanes;
-mod members;
-mod namespace;
+mod namespaces;
 mod outbox;
 mod purpose;
 mod receive;
@@ -21,11 +20,10 @@ mod requests;
 mod sockets;
 mod timers;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use hashbrown::HashMap;
 
 use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
@@ -40,10 +38,10 @@ use crate::rooms::Rooms;
 use crate::session::Restored;
 use crate::time::Time;
 use crate::wire::{WireError, classic, pubsub};
-use context::{Context, InFlight, RETRY};
+use cluster::Cluster;
+use context::{Context, InFlight};
 use inbox::Inbox;
-use namespace::{Closing, Namespace};
-use outbox::{Destination, HandedOut, Next, Outbox, Outgoing, Settled, What};
+use outbox::{HandedOut, Next, Outbox, Outgoing, Settled, What};
 use purpose::Purpose;
 use recovery::{Ready, Recoveries};
 use requests::Requests;
@@ -72,20 +70,10 @@ const MAX_NAME: usize = 256;
 pub struct Engine {
     cx: Context,
     outbox: Outbox,
-    namespaces: HashMap<ByteString, Namespace, Keyed>,
-    /// The namespace of each channel that is subscribed, and what comes through it. A pattern stands here without its star.
-    channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
-    /// Those of the namespaces whose names have a '#' in them.
-    hashed: BTreeSet<ByteString>,
-    /// How many namespaces have been closed.
-    closings: u64,
-    /// Namespaces that are being left.
-    closing: BTreeMap<ByteString, Closing>,
+    cluster: Cluster,
     inbox: Inbox,
     requests: Requests,
     recoveries: Recoveries,
-    /// The server's refusal of a subscription that was reported last.
-    unheard: Option<CommandError>,
     /// The namespaces whose servers are being counted for the application, and the commands that do it.
     counts: BTreeMap<Ticket, (ByteString, CommandId)>,
     /// What has come and has not been looked at: it changes rooms, so it is looked at only as its events are polled.
@@ -173,15 +161,10 @@ impl Engine {
         Ok(Engine {
             cx: Context::new(config, uid, hash, rng, now),
             outbox: Outbox::default(),
-            namespaces: HashMap::with_hasher(hash),
-            channels: HashMap::with_hasher(hash),
-            hashed: BTreeSet::new(),
-            closings: 0,
-            closing: BTreeMap::new(),
+            cluster: Cluster::new(hash),
             inbox: Inbox::default(),
             requests: Requests::new(hash),
             recoveries: Recoveries::new(hash),
-            unheard: None,
             counts: BTreeMap::new(),
             pending: VecDeque::new(),
         })
@@ -199,7 +182,7 @@ impl Engine {
 
     /// The sockets and rooms of a namespace, if it is open.
     pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
-        self.namespaces.get(nsp).map(|namespace| &namespace.rooms)
+        self.cluster.namespaces.get(nsp).map(|namespace| &namespace.rooms)
     }
 
     /// The next event, until there is none.
@@ -236,7 +219,7 @@ impl Engine {
     /// A session is restored: its socket comes into its rooms.
     fn restore(&mut self, ready: Ready) {
         let Ready { ticket, nsp, session, missed, position } = ready;
-        let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
+        let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) else { return };
         let mut changes = namespace.rooms.add(session.sid.clone());
         if !mutant!(RestoredOutOfRooms) {
             changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
@@ -254,7 +237,7 @@ impl Engine {
                 return Some(event);
             }
             let event = match self.pending.pop_front()? {
-                Pending::Effect(due, _) if !self.is_meant(&due) => None,
+                Pending::Effect(due, _) if !self.cluster.is_meant(&due) => None,
                 Pending::Effect(due, entry) => self.apply(due.effect, entry, self.cx.uid.clone()),
                 Pending::Message(message) => self.receive(*message),
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
@@ -321,7 +304,7 @@ impl Engine {
     fn settle(&mut self) {
         while let Some(settled) = self.outbox.next_settled() {
             match settled {
-                Settled::TakenAgain => self.nobody_could_speak(None),
+                Settled::TakenAgain => self.cluster.nobody_could_speak(&mut self.cx, None),
                 Settled::Published(message, entry) => self.is_published(message, entry),
                 Settled::Failed(message, error) => self.has_failed(message, error),
             }
@@ -335,11 +318,11 @@ impl Engine {
             self.beat_is_out(&nsp);
         }
         if matches!(content, Content::Entry { .. }) {
-            self.spoke_in(&nsp);
+            self.cluster.spoke_in(&mut self.cx, &nsp);
         }
         match what {
             What::Message(ticket) => self.cx.events.push_back(Event::Published { ticket, entry }),
-            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Farewell(nsp, number) => self.cluster.left(&mut self.cx, &nsp, number),
             What::Order(ticket) => self.order_published(ticket, entry),
             What::Request { ticket, acts } => self.request_published(ticket, acts, entry),
             What::Notice | What::Beat => {}
@@ -357,12 +340,12 @@ impl Engine {
                 self.finish_request(ticket, false, Some(error));
             }
             What::Order(ticket) => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
-            What::Farewell(nsp, number) => self.left(&nsp, number),
+            What::Farewell(nsp, number) => self.cluster.left(&mut self.cx, &nsp, number),
             What::Notice | What::Beat => {
                 if matches!(what, What::Beat) {
                     self.beat_is_out(&nsp);
                     if !matches!(&error, CommandError::Server { code, .. } if code == "NOPERM") {
-                        self.beat_failed(&nsp);
+                        self.cluster.beat_failed(&mut self.cx, &nsp);
                     }
                 }
                 let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = content;
@@ -392,9 +375,9 @@ impl Engine {
                     self.settle();
                 }
                 Timer::Retry(lane) => self.cx.lanes.resume(&lane),
-                Timer::Resubscribe(nsp) => self.subscribe(vec![nsp]),
+                Timer::Resubscribe(nsp) => self.cluster.subscribe(&mut self.cx, vec![nsp]),
                 Timer::Session(ticket) => self.recoveries.session_due(&mut self.cx, ticket),
-                Timer::Leave(nsp) => self.leave_due(&nsp),
+                Timer::Leave(nsp) => self.cluster.leave_due(&mut self.cx, &nsp),
             }
         }
     }
@@ -421,14 +404,14 @@ impl Engine {
             self.inbox.lost(&mut self.cx, stream);
         }
         if *lane == Lane::Subscriber {
-            self.subscriber_changed(up);
+            self.cluster.subscriber_changed(&mut self.cx, up);
         }
     }
 
     /// A Pub/Sub message has come, by a subscription to its channel or to a pattern.
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
-        let Some((nsp, carries)) = self.carried(channel) else { return };
+        let Some((nsp, carries)) = self.cluster.carried(channel) else { return };
         match self.read_push(&nsp, carries, payload).and_then(believable) {
             Ok(Some(pending)) => self.pending.push_back(pending),
             Ok(None) => {}

@@ -22,7 +22,8 @@ impl Engine {
             (!mutant!(BadEntrySilent)).then_some(Event::Skipped { source, reason })
         };
         let Some(nsp) = parts.namespace() else { return skipped(WireError::MissingField("nsp")) };
-        let here = self.namespaces.get_key_value(nsp).filter(|_| !self.inbox.came_before(stream, nsp));
+        let here =
+            self.cluster.namespaces.get_key_value(nsp).filter(|_| !self.inbox.came_before(stream, nsp));
         let Some((nsp, namespace)) = here else {
             // Not for this node.
             self.keep_foreign(stream, id, &read.fields);
@@ -56,7 +57,7 @@ impl Engine {
             return self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid);
         }
         if self.cx.config.dialect.heartbeats() {
-            self.heard(&nsp, &uid, &body, parts.is_bridge());
+            self.cluster.heard(&mut self.cx, &nsp, &uid, &body, parts.is_bridge());
         }
         if !is_known {
             self.note_sender(&nsp, &uid);
@@ -81,7 +82,7 @@ impl Engine {
         let (sight, took) = self.inbox.see(&mut self.cx, stream, id, (author, seq), last);
         if took.is_some_and(|took| took > self.cx.config.notable_delay()) {
             // The server hung, and the others may have been cut off meanwhile.
-            self.nobody_could_speak(Some(stream));
+            self.cluster.nobody_could_speak(&mut self.cx, Some(stream));
         }
         if let Sight::Claimed(Some(number)) = sight
             && number - last <= NEAR
@@ -100,7 +101,7 @@ impl Engine {
 
     /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
-        if message.uid == self.cx.uid || !self.namespaces.contains_key(&message.nsp) {
+        if message.uid == self.cx.uid || !self.cluster.namespaces.contains_key(&message.nsp) {
             return None;
         }
         self.note_sender(&message.nsp, &message.uid);
@@ -176,7 +177,7 @@ impl Engine {
             return;
         }
         let limit = self.cx.config.limits.nodes;
-        match self.namespaces.get_mut(nsp) {
+        match self.cluster.namespaces.get_mut(nsp) {
             Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
                 namespace.known.insert(uid.owned());
             }

@@ -203,7 +203,7 @@ impl Engine {
         from: NodeId,
         request: classic::Request,
     ) -> Option<Event> {
-        let namespace = self.namespaces.get(nsp)?;
+        let namespace = self.cluster.namespaces.get(nsp)?;
         let to = |socket: &ByteString| BroadcastOptions::to(socket.clone());
         let (socket, kind, request_id) = match request {
             classic::Request::Common(body) => {

@@ -4,7 +4,7 @@ use bytestring::ByteString;
 
 use super::inbox::{Batch, Finding, Told};
 use super::{Engine, InFlight, Purpose};
-use crate::command::{Command, CommandError, CommandId, Lane, Reply, StreamInfo};
+use crate::command::{CommandError, CommandId, Reply, StreamInfo};
 use crate::event::Event;
 
 impl Engine {
@@ -15,17 +15,20 @@ impl Engine {
             Purpose::Check(stream) => self.stream_told(id, stream, reply, false),
             Purpose::Read(stream) => self.stream_read(id, stream, reply),
             Purpose::Patterns(names) => match reply {
-                Ok(_) => self.subscribe_channels(names),
-                Err(error) => self.subscribe_failed(names, error),
+                Ok(_) => self.cluster.subscribe_channels(&mut self.cx, names),
+                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, error),
             },
             Purpose::Rooms(nsp) => {
                 if let Err(error) = reply {
-                    self.subscribe_failed(vec![nsp], error);
+                    self.cluster.subscribe_failed(&mut self.cx, vec![nsp], error);
                 }
             }
             Purpose::Subscribe(names) => match reply {
-                Ok(_) => self.subscribed(&names),
-                Err(error) => self.subscribe_failed(names, error),
+                Ok(_) => {
+                    self.cluster.subscribed(&names);
+                    names.iter().for_each(|nsp| self.maybe_ready(nsp));
+                }
+                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, error),
             },
             Purpose::Publish { destination, number } => {
                 self.outbox.replied(&mut self.cx, &destination, number, reply);
@@ -52,13 +55,13 @@ impl Engine {
             Purpose::Leave(nsp, number) => match (reply, command) {
                 // Whoever is still subscribed is counted.
                 (Err(error), Some(command)) if error.is_transient() => {
-                    self.leave_again(id, *command, nsp, number);
+                    self.cluster.leave_again(&mut self.cx, id, *command, nsp, number);
                 }
-                _ => self.left(&nsp, number),
+                _ => self.cluster.left(&mut self.cx, &nsp, number),
             },
             Purpose::Unheard => {
                 if let (Err(CommandError::Server { .. }), Some(command)) = (reply, command) {
-                    self.unsubscribe_again(*command);
+                    self.cluster.unsubscribe_again(&mut self.cx, *command);
                 }
             }
             Purpose::Release => {}
@@ -70,7 +73,7 @@ impl Engine {
         let Some(took) = self.inbox.is_awaited(&self.cx, stream, id) else { return false };
         if took > self.cx.config.block_time.saturating_add(self.cx.config.notable_delay()) {
             // The server hung, or could not be reached, and the others may have been cut off meanwhile.
-            self.nobody_could_speak(Some(stream));
+            self.cluster.nobody_could_speak(&mut self.cx, Some(stream));
         }
         true
     }
@@ -153,25 +156,6 @@ impl Engine {
                 Event::Rewound { stream: stream(), cursor, last, lost }
             }
         }));
-    }
-
-    /// Redis has not taken a goodbye. On a connection that is lost nothing has to be ended; and what has been opened again
-    /// since stays.
-    fn leave_again(&mut self, id: CommandId, command: Command, nsp: ByteString, number: u64) {
-        let command = match command {
-            _ if self.cx.lanes.is_down(&Lane::Subscriber) => None,
-            Command::Unsubscribe { mut channels, sharded } => {
-                channels.retain(|channel| !self.channels.contains_key(channel));
-                (!channels.is_empty()).then_some(Command::Unsubscribe { channels, sharded })
-            }
-            other => (!self.namespaces.contains_key(&nsp)).then_some(other),
-        };
-        match command {
-            Some(command) => {
-                self.cx.again(id, Some(Box::new(command)), Purpose::Leave(nsp, number));
-            }
-            None => self.left(&nsp, number),
-        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::namespace::Namespace;
+use super::cluster::Namespace;
 use super::recovery::is_recoverable;
 use super::{CallError, Effect, EffectKind, Engine};
 use crate::event::{Delivery, Event};
@@ -22,7 +22,7 @@ impl Engine {
         socket: impl Into<ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
         let changes = self.open_mut(nsp)?.rooms.add(socket.into());
-        self.rooms_changed(nsp, &changes);
+        self.cluster.rooms_changed(&mut self.cx, nsp, &changes);
         Ok(changes)
     }
 
@@ -33,7 +33,7 @@ impl Engine {
     /// [`CallError::UnknownNamespace`].
     pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
         let changes = self.open_mut(nsp)?.rooms.remove(socket);
-        self.rooms_changed(nsp, &changes);
+        self.cluster.rooms_changed(&mut self.cx, nsp, &changes);
         Ok(changes)
     }
 
@@ -49,7 +49,7 @@ impl Engine {
         rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
         let changes = self.open_mut(nsp)?.rooms.join(socket, rooms);
-        self.rooms_changed(nsp, &changes);
+        self.cluster.rooms_changed(&mut self.cx, nsp, &changes);
         Ok(changes)
     }
 
@@ -65,12 +65,12 @@ impl Engine {
         rooms: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<RoomChange>, CallError> {
         let changes = self.open_mut(nsp)?.rooms.leave(socket, rooms);
-        self.rooms_changed(nsp, &changes);
+        self.cluster.rooms_changed(&mut self.cx, nsp, &changes);
         Ok(changes)
     }
 
     pub(super) fn open_mut(&mut self, nsp: &str) -> Result<&mut Namespace, CallError> {
-        self.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
+        self.cluster.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
     }
 
     /// Does here what a message asks for, in this node's own sockets. Its namespace is open.
@@ -80,27 +80,27 @@ impl Engine {
             // Most are of this kind, which needs nothing of the namespace.
             EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {
-                let namespace = self.namespaces.get_mut(&nsp)?;
+                let namespace = self.cluster.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
                 let each =
                     sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
                 let changes: Vec<_> = each.collect();
-                self.rooms_changed(&nsp, &changes);
+                self.cluster.rooms_changed(&mut self.cx, &nsp, &changes);
                 Event::SocketsJoin(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Leave { opts, rooms } => {
-                let namespace = self.namespaces.get_mut(&nsp)?;
+                let namespace = self.cluster.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
                 let each = sockets
                     .iter()
                     .take(if mutant!(LeaveIgnored) { 0 } else { usize::MAX })
                     .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
                 let changes: Vec<_> = each.collect();
-                self.rooms_changed(&nsp, &changes);
+                self.cluster.rooms_changed(&mut self.cx, &nsp, &changes);
                 Event::SocketsLeave(crate::event::Moved { nsp, sockets, rooms, changes })
             }
             EffectKind::Disconnect { opts, close } => {
-                let namespace = self.namespaces.get(&nsp)?;
+                let namespace = self.cluster.namespaces.get(&nsp)?;
                 Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
             }
         })

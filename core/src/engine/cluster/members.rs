@@ -18,7 +18,7 @@ struct Member {
 
 /// The other nodes that are alive.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(in crate::engine) struct Members {
     all: BTreeMap<NodeId, Member>,
     /// When one has fallen silent more may follow: the others as they were seen last then, the longest silent first. Who was seen since is
     /// passed over. So not all are looked at for each that falls silent; and where none does, nothing is kept.
@@ -29,7 +29,7 @@ pub(super) struct Members {
 
 impl Members {
     /// A sign of life; whether the node is new. With `limit` nodes known, further ones stay unknown.
-    pub(super) fn seen(&mut self, node: &NodeId, bridge: bool, now: Time, limit: usize) -> bool {
+    pub(in crate::engine) fn seen(&mut self, node: &NodeId, bridge: bool, now: Time, limit: usize) -> bool {
         if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
             member.bridge |= bridge;
@@ -44,29 +44,29 @@ impl Members {
     }
 
     /// Whether it was a member, and fell silent.
-    pub(super) fn was(&self, node: &NodeId) -> bool {
+    pub(in crate::engine) fn was(&self, node: &NodeId) -> bool {
         self.former.contains(node)
     }
 
     /// A sign of life that makes nobody a member.
-    pub(super) fn refresh(&mut self, node: &NodeId, now: Time) {
+    pub(in crate::engine) fn refresh(&mut self, node: &NodeId, now: Time) {
         if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
         }
     }
 
     /// Nobody could be heard until now, so nobody's silence counts.
-    pub(super) fn refresh_all(&mut self, now: Time) {
+    pub(in crate::engine) fn refresh_all(&mut self, now: Time) {
         self.all.values_mut().for_each(|member| member.last_seen = now);
     }
 
-    pub(super) fn remove(&mut self, node: &NodeId) -> bool {
+    pub(in crate::engine) fn remove(&mut self, node: &NodeId) -> bool {
         self.former.remove(node);
         self.all.remove(node).is_some()
     }
 
     /// Takes out the nodes that were silent for longer than `timeout`; and when the next will have been, if it stays silent.
-    pub(super) fn expire(&mut self, now: Time, timeout: Duration) -> (Vec<NodeId>, Option<Time>) {
+    pub(in crate::engine) fn expire(&mut self, now: Time, timeout: Duration) -> (Vec<NodeId>, Option<Time>) {
         let is_silent = |last_seen: Time| now.since(last_seen) > timeout;
         let mut silent = Vec::new();
         while let Some(last_seen) = self.oldest_in_queue()
@@ -112,16 +112,16 @@ impl Members {
         None
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &NodeId> {
+    pub(in crate::engine) fn names(&self) -> impl Iterator<Item = &NodeId> {
         self.all.keys()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::engine) fn len(&self) -> usize {
         self.all.len()
     }
 
     /// Those that subscribe, too.
-    pub(super) fn bridge_names(&self) -> impl Iterator<Item = &NodeId> {
+    pub(in crate::engine) fn bridge_names(&self) -> impl Iterator<Item = &NodeId> {
         self.all.iter().filter(|(_, member)| member.bridge).map(|(node, _)| node)
     }
 }

@@ -1,0 +1,201 @@
+//! Entering and leaving the cluster, namespace by namespace, and what follows from signs of life.
+
+use bytestring::ByteString;
+
+use super::cluster::{Closed, Expired, Namespace};
+use super::outbox::{Destination, Outgoing, What};
+use super::{CallError, Engine, Purpose, Timer};
+use crate::command::{Command, Lane};
+use crate::event::{DownReason, Event};
+use crate::id::NodeId;
+use crate::message::Body;
+
+impl Engine {
+    /// Enters the cluster in this namespace. [`Event::Ready`] tells when it hears everything. It is told of nothing that this node had read
+    /// before, in particular not of what waited when a namespace of this name was closed.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`], [`CallError::Overlap`], [`CallError::Full`].
+    pub fn open_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
+        self.advance(now);
+        let (name, streams) = self.cluster.open(&mut self.cx, nsp)?;
+        for stream in &streams {
+            self.inbox.open(&mut self.cx, stream, &name);
+            self.outbox.revive(&Destination::Stream(stream.clone()));
+        }
+        self.outbox.revive(&Destination::Channels);
+        self.maybe_ready(&name);
+        Ok(())
+    }
+
+    /// Leaves the cluster in this namespace and tells the others. Requests that are open end with what has come. [`Event::Closed`] tells
+    /// when the others know.
+    ///
+    /// What was called before is still published, and its fate told; but nothing of it happens here any more, even if the namespace is opened again.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::UnknownNamespace`].
+    pub fn close_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
+        self.advance(now);
+        for ticket in self.requests.of(nsp) {
+            self.finish_request(ticket, false, None);
+        }
+        self.counts_closed(nsp);
+        self.recoveries.recoveries_closed(&mut self.cx, nsp);
+        let Closed { name, namespace, number } = self.cluster.close(&mut self.cx, nsp)?;
+        // What is left of it does nothing here, whoever opens a namespace of this name again.
+        self.pending.retain(|pending| !pending.is_for(&name));
+        let mut farewells = 0;
+        // A node that was never announced need not say goodbye.
+        if namespace.ready
+            && self.cx.config.dialect.heartbeats()
+            && !mutant!(FarewellUnsaid)
+            && let Ok(content) = self.cx.config.content(&self.cx.uid, &name, &Body::AdapterClose)
+        {
+            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), number));
+            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
+            farewells += 1;
+        }
+        for stream in namespace.streams() {
+            self.stop_reading(stream, &name);
+        }
+        self.cluster.leave(&mut self.cx, Closed { name, namespace, number }, farewells);
+        if self.cluster.is_empty() {
+            self.outbox.retire(&mut self.cx, &Destination::Channels);
+        }
+        Ok(())
+    }
+
+    /// Leaves the cluster in every namespace: see [`close_namespace`](Engine::close_namespace).
+    pub fn close(&mut self, now: crate::Time) {
+        let mut open: Vec<ByteString> = self.cluster.namespaces.keys().cloned().collect();
+        open.sort();
+        for nsp in open {
+            // Just seen to be open.
+            let _ = self.close_namespace(now, &nsp);
+        }
+    }
+
+    /// Whether no namespace is open or being closed, and no session on its way to Redis.
+    pub fn is_closed(&self) -> bool {
+        self.cluster.is_empty() && !self.cluster.is_leaving() && !self.recoveries.is_saving()
+    }
+
+    /// The streams from which a namespace is read, if it is open.
+    pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
+        self.cluster.namespaces.get(nsp).into_iter().flat_map(Namespace::streams)
+    }
+
+    /// The stream's end is known, for the first time or after a break.
+    pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
+        for nsp in self.inbox.namespaces(stream) {
+            if let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) {
+                // During the break nobody could be heard.
+                namespace.members.refresh_all(self.cx.now);
+            }
+            self.maybe_ready(&nsp);
+        }
+        self.inbox.hears_from_now_on(stream, self.cx.now);
+    }
+
+    /// The namespace does not live on the stream any more.
+    fn stop_reading(&mut self, stream: &ByteString, nsp: &ByteString) {
+        if self.inbox.close(&mut self.cx, stream, nsp) {
+            self.recoveries.window_closes(stream);
+            self.outbox.retire(&mut self.cx, &Destination::Stream(stream.clone()));
+            self.settle();
+            let lane = Lane::Reader(stream.clone());
+            self.cx.command(Command::Release { lane }, Purpose::Release);
+        }
+    }
+
+    pub(super) fn maybe_ready(&mut self, nsp: &ByteString) {
+        let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
+        let located = namespace.streams().all(|stream| self.inbox.cursor(stream).is_some());
+        let subscribed = !self.cx.config.dialect.subscribes() || namespace.subscribed_since().is_some();
+        if namespace.ready || !located || !subscribed {
+            return;
+        }
+        namespace.ready = true;
+        if self.cx.config.dialect.heartbeats() {
+            self.announce(nsp, Body::InitialHeartbeat);
+            self.cx
+                .timers
+                .arm(Timer::Heartbeat(nsp.clone()), self.cx.now + self.cx.config.heartbeat_interval);
+        }
+        self.cx.events.push_back(Event::Ready { nsp: nsp.clone() });
+    }
+
+    /// Publishes a heartbeat, unless one waits already.
+    ///
+    /// It does not count against the limits, so that a busy namespace silences none of its neighbours.
+    pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
+        let Ok(content) = self.cx.config.content(&self.cx.uid, nsp, &body) else { return };
+        if self.cluster.beats(nsp) {
+            let (nsp, what) = (nsp.clone(), What::Beat);
+            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
+        }
+    }
+
+    /// A heartbeat has been published, or given up.
+    pub(super) fn beat_is_out(&mut self, nsp: &str) {
+        let Some((name, namespace)) = self.cluster.namespaces.get_key_value(nsp) else { return };
+        let (name, stream) = (name.clone(), namespace.stream.clone());
+        // It may have been read back before its reply came: whoever is in doubt can go on asking now.
+        if stream
+            .is_some_and(|stream| self.inbox.is_in_doubt(&stream, nsp) && !self.inbox.is_probing(&stream))
+        {
+            self.cx.timers.arm(Timer::Expiry(name), self.cx.now);
+        }
+        self.cluster.beat_is_out(nsp);
+    }
+
+    /// The namespace may have been silent for a heartbeat interval.
+    pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
+        if self.cluster.is_beat_due(&mut self.cx, nsp) {
+            self.announce(nsp, Body::Heartbeat);
+        }
+    }
+
+    /// The writer's link is back. The others may have heard nothing for long; and they may have been cut off, too, and are
+    /// about to say so.
+    pub(super) fn beat_again(&mut self) {
+        self.cluster.nobody_could_speak(&mut self.cx, None);
+        for nsp in self.cluster.owed_beats() {
+            self.announce(&nsp, Body::Heartbeat);
+        }
+    }
+
+    /// A node of the namespace may have been silent for too long.
+    pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
+        let Some(stream) = self.streams(nsp).next().cloned() else { return };
+        let Some(heard_until) = self.inbox.heard_until(&stream) else { return };
+        let Expired { silent, in_doubt } = self.cluster.expire(&mut self.cx, nsp, heard_until);
+        if in_doubt {
+            self.inbox.doubt(&stream, nsp);
+            if !self.inbox.is_probing(&stream) && !self.cx.lanes.is_down(&Lane::Writer) {
+                self.announce(nsp, Body::Heartbeat);
+            }
+        }
+        for node in silent {
+            self.node_is_down(nsp, node, DownReason::Silent);
+        }
+    }
+
+    /// The node has said that it leaves.
+    pub(super) fn node_closed(&mut self, nsp: &ByteString, node: &NodeId) {
+        let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
+        if namespace.members.remove(node) {
+            self.node_is_down(nsp, node.clone(), DownReason::Closed);
+        }
+    }
+
+    fn node_is_down(&mut self, nsp: &ByteString, node: NodeId, reason: DownReason) {
+        for ticket in self.requests.gone(nsp, &node) {
+            self.finish_if_over(ticket);
+        }
+        self.cx.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });
+    }
+}
