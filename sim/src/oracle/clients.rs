@@ -343,15 +343,19 @@ impl Oracle {
         };
         self.check_duration(host, client);
         let losses = self.losses(host);
-        // A packet that is out of sight may also be trimmed by then.
-        let too_deep = matches!(reason, NotRecovered::TooMuch { .. } | NotRecovered::Trimmed)
-            && self.is_out_of_sight(host, client);
+        // A packet that is out of sight may also be trimmed by then, or be looked for in vain.
+        let too_deep =
+            matches!(reason, NotRecovered::TooMuch { .. } | NotRecovered::Trimmed | NotRecovered::TimedOut)
+                && self.is_out_of_sight(host, client);
+        let stream = stream_of(&self.hosts[host].config, &self.clients.all[client].nsp);
+        let reader = self.hosts[host].readers.get(&stream);
+        let has_gap = reader.is_some_and(|reader| reader.has_unreported_gap());
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };
         // The stream may change, or the namespace be closed, in the last moment; or more may come
         // than is ever kept.
-        let excused = *reason == NotRecovered::Closed || attempt.losses != losses || too_deep;
+        let excused = *reason == NotRecovered::Closed || attempt.losses != losses || has_gap || too_deep;
         if attempt.taken && !excused {
             let details = format!("host {host}, {}: {reason}", one.sid);
             self.fail("a session was taken for nothing", details);

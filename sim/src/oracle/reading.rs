@@ -71,6 +71,11 @@ impl ReaderView {
         self.rewinds
     }
 
+    /// Returns `true` if entries can't come any more, and the gap has not been reported yet.
+    pub(super) fn has_unreported_gap(&self) -> bool {
+        !self.missing.is_empty()
+    }
+
     /// The last entry that has come.
     pub(super) fn last_read(&self) -> Option<EntryId> {
         self.came.last().copied()

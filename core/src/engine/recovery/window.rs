@@ -247,10 +247,11 @@ impl Window {
         }
     }
 
-    /// Whether it can't grow any more.
+    /// Returns `true` if it can't grow any more: behind its first entry, which may be a client's offset, there is more than is
+    /// ever replayed.
     pub(super) fn is_deep_enough(&self, bounds: &Recovery) -> bool {
-        self.slots.len() >= bounds.window_entries.max(bounds.replay_entries)
-            || self.bytes_from(0) >= bounds.window_bytes.max(bounds.replay_bytes)
+        self.slots.len() > bounds.window_entries.max(bounds.replay_entries)
+            || self.bytes_from(1) > bounds.window_bytes.max(bounds.replay_bytes)
     }
 
     /// Begins to grow backwards.
