@@ -65,12 +65,14 @@ impl Context {
     }
 
     /// Draws the next number, for a command or a ticket.
+    #[inline]
     pub(super) fn number(&mut self) -> u64 {
         self.count += 1;
         self.count
     }
 
     /// Lets a command wait for its lane.
+    #[inline]
     pub(super) fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
         let id = CommandId(self.number());
         self.expect(id, Some(Box::new(command.clone())), purpose);
@@ -79,12 +81,14 @@ impl Context {
     }
 
     /// Notes that a reply to a command is to come.
+    #[inline]
     pub(super) fn expect(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         self.asking += usize::from(purpose.asks());
         self.in_flight.insert(id, InFlight { command, purpose });
     }
 
     /// Takes the purpose of a command whose reply has come.
+    #[inline]
     pub(super) fn answered(&mut self, id: CommandId) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(&id)?;
         self.asking -= usize::from(in_flight.purpose.asks());

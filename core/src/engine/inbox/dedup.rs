@@ -90,6 +90,7 @@ impl Dedup {
     }
 
     /// Notes the number; whether it is a new one of its author's.
+    #[inline]
     pub(super) fn is_new(&mut self, author: &NodeId, number: u64) -> bool {
         let is_latest = self.young.runs.get(self.latest).is_some_and(|(name, _)| name == author);
         let place = if is_latest { Some(self.latest) } else { self.young.places.get(author).copied() };

@@ -44,6 +44,7 @@ impl Hearing {
     }
 
     /// Whether an entry of this node's is on its way that will tell.
+    #[inline]
     pub(super) fn is_probing(&self) -> bool {
         self.probe.is_some()
     }

@@ -73,6 +73,7 @@ pub(super) enum Sight {
 
 impl Inbox {
     /// The last entry of the stream that has come, once the stream's end is known.
+    #[inline]
     pub(super) fn cursor(&self, stream: &ByteString) -> Option<EntryId> {
         self.readers.get(stream)?.cursor
     }
@@ -125,6 +126,7 @@ impl Inbox {
 
     /// An entry is looked at. Only nodes of ours number their entries. `last_number`: the last one that this node has given. Returns
     /// how long a heartbeat was under way, if this is the one that was waited for.
+    #[inline]
     pub(super) fn see(
         &mut self,
         cx: &mut Context,
@@ -176,6 +178,7 @@ impl Inbox {
     }
 
     /// Returns `true` if the entry that is being looked at came before the namespace was opened.
+    #[inline]
     pub(super) fn came_before(&self, stream: &ByteString, nsp: &str) -> bool {
         self.readers.get(stream).is_some_and(|reader| reader.newcomers.contains_key(nsp))
     }
@@ -229,6 +232,7 @@ impl Inbox {
     }
 
     /// Asks for the next batch, if the last one is used up.
+    #[inline]
     pub(super) fn read_on(&mut self, cx: &mut Context, stream: &ByteString) {
         let Some(reader) = self.readers.get(stream) else { return };
         let (Some(cursor), None, true) = (reader.cursor, reader.asked, reader.batch.is_empty()) else {
@@ -248,6 +252,7 @@ impl Inbox {
     }
 
     /// All that has come has been looked at: if there was no more, silence can be judged by it.
+    #[inline]
     pub(super) fn is_heard(&mut self, cx: &mut Context, stream: &ByteString) {
         let now = cx.now;
         // As long as this node can write, its own entries tell. A server that answers reads may still take nothing, so while it
@@ -431,6 +436,7 @@ impl Inbox {
 
     /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it. Streams take turns,
     /// batch by batch. The flag is `true` if it is the last one of its batch.
+    #[inline]
     pub(super) fn next_entry(&mut self, cx: &mut Context) -> Option<(ByteString, Entry, bool)> {
         while let Some(stream) = self.unread.pop_front() {
             let Some(reader) = self.readers.get_mut(&stream) else { continue };

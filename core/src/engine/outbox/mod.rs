@@ -79,6 +79,7 @@ pub(super) enum Settled {
 
 impl Outbox {
     /// The last number that an entry was given.
+    #[inline]
     pub(super) fn last_number(&self) -> u64 {
         self.last_number
     }
@@ -89,6 +90,7 @@ impl Outbox {
     }
 
     /// Refuses a message that exceeds the limits.
+    #[inline]
     pub(super) fn admit(&self, cx: &Context, size: usize) -> Result<(), CallError> {
         let limits = &cx.config.limits;
         if self.messages >= limits.in_flight {
@@ -127,6 +129,7 @@ impl Outbox {
     }
 
     /// This node has read the stream up to here: what it has read was there before anything that it sends from now on.
+    #[inline]
     pub(super) fn has_read(&mut self, stream: &ByteString, cursor: EntryId) {
         if let Some(queue) = self.queues.get_mut(&Destination::Stream(stream.clone())) {
             queue.read = cursor;
@@ -149,6 +152,7 @@ impl Outbox {
     }
 
     /// Takes a message, to send it when its turn comes.
+    #[inline]
     pub(super) fn enqueue(&mut self, cx: &mut Context, message: Outgoing) {
         self.messages += 1;
         self.bytes += message.size;
@@ -195,6 +199,7 @@ impl Outbox {
     }
 
     /// What is to be asked or to be sent next.
+    #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context) -> Option<Next> {
         if !cx.lanes.is_open(&Lane::Writer) {
             return None;
@@ -215,7 +220,7 @@ impl Outbox {
             Item { message: Outgoing { what: What::Request { ticket, acts }, .. }, counted, .. } => {
                 Some(Next::Question { ticket, acts, counted })
             }
-            _ => self.send_next(cx).map(Next::Command),
+            _ => hand_out(queue, destination, cx, &mut self.last_number).map(Next::Command),
         }
     }
 
@@ -239,37 +244,11 @@ impl Outbox {
     pub(super) fn send_next(&mut self, cx: &mut Context) -> Option<HandedOut> {
         let destination = self.first_eager()?;
         let queue = self.queues.get_mut(&destination)?;
-        let at = queue.handed;
-        let item = queue.items.get_mut(at)?;
-        item.counted = false;
-        let number = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
-            Some(number) => number,
-            None => {
-                self.last_number = self.last_number.wrapping_add(1);
-                if let Content::Entry { fields, .. } = &mut item.message.content {
-                    Arc::make_mut(fields).push(SEQUENCE_FIELD, self.last_number.to_string());
-                }
-                *item.seq.insert(self.last_number)
-            }
-        };
-        let command = item.message.content.clone().into_command(&cx.config);
-        let is_beat = matches!(item.message.what, What::Beat);
-        let beat = match &destination {
-            Destination::Stream(stream) if is_beat => Some((stream.clone(), number)),
-            _ => None,
-        };
-        if at == 0 {
-            // What has been read was there before.
-            queue.settled = queue.settled.max(queue.read);
-        }
-        queue.handed += 1;
-        queue.set(at, State::Sent);
-        let id = CommandId(cx.number());
-        cx.expect(id, None, Purpose::Publish { destination, number });
-        Some(HandedOut { id, command, beat })
+        hand_out(queue, destination, cx, &mut self.last_number)
     }
 
     /// The reply to a message's XADD or PUBLISH has come, or will not come.
+    #[inline]
     pub(super) fn replied(
         &mut self,
         cx: &mut Context,
@@ -297,7 +276,11 @@ impl Outbox {
                     return self.published_as(cx, destination, number, id);
                 }
                 queue.settled = queue.settled.max(id.unwrap_or_default());
-                self.published_as(cx, destination, number, id);
+                queue.published = queue.published.max(number);
+                let Some(Item { message, .. }) = queue.take(0) else { return };
+                let (left, retired) = (queue.left(), queue.retired);
+                self.has_left(cx, destination, &message, left, retired);
+                self.settled.push_back(Settled::Published(message, id));
             }
             // A stream can be searched for it; of what went to a channel there is no trace.
             Err(error @ CommandError::Lost(_)) if *destination != Destination::Channels => {
@@ -484,6 +467,7 @@ impl Outbox {
     }
 
     /// What has become of messages, in order, until there is no more.
+    #[inline]
     pub(super) fn next_settled(&mut self) -> Option<Settled> {
         self.settled.pop_front()
     }
@@ -492,15 +476,28 @@ impl Outbox {
     fn settle(&mut self, cx: &mut Context, destination: &Destination, at: usize) -> Option<Outgoing> {
         let queue = self.queues.get_mut(destination)?;
         let message = queue.take(at)?.message;
+        let (left, retired) = (queue.left(), queue.retired);
+        self.has_left(cx, destination, &message, left, retired);
+        Some(message)
+    }
+
+    /// A message has left its queue.
+    fn has_left(
+        &mut self,
+        cx: &mut Context,
+        destination: &Destination,
+        message: &Outgoing,
+        left: Left,
+        retired: bool,
+    ) {
         let is_beat = matches!(message.what, What::Beat);
         self.messages -= usize::from(!(mutant!(NoticeLeaksBound) && is_beat));
         self.bytes -= message.size;
-        match queue.left() {
-            Left::Nothing if queue.retired => self.forget(cx, destination),
+        match left {
+            Left::Nothing if retired => self.forget(cx, destination),
             Left::Eager => drop(self.eager.insert(destination.clone())),
             Left::Nothing | Left::Others => {}
         }
-        Some(message)
     }
 
     fn forget(&mut self, cx: &mut Context, destination: &Destination) {
@@ -553,6 +550,43 @@ impl Outbox {
             cx.timers.arm(Timer::GiveUp(destination.clone()), due);
         }
     }
+}
+
+/// Hands out the queue's next message.
+fn hand_out(
+    queue: &mut Queue,
+    destination: Destination,
+    cx: &mut Context,
+    last_number: &mut u64,
+) -> Option<HandedOut> {
+    let at = queue.handed;
+    let item = queue.items.get_mut(at)?;
+    item.counted = false;
+    let number = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
+        Some(number) => number,
+        None => {
+            *last_number = last_number.wrapping_add(1);
+            if let Content::Entry { fields, .. } = &mut item.message.content {
+                Arc::make_mut(fields).push(SEQUENCE_FIELD, last_number.to_string());
+            }
+            *item.seq.insert(*last_number)
+        }
+    };
+    let command = item.message.content.clone().into_command(&cx.config);
+    let is_beat = matches!(item.message.what, What::Beat);
+    let beat = match &destination {
+        Destination::Stream(stream) if is_beat => Some((stream.clone(), number)),
+        _ => None,
+    };
+    if at == 0 {
+        // What has been read was there before.
+        queue.settled = queue.settled.max(queue.read);
+    }
+    queue.handed += 1;
+    queue.set(at, State::Sent);
+    let id = CommandId(cx.number());
+    cx.expect(id, None, Purpose::Publish { destination, number });
+    Some(HandedOut { id, command, beat })
 }
 
 /// Asks for the entries behind one.

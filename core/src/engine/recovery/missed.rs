@@ -83,12 +83,14 @@ impl Recoveries {
     }
 
     /// Returns `true` if the stream has a window.
+    #[inline]
     pub(in crate::engine) fn has_window(&self, stream: &ByteString) -> bool {
         self.streams.contains_key(stream)
     }
 
     /// A broadcast is being looked at. `author`: the node that sent it, and its number among what that node sends. `first` is
     /// `false` if it has come before.
+    #[inline]
     pub(in crate::engine) fn keep(
         &mut self,
         stream: &ByteString,
@@ -109,6 +111,7 @@ impl Recoveries {
     }
 
     /// An entry has been looked at.
+    #[inline]
     pub(in crate::engine) fn looked_at(&mut self, cx: &mut Context, stream: &ByteString, id: EntryId) {
         let Some(found) = self.streams.get_mut(stream) else { return };
         found.window.pass(id);

@@ -128,6 +128,7 @@ impl Recoveries {
     }
 
     /// Returns `true` if there is an attempt that only has to be told.
+    #[inline]
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
