@@ -78,8 +78,9 @@ impl Silences {
     }
 
     /// Up to when a host can know what was written: until now, unless it can't read just now, or
-    /// could not a moment ago. An outage that was too short to be noticed (`brief`) is over once
-    /// the host has read what was written after it, at `read`.
+    /// could not a moment ago. An outage of its own is over once the host has read what was
+    /// written after it, at `read`. So is one of the server that was too short to be noticed
+    /// (`brief`); after a longer one the others must have had their time again.
     fn could_hear_until(
         &self,
         host: usize,
@@ -88,9 +89,11 @@ impl Silences {
         brief: Duration,
         read: Time,
     ) -> Time {
-        let is_over = |(from, until): &&(Time, Time)| until.since(*from) <= brief && *until <= read;
-        let all = self.server.0.iter().chain(self.ears.get(&host).into_iter().flat_map(|ear| &ear.0));
-        let mut all: Vec<(Time, Time)> = all.filter(|outage| !is_over(outage)).copied().collect();
+        let is_open = |(_, until): &&(Time, Time)| *until > read;
+        let is_long = |(from, until): &&(Time, Time)| until.since(*from) > brief;
+        let server = self.server.0.iter().filter(|outage| is_open(outage) || is_long(outage));
+        let ears = self.ears.get(&host).into_iter().flat_map(|ear| &ear.0).filter(is_open);
+        let mut all: Vec<(Time, Time)> = server.chain(ears).copied().collect();
         all.sort_unstable();
         let mut until = now;
         for (begins, ends) in all.into_iter().rev() {

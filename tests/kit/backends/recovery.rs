@@ -50,7 +50,18 @@ async fn say(member: &Member, number: u64) -> EntryId {
     said.unwrap().expect("it is in the stream")
 }
 
-/// The messages that the client has missed.
+/// Waits until a node has read an entry. A replay ends with the last entry that the node has read;
+/// later ones come as events.
+async fn has_read(member: &Member, id: EntryId) {
+    within(async {
+        while member.node.lags().await.unwrap().iter().any(|(_, lag)| lag.position < Some(id)) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// What the client has missed.
 async fn restore(member: &Member, pid: &str, offset: EntryId) -> Result<Vec<EntryId>, Error> {
     let missed = |restored: sio_streams_core::Restored| {
         restored.missed.iter().map(sio_streams_core::Missed::offset).collect()
@@ -89,6 +100,7 @@ async fn sessions_of_all_slots_are_stored_and_restored() {
         assert!(stored(node) > 5_000, "server {node} has {}", stored(node));
     }
     let missed = [say(&one, 1).await, say(&two, 2).await];
+    has_read(&two, missed[1]).await;
     let mut restoring = JoinSet::new();
     for pid in saved {
         let (namespace, offset) = (two.namespace.clone(), offset.to_string());
