@@ -567,7 +567,8 @@ fn hand_out(
         None => {
             *last_number = last_number.wrapping_add(1);
             if let Content::Entry { fields, .. } = &mut item.message.content {
-                Arc::make_mut(fields).push(SEQUENCE_FIELD, last_number.to_string());
+                // The text of the number itself: that of the reference takes an allocation more.
+                Arc::make_mut(fields).push(SEQUENCE_FIELD, (*last_number).to_string());
             }
             *item.seq.insert(*last_number)
         }
