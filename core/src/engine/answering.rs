@@ -1,4 +1,4 @@
-//! Answers: to what other nodes and this one ask, and those that come.
+//! Answers: those that this node gives to other nodes and to itself, and those that it receives.
 
 use super::outbox::What;
 use super::requests::Taken;
@@ -11,12 +11,13 @@ use crate::payload::Payload;
 use crate::time::Time;
 
 impl Engine {
-    /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms; sockets that are not here any more it leaves out.
+    /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms. It leaves out sockets
+    /// that are not here any more.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
-    /// answered.
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then gets no answer.
     pub fn respond_sockets(
         &mut self,
         now: Time,
@@ -37,8 +38,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked is not
-    /// answered.
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then gets no answer.
     pub fn respond_emit(
         &mut self,
         now: Time,
@@ -53,8 +54,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`]: then the one who asked does not
-    /// get it.
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then does not get the acknowledgement.
     pub fn respond_ack(
         &mut self,
         now: Time,
@@ -69,7 +70,7 @@ impl Engine {
         Asker { nsp: nsp.into(), node: self.cx.uid.clone(), request_id, way: Way::Local }
     }
 
-    /// A packet for clients whose acknowledgements are wanted.
+    /// Delivers a packet to clients whose acknowledgements are wanted.
     pub(super) fn deliver_with_ack(&mut self, asker: Asker, packet: Packet, opts: BroadcastOptions) {
         let Some(namespace) = self.cluster.namespaces.get(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
@@ -86,7 +87,8 @@ impl Engine {
         if mutant!(CountOfNoneForgotten) && clients == 0 {
             return;
         }
-        // Even if there are none: who asked waits for the number. If the queue is full it goes without, as with any node that is silent.
+        // The asking node waits for the number of clients, even if there are no clients. If the
+        // queue is full, the node does not get the number, just as if this node were silent.
         let _ = self.respond(&asker, Answer::ClientCount(clients));
     }
 
@@ -109,12 +111,12 @@ impl Engine {
         self.send(name, content, What::Notice, None)
     }
 
-    /// An answer to a request of this node, by the stream or by Pub/Sub. In the dialects whose answers bear names, one
-    /// without a name is nobody's.
+    /// Handles an answer to a request of this node, which came by the stream or by Pub/Sub. In the
+    /// dialects whose answers carry names, an answer without a name is ignored.
     pub(super) fn answered(&mut self, id: &RequestId, from: &NodeId, answer: Answer, by_stream: bool) {
         let limit = self.cx.config.limits.nodes;
         let Some(ticket) = self.requests.find(id).filter(|_| from.is_a_node()) else { return };
-        // A question on the stream is heard by nodes that do not subscribe just now, too.
+        // A question on the stream is also heard by nodes that are not subscribed at the moment.
         let uncounted = by_stream || *from == self.cx.uid || self.cx.config.dialect == Dialect::Bridge;
         if *from != self.cx.uid {
             self.request_heard(ticket);
@@ -125,7 +127,7 @@ impl Engine {
         }
     }
 
-    /// An answer in the classic dialect, which doesn't say whose it is.
+    /// Handles an answer in the classic dialect, which doesn't say which node answers.
     pub(super) fn answered_unnamed(&mut self, id: &RequestId, answer: Answer) {
         let Some(ticket) = self.requests.find(id) else { return };
         self.request_heard(ticket);

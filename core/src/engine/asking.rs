@@ -1,8 +1,9 @@
-//! Asking the other nodes: who is expected to answer, and when it is over.
+//! Questions to the other nodes: the nodes that are expected to answer, and the end of a request.
 //!
-//! A question goes out in line, like any other message. In the dialects whose nodes subscribe, the subscribers are counted
-//! by the command just before it, and once more when it is published if some of them have no names: a node that came in
-//! between, and answers, then takes nobody's place.
+//! A question waits in the queue like any other message. In the dialects whose nodes subscribe, the
+//! command just before the question counts the subscribers. If some of them have no names, they are
+//! counted once more when the question is published. A node that came in between and answers is
+//! then not mistaken for one of those that were counted.
 
 use std::collections::BTreeSet;
 
@@ -19,22 +20,25 @@ use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::message::Body;
 use crate::packet::BroadcastOptions;
 
-/// While answers of subscribers are awaited in a namespace, this often it is looked whether they are still there.
+/// The interval at which the engine checks that subscribers are still there, while a namespace
+/// awaits their answers.
 const RECHECK: core::time::Duration = core::time::Duration::from_millis(500);
 
-/// What is asked by one `PUBSUB NUMSUB`: how many subscribe to the namespace's channel, to this node's own, and to those of
-/// the other nodes whose names are known.
+/// The subject of one `PUBSUB NUMSUB`. It asks for the number of subscriptions to the namespace's
+/// channel, to this node's own channel, and to the channels of the other nodes whose names are
+/// known.
 #[derive(Debug)]
 pub(super) struct Census {
     nsp: ByteString,
     names: Vec<NodeId>,
-    /// This node's own subscription was in force; since when.
+    /// The number of this node's own subscription, if it was in force when the command was made.
     own: Option<u64>,
 }
 
 impl Engine {
-    /// Whether one more request may be open. One that is over counts as long as Redis has not answered what it asked: at most two commands
-    /// at a time.
+    /// Returns an error if no more requests may be open. A request that is over still counts while
+    /// Redis has not answered the commands that it caused. There are at most two of these at a
+    /// time.
     pub(super) fn admit_request(&self) -> Result<(), CallError> {
         let limit = self.cx.config.limits.requests;
         let open = self.requests.len() + self.counts.len();
@@ -44,7 +48,7 @@ impl Engine {
         }
     }
 
-    /// Opens a request and puts its question in line.
+    /// Opens a request and queues its question.
     pub(super) fn ask(
         &mut self,
         nsp: &str,
@@ -63,7 +67,7 @@ impl Engine {
         self.open_request(request, Some(content), opts)
     }
 
-    /// Opens a request, if there is room for it, and puts its question in line, if others are asked.
+    /// Opens a request, if the limits allow it. If other nodes are asked, it queues the question.
     pub(super) fn open_request(
         &mut self,
         request: Request,
@@ -95,14 +99,14 @@ impl Engine {
         self.requests.expect(ticket, &uid);
     }
 
-    /// Those that are known by their heartbeats are expected to answer.
+    /// Expects an answer from each node that is known by its heartbeats.
     pub(super) fn expect_members(&mut self, ticket: Ticket, nsp: &str) {
         if let Some(namespace) = self.cluster.namespaces.get(nsp) {
             namespace.members.names().for_each(|node| self.requests.expect(ticket, node));
         }
     }
 
-    /// Those who will hear the question are to be counted.
+    /// Returns the command that counts the nodes that will hear the question.
     pub(super) fn count_for(&mut self, ticket: Ticket) -> Option<(CommandId, Command)> {
         let request = self.requests.get_mut(ticket)?;
         let (nsp, subscribed) = (request.nsp.clone(), Vec::from_iter(request.subscribed().cloned()));
@@ -112,7 +116,8 @@ impl Engine {
         Some((id, command))
     }
 
-    /// What is to be asked to know who subscribes; `also`: nodes that have to be looked after.
+    /// Returns the command that asks which nodes subscribe, and what it asks about. `also` names
+    /// further nodes that must be checked.
     fn census(&self, nsp: &str, also: impl IntoIterator<Item = NodeId>) -> Option<(Census, Command)> {
         let (nsp, namespace) = self.cluster.namespaces.get_key_value(nsp)?;
         let bridges = namespace.members.bridge_names().filter(|_| !mutant!(BridgeCountedTwice));
@@ -127,7 +132,8 @@ impl Engine {
         Some((census, Command::PubSubNumSub { channels, sharded: self.cx.config.sharded() }))
     }
 
-    /// What the numbers say. Names whose nodes do not subscribe any more are forgotten.
+    /// Evaluates the numbers of a census. The names of nodes that do not subscribe any more are
+    /// forgotten.
     fn roll(&mut self, census: Census, reply: Reply) -> Result<Roll, CommandError> {
         let counts = match reply {
             Reply::Counts(counts) if counts.len() == census.names.len() + 2 => counts,
@@ -135,8 +141,10 @@ impl Engine {
         };
         let sharded = self.cx.config.sharded();
         let namespace = self.cluster.namespaces.get(&census.nsp);
-        // Channels of sharded Pub/Sub lie on several servers, whose numbers are of different moments; and a room may have a
-        // channel that looks like a node's. So one subscription is believed, if this node knows of it.
+        // The channels of sharded Pub/Sub lie on several servers, whose numbers are taken at
+        // different moments. Moreover, a room may have a channel that looks like a node's.
+        // Therefore at most one own subscription is believed, and only if this node knows that it
+        // was in force all the time.
         let steady = census.own.is_some_and(|since| {
             namespace.is_some_and(|namespace| namespace.subscribed_since() == Some(since))
         });
@@ -152,7 +160,8 @@ impl Engine {
         let total = counts[0].saturating_sub(own);
         let (mut named, mut present) = (0_u64, 0_u64);
         for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
-            // A room of this node's may be called as that node.
+            // A room of this node may have the same name as that node. The room's subscription does
+            // not count as the node's.
             let channel = self.cx.config.private_channel(&census.nsp, name.as_str());
             let room =
                 self.cluster.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
@@ -161,7 +170,8 @@ impl Engine {
             present += u64::from(count > 0);
             roll.named.insert(name, count);
         }
-        // More nodes than there are: others have rooms that are called as nodes.
+        // There are more named nodes than nodes in total, so other nodes have rooms that are named
+        // like nodes.
         roll.is_doubtful = named > total;
         roll.others = match roll.is_doubtful {
             true => total,
@@ -173,23 +183,24 @@ impl Engine {
         Ok(roll)
     }
 
-    /// The subscribers have been counted for a request, or not.
+    /// Handles the count of the subscribers for a request, or its error.
     pub(super) fn counted_for(&mut self, ticket: Ticket, census: Census, reply: Result<Reply, CommandError>) {
         let nsp = census.nsp.clone();
         match reply.and_then(|reply| self.roll(census, reply)) {
-            // Somebody has answered meanwhile by whose name it was not asked. It may have left since.
+            // Meanwhile a node has answered that the census did not ask for by name. It may have
+            // left since.
             Ok(roll) if self.requests.has_strangers(ticket, &roll) => {
                 if let Some((id, command)) = self.count_for(ticket) {
                     self.cx.lanes.push(id, command);
                 }
             }
             Ok(roll) => {
-                // Answers of the classic dialect bear no names.
+                // The answers of the classic dialect carry no names.
                 let by_name = self.cx.config.dialect != Dialect::Classic;
                 self.requests.expect_all(ticket, &roll, by_name);
                 self.finish_if_over(ticket);
             }
-            // Counting once more harms nothing.
+            // It does no harm to count once more.
             Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
                 if let Some((id, command)) = self.count_for(ticket) {
                     let lane = command.lane();
@@ -206,10 +217,10 @@ impl Engine {
         self.recheck_later(&nsp, ticket);
     }
 
-    /// The question is published.
+    /// Handles a question that has been published.
     pub(super) fn request_published(&mut self, ticket: Ticket, acts: bool, entry: Option<EntryId>) {
         let Some(request) = self.requests.get_mut(ticket) else {
-            // It was over before: this is what is left to be told of it.
+            // The request was over before. This event is all that is left to tell.
             if acts {
                 self.cx.events.push_back(Event::Published { ticket, entry });
             }
@@ -230,18 +241,19 @@ impl Engine {
         self.recheck_later(&nsp, ticket);
     }
 
-    /// Another node answers. If nobody knew what had become of the question, this shows that it was published, perhaps just
-    /// now: those who were counted before may not be those who have heard it.
+    /// Handles an answer of another node as a sign that the question was heard. If the fate of the
+    /// question was unknown, the answer shows that it was published, perhaps just now. The nodes
+    /// that were counted before may not be the nodes that have heard it.
     pub(super) fn request_heard(&mut self, ticket: Ticket) {
         if self.requests.get_mut(ticket).is_some_and(|request| request.is_in_doubt()) {
             self.request_published(ticket, false, None);
         }
     }
 
-    /// The question was not published, or nobody knows.
+    /// Handles a question that was not published, or whose fate is unknown.
     pub(super) fn request_failed(&mut self, ticket: Ticket, acts: bool, error: CommandError) {
         match (self.requests.get_mut(ticket), error) {
-            // It may have been heard: answers may come until the time is up.
+            // The question may have been heard. Answers may come until the time is up.
             (Some(request), error @ CommandError::Lost(_)) => request.is_doubtful(error),
             (Some(_), error) => self.finish_request(ticket, false, Some(error)),
             (None, error) if acts => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
@@ -249,7 +261,8 @@ impl Engine {
         }
     }
 
-    /// Answers of subscribers are awaited in the namespace: after a while it is looked whether they are still there.
+    /// Arms the timer of the next check, if answers of subscribers are awaited in the namespace.
+    /// The check finds out which of these subscribers are still there.
     fn recheck_later(&mut self, nsp: &ByteString, ticket: Ticket) {
         let request = self.requests.get_mut(ticket);
         if self.cx.config.dialect.subscribes()
@@ -261,20 +274,22 @@ impl Engine {
         }
     }
 
-    /// A node has answered that was not known to subscribe: whether it does can be asked at once.
+    /// Handles an answer from a node that was not known to subscribe. The engine can ask at once
+    /// whether it does.
     pub(super) fn recheck_if_late(&mut self, ticket: Ticket) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
         if request.is_unsure() && self.cx.config.dialect.subscribes() {
             let nsp = request.nsp.clone();
             self.recheck_later(&nsp, ticket);
-            // Many requests may be answered late at the same time: one look serves them all.
+            // Many requests may be answered late at the same time. One check serves them all.
             let last = self.cluster.namespaces.get(&nsp).and_then(|namespace| namespace.rechecked);
             let at = last.map_or(self.cx.now, |last| self.cx.now.max(last + RECHECK / 3));
             self.cx.timers.hasten(&Timer::Recheck(nsp), at);
         }
     }
 
-    /// Asks which of the subscribers are still there; before that, for their names, if there are some that have none.
+    /// Asks which of the subscribers are still there. If some of them have no names, it asks for
+    /// the names first.
     pub(super) fn recheck(&mut self, nsp: &ByteString) {
         let unnamed = |request: &Request| request.unnamed() > 0;
         let waits = self.requests.awaiting_subscribers(nsp).next().is_some();
@@ -295,16 +310,18 @@ impl Engine {
         }
     }
 
-    /// The channels of a namespace are known: each node has one of its own, which bears its name.
+    /// Handles the list of a namespace's channels. Each node has a channel of its own, which bears
+    /// the node's name.
     pub(super) fn listed(&mut self, nsp: &ByteString, reply: Result<Reply, CommandError>) {
         let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
-        // Without a list the requests still end in time; only the missing have no names.
+        // Without a list the requests still end in time. The missing nodes then just have no names.
         if let Ok(Reply::Channels(channels)) = reply {
             let prefix = self.cx.config.response_prefix(nsp);
             let room = self.cx.config.limits.nodes.saturating_sub(namespace.known.len());
             let name_in = |channel: &ByteString| {
                 let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
-                // As the adapters draw them. Anything else is a namespace that begins with the same words.
+                // The adapters draw names of this form. Any other channel belongs to a namespace
+                // whose name begins with the same text.
                 let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
                 let is_name = name.len() == 16 && name.bytes().all(is_digit);
                 is_name.then(|| NodeId::new(name.to_owned()))
@@ -327,7 +344,7 @@ impl Engine {
         }
     }
 
-    /// It is known who subscribes in the namespace, or not.
+    /// Handles the reply that says which nodes subscribe in the namespace, or its error.
     pub(super) fn looked_after(&mut self, census: Census, reply: Result<Reply, CommandError>) {
         let nsp = census.nsp.clone();
         if let Ok(roll) = reply.and_then(|reply| self.roll(census, reply)) {
@@ -347,7 +364,7 @@ impl Engine {
         }
     }
 
-    /// Asks how many servers there are.
+    /// Asks for the number of servers.
     pub(super) fn count_servers(&mut self, ticket: Ticket, nsp: &ByteString) {
         if let Some((census, command)) = self.census(nsp, None) {
             let id = self.cx.command(command, Purpose::ServerCount(ticket, Box::new(census)));
@@ -355,7 +372,7 @@ impl Engine {
         }
     }
 
-    /// The servers have been counted, or not.
+    /// Handles the count of the servers, or its error.
     pub(super) fn servers_counted(
         &mut self,
         ticket: Ticket,
@@ -367,7 +384,7 @@ impl Engine {
         }
         let nsp = census.nsp.clone();
         let count = match reply.and_then(|reply| self.roll(census, reply)) {
-            // Counting once more harms nothing.
+            // It does no harm to count once more.
             Err(CommandError::NotSent(_) | CommandError::Lost(_)) => {
                 self.count_servers(ticket, &nsp);
                 return self.cx.rest(&Lane::Writer);
@@ -384,13 +401,13 @@ impl Engine {
         self.cx.events.push_back(Event::ServerCount { ticket, count });
     }
 
-    /// A request's time is up.
+    /// Handles a request whose time is up.
     pub(super) fn request_due(&mut self, ticket: Ticket) {
         self.finish_request(ticket, true, None);
         self.servers_not_counted(ticket, "Redis did not answer in time");
     }
 
-    /// A namespace is closed: nobody is counted there any more.
+    /// Ends the server counts of a namespace that is closed.
     pub(super) fn counts_closed(&mut self, nsp: &str) {
         let counts = self.counts.iter().filter(|(_, (of, _))| of == nsp);
         for ticket in Vec::from_iter(counts.map(|(ticket, _)| *ticket)) {

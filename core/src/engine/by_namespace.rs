@@ -1,4 +1,4 @@
-//! What is open in which namespace, where there may be much in many of them.
+//! An index of open things by namespace. There may be many namespaces, with many things in each.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ impl ByNamespace {
         }
     }
 
-    /// In the order of their numbers.
+    /// Returns the tickets of a namespace, in the order of their numbers.
     pub(super) fn of(&self, nsp: &str) -> Vec<Ticket> {
         self.0.get(nsp).map(|tickets| tickets.iter().copied().collect()).unwrap_or_default()
     }

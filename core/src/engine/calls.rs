@@ -1,4 +1,4 @@
-//! What the application asks of the cluster.
+//! The calls by which the application asks something of the cluster.
 
 use bytestring::ByteString;
 
@@ -16,20 +16,23 @@ use crate::payload::{Payload, PayloadError};
 use crate::session::Session;
 use crate::time::Time;
 
-/// Event names between servers on which Node's namespaces fail: they refuse to send the first three, and throw on the last one unless
-/// somebody listens.
+/// Event names on which Node's namespaces fail if they are used between servers. The namespaces
+/// refuse to send the first three, and throw on the last one unless there is a listener.
 const RESERVED_BETWEEN_SERVERS: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
 
 impl Engine {
     /// Sends a packet to the clients that `opts` match, on all nodes.
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]. When this node's own clients get it ([`Event::Broadcast`]) the option
-    /// [`local_delivery`](crate::Config::local_delivery) says. Unless that is [`StreamOrder`](LocalDelivery::StreamOrder), there is no order
-    /// between that and what other nodes publish at the same time, as with Node's adapters.
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. The option
+    /// [`local_delivery`](crate::Config::local_delivery) decides when this node's own clients get
+    /// the packet, by an [`Event::Broadcast`]. Unless the option is
+    /// [`StreamOrder`](LocalDelivery::StreamOrder), this delivery has no fixed order relative to
+    /// what other nodes publish at the same time. The same is true of Node's adapters.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`].
     pub fn broadcast(
         &mut self,
         now: Time,
@@ -41,14 +44,16 @@ impl Engine {
         self.act(now, nsp, Body::Broadcast { packet, opts, request_id: None }, local)
     }
 
-    /// Sends a packet to the clients that `opts` match, on all nodes, and collects their acknowledgements.
+    /// Sends a packet to the clients that `opts` match, on all nodes, and collects their
+    /// acknowledgements.
     ///
-    /// Ends with [`Event::RequestDone`]. Before, there is an [`Event::Answer`] with the number of clients from each node, and one with each
-    /// acknowledgement.
+    /// The call ends with [`Event::RequestDone`]. Before that, there is an [`Event::Answer`] from
+    /// each node with its number of clients, and one with each acknowledgement.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`], [`CallError::Binary`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`].
     pub fn broadcast_with_ack(
         &mut self,
         now: Time,
@@ -69,11 +74,12 @@ impl Engine {
 
     /// Makes the sockets that `opts` match join rooms, on all nodes.
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; this node's own sockets join at that moment.
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own sockets
+    /// join at that moment.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn sockets_join(
         &mut self,
         now: Time,
@@ -87,11 +93,12 @@ impl Engine {
 
     /// Makes the sockets that `opts` match leave rooms, on all nodes.
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; this node's own sockets leave at that moment.
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own sockets
+    /// leave at that moment.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn sockets_leave(
         &mut self,
         now: Time,
@@ -103,13 +110,15 @@ impl Engine {
         self.act(now, nsp, Body::SocketsLeave { opts, rooms }, local)
     }
 
-    /// Disconnects the sockets that `opts` match, on all nodes; with `close`, their underlying connections too.
+    /// Disconnects the sockets that `opts` match, on all nodes. With `close`, it closes their
+    /// underlying connections too.
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`]; [`Event::DisconnectSockets`] names this node's own sockets at that moment.
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. At that moment
+    /// [`Event::DisconnectSockets`] names this node's own sockets.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn disconnect_sockets(
         &mut self,
         now: Time,
@@ -121,13 +130,15 @@ impl Engine {
         self.act(now, nsp, Body::DisconnectSockets { opts, close }, local)
     }
 
-    /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an [`Event::FetchSockets`].
+    /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an
+    /// [`Event::FetchSockets`].
     ///
-    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] from each node.
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] from each node that answers.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn fetch_sockets(
         &mut self,
         now: Time,
@@ -144,13 +155,15 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Emits an event to the other servers. `packet` is `[event, …args]`: see [`Payload::event`].
+    /// Emits an event to the other servers. `packet` is an array of the event's name and its
+    /// arguments: see [`Payload::event`].
     ///
-    /// Ends with [`Event::Published`] or [`Event::PublishFailed`].
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`].
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`], [`CallError::Payload`], [`CallError::Binary`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`],
+    /// [`CallError::Payload`] or [`CallError::Binary`].
     pub fn server_side_emit(&mut self, now: Time, nsp: &str, packet: Payload) -> Result<Ticket, CallError> {
         self.advance(now);
         check_server_event(&packet)?;
@@ -159,13 +172,16 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Emits an event to the other servers and collects their answers. `packet` is `[event, …args]`: see [`Payload::event`].
+    /// Emits an event to the other servers and collects their answers. `packet` is an array of the
+    /// event's name and its arguments: see [`Payload::event`].
     ///
-    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] from each node.
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] from each node that answers.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`], [`CallError::Payload`], [`CallError::Binary`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`],
+    /// [`CallError::Payload`] or [`CallError::Binary`].
     pub fn server_side_emit_with_ack(
         &mut self,
         now: Time,
@@ -179,12 +195,14 @@ impl Engine {
         self.ask(nsp, id, body, Wanted::Values, &BroadcastOptions::all())
     }
 
-    /// Asks how many servers the namespace has. Ends with [`Event::ServerCount`], within
+    /// Asks for the number of servers of the namespace.
+    ///
+    /// The call ends with [`Event::ServerCount`], within
     /// [`request_timeout`](crate::Config::request_timeout).
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.cx.number());
@@ -200,17 +218,20 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Stores a client's session, for [`max_disconnection_duration`](crate::Recovery::max_disconnection_duration). To be called when the client's
-    /// connection is lost unexpectedly; a client that leaves by itself has no session.
+    /// Stores a client's session, for
+    /// [`max_disconnection_duration`](crate::Recovery::max_disconnection_duration). Call it when
+    /// the client's connection is lost unexpectedly. A client that leaves by itself has no session.
     ///
-    /// Ends with [`Event::SessionSaved`].
+    /// The call ends with [`Event::SessionSaved`].
     ///
-    /// It may also be called while the client is there, now and then: if this server dies, the client recovers at another one.
+    /// It may also be called now and then while the client is connected. If this server dies, the
+    /// client can then recover at another server.
     ///
     /// # Errors
     ///
-    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`], [`CallError::InvalidPid`], [`CallError::Payload`],
-    /// [`CallError::SessionTooLarge`], [`CallError::Full`].
+    /// Returns [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`],
+    /// [`CallError::InvalidPid`], [`CallError::Payload`], [`CallError::SessionTooLarge`] or
+    /// [`CallError::Full`].
     pub fn persist_session(&mut self, now: Time, nsp: &str, session: &Session) -> Result<Ticket, CallError> {
         self.advance(now);
         self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
@@ -218,15 +239,17 @@ impl Engine {
         self.recoveries.persist(&mut self.cx, nsp, session)
     }
 
-    /// Makes a socket of a session again, which any server of the cluster has stored. `pid` and `offset` are what the client sent; they need not be
-    /// looked at before.
+    /// Restores a socket from a session that any server of the cluster has stored. `pid` and
+    /// `offset` are what the client sent. The caller need not check them.
     ///
-    /// Ends with [`Event::Restored`] or [`Event::NotRecovered`], within [`timeout`](crate::Recovery::timeout) and what the backend needs to tell what
-    /// became of a command. The session stays stored unless it is restored, or its last command is lost with its link.
+    /// The call ends with [`Event::Restored`] or [`Event::NotRecovered`]. The event comes within
+    /// [`timeout`](crate::Recovery::timeout), plus the time that the backend needs to find out what
+    /// became of a command. The session stays stored unless it is restored, or its last command is
+    /// lost with its link.
     ///
     /// # Errors
     ///
-    /// [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::RecoveryOff`] or [`CallError::UnknownNamespace`].
     pub fn restore_session(
         &mut self,
         now: Time,
@@ -237,7 +260,7 @@ impl Engine {
         self.advance(now);
         self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
         let (nsp, namespace) = self.open(nsp)?;
-        // Without streams there is no order of the stream, which recovery needs.
+        // Recovery needs the order of the stream, and without streams there is no such order.
         let stream = namespace.stream.clone().ok_or(CallError::RecoveryOff)?;
         let two_streams =
             namespace.lost_stream().is_some_and(|lost| self.inbox.cursor(lost) != Some(EntryId::ZERO));
@@ -251,7 +274,7 @@ impl Engine {
         }
     }
 
-    /// Publishes something that has an effect here too.
+    /// Publishes a message that has an effect on this node too.
     fn act(&mut self, now: Time, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
         self.advance(now);
         let ticket = Ticket(self.cx.number());
@@ -278,7 +301,7 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Publishes something that has no effect here.
+    /// Publishes a message that has no effect on this node.
     pub(super) fn publish(&mut self, nsp: &str, body: Body, what: What) -> Result<(), CallError> {
         let (name, _) = self.open(nsp)?;
         let content = self.cx.config.content(&self.cx.uid, &name, &body)?;

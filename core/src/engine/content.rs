@@ -1,4 +1,4 @@
-//! What goes out: the way and the encoding that a dialect has for a message.
+//! Outgoing messages: the way and the encoding that a dialect has for each of them.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use crate::payload::{Encoding, Payload, PayloadError};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::{entry, pubsub};
 
-/// A message, ready to be sent.
+/// A message that is ready to be sent.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// Into the namespace's stream.
+    /// The message goes into the namespace's stream.
     Entry { stream: ByteString, fields: Arc<Fields> },
-    /// Through a channel.
+    /// The message goes through a channel.
     Push { channel: ByteString, payload: Bytes },
 }
 
 impl Content {
-    /// How many bytes it takes.
+    /// Returns the size of the message, in bytes.
     pub(crate) fn size(&self) -> usize {
         match self {
             Content::Entry { fields, .. } => fields.size(),
@@ -44,7 +44,7 @@ impl Content {
 }
 
 impl Config {
-    /// A message to all the others.
+    /// Encodes a message to all the other nodes.
     pub(crate) fn content(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
         let asks = match body {
             Body::Broadcast { request_id, .. } => request_id.is_some(),
@@ -59,7 +59,7 @@ impl Config {
         }
     }
 
-    /// A message into the stream.
+    /// Encodes a message that goes into the stream.
     fn entry(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
         let binary = |payload: &Payload| payload.encoding() == Encoding::MsgPack;
         if self.only_plaintext && entry::payloads(body).any(binary) {
@@ -97,7 +97,7 @@ impl Config {
         Ok(self.parsed(classic::encode_request(uid, nsp, request)?))
     }
 
-    /// A request of the classic adapter's own.
+    /// Encodes a request that only the classic adapter has.
     pub(super) fn classic_content(
         &self,
         uid: &NodeId,
@@ -108,7 +108,7 @@ impl Config {
         Ok(Content::Push { channel: self.request_channel(nsp), payload })
     }
 
-    /// An answer, by the way that the question came.
+    /// Encodes an answer, which goes by the way that the question came.
     pub(super) fn answer(
         &self,
         uid: &NodeId,
@@ -136,13 +136,14 @@ impl Config {
                 Dialect::Sharded => pubsub::write_sharded(uid, nsp, &body)?,
                 _ => pubsub::write(uid, nsp, &body)?,
             },
-            // Nobody asks for these in another dialect.
+            // No other dialect asks for these answers.
             (_, _) => return Err(PayloadError::NoRequest.into()),
         };
         Ok(Content::Push { channel: self.response_channel(nsp, to.as_str()), payload })
     }
 
-    /// What is not JSON, in the form that the application has chosen.
+    /// Encodes a payload with the parser that the application has chosen, unless the payload is
+    /// JSON.
     fn parsed(&self, payload: Bytes) -> Bytes {
         match &self.parser {
             Some(parser) if payload.first() != Some(&b'{') => parser.codec().encode(payload),
@@ -150,7 +151,7 @@ impl Config {
         }
     }
 
-    /// The other way.
+    /// Does the reverse of `parsed`.
     pub(super) fn unparsed(&self, payload: &Bytes) -> Result<Bytes, String> {
         match &self.parser {
             Some(parser) if payload.first() != Some(&b'{') => parser.codec().decode(payload),

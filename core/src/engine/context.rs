@@ -1,4 +1,5 @@
-//! What every part of the engine is lent: the options, the clock, chance, and the ways out. It decides nothing.
+//! The context that the engine lends to each of its parts: the options, the clock, the random
+//! numbers, and the queues of commands and events. The context makes no decisions.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -15,34 +16,34 @@ use crate::hash::{Keyed, Numbered};
 use crate::id::NodeId;
 use crate::time::Time;
 
-/// How long a refused command waits before it is tried again.
+/// The time that a refused command waits before it is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(200);
 
-/// What the parts share.
+/// The state that the parts of the engine share.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) config: Config,
     /// The name of this node.
     pub(super) uid: NodeId,
-    /// The keys of tables whose own keys come from outside.
+    /// The keys for hash tables whose own keys come from outside.
     pub(super) hash: Keyed,
     pub(super) rng: fastrand::Rng,
     pub(super) now: Time,
-    /// The last number of a command or a ticket.
+    /// The last number that a command or a ticket was given.
     pub(super) count: u64,
     pub(super) lanes: Lanes,
     pub(super) in_flight: HashMap<CommandId, InFlight, Numbered>,
-    /// How many commands in flight ask on behalf of requests.
+    /// The number of commands in flight that ask on behalf of requests.
     pub(super) asking: usize,
     pub(super) timers: Timers,
-    /// Events that have happened, and wait to be polled.
+    /// Events that have happened and wait to be polled.
     pub(super) events: VecDeque<Event>,
 }
 
 /// A command whose reply has not come.
 #[derive(Debug)]
 pub(super) struct InFlight {
-    /// The command is kept if it may have to be handed out again.
+    /// The command itself, if it may have to be handed out again.
     pub(super) command: Option<Box<Command>>,
     pub(super) purpose: Purpose,
 }
@@ -71,7 +72,7 @@ impl Context {
         self.count
     }
 
-    /// Lets a command wait for its lane.
+    /// Queues a command for its lane.
     #[inline]
     pub(super) fn command(&mut self, command: Command, purpose: Purpose) -> CommandId {
         let id = CommandId(self.number());
@@ -80,14 +81,14 @@ impl Context {
         id
     }
 
-    /// Notes that a reply to a command is to come.
+    /// Notes that the reply to a command is to come.
     #[inline]
     pub(super) fn expect(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         self.asking += usize::from(purpose.asks());
         self.in_flight.insert(id, InFlight { command, purpose });
     }
 
-    /// Takes the purpose of a command whose reply has come.
+    /// Removes and returns a command whose reply has come.
     #[inline]
     pub(super) fn answered(&mut self, id: CommandId) -> Option<InFlight> {
         let in_flight = self.in_flight.remove(&id)?;
@@ -95,7 +96,8 @@ impl Context {
         Some(in_flight)
     }
 
-    /// Takes back a command that has not been handed out. Returns `false` if it was.
+    /// Takes back a command that has not been handed out. Returns `false` if it has been handed
+    /// out.
     pub(super) fn withdraw(&mut self, lane: &Lane, command: CommandId) -> bool {
         let waits = self.lanes.withdraw(lane, command);
         if waits {
@@ -104,7 +106,8 @@ impl Context {
         waits
     }
 
-    /// Hands out nothing more for the lane, for a while, unless its link is known to be down: then until it is back.
+    /// Pauses the lane for a while. If its link is known to be down, the lane waits until the link
+    /// is back instead.
     pub(super) fn rest(&mut self, lane: &Lane) {
         if !self.lanes.is_down(lane) {
             self.lanes.pause(lane);
@@ -114,7 +117,8 @@ impl Context {
         }
     }
 
-    /// Puts a command that certainly had no effect back to its place. It goes out again when the link is back, or after a while.
+    /// Puts a command that certainly had no effect back in its place. The command goes out again
+    /// when the link is back, or after a while.
     pub(super) fn again(&mut self, id: CommandId, command: Option<Box<Command>>, purpose: Purpose) {
         let Some(command) = command else { return };
         let lane = command.lane();

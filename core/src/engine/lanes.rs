@@ -1,4 +1,4 @@
-//! What waits to be sent on which connection.
+//! The commands that wait to be sent, for each connection.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,8 @@ use crate::command::{Command, CommandId, Lane};
 
 /// The commands of one connection that have not been handed out, in the order of their ids.
 ///
-/// A command that certainly was not sent comes back with its old id, and so to its old place: order holds over reconnects.
+/// A command that certainly was not sent comes back with its old id, and so to its old place. The
+/// order therefore holds over reconnects.
 #[derive(Debug, Default)]
 struct Queue {
     down: bool,
@@ -23,7 +24,8 @@ impl Queue {
 #[derive(Debug, Default)]
 pub(super) struct Lanes {
     queues: BTreeMap<Lane, Queue>,
-    /// The lanes that are open and have commands waiting. Mostly there are none, and there may be a lane for each of many streams.
+    /// The lanes that are open and have commands waiting. In most cases there are no such lanes,
+    /// while there may be a lane for each of many streams.
     ready: BTreeSet<Lane>,
 }
 
@@ -40,7 +42,7 @@ impl Lanes {
         }
     }
 
-    /// The next command of a lane that is neither down nor paused.
+    /// Takes the next command of a lane that is neither down nor paused.
     pub(super) fn pop(&mut self) -> Option<(CommandId, Command)> {
         while let Some(lane) = self.ready.first() {
             let queue = self.queues.get_mut(lane);
@@ -66,7 +68,8 @@ impl Lanes {
         result
     }
 
-    /// Notes the state of a link; whether that is news. A link counts as up until it is reported down.
+    /// Notes the state of a link. Returns `true` if the state has changed. A link counts as up
+    /// until it is reported down.
     pub(super) fn set_up(&mut self, lane: &Lane, up: bool) -> bool {
         self.change(lane, |queue| {
             queue.paused &= !up;
@@ -74,7 +77,7 @@ impl Lanes {
         })
     }
 
-    /// Whether commands of the lane are handed out.
+    /// Returns `true` if commands of the lane are handed out.
     pub(super) fn is_open(&self, lane: &Lane) -> bool {
         self.queues.get(lane).is_none_or(Queue::is_open)
     }
@@ -94,7 +97,7 @@ impl Lanes {
         }
     }
 
-    /// Takes back a command that has not been handed out; whether it was there.
+    /// Takes back a command that has not been handed out. Returns `true` if it was there.
     pub(super) fn withdraw(&mut self, lane: &Lane, id: CommandId) -> bool {
         self.queues.contains_key(lane) && self.change(lane, |queue| queue.waiting.remove(&id).is_some())
     }
@@ -104,13 +107,13 @@ impl Lanes {
         self.queues.get(lane).is_some_and(|queue| queue.waiting.contains_key(&id))
     }
 
-    /// Takes back what waits for the lane.
+    /// Takes back all commands that wait for the lane.
     pub(super) fn take_waiting(&mut self, lane: &Lane) -> BTreeMap<CommandId, Command> {
         self.ready.remove(lane);
         self.queues.get_mut(lane).map(|queue| core::mem::take(&mut queue.waiting)).unwrap_or_default()
     }
 
-    /// Forgets the lane and all that waits for it.
+    /// Forgets the lane and all commands that wait for it. Returns the ids of these commands.
     pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
         self.ready.remove(lane);
         self.queues.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())

@@ -1,4 +1,4 @@
-//! The engine: what a node of the cluster does, without doing it.
+//! The engine: the logic of one node of the cluster, without any I/O.
 
 mod answering;
 mod asking;
@@ -47,21 +47,24 @@ use recovery::{Ready, Recoveries};
 use requests::Requests;
 use timers::Timer;
 
-/// The longest name of a node that is believed, in bytes. Those of the adapters have 16 to 20.
+/// The longest accepted name of a node, in bytes. The names of the adapters have 16 to 20 bytes.
 const MAX_NAME: usize = 256;
 
 /// A node of a Socket.IO cluster, as a state machine.
 ///
-/// It does no I/O and has no clock. Whatever happens is put in by a method call that carries the time; afterwards everything that follows
-/// from it is taken out, until there is no more:
+/// It does no I/O and has no clock. The caller reports each thing that happens by a method call
+/// that carries the time. The caller then takes out everything that follows from it, until there is
+/// no more:
 ///
 /// - [`poll_event`](Engine::poll_event): what the application should know or do;
 /// - [`poll_command`](Engine::poll_command): what Redis should do;
-/// - [`poll_timeout`](Engine::poll_timeout): when to call [`handle_timeout`](Engine::handle_timeout) if nothing else happens.
+/// - [`poll_timeout`](Engine::poll_timeout): when to call
+///   [`handle_timeout`](Engine::handle_timeout) if nothing else happens.
 ///
-/// Events first: the entries that have been read are looked at one by one as events are polled, and the next read is asked for only when they
-/// are used up. An application that is slow to take events thus slows the reading of its streams, and nothing else; the streams are the
-/// buffer.
+/// Poll for events first. The entries of a read are processed one at a time, as events are polled.
+/// The engine asks for the next read only when they are used up. An application that is slow to
+/// take events therefore slows down the reading of its streams, and nothing else. The streams are
+/// the buffer.
 ///
 /// The same configuration, seed and inputs give the same outputs, byte for byte.
 ///
@@ -74,22 +77,25 @@ pub struct Engine {
     inbox: Inbox,
     requests: Requests,
     recoveries: Recoveries,
-    /// The namespaces whose servers are being counted for the application, and the commands that do it.
+    /// The open server counts of the application: the namespace of each, and the command that
+    /// counts.
     counts: BTreeMap<Ticket, (ByteString, CommandId)>,
-    /// What has come and has not been looked at: it changes rooms, so it is looked at only as its events are polled.
+    /// Inputs that have arrived but have not been processed. They change rooms, so each is
+    /// processed only when its events are polled.
     pending: VecDeque<Pending>,
 }
 
-/// Something that has come beside the streams.
+/// An input that waits to be processed and is not an entry of a stream.
 #[derive(Debug)]
 enum Pending {
-    /// A message of this node's has its place in the stream, if it has one, and now does here what it does elsewhere.
+    /// The effect on this node of one of its own messages, with the message's entry in the stream,
+    /// if it has one. The message has the same effect on the other nodes.
     Effect(Box<Due>, Option<EntryId>),
     /// A Pub/Sub message.
     Message(Box<Message>),
     /// A request in the classic form.
     Request(ByteString, NodeId, Box<classic::Request>),
-    /// A response in the classic form. What it means depends on what was asked.
+    /// A response in the classic form. Its meaning depends on what was asked.
     Response(Box<classic::Keys>),
 }
 
@@ -99,24 +105,26 @@ impl Pending {
             Pending::Effect(due, _) => due.effect.nsp == *nsp,
             Pending::Message(message) => message.nsp == *nsp,
             Pending::Request(of, ..) => of == nsp,
-            // Nobody waits for it once the namespace's requests are over.
+            // Nobody waits for a response once the namespace's requests are over.
             Pending::Response(_) => false,
         }
     }
 }
 
-/// What a published message does on this node itself, once it has its place in the stream.
+/// The effect of a published message on this node itself, once the message has its place in the
+/// stream.
 #[derive(Debug)]
 struct Effect {
     nsp: ByteString,
     kind: EffectKind,
 }
 
-/// What is done when it has its place, if the namespace is not closed until then: another of the same name is not meant.
+/// An effect that is due once its message has its place in the stream. It is dropped if the
+/// namespace is closed before then, because a later namespace of the same name is not meant.
 #[derive(Debug)]
 struct Due {
     effect: Effect,
-    /// How many namespaces had been closed when it was called.
+    /// The number of namespaces that had been closed at the time of the call.
     closings: u64,
 }
 
@@ -129,7 +137,8 @@ enum EffectKind {
 }
 
 impl EffectKind {
-    /// What the message does on each node, unless it asks something.
+    /// Returns the effect of the message on each node, or `None` if the message asks something or
+    /// has no effect on sockets.
     fn of(body: Body) -> Option<Self> {
         Some(match body {
             Body::Broadcast { packet, opts, request_id: None } => EffectKind::Broadcast { packet, opts },
@@ -145,14 +154,14 @@ pub(crate) use calls::check_server_event;
 pub(crate) use content::Content;
 
 impl Engine {
-    /// A node that has no namespace yet.
+    /// Creates a node that has no namespace yet.
     ///
-    /// `seed` decides the node's name, the ids of its requests and the keys of its hash tables: draw it at random, and not twice the same in a
-    /// cluster.
+    /// `seed` decides the node's name, the ids of its requests and the keys of its hash tables.
+    /// Draw it at random, and do not use the same seed twice in a cluster.
     ///
     /// # Errors
     ///
-    /// If the options can't work together.
+    /// Returns an error if the options can't work together.
     pub fn new(config: Config, seed: u64, now: Time) -> Result<Self, ConfigError> {
         config.validate()?;
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -170,28 +179,29 @@ impl Engine {
         })
     }
 
-    /// The name of this node in the cluster.
+    /// Returns the name of this node in the cluster.
     pub fn uid(&self) -> &NodeId {
         &self.cx.uid
     }
 
-    /// The options.
+    /// Returns the options.
     pub fn config(&self) -> &Config {
         &self.cx.config
     }
 
-    /// The sockets and rooms of a namespace, if it is open.
+    /// Returns the sockets and rooms of a namespace, if it is open.
     pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
         self.cluster.namespaces.get(nsp).map(|namespace| &namespace.rooms)
     }
 
-    /// The next event, until there is none.
+    /// Returns the next event, or `None` if there is no more.
     pub fn poll_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.poll_pending_event() {
                 return Some(event);
             }
-            // Here, so that who is slow to take events finds these waiting outside, within their own bounds.
+            // Restored sessions are taken only here. If the application is slow to take events, the
+            // sessions wait in `recoveries`, outside the event queue, within bounds of their own.
             if self.recoveries.has_ready() {
                 if let Some(ready) = self.recoveries.next_ready(&mut self.cx) {
                     self.restore(ready);
@@ -203,7 +213,9 @@ impl Engine {
             if last {
                 self.inbox.is_heard(&mut self.cx, &stream);
             }
-            // What it has put among the events happened before it. Nearly always it has put none, and need not be moved there: it is large.
+            // The events that the entry has queued happened before `event`. Nearly always the entry
+            // has queued no events. `event` is then returned directly, because an event is large
+            // and costly to move into the queue.
             if self.cx.events.is_empty() {
                 self.recoveries.looked_at(&mut self.cx, &stream, entry.id);
                 if event.is_some() {
@@ -216,7 +228,7 @@ impl Engine {
         }
     }
 
-    /// A session is restored: its socket comes into its rooms.
+    /// Restores a session: adds its socket and makes it join its rooms.
     fn restore(&mut self, ready: Ready) {
         let Ready { ticket, nsp, session, missed, position } = ready;
         let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) else { return };
@@ -228,9 +240,10 @@ impl Engine {
         self.cx.events.push_back(Event::Restored(restored));
     }
 
-    /// The next event among those that have happened already: no further entry is looked at.
+    /// Returns the next of the events that have happened already. It processes no further entry.
     ///
-    /// For a caller whose application takes no more broadcasts just now, but waits for what becomes of its own calls.
+    /// This is for a caller whose application takes no more broadcasts for now, but still waits for
+    /// the outcome of its own calls.
     pub fn poll_pending_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.cx.events.pop_front() {
@@ -252,8 +265,8 @@ impl Engine {
         }
     }
 
-    /// This event, or the first of those that happened before it, which it then waits for. An event is large: one that need not wait is not put
-    /// among those that do.
+    /// Returns `event`, or the first of the events that happened before it; `event` is then queued
+    /// behind them. An event is large, so it is queued only if it has to wait.
     fn or_before(&mut self, event: Option<Event>) -> Option<Event> {
         if self.cx.events.is_empty() {
             return event;
@@ -262,9 +275,11 @@ impl Engine {
         self.cx.events.pop_front()
     }
 
-    /// The next command, until there is none. Its reply goes to [`handle_reply`](Engine::handle_reply).
+    /// Returns the next command, or `None` if there is no more. The command's reply goes to
+    /// [`handle_reply`](Engine::handle_reply).
     ///
-    /// Commands of the same [lane](Command::lane) must reach the server in the order in which they are polled.
+    /// Commands of the same [lane](Command::lane) must reach the server in the order in which they
+    /// are polled.
     pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
         let next = self.cx.lanes.pop().or_else(|| self.next_message());
         if let Some((_, Command::XInfoStream { stream })) = &next {
@@ -273,7 +288,8 @@ impl Engine {
         next
     }
 
-    /// What the outbox has to ask or to send next. A question is sent behind the count of those who will hear it.
+    /// Returns the next command of the outbox. In the dialects whose nodes subscribe, a question is
+    /// sent right behind the command that counts the nodes that will hear it.
     fn next_message(&mut self) -> Option<(CommandId, Command)> {
         loop {
             let HandedOut { id, command, beat } = match self.outbox.poll(&mut self.cx)? {
@@ -300,7 +316,7 @@ impl Engine {
         }
     }
 
-    /// Does what follows from the fates of messages.
+    /// Handles the outcomes of messages.
     fn settle(&mut self) {
         while let Some(settled) = self.outbox.next_settled() {
             match settled {
@@ -311,7 +327,8 @@ impl Engine {
         }
     }
 
-    /// A message has its place in the stream, if it has one.
+    /// Handles a message that has been published. `entry` is its place in the stream, if it has
+    /// one.
     fn is_published(&mut self, message: Outgoing, entry: Option<EntryId>) {
         let Outgoing { nsp, content, what, effect, .. } = message;
         if matches!(what, What::Beat) {
@@ -330,7 +347,7 @@ impl Engine {
         self.pending.extend(effect.map(|effect| Pending::Effect(effect, entry)));
     }
 
-    /// A message will not be sent, or not again.
+    /// Handles a message that will not be sent, or will not be sent again.
     fn has_failed(&mut self, message: Outgoing, error: CommandError) {
         let Outgoing { nsp, content, what, effect, .. } = message;
         match what {
@@ -356,12 +373,13 @@ impl Engine {
         self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
     }
 
-    /// When [`handle_timeout`](Engine::handle_timeout) is due, if nothing happens before.
+    /// Returns the time at which [`handle_timeout`](Engine::handle_timeout) is due, if nothing
+    /// happens before.
     pub fn poll_timeout(&self) -> Option<Time> {
         self.cx.timers.next()
     }
 
-    /// Does what is due. Calling it too early does no harm.
+    /// Does everything that is due. A call that comes too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
         while let Some(timer) = self.cx.timers.pop(self.cx.now) {
@@ -382,15 +400,16 @@ impl Engine {
         }
     }
 
-    /// How far the node is behind each of its streams.
+    /// Returns how far the node is behind each of its streams.
     pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
         self.inbox.lags()
     }
 
-    /// A connection was lost, or is there (again).
+    /// Reports that a connection was lost, or that it is there (again).
     ///
-    /// Report a loss before the errors of the commands that it took with it: the engine then waits for the connection to come back, and does not
-    /// try them again by itself after a while. A connection counts as there until it is reported lost.
+    /// Report a loss before the errors of the commands that were lost with the connection. The
+    /// engine then waits for the connection to come back, instead of retrying the commands by
+    /// itself after a while. A connection counts as there until it is reported lost.
     pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
         self.advance(now);
         if !self.cx.lanes.set_up(lane, up) {
@@ -408,7 +427,7 @@ impl Engine {
         }
     }
 
-    /// A Pub/Sub message has come, by a subscription to its channel or to a pattern.
+    /// Reports a Pub/Sub message, which came by a subscription to its channel or to a pattern.
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
         self.advance(now);
         let Some((nsp, carries)) = self.cluster.carried(channel) else { return };
@@ -422,7 +441,7 @@ impl Engine {
         }
     }
 
-    /// What a Pub/Sub message says, if it concerns the namespace.
+    /// Decodes a Pub/Sub message. Returns `None` if it does not concern the namespace.
     fn read_push(
         &self,
         nsp: &ByteString,
@@ -450,7 +469,8 @@ impl Engine {
         })
     }
 
-    /// The reply to a command has come, or will never come. Replies to unknown commands are passed over.
+    /// Reports the reply to a command, or that the reply will never come. Replies to unknown
+    /// commands are ignored.
     pub fn handle_reply(&mut self, now: Time, id: CommandId, reply: Result<Reply, CommandError>) {
         self.advance(now);
         self.replied(id, reply);
@@ -461,7 +481,7 @@ impl Engine {
     }
 }
 
-/// The same, unless it would be kept under a name that no node bears.
+/// Passes on `pending`, unless it would be kept under a name that no node bears.
 fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
     match &pending {
         Some(Pending::Message(message)) => check_name(message.uid.as_str())?,
@@ -471,7 +491,8 @@ fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
     Ok(pending)
 }
 
-/// Whether a node may bear this name. Names of others are kept, so they are no longer than need be.
+/// Returns an error if no node may bear this name. The names of other nodes are kept in memory, so
+/// their length is limited.
 fn check_name(uid: &str) -> Result<(), WireError> {
     match uid.len() {
         size if size > MAX_NAME => Err(WireError::NameTooLong { size, limit: MAX_NAME }),

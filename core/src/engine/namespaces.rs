@@ -1,4 +1,4 @@
-//! Entering and leaving the cluster, namespace by namespace, and what follows from signs of life.
+//! Entering and leaving the cluster, namespace by namespace, and the consequences of signs of life.
 
 use bytestring::ByteString;
 
@@ -11,12 +11,14 @@ use crate::id::NodeId;
 use crate::message::Body;
 
 impl Engine {
-    /// Enters the cluster in this namespace. [`Event::Ready`] tells when it hears everything. It is told of nothing that this node had read
-    /// before, in particular not of what waited when a namespace of this name was closed.
+    /// Enters the cluster in this namespace. [`Event::Ready`] reports that the namespace hears
+    /// everything. The namespace gets nothing that this node had read before the call. In
+    /// particular, it does not get what was still waiting when a namespace of this name was closed.
     ///
     /// # Errors
     ///
-    /// [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`], [`CallError::Overlap`], [`CallError::Full`].
+    /// Returns [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`],
+    /// [`CallError::Overlap`] or [`CallError::Full`].
     pub fn open_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
         self.advance(now);
         let (name, streams) = self.cluster.open(&mut self.cx, nsp)?;
@@ -29,14 +31,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Leaves the cluster in this namespace and tells the others. Requests that are open end with what has come. [`Event::Closed`] tells
-    /// when the others know.
+    /// Leaves the cluster in this namespace and tells the other nodes. Open requests end with the
+    /// answers that have come. [`Event::Closed`] reports that the other nodes know.
     ///
-    /// What was called before is still published, and its fate told; but nothing of it happens here any more, even if the namespace is opened again.
+    /// Messages from earlier calls are still published, and their outcomes are still reported.
+    /// However, they have no effect on this node any more, even if the namespace is opened again.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`].
     pub fn close_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
         self.advance(now);
         for ticket in self.requests.of(nsp) {
@@ -45,7 +48,8 @@ impl Engine {
         self.counts_closed(nsp);
         self.recoveries.recoveries_closed(&mut self.cx, nsp);
         let Closed { name, namespace, number } = self.cluster.close(&mut self.cx, nsp)?;
-        // What is left of it does nothing here, whoever opens a namespace of this name again.
+        // The namespace's pending inputs have no effect here any more, even if a namespace of this
+        // name is opened again.
         self.pending.retain(|pending| !pending.is_for(&name));
         let mut farewells = 0;
         // A node that was never announced need not say goodbye.
@@ -73,26 +77,27 @@ impl Engine {
         let mut open: Vec<ByteString> = self.cluster.namespaces.keys().cloned().collect();
         open.sort();
         for nsp in open {
-            // Just seen to be open.
+            // The namespace has just been seen to be open.
             let _ = self.close_namespace(now, &nsp);
         }
     }
 
-    /// Whether no namespace is open or being closed, and no session on its way to Redis.
+    /// Returns `true` if no namespace is open or being closed, and no session is on its way to
+    /// Redis.
     pub fn is_closed(&self) -> bool {
         self.cluster.is_empty() && !self.cluster.is_leaving() && !self.recoveries.is_saving()
     }
 
-    /// The streams from which a namespace is read, if it is open.
+    /// Returns the streams from which a namespace is read, if it is open.
     pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
         self.cluster.namespaces.get(nsp).into_iter().flat_map(Namespace::streams)
     }
 
-    /// The stream's end is known, for the first time or after a break.
+    /// Handles a stream whose end has become known, for the first time or after a break.
     pub(super) fn stream_is_heard(&mut self, stream: &ByteString) {
         for nsp in self.inbox.namespaces(stream) {
             if let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) {
-                // During the break nobody could be heard.
+                // No node could be heard during the break.
                 namespace.members.refresh_all(self.cx.now);
             }
             self.maybe_ready(&nsp);
@@ -100,7 +105,7 @@ impl Engine {
         self.inbox.hears_from_now_on(stream, self.cx.now);
     }
 
-    /// The namespace does not live on the stream any more.
+    /// Stops reading a stream for a namespace that does not use it any more.
     fn stop_reading(&mut self, stream: &ByteString, nsp: &ByteString) {
         if self.inbox.close(&mut self.cx, stream, nsp) {
             self.recoveries.window_closes(stream);
@@ -128,9 +133,9 @@ impl Engine {
         self.cx.events.push_back(Event::Ready { nsp: nsp.clone() });
     }
 
-    /// Publishes a heartbeat, unless one waits already.
+    /// Publishes a heartbeat, unless one is waiting already.
     ///
-    /// It does not count against the limits, so that a busy namespace silences none of its neighbours.
+    /// Heartbeats do not count against the limits, so a busy namespace can't silence the others.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
         let Ok(content) = self.cx.config.content(&self.cx.uid, nsp, &body) else { return };
         if self.cluster.beats(nsp) {
@@ -139,11 +144,12 @@ impl Engine {
         }
     }
 
-    /// A heartbeat has been published, or given up.
+    /// Handles a heartbeat that has been published or given up.
     pub(super) fn beat_is_out(&mut self, nsp: &str) {
         let Some((name, namespace)) = self.cluster.namespaces.get_key_value(nsp) else { return };
         let (name, stream) = (name.clone(), namespace.stream.clone());
-        // It may have been read back before its reply came: whoever is in doubt can go on asking now.
+        // The heartbeat may have been read back before its reply came. If the namespace is in doubt
+        // about silent nodes, it can go on asking now.
         if stream
             .is_some_and(|stream| self.inbox.is_in_doubt(&stream, nsp) && !self.inbox.is_probing(&stream))
         {
@@ -152,15 +158,15 @@ impl Engine {
         self.cluster.beat_is_out(nsp);
     }
 
-    /// The namespace may have been silent for a heartbeat interval.
+    /// Publishes a heartbeat, if the namespace has been silent for a heartbeat interval.
     pub(super) fn heartbeat_due(&mut self, nsp: &ByteString) {
         if self.cluster.is_beat_due(&mut self.cx, nsp) {
             self.announce(nsp, Body::Heartbeat);
         }
     }
 
-    /// The writer's link is back. The others may have heard nothing for long; and they may have been cut off, too, and are
-    /// about to say so.
+    /// Handles the return of the writer's link. The other nodes may have heard nothing for long.
+    /// They may also have been cut off themselves and be about to say so.
     pub(super) fn beat_again(&mut self) {
         self.cluster.nobody_could_speak(&mut self.cx, None);
         for nsp in self.cluster.owed_beats() {
@@ -168,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// A node of the namespace may have been silent for too long.
+    /// Looks for nodes of the namespace that have been silent for too long.
     pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
         let Some(stream) = self.streams(nsp).next().cloned() else { return };
         let Some(heard_until) = self.inbox.heard_until(&stream) else { return };
@@ -184,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// The node has said that it leaves.
+    /// Handles a node that has said that it leaves.
     pub(super) fn node_closed(&mut self, nsp: &ByteString, node: &NodeId) {
         let Some(namespace) = self.cluster.namespaces.get_mut(nsp) else { return };
         if namespace.members.remove(node) {

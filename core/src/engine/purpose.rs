@@ -1,4 +1,4 @@
-//! The purposes of commands: what is to be done with their replies.
+//! The purposes of commands, which decide how their replies are handled.
 
 use bytestring::ByteString;
 
@@ -6,51 +6,53 @@ use super::asking::Census;
 use super::outbox::Destination;
 use crate::id::Ticket;
 
-/// What a command is for.
+/// The purpose of a command.
 #[derive(Debug)]
 pub(super) enum Purpose {
-    /// Where does the stream end?
+    /// The command asks where the stream ends.
     Locate(ByteString),
-    /// How many entries does the server count?
+    /// The command asks how many entries the server counts in the stream.
     Check(ByteString),
-    /// What is new in the stream?
+    /// The command reads new entries of the stream.
     Read(ByteString),
-    /// Hear these namespaces' patterns, and then their channels.
+    /// The command subscribes to the patterns of these namespaces. Their channels follow.
     Patterns(Vec<ByteString>),
-    /// Hear these namespaces' channels.
+    /// The command subscribes to the channels of these namespaces.
     Subscribe(Vec<ByteString>),
-    /// Hear channels of the namespace's rooms.
+    /// The command subscribes to channels of the namespace's rooms.
     Rooms(ByteString),
-    /// Hear channels no longer.
+    /// The command unsubscribes from channels.
     Unheard,
-    /// Say the message of this number.
+    /// The command publishes the message of this number.
     Publish { destination: Destination, number: u64 },
-    /// Was it added?
+    /// The command searches the stream for messages, to find out if they were added.
     Search(ByteString),
-    /// Who will hear the question?
+    /// The command counts the nodes that will hear the question.
     CountFor(Ticket, Box<Census>),
-    /// Who is still there to answer in the namespace?
+    /// The command asks which nodes of the namespace are still there to answer.
     Recheck(Box<Census>),
-    /// Which names do the namespace's subscribers bear?
+    /// The command asks for the names of the namespace's subscribers.
     Names(ByteString),
-    /// How many servers are there?
+    /// The command counts the servers.
     ServerCount(Ticket, Box<Census>),
-    /// Store a session.
+    /// The command stores a session.
     SaveSession(Ticket),
-    /// What is stored of the session?
+    /// The command reads what is stored of the session.
     ReadSession(Ticket),
-    /// Take the session, before somebody else does.
+    /// The command takes the session, before another server does.
     TakeSession(Ticket),
-    /// What came before the stream's window?
+    /// The command reads the entries before the stream's window.
     Page(ByteString),
-    /// Leave the namespace, which was closed as the one of this number.
+    /// The command leaves the namespace. The number tells the closed namespace from others of the
+    /// same name.
     Leave(ByteString, u64),
-    /// Give up the connection.
+    /// The command gives up the connection.
     Release,
 }
 
 impl Purpose {
-    /// Whether the command serves a request, which may be over before the reply comes.
+    /// Returns `true` if the command serves a request. The request may be over before the reply
+    /// comes.
     pub(super) fn asks(&self) -> bool {
         matches!(self, Purpose::CountFor(..) | Purpose::ServerCount(..))
     }
@@ -60,7 +62,7 @@ impl Purpose {
         matches!(self, Purpose::Patterns(_) | Purpose::Subscribe(_) | Purpose::Rooms(_))
     }
 
-    /// The namespaces that the command subscribes to as a whole.
+    /// Returns the namespaces that the command subscribes to as a whole.
     pub(super) fn subscribed_names(&self) -> &[ByteString] {
         match self {
             Purpose::Patterns(names) | Purpose::Subscribe(names) => names,

@@ -1,4 +1,4 @@
-//! What comes from the other nodes.
+//! Messages from the other nodes.
 
 use bytestring::ByteString;
 
@@ -14,7 +14,7 @@ use crate::wire::WireError;
 use crate::wire::entry::{self, Parts};
 
 impl Engine {
-    /// Looks at one entry of a stream. Whatever is wrong with it stays with it.
+    /// Processes one entry of a stream. An error in an entry affects only that entry.
     pub(super) fn look_at(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
         let (id, parts) = (read.id, Parts::of(&read.fields));
         let skipped = |reason| {
@@ -25,7 +25,7 @@ impl Engine {
         let here =
             self.cluster.namespaces.get_key_value(nsp).filter(|_| !self.inbox.came_before(stream, nsp));
         let Some((nsp, namespace)) = here else {
-            // Not for this node.
+            // The entry is not for this node.
             self.keep_foreign(stream, id, &read.fields);
             return None;
         };
@@ -35,7 +35,7 @@ impl Engine {
         }
         let own = author == Some(self.cx.uid.as_str());
         if own && !self.obeys_own() {
-            // Most of what a busy node reads. What it says has been done.
+            // Most entries that a busy node reads are its own. What they say has been done already.
             self.is_first(stream, id, &self.cx.uid.clone(), parts.sequence());
             return None;
         }
@@ -65,7 +65,8 @@ impl Engine {
         self.obey(Message { uid, nsp, body }, Some(id))
     }
 
-    /// An entry of a namespace is being looked at that isn't open here. It may be opened while clients of it are away.
+    /// Handles an entry of a namespace that is not open here. The entry is kept for recovery,
+    /// because the namespace may be opened here while some of its clients are away.
     fn keep_foreign(&mut self, stream: &ByteString, id: EntryId, fields: &Fields) {
         if !self.recoveries.has_window(stream) {
             return;
@@ -81,25 +82,27 @@ impl Engine {
         let last = self.outbox.last_number();
         let (sight, took) = self.inbox.see(&mut self.cx, stream, id, (author, seq), last);
         if took.is_some_and(|took| took > self.cx.config.notable_delay()) {
-            // The server hung, and the others may have been cut off meanwhile.
+            // The server was stuck, and the other nodes may have been cut off meanwhile.
             self.cluster.nobody_could_speak(&mut self.cx, Some(stream));
         }
         if let Sight::Claimed(Some(number)) = sight
             && number - last <= NEAR
         {
-            // The others take it for this node's. What this node says next must not seem to be said before it.
+            // The other nodes take this entry for this node's. What this node says next must not
+            // seem to have been said before it.
             self.outbox.go_on_above(number);
         }
         sight == Sight::First
     }
 
-    /// Whether what this node says is done here only when it comes back.
+    /// Returns `true` if this node acts on its own messages only when it reads them back.
     fn obeys_own(&self) -> bool {
         let obeyed = self.cx.config.local_delivery == LocalDelivery::StreamOrder || mutant!(OwnEntriesObeyed);
         obeyed && !mutant!(OwnEntriesDropped)
     }
 
-    /// Does what a message asks for that came by Pub/Sub, and may have waited until its namespace was closed.
+    /// Does what a message that came by Pub/Sub asks for. The message may have waited until its
+    /// namespace was closed.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
         if message.uid == self.cx.uid || !self.cluster.namespaces.contains_key(&message.nsp) {
             return None;
@@ -108,7 +111,8 @@ impl Engine {
         self.obey(message, None)
     }
 
-    /// Does what a message of another node asks for, in a namespace that is open. Those in the stream have an entry.
+    /// Does what a message of another node asks for, in a namespace that is open. A message from
+    /// the stream has an entry.
     fn obey(&mut self, message: Message, entry: Option<EntryId>) -> Option<Event> {
         let Message { uid, nsp, body } = message;
         if let Body::Broadcast { packet, opts, request_id: None } = body {
@@ -159,8 +163,9 @@ impl Engine {
         None
     }
 
-    /// By which way a question that came like this is answered. Nodes of 0.2 hear nothing but the stream; those of 0.3 wait for answers on
-    /// their channel only, even if they asked on the stream.
+    /// Returns the way by which a question is answered, depending on the way by which it came.
+    /// Nodes of 0.2 read only the stream. Nodes of 0.3 wait for answers only on their channel, even
+    /// if they asked on the stream.
     fn way_back(&self, entry: Option<EntryId>) -> Way {
         match (self.cx.config.dialect, entry) {
             (Dialect::Bridge, Some(_)) if mutant!(AnswerOnTheWrongWay) => Way::PubSub,
@@ -171,7 +176,8 @@ impl Engine {
         }
     }
 
-    /// Remembers the name of a node that subscribes, in case it is missed.
+    /// Remembers the name of a node that subscribes, so that the node can be named if its answer is
+    /// missing.
     fn note_sender(&mut self, nsp: &ByteString, uid: &NodeId) {
         if !self.cx.config.dialect.subscribes() || uid.is_emitter() {
             return;

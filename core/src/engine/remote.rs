@@ -1,6 +1,7 @@
-//! The older adapters' calls: the ids of sockets, the names of rooms, and orders to one socket, wherever it is.
+//! The calls of the older adapters: the ids of sockets, the names of rooms, and orders to one
+//! socket on any node.
 //!
-//! The classic adapter has requests for them. Elsewhere they are made of `fetch_sockets`.
+//! The classic adapter has requests for them. The other dialects use `fetch_sockets` instead.
 
 use bytestring::ByteString;
 
@@ -16,14 +17,16 @@ use crate::time::Time;
 use crate::wire::classic;
 
 impl Engine {
-    /// Asks all nodes for the ids of the sockets in any of `rooms`; if there are no rooms, of all sockets.
+    /// Asks all nodes for the ids of the sockets that are in any of `rooms`. If `rooms` is empty,
+    /// it asks for the ids of all sockets.
     ///
-    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] with [`Answer::SocketIds`] from
-    /// each node, this one included.
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] with [`Answer::SocketIds`] from each node that answers, this
+    /// one included.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn sockets(&mut self, now: Time, nsp: &str, rooms: Vec<ByteString>) -> Result<Ticket, CallError> {
         let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
         let own = Answer::SocketIds(self.open(nsp)?.1.rooms.matching(&opts));
@@ -31,27 +34,29 @@ impl Engine {
         self.ask_old(now, nsp, Wanted::SocketIds, &opts, ask, Some(own))
     }
 
-    /// Asks all nodes for the names of their rooms, those of single sockets included.
+    /// Asks all nodes for the names of their rooms. The rooms of single sockets are included.
     ///
-    /// Ends with [`Event::RequestDone`], whether everyone answered or not. Before, there is an [`Event::Answer`] with [`Answer::Rooms`] from each
-    /// node, this one included.
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] with [`Answer::Rooms`] from each node that answers, this one
+    /// included.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn all_rooms(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         let own = Answer::Rooms(self.open(nsp)?.1.rooms.names().cloned().collect());
         let ask = |request_id| classic::Request::AllRooms { request_id };
         self.ask_old(now, nsp, Wanted::Rooms, &BroadcastOptions::all(), ask, Some(own))
     }
 
-    /// Makes one socket join a room, on whatever node it is.
+    /// Makes one socket join a room, on whatever node the socket is.
     ///
-    /// Ends with [`Event::RequestDone`]. Before, there is an [`Event::Answer`] with [`Answer::Done`], unless no node has that socket.
+    /// The call ends with [`Event::RequestDone`]. Before that, there is an [`Event::Answer`] with
+    /// [`Answer::Done`], unless no node has the socket.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn remote_join(
         &mut self,
         now: Time,
@@ -66,13 +71,13 @@ impl Engine {
         self.order(now, nsp, &socket, kind, ask)
     }
 
-    /// Makes one socket leave a room, on whatever node it is.
+    /// Makes one socket leave a room, on whatever node the socket is.
     ///
-    /// Ends as [`remote_join`](Engine::remote_join) does.
+    /// The call ends as [`remote_join`](Engine::remote_join) does.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn remote_leave(
         &mut self,
         now: Time,
@@ -87,13 +92,14 @@ impl Engine {
         self.order(now, nsp, &socket, kind, ask)
     }
 
-    /// Disconnects one socket, on whatever node it is; with `close`, its underlying connection too.
+    /// Disconnects one socket, on whatever node the socket is. With `close`, it closes the
+    /// underlying connection too.
     ///
-    /// Ends as [`remote_join`](Engine::remote_join) does.
+    /// The call ends as [`remote_join`](Engine::remote_join) does.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`].
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn remote_disconnect(
         &mut self,
         now: Time,
@@ -108,7 +114,7 @@ impl Engine {
         self.order(now, nsp, &socket, kind, ask)
     }
 
-    /// Does something with one socket, here or elsewhere.
+    /// Applies an order to one socket, here or on another node.
     fn order(
         &mut self,
         now: Time,
@@ -132,7 +138,7 @@ impl Engine {
         self.ask_old(now, nsp, Wanted::Owner(Some(kind)), &opts, ask, None)
     }
 
-    /// Opens a request, in the form that the dialect has for it, and answers it for this node.
+    /// Opens a request, in the form that the dialect has for it, and adds this node's own answer.
     fn ask_old(
         &mut self,
         now: Time,
@@ -153,7 +159,7 @@ impl Engine {
             }
         };
         let by_owner = matches!(wanted, Wanted::Owner(_)) && self.cx.config.dialect == Dialect::Classic;
-        // Whoever has the socket answers, and nobody else.
+        // Only the node that has the socket answers.
         let counts = self.cx.config.dialect.subscribes() && !by_owner;
         let request = Request::new(name, id.clone(), wanted, by_owner, counts);
         let ticket = self.open_request(request, Some(content), opts)?;
@@ -168,7 +174,7 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// A node has the socket: now it is told what to do.
+    /// Sends the order to the node that has the socket, once that node has answered.
     pub(super) fn order_owner(&mut self, ticket: Ticket, kind: EffectKind) {
         let Some(request) = self.requests.get_mut(ticket) else { return };
         let nsp = request.nsp.clone();
@@ -184,10 +190,10 @@ impl Engine {
         }
     }
 
-    /// The node that has the socket hears it.
+    /// Handles an order that has been published: the node that has the socket will hear it.
     pub(super) fn order_published(&mut self, ticket: Ticket, entry: Option<EntryId>) {
         if !self.requests.contains(ticket) {
-            // It was over before: this is what is left to be told of it.
+            // The request was over before. This event is all that is left to tell.
             self.cx.events.push_back(Event::Published { ticket, entry });
         } else {
             let from = NodeId::UNNAMED;
@@ -196,7 +202,8 @@ impl Engine {
         }
     }
 
-    /// The classic adapter's own requests. Most are answered without asking the application.
+    /// Handles a request in the classic form. Most of the classic adapter's own requests are
+    /// answered without asking the application.
     pub(super) fn receive_classic(
         &mut self,
         nsp: &ByteString,
@@ -251,12 +258,13 @@ impl Engine {
         }
     }
 
-    /// A response in the classic form, which says what it answers but not who answers.
+    /// Handles a response in the classic form. Such a response says which request it answers, but
+    /// not which node answers.
     pub(super) fn receive_classic_response(
         &mut self,
         keys: &classic::Keys,
     ) -> Result<(), crate::wire::WireError> {
-        // Somebody else's, or too late.
+        // The response is for another node, or it comes too late.
         let Some(id) = keys.request_id()?.filter(|id| self.requests.find(id).is_some()) else {
             return Ok(());
         };
@@ -272,7 +280,7 @@ impl Engine {
                 Body::ServerSideEmitResponse { packet, .. } => Answer::Emit(packet),
                 Body::BroadcastClientCount { client_count, .. } => Answer::ClientCount(client_count),
                 Body::BroadcastAck { packet, .. } => Answer::Ack(packet),
-                // A response is nothing else.
+                // No other body is a response.
                 _ => return Ok(()),
             },
         };

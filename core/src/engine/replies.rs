@@ -1,4 +1,4 @@
-//! What Redis answers.
+//! The replies of Redis.
 
 use bytestring::ByteString;
 
@@ -53,7 +53,7 @@ impl Engine {
             }
             Purpose::Page(stream) => self.recoveries.page_read(&mut self.cx, id, &stream, reply, command),
             Purpose::Leave(nsp, number) => match (reply, command) {
-                // Whoever is still subscribed is counted.
+                // A node that is still subscribed is still counted, so the command is sent again.
                 (Err(error), Some(command)) if error.is_transient() => {
                     self.cluster.leave_again(&mut self.cx, id, *command, nsp, number);
                 }
@@ -68,18 +68,19 @@ impl Engine {
         }
     }
 
-    /// Returns `true` if this is what the stream's reader waits for.
+    /// Returns `true` if this is the reply that the stream's reader waits for.
     fn is_awaited(&mut self, stream: &ByteString, id: CommandId) -> bool {
         let Some(took) = self.inbox.is_awaited(&self.cx, stream, id) else { return false };
         if took > self.cx.config.block_time.saturating_add(self.cx.config.notable_delay()) {
-            // The server hung, or could not be reached, and the others may have been cut off meanwhile.
+            // The server was stuck or could not be reached, and the other nodes may have been cut
+            // off meanwhile.
             self.cluster.nobody_could_speak(&mut self.cx, Some(stream));
         }
         true
     }
 
-    /// The server has said where a stream ends and what it counts, or not. `is_located`: it was asked for the first time, or
-    /// after a break.
+    /// Handles the reply about a stream's end and its counters, or the error. `is_located` is
+    /// `true` if the server was asked for the first time, or after a break.
     fn stream_told(
         &mut self,
         id: CommandId,
@@ -91,7 +92,7 @@ impl Engine {
             return;
         }
         let info = match reply {
-            // A stream that isn't there yet is read from its beginning.
+            // A stream that does not exist yet is read from its beginning.
             Ok(Reply::Stream(info)) => info.unwrap_or_else(StreamInfo::absent),
             Ok(other) => return self.inbox.failed(&mut self.cx, &stream, unusable(&other), false),
             Err(error) => return self.inbox.failed(&mut self.cx, &stream, error, false),
@@ -115,7 +116,7 @@ impl Engine {
         }
     }
 
-    /// Entries of a stream have come, or not.
+    /// Handles the entries of a stream, or the error of the read.
     fn stream_read(&mut self, id: CommandId, stream: ByteString, reply: Result<Reply, CommandError>) {
         if !self.is_awaited(&stream, id) {
             return;
@@ -134,7 +135,7 @@ impl Engine {
         self.inbox.read_on(&mut self.cx, &stream);
     }
 
-    /// Entries are missing, or the server has lost some.
+    /// Reports that entries are missing, or that the server has lost some.
     fn report(&mut self, stream: &ByteString, findings: Vec<Finding>) {
         for finding in &findings {
             match finding {

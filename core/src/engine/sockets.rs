@@ -1,4 +1,4 @@
-//! This node's own sockets: they come and go, by themselves or because somebody asks for it.
+//! This node's own sockets. They come and go by themselves, or on request.
 
 use bytestring::ByteString;
 
@@ -11,11 +11,11 @@ use crate::packet::{BroadcastOptions, Packet};
 use crate::rooms::RoomChange;
 
 impl Engine {
-    /// A client has connected to this node: its socket is addressed from now on.
+    /// Reports that a client has connected to this node. From now on, messages address its socket.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`].
     pub fn add_socket(
         &mut self,
         nsp: &str,
@@ -26,22 +26,22 @@ impl Engine {
         Ok(changes)
     }
 
-    /// A client of this node is gone.
+    /// Reports that a client of this node is gone.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`].
     pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
         let changes = self.open_mut(nsp)?.rooms.remove(socket);
         self.cluster.rooms_changed(&mut self.cx, nsp, &changes);
         Ok(changes)
     }
 
-    /// A socket of this node joins rooms.
+    /// Makes a socket of this node join rooms.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`].
     pub fn join(
         &mut self,
         nsp: &str,
@@ -53,11 +53,11 @@ impl Engine {
         Ok(changes)
     }
 
-    /// A socket of this node leaves rooms.
+    /// Makes a socket of this node leave rooms.
     ///
     /// # Errors
     ///
-    /// [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`].
     pub fn leave<'a>(
         &mut self,
         nsp: &str,
@@ -73,11 +73,11 @@ impl Engine {
         self.cluster.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
     }
 
-    /// Does here what a message asks for, in this node's own sockets. Its namespace is open.
+    /// Applies the effect of a message to this node's own sockets. The message's namespace is open.
     pub(super) fn apply(&mut self, effect: Effect, entry: Option<EntryId>, from: NodeId) -> Option<Event> {
         let Effect { nsp, kind } = effect;
         Some(match kind {
-            // Most are of this kind, which needs nothing of the namespace.
+            // Most effects are broadcasts, which need nothing of the namespace.
             EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
             EffectKind::Join { opts, rooms } => {
                 let namespace = self.cluster.namespaces.get_mut(&nsp)?;
@@ -107,7 +107,8 @@ impl Engine {
     }
 }
 
-/// A packet goes to this node's own sockets, in a namespace that is open.
+/// Creates the event by which a packet goes to this node's own sockets, in a namespace that is
+/// open.
 pub(super) fn delivery(
     nsp: ByteString,
     packet: Packet,

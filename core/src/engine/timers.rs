@@ -1,4 +1,4 @@
-//! A table of alarms.
+//! A table of timers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,30 @@ use crate::command::Lane;
 use crate::id::Ticket;
 use crate::time::Time;
 
-/// What is due.
+/// The reason for which a timer is armed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
     /// The namespace has been silent for a heartbeat interval.
     Heartbeat(ByteString),
     /// A node of the namespace may have been silent for too long.
     Expiry(ByteString),
-    /// The request has waited for long enough.
+    /// The request has waited long enough.
     RequestTimeout(Ticket),
-    /// Are the nodes that requests of the namespace wait for still there?
+    /// It is time to check that the nodes that requests of the namespace wait for are still there.
     Recheck(ByteString),
-    /// Messages for the destination have waited for long.
+    /// Messages for the destination have waited for a long time.
     GiveUp(Destination),
     /// The lane may be tried again.
     Retry(Lane),
     /// The namespace's subscription may be tried again.
     Resubscribe(ByteString),
-    /// A session has been on its way for long.
+    /// A session has been on its way for a long time.
     Session(Ticket),
-    /// The namespace has been closing for long.
+    /// The namespace has been closing for a long time.
     Leave(ByteString),
 }
 
-/// Each timer is armed at most once; arming it again moves it.
+/// The timers that are armed. Each timer is armed at most once: arming it again moves it.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     due: BTreeSet<(Time, Timer)>,
@@ -66,7 +66,8 @@ impl Timers {
 
     /// Takes the first timer that is due.
     pub(super) fn pop(&mut self, now: Time) -> Option<Timer> {
-        // What is armed for the end of time is never due: it would only be armed again for the same moment.
+        // A timer that is armed for the end of time is never due. It would only be armed again for
+        // the same moment.
         if self.next().is_none_or(|at| at > now || at == Time::END) {
             return None;
         }

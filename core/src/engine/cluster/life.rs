@@ -1,4 +1,4 @@
-//! Signs of life: this node's own heartbeats, and those of the others.
+//! Signs of life: this node's own heartbeats, and those of the other nodes.
 
 use core::time::Duration;
 
@@ -14,28 +14,29 @@ use crate::id::NodeId;
 use crate::message::Body;
 use crate::time::Time;
 
-/// While it can't be told whether a node is silent or only not heard, it is looked again after this long.
+/// The time after which the engine looks again while it can't tell a silent node from one that was
+/// not heard.
 const EXPIRY_GRACE: Duration = Duration::from_secs(1);
 
-/// What has come of looking for silent nodes.
+/// The result of looking for silent nodes.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Expired {
     /// The nodes that have been silent for too long.
     pub(in crate::engine) silent: Vec<NodeId>,
-    /// By the clock, others have been too. Whether they were is known when something of this node's own has made its way to the
-    /// server and back.
+    /// `true` if, by the clock, other nodes have been silent for too long as well. This can be
+    /// decided once an entry of this node has made its way to the server and back.
     pub(in crate::engine) in_doubt: bool,
 }
 
 impl Cluster {
-    /// A heartbeat was given up. The others wait for one.
+    /// Schedules another heartbeat after one was given up. The other nodes wait for one.
     pub(in crate::engine) fn beat_failed(&mut self, cx: &mut Context, nsp: &ByteString) {
         if self.namespaces.contains_key(nsp) {
             cx.timers.arm(Timer::Heartbeat(nsp.clone()), cx.now + RETRY);
         }
     }
 
-    /// Something was published in the namespace: no heartbeat is needed for a while.
+    /// Notes that something was published in the namespace. No heartbeat is needed for a while.
     pub(in crate::engine) fn spoke_in(&mut self, cx: &mut Context, nsp: &str) {
         if !cx.config.dialect.heartbeats() {
             return;
@@ -45,7 +46,8 @@ impl Cluster {
         }
     }
 
-    /// For a while the server has taken nothing, on this stream or on any: silence in that time says nothing.
+    /// Notes that the server has taken nothing for a while, on this stream or on any. Silence in
+    /// that time says nothing.
     pub(in crate::engine) fn nobody_could_speak(&mut self, cx: &mut Context, stream: Option<&ByteString>) {
         if !cx.config.dialect.heartbeats() {
             return;
@@ -57,7 +59,7 @@ impl Cluster {
         }
     }
 
-    /// An entry of that node has come, in a dialect in which that is a sign of life.
+    /// Handles an entry of another node, in a dialect in which an entry is a sign of life.
     pub(in crate::engine) fn heard(
         &mut self,
         cx: &mut Context,
@@ -71,7 +73,8 @@ impl Cluster {
             return;
         }
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
-        // Beside nodes of 0.2, whose every message is a sign of life, there are those of 0.3, which are counted by their subscriptions.
+        // Every message of a 0.2 node is a sign of life. There may also be 0.3 nodes, which are
+        // counted by their subscriptions.
         let heartbeat = matches!(body, Body::InitialHeartbeat | Body::Heartbeat);
         if dialect == Dialect::Bridge && !heartbeat && !namespace.members.was(node) {
             namespace.members.refresh(node, cx.now);
@@ -83,14 +86,15 @@ impl Cluster {
         }
     }
 
-    /// A heartbeat has left the outbox. Another one may follow.
+    /// Notes that a heartbeat has left the outbox. Another one may follow.
     pub(in crate::engine) fn beat_is_out(&mut self, nsp: &str) {
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
             namespace.beating = false;
         }
     }
 
-    /// A heartbeat is to be published. Returns `false` if one waits already, which stands for all: it is never far from the others.
+    /// Notes that a heartbeat is to be published. Returns `false` if one is waiting already. That
+    /// one stands for all, because it is never far from the others.
     pub(in crate::engine) fn beats(&mut self, nsp: &str) -> bool {
         self.namespaces.get_mut(nsp).is_some_and(|namespace| {
             namespace.beat_owed = false;
@@ -98,7 +102,8 @@ impl Cluster {
         })
     }
 
-    /// The namespace may have been silent for a heartbeat interval. Returns `true` if a heartbeat is due now.
+    /// Checks a namespace that may have been silent for a heartbeat interval. Returns `true` if a
+    /// heartbeat is due now.
     pub(in crate::engine) fn is_beat_due(&mut self, cx: &mut Context, nsp: &ByteString) -> bool {
         let Some(namespace) = self.namespaces.get_mut(nsp) else { return false };
         let due = namespace.last_spoken + cx.config.heartbeat_interval;
@@ -108,7 +113,8 @@ impl Cluster {
             }
             return false;
         }
-        // While the link is down nobody can hear it. It is made up for as soon as the link is back.
+        // While the link is down, no node can hear the heartbeat. A missed heartbeat is sent as
+        // soon as the link is back.
         let is_down = cx.lanes.is_down(&Lane::Writer);
         if is_down {
             namespace.beat_owed = !mutant!(HeartbeatNotMadeUp);
@@ -117,7 +123,7 @@ impl Cluster {
         !is_down
     }
 
-    /// The namespaces whose heartbeats were due while the writer's link was down, in order.
+    /// Returns the namespaces whose heartbeats were due while the writer's link was down, in order.
     pub(in crate::engine) fn owed_beats(&self) -> Vec<ByteString> {
         let owed = self.namespaces.iter().filter(|(_, namespace)| namespace.beat_owed);
         let mut owed: Vec<ByteString> = owed.map(|(nsp, _)| nsp.clone()).collect();
@@ -125,7 +131,8 @@ impl Cluster {
         owed
     }
 
-    /// Looks for nodes that have been silent for too long. All that was said before `heard_until` is known.
+    /// Looks for nodes that have been silent for too long. Everything that was said before
+    /// `heard_until` is known.
     pub(in crate::engine) fn expire(
         &mut self,
         cx: &mut Context,
@@ -141,7 +148,8 @@ impl Cluster {
         let proven = if mutant!(SilenceByTheClock) { cx.now } else { heard_until };
         let (silent, next) = namespace.members.expire(proven, timeout);
         let in_doubt = next.is_some_and(|next| next <= cx.now);
-        // The namespace looks again in a moment. Not while the server refuses to be written to: then nobody can speak.
+        // The namespace looks again in a moment. It does not while the server refuses writes,
+        // because then no node can speak.
         let next = if in_doubt { Some(cx.now + EXPIRY_GRACE) } else { next };
         if let Some(next) = next.filter(|_| !mutant!(ExpiryNotRearmed)) {
             cx.timers.arm(Timer::Expiry(nsp.clone()), next);

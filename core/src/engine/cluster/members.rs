@@ -1,4 +1,4 @@
-//! Which nodes a namespace has, as far as they send heartbeats.
+//! The nodes of a namespace, as far as they send heartbeats.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use crate::id::NodeId;
 use crate::time::Time;
 
-/// How many nodes are remembered that fell silent.
+/// The number of silent nodes that are remembered.
 const FORMER: usize = 1_000;
 
 #[derive(Clone, Copy, Debug)]
 struct Member {
     last_seen: Time,
-    /// It subscribes too, so it is counted twice unless somebody takes care.
+    /// `true` if the node also subscribes. Such a node would be counted twice without special care.
     bridge: bool,
 }
 
@@ -20,15 +20,18 @@ struct Member {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Members {
     all: BTreeMap<NodeId, Member>,
-    /// When one has fallen silent more may follow: the others as they were seen last then, the longest silent first. Who was seen since is
-    /// passed over. So not all are looked at for each that falls silent; and where none does, nothing is kept.
+    /// The nodes to examine for silence first. When one node falls silent, more may follow. The
+    /// queue then takes the remaining nodes with the times at which they were last seen, the
+    /// longest silent first. Nodes that were seen since then are skipped. So not all nodes are
+    /// examined for each one that falls silent. The queue is empty while no node falls silent.
     queue: VecDeque<(Time, NodeId)>,
-    /// Nodes that fell silent, and have not said that they leave. Some may live.
+    /// The nodes that fell silent and have not said that they leave. Some of them may be alive.
     former: BTreeSet<NodeId>,
 }
 
 impl Members {
-    /// A sign of life; whether the node is new. With `limit` nodes known, further ones stay unknown.
+    /// Notes a sign of life. Returns `true` if the node is new. Once `limit` nodes are known,
+    /// further ones stay unknown.
     pub(in crate::engine) fn seen(&mut self, node: &NodeId, bridge: bool, now: Time, limit: usize) -> bool {
         if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
@@ -43,19 +46,20 @@ impl Members {
         room
     }
 
-    /// Whether it was a member, and fell silent.
+    /// Returns `true` if the node was a member and fell silent.
     pub(in crate::engine) fn was(&self, node: &NodeId) -> bool {
         self.former.contains(node)
     }
 
-    /// A sign of life that makes nobody a member.
+    /// Notes a sign of life that does not make the node a member.
     pub(in crate::engine) fn refresh(&mut self, node: &NodeId, now: Time) {
         if let Some(member) = self.all.get_mut(node) {
             member.last_seen = now;
         }
     }
 
-    /// Nobody could be heard until now, so nobody's silence counts.
+    /// Counts all members as seen now. No node could be heard until now, so no node's silence
+    /// counts.
     pub(in crate::engine) fn refresh_all(&mut self, now: Time) {
         self.all.values_mut().for_each(|member| member.last_seen = now);
     }
@@ -65,7 +69,8 @@ impl Members {
         self.all.remove(node).is_some()
     }
 
-    /// Takes out the nodes that were silent for longer than `timeout`; and when the next will have been, if it stays silent.
+    /// Removes and returns the nodes that were silent for longer than `timeout`. Also returns the
+    /// time at which the next node exceeds `timeout`, if it stays silent.
     pub(in crate::engine) fn expire(&mut self, now: Time, timeout: Duration) -> (Vec<NodeId>, Option<Time>) {
         let is_silent = |last_seen: Time| now.since(last_seen) > timeout;
         let mut silent = Vec::new();
@@ -100,7 +105,7 @@ impl Members {
         (silent, oldest.map(|last_seen| last_seen + timeout + Duration::from_micros(1)))
     }
 
-    /// When the one was seen last that has been silent for the longest, if the queue has it.
+    /// Returns the time at which the longest silent node was last seen, if the queue has it.
     fn oldest_in_queue(&mut self) -> Option<Time> {
         while let Some((last_seen, node)) = self.queue.front() {
             if self.all.get(node).is_some_and(|member| member.last_seen == *last_seen) {
@@ -120,7 +125,7 @@ impl Members {
         self.all.len()
     }
 
-    /// Those that subscribe, too.
+    /// Returns the names of the members that subscribe, too.
     pub(in crate::engine) fn bridge_names(&self) -> impl Iterator<Item = &NodeId> {
         self.all.iter().filter(|(_, member)| member.bridge).map(|(node, _)| node)
     }
@@ -136,7 +141,7 @@ mod tests {
         Time::from_micros(second * 1_000_000)
     }
 
-    /// As it is said: whoever was silent for too long.
+    /// The definition in its plain form: returns the nodes that were silent for too long.
     fn silent(all: &mut BTreeMap<NodeId, Time>, now: Time) -> Vec<NodeId> {
         let is_silent = |last_seen: &Time| now.since(*last_seen) > TIMEOUT;
         let found = all.iter().filter(|(_, last_seen)| is_silent(last_seen));

@@ -1,4 +1,4 @@
-//! Where this node is in the cluster: its namespaces, what it is subscribed to, and who else is there.
+//! The state of this node in the cluster: its namespaces, its subscriptions, and the other nodes.
 
 mod life;
 mod members;
@@ -29,13 +29,14 @@ use namespace::Subscription;
 #[derive(Debug)]
 pub(super) struct Cluster {
     pub(super) namespaces: HashMap<ByteString, Namespace, Keyed>,
-    /// The namespace of each channel that is subscribed, and what comes through it. A pattern stands here without its star.
+    /// The namespace of each channel that is subscribed, and what comes through the channel. A
+    /// pattern is listed without its star.
     pub(super) channels: HashMap<ByteString, (ByteString, Carries), Keyed>,
-    /// Those of the namespaces whose names have a '#' in them.
+    /// The namespaces whose names contain a '#'.
     hashed: BTreeSet<ByteString>,
-    /// How many namespaces have been closed.
+    /// The number of namespaces that have been closed.
     closings: u64,
-    /// Namespaces that are being left.
+    /// The namespaces that are being left.
     closing: BTreeMap<ByteString, Closing>,
     /// The server's refusal of a subscription that was reported last.
     unheard: Option<CommandError>,
@@ -44,18 +45,19 @@ pub(super) struct Cluster {
 /// A namespace that is being left.
 #[derive(Debug)]
 struct Closing {
-    /// How many had been closed before. That tells it from others of the same name.
+    /// The number of namespaces that had been closed before. It distinguishes this namespace from
+    /// others of the same name.
     number: u64,
-    /// How many commands it still takes.
+    /// The number of commands that are still needed to leave it.
     farewells: usize,
 }
 
-/// A namespace that is not open any more, and has not been left.
+/// A namespace that is not open any more, and has not been left yet.
 #[derive(Debug)]
 pub(super) struct Closed {
     pub(super) name: ByteString,
     pub(super) namespace: Namespace,
-    /// How many had been closed before.
+    /// The number of namespaces that had been closed before.
     pub(super) number: u64,
 }
 
@@ -81,12 +83,13 @@ impl Cluster {
         !self.closing.is_empty()
     }
 
-    /// How many namespaces have been closed.
+    /// Returns the number of namespaces that have been closed.
     pub(super) fn closings(&self) -> u64 {
         self.closings
     }
 
-    /// Opens a namespace, and subscribes to its channels. Returns its name, and the streams that it lives on.
+    /// Opens a namespace and subscribes to its channels. Returns its name, and the streams that it
+    /// lives on.
     pub(super) fn open(
         &mut self,
         cx: &mut Context,
@@ -150,7 +153,7 @@ impl Cluster {
         Ok((name, streams))
     }
 
-    /// Takes a namespace out of those that are open.
+    /// Removes a namespace from those that are open.
     pub(super) fn close(&mut self, cx: &mut Context, nsp: &str) -> Result<Closed, CallError> {
         let unknown = || CallError::UnknownNamespace(nsp.into());
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
@@ -163,7 +166,8 @@ impl Cluster {
         Ok(Closed { name, namespace, number })
     }
 
-    /// Ends the subscriptions of a namespace that is closed. `farewells`: how many commands it takes besides to leave it.
+    /// Ends the subscriptions of a namespace that is closed. `farewells` is the number of other
+    /// commands that are needed to leave it.
     pub(super) fn leave(&mut self, cx: &mut Context, closed: Closed, mut farewells: usize) {
         let Closed { name, namespace, number } = closed;
         if cx.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
@@ -175,7 +179,8 @@ impl Cluster {
                 self.channels.remove(&prefix);
                 goodbyes.push(Command::PUnsubscribe { patterns: vec![pattern] });
             }
-            // Without a connection there is no subscription to end, only what waits to be subscribed.
+            // Without a connection there is no subscription to end. Only commands that wait to
+            // subscribe have to be dropped.
             if cx.lanes.is_down(&Lane::Subscriber) {
                 goodbyes.clear();
                 self.prune_subscriptions(cx);
@@ -193,13 +198,14 @@ impl Cluster {
         }
     }
 
-    /// Whether the namespace is still open that was meant: nearly always nothing was closed since.
+    /// Returns `true` if the namespace that was meant is still open. Nearly always nothing was
+    /// closed since.
     pub(in crate::engine) fn is_meant(&self, due: &Due) -> bool {
         let is_older = |namespace: &Namespace| namespace.closings <= due.closings;
         due.closings == self.closings || self.namespaces.get(&due.effect.nsp).is_some_and(is_older)
     }
 
-    /// One of the farewells has been said, or can't be.
+    /// Notes that one of the farewells has been said, or can't be said.
     pub(in crate::engine) fn left(&mut self, cx: &mut Context, nsp: &ByteString, number: u64) {
         if let Some(closing) = self.closing.get_mut(nsp).filter(|closing| closing.number == number) {
             closing.farewells -= 1;
@@ -209,7 +215,8 @@ impl Cluster {
         }
     }
 
-    /// All farewells have been said; or Redis could not be told in time, and nothing waits for it any longer.
+    /// Finishes the closing. Either all farewells have been said, or Redis could not be told in
+    /// time and the wait ends.
     pub(in crate::engine) fn leave_due(&mut self, cx: &mut Context, nsp: &ByteString) {
         cx.timers.cancel(&Timer::Leave(nsp.clone()));
         if self.closing.remove(nsp).is_some() {

@@ -1,4 +1,4 @@
-//! What is open on this node under one name.
+//! The state of a namespace that is open on this node.
 
 use std::collections::BTreeSet;
 
@@ -9,43 +9,46 @@ use crate::id::NodeId;
 use crate::rooms::Rooms;
 use crate::time::Time;
 
-/// Where a namespace stands with its channels.
+/// The state of a namespace's subscription to its channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Subscription {
     No,
     Asked,
-    /// In force; the number tells it from others before.
+    /// The subscription is in force. The number distinguishes it from earlier ones.
     Yes(u64),
 }
 
 /// A namespace that is open on this node.
 #[derive(Debug)]
 pub(in crate::engine) struct Namespace {
-    /// How many had been closed when it was opened. That tells it from others of the same name, that were open before.
+    /// The number of namespaces that had been closed when this one was opened. It distinguishes
+    /// this namespace from earlier ones of the same name.
     pub(in crate::engine) closings: u64,
-    /// Where it is published, if the dialect has streams.
+    /// The stream in which the namespace is published, if the dialect has streams.
     pub(in crate::engine) stream: Option<ByteString>,
-    /// Where Node peers publish it to nobody, if they do.
+    /// The stream to which Node peers write the namespace, but which no Node peer reads, if there
+    /// is one.
     pub(in crate::engine) lost_stream: Option<ByteString>,
-    /// Where its nodes are counted, if they subscribe.
+    /// The channel on which the namespace's nodes are counted, if they subscribe.
     pub(in crate::engine) channel: ByteString,
     pub(in crate::engine) rooms: Rooms,
     pub(in crate::engine) members: Members,
-    /// The nodes that have been heard, or listed as subscribers. Only for giving names to those that are missing.
+    /// The nodes that have been heard, or listed as subscribers. The set is used only to name nodes
+    /// that are missing.
     pub(in crate::engine) known: BTreeSet<NodeId>,
     pub(in crate::engine) subscription: Subscription,
-    /// How many subscriptions have come into force.
+    /// The number of subscriptions that have come into force.
     pub(in crate::engine) subscriptions: u64,
-    /// It is being looked after those who owe answers, or will be.
+    /// `true` if a check of the nodes that owe answers is under way or scheduled.
     pub(in crate::engine) rechecking: bool,
-    /// When it was looked after them last.
+    /// The time of the last such check.
     pub(in crate::engine) rechecked: Option<Time>,
     pub(in crate::engine) ready: bool,
-    /// When an entry of this node's was published last.
+    /// The time at which an entry of this node was last published.
     pub(in crate::engine) last_spoken: Time,
-    /// A heartbeat waits to be published.
+    /// `true` if a heartbeat waits to be published.
     pub(in crate::engine) beating: bool,
-    /// A heartbeat was due while there was no link.
+    /// `true` if a heartbeat was due while there was no link.
     pub(in crate::engine) beat_owed: bool,
 }
 
@@ -54,7 +57,7 @@ impl Namespace {
         self.stream.iter().chain(&self.lost_stream)
     }
 
-    /// The number of the subscription by which it is subscribed, if it is.
+    /// Returns the number of the subscription that is in force, if there is one.
     pub(in crate::engine) fn subscribed_since(&self) -> Option<u64> {
         match self.subscription {
             Subscription::Yes(number) => Some(number),
@@ -62,7 +65,8 @@ impl Namespace {
         }
     }
 
-    /// Where Node peers publish it to nobody, if they do.
+    /// Returns the stream to which Node peers write the namespace, but which no Node peer reads, if
+    /// there is one.
     pub(in crate::engine) fn lost_stream(&self) -> Option<&ByteString> {
         self.lost_stream.as_ref()
     }

@@ -1,4 +1,5 @@
-//! What this node is subscribed to: the channels and patterns of its namespaces, and those of their rooms.
+//! The subscriptions of this node: the channels and patterns of its namespaces, and those of their
+//! rooms.
 
 use core::ops::Bound::{Included, Unbounded};
 use std::collections::BTreeSet;
@@ -16,11 +17,12 @@ use crate::engine::timers::Timer;
 use crate::event::Event;
 use crate::rooms::RoomChange;
 
-/// How many namespaces are subscribed again by one command.
+/// The maximum number of namespaces that are subscribed again by one command.
 const SUBSCRIBE_AT_ONCE: usize = 100;
 
 impl Cluster {
-    /// The namespace that a channel belongs to, and what comes through it, if that is of interest.
+    /// Returns the namespace that a channel belongs to, and what comes through the channel, if that
+    /// is of interest.
     pub(in crate::engine) fn carried(&self, channel: &str) -> Option<(ByteString, Carries)> {
         if let Some(known) = self.channels.get(channel) {
             return Some(known.clone());
@@ -29,13 +31,13 @@ impl Cluster {
         let by_prefix = |end: usize| Some((self.channels.get(&channel[..end])?, &channel[end..]));
         let ((nsp, carries), rest) =
             ends.filter_map(by_prefix).find(|((_, carries), _)| *carries == Carries::Broadcasts)?;
-        // Nobody here is in the room.
+        // The message is of no interest if nobody here is in the room.
         let room = rest.strip_suffix('#')?;
         let heard = self.namespaces.get(nsp)?.rooms.has_room(room) || mutant!(EmptyRoomHeard);
         heard.then(|| (nsp.clone(), *carries))
     }
 
-    /// The open namespace whose rooms' channels can't be told from those of this one.
+    /// Returns the open namespace whose room channels can't be told from those of this namespace.
     pub(in crate::engine) fn overlapping(&self, cx: &Context, nsp: &str) -> Option<&ByteString> {
         if cx.config.dialect != Dialect::Classic && !cx.config.rooms_are_channels() {
             return None;
@@ -49,7 +51,8 @@ impl Cluster {
         })
     }
 
-    /// Hears the channels of rooms that this node has sockets in now, and no longer those of rooms that it has none in.
+    /// Subscribes to the channels of rooms in which this node has sockets now, and ends the
+    /// subscriptions of rooms in which it has none left.
     pub(in crate::engine) fn rooms_changed(&mut self, cx: &mut Context, nsp: &str, changes: &[RoomChange]) {
         if cx.config.dialect != Dialect::Sharded {
             return;
@@ -62,7 +65,8 @@ impl Cluster {
             RoomChange::Delete { room } => Some(room),
             _ => None,
         });
-        // A room may bear the name of this node, or of another channel: then that is heard anyway, and goes on to be.
+        // A room may bear the name of this node, or of another channel. Then that channel is
+        // subscribed anyway, and stays so.
         let mut created = cx.config.room_channels(nsp, created);
         created.retain(|channel| !self.channels.contains_key(channel));
         let mut deleted = cx.config.room_channels(nsp, deleted);
@@ -85,8 +89,8 @@ impl Cluster {
         }
     }
 
-    /// Redis has refused to end subscriptions. They would live on as long as the connection, so it is asked once more about those that nobody wants
-    /// again.
+    /// Repeats a command to end subscriptions that Redis has refused. The subscriptions would
+    /// otherwise live on as long as the connection. Channels that are wanted again are left out.
     pub(in crate::engine) fn unsubscribe_again(&mut self, cx: &mut Context, command: Command) {
         let Command::Unsubscribe { mut channels, sharded } = command else { return };
         channels.retain(|channel| !self.channels.contains_key(channel));
@@ -96,13 +100,13 @@ impl Cluster {
         }
     }
 
-    /// The channels of a namespace, those of its rooms included.
+    /// Returns the channels of a namespace, including those of its rooms.
     pub(super) fn all_channels(&self, cx: &Context, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
         let channels = cx.config.channels(nsp, cx.uid.as_str()).into_iter().map(|(channel, _)| channel);
         channels.chain(cx.config.room_channels(nsp, namespace.rooms.names())).collect()
     }
 
-    /// Asks to hear these namespaces' patterns and channels.
+    /// Subscribes to the patterns and channels of these namespaces.
     pub(in crate::engine) fn subscribe(&mut self, cx: &mut Context, names: Vec<ByteString>) {
         let mut patterns = Vec::new();
         for nsp in &names {
@@ -119,7 +123,8 @@ impl Cluster {
         }
     }
 
-    /// Asks to hear these namespaces' channels. Who hears them hears the patterns already, and is counted from then on.
+    /// Subscribes to the channels of these namespaces. A node that hears the channels hears the
+    /// patterns already, and is counted from then on.
     pub(in crate::engine) fn subscribe_channels(&mut self, cx: &mut Context, names: Vec<ByteString>) {
         let open = names.iter().filter_map(|nsp| self.namespaces.get_key_value(nsp));
         let mut channels: Vec<ByteString> =
@@ -133,7 +138,7 @@ impl Cluster {
         }
     }
 
-    /// Subscriptions are in force. The namespaces may be ready.
+    /// Notes that subscriptions are in force. The namespaces may be ready.
     pub(in crate::engine) fn subscribed(&mut self, names: &[ByteString]) {
         self.unheard = None;
         for nsp in names {
@@ -144,7 +149,8 @@ impl Cluster {
         }
     }
 
-    /// A subscription has failed. If the link is down it is made again when the link comes back; if not, after a while.
+    /// Handles a subscription that has failed. If the link is down, the subscription is made again
+    /// when the link comes back. Otherwise it is made again after a while.
     pub(in crate::engine) fn subscribe_failed(
         &mut self,
         cx: &mut Context,
@@ -167,11 +173,12 @@ impl Cluster {
         }
     }
 
-    /// A new connection has no subscriptions.
+    /// Handles a change of the subscriber's connection. A new connection has no subscriptions.
     pub(in crate::engine) fn subscriber_changed(&mut self, cx: &mut Context, up: bool) {
         if !up {
             self.prune_subscriptions(cx);
-            // What was asked on the lost connection means nothing on the next one, even if its reply is still to come.
+            // Commands on the lost connection mean nothing on the next one, even if their replies
+            // are still to come.
             let lanes = &cx.lanes;
             cx.in_flight
                 .retain(|id, command| !command.purpose.subscribes() || lanes.waits(&Lane::Subscriber, *id));
@@ -179,7 +186,7 @@ impl Cluster {
                 cx.in_flight.values().flat_map(|command| command.purpose.subscribed_names()).collect();
             for (nsp, namespace) in &mut self.namespaces {
                 namespace.subscription = match asked.contains(nsp) {
-                    // It goes out on the next connection.
+                    // The command goes out on the next connection.
                     true => Subscription::Asked,
                     false => Subscription::No,
                 };
@@ -199,8 +206,8 @@ impl Cluster {
         }
     }
 
-    /// The subscriber has no connection: nothing has to be ended on it, and on the next one only what is wanted now is to be
-    /// subscribed.
+    /// Prunes the waiting commands while the subscriber has no connection. Nothing has to be ended
+    /// on it. On the next connection only what is wanted now is to be subscribed.
     pub(super) fn prune_subscriptions(&mut self, cx: &mut Context) {
         for (id, command) in cx.lanes.take_waiting(&Lane::Subscriber) {
             let Some(mut waiting) = cx.in_flight.remove(&id) else { continue };
@@ -230,8 +237,8 @@ impl Cluster {
         }
     }
 
-    /// Redis has not taken a goodbye. On a connection that is lost nothing has to be ended; and what has been opened again
-    /// since stays.
+    /// Handles a goodbye that Redis has not taken. On a lost connection nothing has to be ended.
+    /// Whatever has been opened again since then stays.
     pub(in crate::engine) fn leave_again(
         &mut self,
         cx: &mut Context,

@@ -1,4 +1,4 @@
-//! What has been delivered already.
+//! The entries that have been delivered already.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -6,33 +6,35 @@ use smallvec::SmallVec;
 use crate::hash::Keyed;
 use crate::id::NodeId;
 
-/// A number that is higher by more than this continues nothing: what an author writes elsewhere, or gives up, between two of
-/// its entries on a stream is less.
+/// The largest step by which a number still continues a run. Between two of its entries on a
+/// stream, an author writes fewer entries elsewhere, or gives fewer up, than this.
 pub(in crate::engine) const NEAR: u64 = 1 << 16;
 
-/// How many runs of an author are remembered.
+/// The number of runs of an author that are remembered.
 const RUNS: usize = 4;
 
-/// Numbers of one author that continue each other.
+/// A range of numbers of one author that continue each other.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     low: u64,
     high: u64,
 }
 
-/// The numbers of one author. An author that nobody imitates has one run, however long it writes.
+/// The numbers of one author. An author that nobody impersonates has one run, however long it
+/// writes.
 ///
-/// A number is a claim. One that is far from what its author was seen to write begins a run of its own: it is delivered, and
-/// what the author goes on to write continues the run before. So a forged number harms nobody's entries but those near it.
+/// A number is only a claim. A number that is far from those seen of its author begins a run of its
+/// own. It is delivered, and the author's later entries continue the earlier run. So a forged
+/// number harms only entries whose numbers are near it.
 #[derive(Debug, Default)]
 struct Runs(SmallVec<[Run; 1]>);
 
 impl Runs {
-    /// Notes the number; whether it is a new one.
+    /// Notes the number. Returns `true` if it is new.
     fn is_new(&mut self, number: u64) -> bool {
         let continues =
             |run: &Run| number > run.high && (number - run.high <= NEAR || mutant!(NumbersBelieved));
-        // Nearly always it is the first.
+        // It is nearly always the first run.
         if let Some(run) = self.0.first_mut()
             && continues(run)
         {
@@ -44,7 +46,7 @@ impl Runs {
             self.0[..=at].rotate_right(1);
             return true;
         }
-        // What stands just before a run was written before this node began to read.
+        // Entries with numbers just below a run were written before this node began to read.
         let low = |run: &Run| if mutant!(NumbersBelieved) { 0 } else { run.low.saturating_sub(NEAR) };
         let has = |run: &Run| low(run) <= number && number <= run.high;
         if let Some(at) = self.0.iter().position(has) {
@@ -59,19 +61,20 @@ impl Runs {
 
 /// The numbers of each author of a stream, for as many authors as there may be nodes.
 ///
-/// Two tables, of which the older is dropped when the younger is full: an author is remembered for as long as not too many others have written
-/// since, at no cost per entry.
+/// There are two tables. The older one is dropped when the younger one is full. So an author is
+/// remembered until too many others have written since, and this costs nothing per entry.
 #[derive(Debug)]
 pub(super) struct Dedup {
     young: Table,
     old: Table,
-    /// How many authors each table takes.
+    /// The maximum number of authors in each table.
     limit: usize,
-    /// Where the author stands in the younger table that wrote last. Often it is the next one too.
+    /// The index in the younger table of the author that wrote last. It is often the next author,
+    /// too.
     latest: usize,
 }
 
-/// Authors, and what each has written.
+/// The authors, and the numbers of each.
 #[derive(Debug)]
 struct Table {
     places: HashMap<NodeId, usize, Keyed>,
@@ -89,7 +92,7 @@ impl Dedup {
         Dedup { young: Table::new(hash), old: Table::new(hash), limit, latest: 0 }
     }
 
-    /// Notes the number; whether it is a new one of its author's.
+    /// Notes the number. Returns `true` if it is a new number of its author.
     #[inline]
     pub(super) fn is_new(&mut self, author: &NodeId, number: u64) -> bool {
         let is_latest = self.young.runs.get(self.latest).is_some_and(|(name, _)| name == author);
@@ -158,7 +161,7 @@ mod tests {
                 let mut numbers: Vec<u64> = (start..start + 50).collect();
                 numbers.insert(if first { 0 } else { 20 }, forged);
                 assert_eq!(news(&mut seen, "a", &numbers), [true; 51], "{forged}, {first}");
-                // Late copies are known all the same.
+                // Late copies are recognized all the same.
                 numbers.retain(|number| *number != forged);
                 assert_eq!(news(&mut seen, "a", &numbers), [false; 50], "{forged}, {first}");
             }

@@ -1,13 +1,15 @@
-//! Whether every entry of a stream has come: the entries that came, against those that the server has counted.
+//! Detects missing entries of a stream by comparing the entries that came with the server's count.
 //!
-//! Trimming leaves no trace in what is read. But Redis counts how many entries were ever added to a stream (from 7.0 on), so each entry has a
-//! number: the last one's is that count, the first one's is less by the stream's length. Before 7.0 it is only seen that something is missing.
+//! Trimming leaves no trace in what is read. But from version 7.0 on, Redis counts the entries that
+//! were ever added to a stream, so each entry has a number. The last entry's number is that count.
+//! The number just before the first entry is the count less the stream's length. Before 7.0, this
+//! module can only tell that something is missing.
 
 use crate::command::{Entry, StreamInfo};
 use crate::event::Lost;
 use crate::id::EntryId;
 
-/// What the numbers have shown.
+/// A result of comparing the numbers.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Finding {
     /// Entries between these two were trimmed before they were read.
@@ -16,7 +18,7 @@ pub(in crate::engine) enum Finding {
     Rewound { cursor: EntryId, last: EntryId, lost: Lost },
 }
 
-/// The number of an entry, as the server counts.
+/// An entry, and its number in the server's count.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     id: EntryId,
@@ -27,41 +29,41 @@ struct Mark {
 pub(super) struct GapDetector {
     /// The number of the last entry that came, if it is known.
     number: Option<u64>,
-    /// What is to be compared when this entry has come.
+    /// The mark that is compared once its entry has come.
     due: Option<Mark>,
-    /// Up to here all is accounted for.
+    /// Everything up to this entry is accounted for.
     clear: EntryId,
-    /// A gap that is certain, while its size is not.
+    /// A gap that is certain, but whose size is not known yet.
     hole: Option<(EntryId, EntryId)>,
-    /// How many entries there were when the server was asked last.
+    /// The server's count of added entries when it was last asked.
     added: Option<u64>,
 }
 
 impl GapDetector {
-    /// A detector that begins at a stream's end.
+    /// Creates a detector that begins at a stream's end.
     pub(super) fn open(info: &StreamInfo) -> Self {
         let added = info.entries_added;
         GapDetector { number: added, clear: info.last_generated_id, added, ..GapDetector::default() }
     }
 
-    /// Where a gap ends that is certain, while its size is not.
+    /// Returns the end of a gap that is certain, but whose size is not known yet.
     pub(super) fn hole(&self) -> Option<EntryId> {
         self.hole.map(|(_, until)| until)
     }
 
-    /// How many entries of the stream have not come, when the server was asked last.
+    /// Returns the number of entries that had not come when the server was last asked.
     pub(super) fn unread(&self) -> Option<u64> {
         Some(self.added?.saturating_sub(self.number?))
     }
 
-    /// An entry has come.
+    /// Notes that an entry has come.
     pub(super) fn enter(&mut self, before: EntryId, entry: EntryId) -> Option<Finding> {
-        // The entry in question is gone: what came before this one is all there was.
+        // The entry of the mark is gone, so nothing more comes before this entry.
         let finding = match self.due {
             Some(due) if due.id < entry => self.compare(before, entry),
             _ => None,
         };
-        // The server's word: it may be any number.
+        // The number is the server's and may be anything.
         self.number = self.number.map(|number| number.saturating_add(1));
         match self.due {
             Some(due) if due.id == entry => finding.or(self.compare(entry, entry)),
@@ -69,7 +71,8 @@ impl GapDetector {
         }
     }
 
-    /// Everything up to the entry in question has come, as far as it will: `cursor` last, and `until` is what comes next if that entry is gone.
+    /// Compares the numbers once everything up to the mark's entry has come, as far as it will.
+    /// `cursor` is the last entry that came. `until` is the next entry if the mark's entry is gone.
     fn compare(&mut self, cursor: EntryId, until: EntryId) -> Option<Finding> {
         let due = self.due.take()?;
         let number = self.number.replace(due.number);
@@ -87,12 +90,13 @@ impl GapDetector {
         }
     }
 
-    /// Compares with what the server says. `cursor` is the last entry that came; `held`, those that have come behind it and are not entered yet,
-    /// in which case something may be missing between. If the server's last entry is behind them, they are not to be entered.
+    /// Compares with the server's answer. `cursor` is the last entry that came. `held` has the
+    /// entries that have come behind it and are not entered yet; others may be missing in between.
+    /// If the server's last entry is before the end of `held`, these entries must not be entered.
     pub(super) fn check(&mut self, cursor: EntryId, held: &[Entry], info: &StreamInfo) -> Option<Finding> {
         let StreamInfo { last_generated_id: last, entries_added, .. } = *info;
         self.added = entries_added;
-        // What was counted before the server lost entries does not count any more.
+        // A mark from before the server lost entries does not count any more.
         if self.due.is_some_and(|due| last < due.id || entries_added.is_some_and(|added| added < due.number))
         {
             self.due = None;
@@ -109,12 +113,12 @@ impl GapDetector {
             });
         }
         let finding = match info.first_entry_id {
-            // Trimming takes the oldest: what is behind the cursor is all there.
+            // Trimming removes the oldest entries first, so everything behind the cursor is there.
             Some(first) if first <= cursor => None,
             _ if cursor == last => None,
             first => self.trimmed(cursor, held, info, first),
         };
-        // A gap of unknown size may reach beyond what was to be compared.
+        // A gap of unknown size may reach beyond the mark.
         if let Some(number) = entries_added
             && (self.due.is_none() || self.hole.is_some())
         {
@@ -126,7 +130,7 @@ impl GapDetector {
         finding
     }
 
-    /// The cursor's entry, and perhaps some behind it, have been trimmed.
+    /// Handles a check when the cursor's entry, and perhaps some behind it, have been trimmed.
     fn trimmed(
         &mut self,
         cursor: EntryId,
@@ -144,7 +148,7 @@ impl GapDetector {
             Some((number, before)) if before > number => {
                 self.number = Some(before);
                 self.clear = until;
-                // What was to be compared lies before all this, and an earlier gap is part of it.
+                // The mark lies before this gap, and an earlier gap is part of it.
                 self.due = None;
                 let after = self.hole.take().map_or(cursor, |(after, _)| after);
                 Some(Finding::Gap {
@@ -153,18 +157,19 @@ impl GapDetector {
                     lost: Lost::Exactly(before - number + u64::from(mutant!(GapOffByOne))),
                 })
             }
-            // None is missing; or fewer were added than had come, which shows when all has come.
+            // Either nothing is missing, or fewer entries were added than had come. The latter
+            // shows when everything has come.
             Some(_) => None,
             None => {
                 let after = self.hole.map_or(cursor, |(after, _)| after);
-                // More may have been trimmed since the entries came that are held.
+                // More may have been trimmed since the held entries came.
                 self.hole = Some((after, until.max(first.unwrap_or(last))));
                 None
             }
         }
     }
 
-    /// The number of the entry before the next one to be entered, as far as it can be told.
+    /// Returns the number of the entry before the next one to be entered, if it can be told.
     fn number_before(
         &self,
         held: &[Entry],
@@ -172,7 +177,7 @@ impl GapDetector {
         first: Option<EntryId>,
         added: u64,
     ) -> Option<u64> {
-        // Where entries were deleted one by one, the length says nothing.
+        // If entries were deleted one by one, the length says nothing.
         let whole = info.max_deleted_entry_id.is_none_or(|id| id == EntryId::ZERO);
         let before_first = whole.then(|| added.saturating_sub(info.length));
         let Some(newest) = held.last() else { return before_first };
@@ -193,7 +198,8 @@ mod tests {
         EntryId { ms, seq: 0 }
     }
 
-    /// A stream whose entries are numbered as they are named, of which those from `first` on are left.
+    /// Returns the information about a stream whose ids equal the entries' numbers, and which has
+    /// the entries from `first` on.
     fn info(first: u64, last: u64) -> StreamInfo {
         StreamInfo {
             length: last + 1 - first,
@@ -257,7 +263,7 @@ mod tests {
     fn what_was_counted_before_a_loss_is_not_compared_any_more() {
         let mut detector = GapDetector::open(&info(1, 5));
         assert_eq!(detector.check(id(5), &[], &info(1, 20)), None);
-        // The server comes back with seven entries: nothing of what had been read is lost.
+        // The server comes back with seven entries. Nothing that had been read is lost.
         assert_eq!(detector.check(id(5), &[], &info(1, 7)), None);
         for (before, entry) in [(5, 6), (6, 7), (7, 30)] {
             assert_eq!(detector.enter(id(before), id(entry)), None);

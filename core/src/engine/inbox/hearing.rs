@@ -1,10 +1,11 @@
-//! How long ago a stream was heard for certain.
+//! Tracks the time up to which a stream has been heard for certain.
 //!
-//! Silence is only heard by those who listen. That somebody has said nothing for a while is known when a question to the
-//! server that was asked after that while has come back, and all that came with it has been looked at. One such round trip is
-//! not enough: a server that hung answers what has been waiting in any order, so what others had said meanwhile may lie just
-//! behind. When a second round trip has begun after the first had ended, and has ended too, all that the server had when it
-//! answered the first has been looked at.
+//! Silence can be judged only by a node that listens. To know that a node was silent for a while,
+//! this node asks the server after that while, waits for the answer, and looks at everything that
+//! came with it. One such round trip is not enough. A server that hung answers the waiting commands
+//! in any order, so entries that others had added meanwhile may lie just behind the answer. A
+//! second round trip that begins after the end of the first gives certainty: when it has ended too,
+//! everything that the server had when it answered the first has been looked at.
 
 use core::time::Duration;
 
@@ -12,28 +13,29 @@ use crate::time::Time;
 
 #[derive(Debug)]
 pub(super) struct Hearing {
-    /// All that was said before this has been looked at.
+    /// Everything that was said before this time has been looked at.
     proven: Time,
-    /// The last round trip began here …
+    /// The time at which the last round trip began …
     began: Time,
-    /// … and ended here.
+    /// … and the time at which it ended.
     ended: Time,
-    /// An entry of this node's own that has not been read back: its number, and when it was handed out.
+    /// An entry of this node that has not been read back: its number, and the time at which it was
+    /// handed out.
     probe: Option<(u64, Time)>,
 }
 
 impl Hearing {
-    /// Nothing was heard before now.
+    /// Creates a record in which nothing was heard before `now`.
     pub(super) fn since(now: Time) -> Self {
         Hearing { proven: now, began: now, ended: now, probe: None }
     }
 
-    /// All that was said before this has been looked at.
+    /// Returns the time before which everything that was said has been looked at.
     pub(super) fn proven(&self) -> Time {
         self.proven
     }
 
-    /// A round trip that began at `began` has ended; whether it counts.
+    /// Notes that a round trip that began at `began` has ended. Returns `true` if it counts.
     pub(super) fn round_trip(&mut self, began: Time, now: Time) -> bool {
         if began < self.ended {
             return false;
@@ -43,18 +45,20 @@ impl Hearing {
         true
     }
 
-    /// Whether an entry of this node's is on its way that will tell.
+    /// Returns `true` if an entry of this node is under way that will complete a round trip.
     #[inline]
     pub(super) fn is_probing(&self) -> bool {
         self.probe.is_some()
     }
 
-    /// An entry of this node's is handed out. The first one tells soonest.
+    /// Notes that an entry of this node is handed out. The earliest one is tracked, because it
+    /// comes back first.
     pub(super) fn probes(&mut self, number: u64, now: Time) {
         self.probe.get_or_insert((number, now));
     }
 
-    /// An entry of this node's has been read back; how long that took, if it is one that tells.
+    /// Notes that an entry of this node has been read back. Returns how long the round trip took,
+    /// if this entry completes one.
     pub(super) fn own_entry(&mut self, number: u64, now: Time) -> Option<Duration> {
         let (_, began) = self.probe.take_if(|(probe, _)| *probe <= number)?;
         self.round_trip(began, now);

@@ -1,8 +1,11 @@
-//! What is read: streams, from a concrete id on, each entry once, and none missed in silence.
+//! The inbox: it reads streams from a concrete id on, each entry once, and never misses an entry
+//! silently.
 //!
-//! While there is more to read, each read begins with the last entry of the one before: if that is gone, so may be others behind
-//! it. If a read has nothing to overlap with, because all had been read, only a batch that is full can hide a gap. In both
-//! cases the batch is held until the server has said what it counts. Every now and then it is asked anyway.
+//! While there is more to read, each read begins with the last entry of the one before. If that
+//! entry is gone, others behind it may be gone, too. If everything had been read, the next read has
+//! nothing to overlap with, and only a full batch can hide a gap. In both cases the batch is held
+//! until the server has told its count. The server is also asked for its count from time to time
+//! without a suspicion.
 
 mod dedup;
 mod gaps;
@@ -29,103 +32,107 @@ use hearing::Hearing;
 use reader::Reader;
 pub(super) use reader::{entries_at_once, mean_size};
 
-/// The server is asked for its count not more often than this, if nothing is suspect.
+/// The minimum time between two requests for the server's count while nothing is suspect.
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
 
 /// The streams that this node reads.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     readers: BTreeMap<ByteString, Reader>,
-    /// The streams of which entries have come and have not been looked at, in the order in which they came.
+    /// The streams with entries that have come and have not been looked at, in the order of
+    /// arrival.
     unread: VecDeque<ByteString>,
 }
 
-/// What the server's word on a stream has shown.
+/// The result of the server's answer about a stream.
 #[derive(Debug)]
 pub(super) struct Told {
-    /// The server has lost entries.
+    /// `true` if the server has lost entries.
     pub(super) rewound: bool,
     /// The last entry that has come.
     pub(super) cursor: EntryId,
     pub(super) findings: Vec<Finding>,
-    /// Gaps that are certain end before these entries; their sizes are not known yet.
+    /// The ends of gaps that are certain, but whose sizes are not known yet.
     pub(super) holes: Vec<EntryId>,
 }
 
 /// A batch that has come.
 #[derive(Debug)]
 pub(super) struct Batch {
-    /// Its last entry, or the last one before it.
+    /// The last entry of the batch, or the last one before it if the batch has no new entries.
     pub(super) cursor: EntryId,
     pub(super) findings: Vec<Finding>,
 }
 
-/// An entry, by its author and its number.
+/// The result of checking an entry by its author and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     /// It has not come before.
     First,
     /// It has come before.
     Again,
-    /// Somebody else has written it in this node's name, with this number.
+    /// Another node has written it in this node's name, with this number.
     Claimed(Option<u64>),
 }
 
 impl Inbox {
-    /// The last entry of the stream that has come, once the stream's end is known.
+    /// Returns the last entry of the stream that has come, once the stream's end is known.
     #[inline]
     pub(super) fn cursor(&self, stream: &ByteString) -> Option<EntryId> {
         self.readers.get(stream)?.cursor
     }
 
-    /// The namespaces that live on the stream.
+    /// Returns the namespaces that live on the stream.
     pub(super) fn namespaces(&self, stream: &ByteString) -> Vec<ByteString> {
         self.readers.get(stream).map(|reader| reader.users.iter().cloned().collect()).unwrap_or_default()
     }
 
-    /// Nobody could be heard on the stream before now.
+    /// Notes that nobody could be heard on the stream before now.
     pub(super) fn hears_from_now_on(&mut self, stream: &ByteString, now: Time) {
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.hearing = Hearing::since(now);
         }
     }
 
-    /// All that was said on the stream before this time has been looked at.
+    /// Returns the time before which everything that was said on the stream has been looked at.
     pub(super) fn heard_until(&self, stream: &ByteString) -> Option<Time> {
         Some(self.readers.get(stream)?.hearing.proven())
     }
 
-    /// A heartbeat of this node's is handed out, with this number. When it comes back, all that was said before has come.
+    /// Notes that a heartbeat of this node is handed out with this number. When it comes back,
+    /// everything that was said before has come.
     pub(super) fn probes(&mut self, stream: &ByteString, number: u64, now: Time) {
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.hearing.probes(number, now);
         }
     }
 
-    /// Returns `true` if a heartbeat of this node's is on its way that will tell who is silent.
+    /// Returns `true` if a heartbeat of this node is under way that will tell which nodes are
+    /// silent.
     pub(super) fn is_probing(&self, stream: &ByteString) -> bool {
         self.readers.get(stream).is_some_and(|reader| reader.hearing.is_probing())
     }
 
-    /// The namespace judges nobody's silence until more is known.
+    /// Makes the namespace judge nobody's silence until more is known.
     pub(super) fn doubt(&mut self, stream: &ByteString, nsp: &ByteString) {
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.overdue.insert(nsp.clone());
         }
     }
 
-    /// Returns `true` if the namespace is in doubt who is silent.
+    /// Returns `true` if the namespace can't tell yet which nodes are silent.
     pub(super) fn is_in_doubt(&self, stream: &ByteString, nsp: &str) -> bool {
         self.readers.get(stream).is_some_and(|reader| reader.overdue.contains(nsp))
     }
 
-    /// Returns `true` if this number of the author's has not come before.
+    /// Returns `true` if this number of the author has not come before.
     pub(super) fn is_new(&mut self, stream: &ByteString, author: &NodeId, number: u64) -> bool {
         self.readers.get_mut(stream).is_some_and(|reader| reader.seen.is_new(author, number))
     }
 
-    /// An entry is looked at. Only nodes of ours number their entries. `last_number`: the last one that this node has given. Returns
-    /// how long a heartbeat was under way, if this is the one that was waited for.
+    /// Checks an entry that is looked at. Only nodes that run this library number their entries.
+    /// `last_number` is the last number that this node has given. The returned duration is the time
+    /// that a heartbeat was under way, if this entry is the awaited one.
     #[inline]
     pub(super) fn see(
         &mut self,
@@ -160,7 +167,7 @@ impl Inbox {
         (if first { Sight::First } else { Sight::Again }, took)
     }
 
-    /// Starts reading a stream for a namespace, or notes one more that lives on it.
+    /// Starts reading a stream for a namespace, or notes one more namespace that lives on it.
     pub(super) fn open(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) {
         let (limit, hash, now) = (cx.config.limits.nodes, cx.hash, cx.now);
         let count = cx.config.read_count;
@@ -183,14 +190,15 @@ impl Inbox {
         self.readers.get(stream).is_some_and(|reader| reader.newcomers.contains_key(nsp))
     }
 
-    /// Stops reading a stream for a namespace. Returns `true` if nothing lives on the stream any more: then it is not read at all.
+    /// Stops reading a stream for a namespace. Returns `true` if no namespace lives on the stream
+    /// any more. Then the stream is not read at all.
     pub(super) fn close(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) -> bool {
         let Some(reader) = self.readers.get_mut(stream) else { return false };
         reader.users.remove(nsp);
         if !reader.users.is_empty() {
             return false;
         }
-        // No reply comes on a connection that is given up.
+        // The connection is given up, so no reply comes.
         if let Some(asked) = reader.asked {
             cx.answered(asked);
         }
@@ -212,20 +220,21 @@ impl Inbox {
         }
     }
 
-    /// The server is being asked where the stream ends. The entry `known` is there now, so it must be there then.
+    /// Notes that the server is being asked for the stream's end. The entry `known` is in the
+    /// stream now, so the end must not be before it.
     pub(super) fn asking(&mut self, stream: &ByteString, known: EntryId) {
         if let Some(reader) = self.readers.get_mut(stream) {
             reader.known = known;
         }
     }
 
-    /// Asks where the stream ends, for the first time or after a break.
+    /// Asks for the stream's end, for the first time or after a break.
     fn locate(&mut self, cx: &mut Context, stream: &ByteString) {
         let command = Command::XInfoStream { stream: stream.clone() };
         self.ask(cx, stream, command, Purpose::Locate(stream.clone()));
     }
 
-    /// Asks what the server counts.
+    /// Asks for the server's count.
     fn check(&mut self, cx: &mut Context, stream: &ByteString) {
         let command = Command::XInfoStream { stream: stream.clone() };
         self.ask(cx, stream, command, Purpose::Check(stream.clone()));
@@ -251,12 +260,14 @@ impl Inbox {
         self.ask(cx, stream, command, Purpose::Read(stream.clone()));
     }
 
-    /// All that has come has been looked at: if there was no more, silence can be judged by it.
+    /// Called when everything that has come has been looked at. If there was no more, silence can
+    /// be judged by it.
     #[inline]
     pub(super) fn is_heard(&mut self, cx: &mut Context, stream: &ByteString) {
         let now = cx.now;
-        // As long as this node can write, its own entries tell. A server that answers reads may still take nothing, so while it
-        // can't, a read tells only of the time before the last entry came.
+        // As long as this node can write, its own entries prove what was heard. A server that
+        // answers reads may still take no writes. So while this node can't write, a read proves
+        // only the time before the last entry came.
         let can_write = !cx.lanes.is_down(&Lane::Writer);
         let Some(reader) = self.readers.get_mut(stream) else { return };
         if !can_write
@@ -268,7 +279,8 @@ impl Inbox {
         }
     }
 
-    /// Returns how long the reply took if it is what the stream's reader waits for. It waits no longer then.
+    /// Returns how long the reply took if the stream's reader waits for it. The reader stops
+    /// waiting then.
     pub(super) fn is_awaited(
         &mut self,
         cx: &Context,
@@ -280,7 +292,7 @@ impl Inbox {
         Some(cx.now.since(reader.asked_at))
     }
 
-    /// The server has said where the stream ends, and what it counts.
+    /// Handles the server's answer about the stream's end and its count.
     pub(super) fn told(&mut self, cx: &Context, stream: &ByteString, info: &StreamInfo) -> Option<Told> {
         let reader = self.readers.get_mut(stream)?;
         let last = info.last_generated_id;
@@ -310,8 +322,8 @@ impl Inbox {
                 } else {
                     findings.extend(reader.accept(held));
                 }
-                // What others have written since may hide it, but not always: the numbers may show less than this node's own
-                // entries do.
+                // A comparison with `known` misses a loss if others have written enough entries
+                // since. But it may show a loss that the numbers don't show.
                 let is_told = findings.iter().any(|finding| matches!(finding, Finding::Rewound { .. }));
                 if told.rewound && !is_told {
                     findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
@@ -320,11 +332,12 @@ impl Inbox {
                 let cursor = reader.cursor.unwrap_or(last);
                 reader.ended = cursor >= last;
                 if cursor < last {
-                    // If the cursor's entry is gone, the stream's first is the next.
+                    // If the cursor's entry is gone, the stream's first entry is the next one.
                     reader.next = info.first_entry_id.map(|first| first.max(cursor));
                 }
                 let hole = reader.gaps.hole().filter(|until| hole != Some(*until));
-                // A gap that can't be reported yet, because its size is not known, is one all the same.
+                // A gap whose size is not known can't be reported yet, but it is a gap all the
+                // same.
                 told.holes = hole.into_iter().flat_map(|until| resumes.into_iter().chain([until])).collect();
                 told.findings = findings;
             }
@@ -334,7 +347,7 @@ impl Inbox {
         Some(told)
     }
 
-    /// A batch has come. Returns nothing if it is held until the server has said what it counts.
+    /// Handles a batch. Returns `None` if the batch is held until the server has told its count.
     pub(super) fn read(
         &mut self,
         cx: &mut Context,
@@ -348,7 +361,7 @@ impl Inbox {
         reader.cut_off = false;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
-        // Each entry once, whatever a backend may repeat.
+        // Each entry is taken once, even if a backend repeats it.
         let mut last = reader.cursor;
         let mut new = entries;
         new.retain(|entry| {
@@ -383,8 +396,9 @@ impl Inbox {
         Some(Batch { cursor: reader.cursor?, findings })
     }
 
-    /// The link is lost. What was to be read next is not read before it is known where the stream ends; whatever is under way will fail, and ask
-    /// for that by itself.
+    /// Handles the loss of the link. Reads that have not gone out are dropped, because the stream's
+    /// end has to be known first. A command that is under way will fail, and its failure asks for
+    /// the end.
     pub(super) fn lost(&mut self, cx: &mut Context, stream: &ByteString) {
         let waiting = cx.lanes.take_waiting(&Lane::Reader(stream.clone()));
         let Some(reader) = self.readers.get_mut(stream) else { return };
@@ -400,9 +414,10 @@ impl Inbox {
         self.read_on(cx, stream);
     }
 
-    /// Reading has failed: when the link is back, or after a while, the stream's end is asked for again, because the server may be another one.
+    /// Handles a failed command of the reader. The stream's end is asked for again when the link is
+    /// back, or after a while, because the server may be another one.
     ///
-    /// `during_read`: it was entries that were asked for.
+    /// `during_read` is `true` if the command asked for entries.
     pub(super) fn failed(
         &mut self,
         cx: &mut Context,
@@ -415,7 +430,8 @@ impl Inbox {
         reader.next = None;
         reader.ended = false;
         reader.heard_since = None;
-        // Once is chance. Twice, the reply may be larger than the server, or something on the way, lets through.
+        // One failure may be chance. After two, the reply may be larger than the server, or
+        // something on the way, lets through.
         if during_read
             && matches!(error, CommandError::Lost(_))
             && core::mem::replace(&mut reader.cut_off, true)
@@ -434,8 +450,9 @@ impl Inbox {
         cx.rest(&lane);
     }
 
-    /// The next entry to look at. Its stream moves on here, whatever comes of the entry: a bad one can't hold up those behind it. Streams take turns,
-    /// batch by batch. The flag is `true` if it is the last one of its batch.
+    /// Returns the next entry to look at. The stream moves on here, whatever becomes of the entry,
+    /// so a bad entry can't hold up those behind it. Streams take turns, batch by batch. The flag
+    /// is `true` if the entry is the last one of its batch.
     #[inline]
     pub(super) fn next_entry(&mut self, cx: &mut Context) -> Option<(ByteString, Entry, bool)> {
         while let Some(stream) = self.unread.pop_front() {
@@ -459,7 +476,7 @@ impl Inbox {
         None
     }
 
-    /// How far the node is behind each of its streams.
+    /// Returns how far this node is behind on each of its streams.
     pub(super) fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
         self.readers.iter().map(|(stream, reader)| {
             let waiting = reader.batch.len() + reader.held.len();

@@ -1,4 +1,5 @@
-//! How one stream is read: from where, how much at once, and what has come and was not looked at.
+//! The state of reading one stream: its position, the batch size, and the entries that have come
+//! and were not looked at.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -12,17 +13,20 @@ use crate::engine::timers::{Timer, Timers};
 use crate::id::EntryId;
 use crate::time::Time;
 
-/// While there is more and more to read, so many times as much is read at once as usual, at most: what a read costs besides its entries is
-/// little by then. But not more than [is held at once](entries_at_once).
+/// The maximum factor by which the batch size grows while there is more and more to read. At this
+/// size the fixed cost of a read is small. The batch size never exceeds the number that [is held at
+/// once](entries_at_once).
 const GROWTH: u32 = 8;
 
-/// How many entries of this size are asked for at once, at most: about a mebibyte, however large they are, since all of a reply is held in memory.
+/// Returns the maximum number of entries of this size in bytes that are asked for at once. They
+/// take about a mebibyte together, because all of a reply is held in memory. The number is at least
+/// one.
 pub(in crate::engine) fn entries_at_once(size: usize) -> u32 {
     const BYTES: usize = 1 << 20;
     u32::try_from(BYTES / size.max(1)).unwrap_or(u32::MAX).max(1)
 }
 
-/// How many bytes these entries have, each, if there are any.
+/// Returns the mean size of these entries in bytes, or `None` if the slice is empty.
 pub(in crate::engine) fn mean_size(entries: &[Entry]) -> Option<usize> {
     entries.iter().map(|entry| entry.fields.size()).sum::<usize>().checked_div(entries.len())
 }
@@ -30,62 +34,71 @@ pub(in crate::engine) fn mean_size(entries: &[Entry]) -> Option<usize> {
 /// One stream.
 #[derive(Debug)]
 pub(super) struct Reader {
-    /// The last entry that came. Nothing until the stream's end has been asked for: a `$` would mean another place each time.
+    /// The last entry that came. It is `None` until the stream's end is known: a `$` would mean
+    /// another place each time.
     pub(super) cursor: Option<EntryId>,
-    /// The last entry that was looked at, or from which reading began.
+    /// The last entry that was looked at, or the one behind which reading began.
     pub(super) looked_at: Option<EntryId>,
-    /// Entries that have come and have not been looked at.
+    /// The entries that have come and have not been looked at.
     pub(super) batch: VecDeque<Entry>,
-    /// Entries that have come, before which others may be missing.
+    /// The entries that have come but are held, because others may be missing before them.
     pub(super) held: Vec<Entry>,
-    /// How many entries have been looked at.
+    /// The number of entries that have been looked at.
     pub(super) looked: u64,
-    /// Namespaces that were opened while entries waited to be looked at, and how many will have been when the last of these has: they came too
-    /// early for these namespaces.
+    /// The namespaces that were opened while entries waited to be looked at. These entries came too
+    /// early for them. The value is the number of entries that will have been looked at after the
+    /// last of these.
     pub(super) newcomers: BTreeMap<ByteString, u64>,
-    /// The same in the order in which they were opened. One that was opened again stands here twice.
+    /// The same namespaces in the order in which they were opened. A namespace that was opened
+    /// again is listed twice.
     pub(super) newest: VecDeque<(ByteString, u64)>,
-    /// How many entries are read at once.
+    /// The number of entries that are read at once.
     pub(super) count: u32,
-    /// The last read was cut off.
+    /// `true` if the last read was cut off.
     pub(super) cut_off: bool,
-    /// How large entries are, as far as is known: the mean of the last batch that was full.
+    /// The mean size of an entry in bytes in the last full batch. It is 0 until there was one.
     pub(super) mean: usize,
-    /// The next batch begins with this entry, or something is missing.
+    /// The entry that the next batch has to begin with. If it does not, something is missing.
     pub(super) next: Option<EntryId>,
     pub(super) gaps: GapDetector,
-    /// The last entry that this node knew to be in the stream when the server was asked: one of its own may be ahead of what has come.
+    /// The last entry that this node knew to be in the stream when the server was asked. An entry
+    /// of this node may be ahead of what has come.
     pub(super) known: EntryId,
-    /// When the server was asked for its count.
+    /// The time at which the server last told its count.
     pub(super) checked: Time,
-    /// The link was lost since. The server may be another one.
+    /// `true` if the link was lost since then. The server may be another one.
     pub(super) suspect: bool,
-    /// What was delivered of each author.
+    /// The numbers that were delivered, by author.
     pub(super) seen: Dedup,
-    /// It has been said that another node bears this one's name.
+    /// `true` if it has been reported that another node bears this node's name.
     pub(super) name_taken: bool,
-    /// The command of this stream's that is under way. Whatever else is answered was asked by an earlier reader of the stream.
+    /// The command of this reader that is under way. Any other reply belongs to an earlier reader
+    /// of the stream.
     pub(super) asked: Option<CommandId>,
-    /// When that was.
+    /// The time at which that command was issued.
     pub(super) asked_at: Time,
-    /// When it was asked last what is new, if all that there was has come since and only has to be looked at.
+    /// The time of the last request for new entries, if everything there was has come since and
+    /// only has to be looked at.
     pub(super) heard_since: Option<Time>,
-    /// When an entry came last, whoever wrote it: the server took entries shortly before.
+    /// The time at which an entry last came, whoever wrote it. The server took entries shortly
+    /// before that.
     pub(super) came_at: Time,
-    /// How long ago all that was said has been looked at.
+    /// The time up to which everything that was said has been looked at.
     pub(super) hearing: Hearing,
     /// The namespaces that live on the stream.
     pub(super) users: BTreeSet<ByteString>,
-    /// Whether there was nothing more to read, when the server spoke last.
+    /// `true` if there was nothing more to read when the server last answered.
     pub(super) ended: bool,
-    /// Namespaces that judge nobody's silence until what has come is looked at.
+    /// The namespaces that judge nobody's silence until everything that has come is looked at.
     pub(super) overdue: BTreeSet<ByteString>,
-    /// The refusal that was reported last. It is over when something was read: that the server may be asked what it counts proves nothing.
+    /// The refusal that was reported last. It ends when something was read. An answer about the
+    /// count does not end it, because it proves nothing.
     pub(super) refused: Option<CommandError>,
 }
 
 impl Reader {
-    /// The server has answered. If there was nothing more, silence can be judged once what has come is looked at.
+    /// Notes that the server has answered. If there was nothing more, silence can be judged once
+    /// everything that has come is looked at.
     pub(super) fn is_answered(&mut self) {
         self.heard_since = self.ended.then_some(self.asked_at);
     }
@@ -121,18 +134,20 @@ impl Reader {
         }
     }
 
-    /// Returns `true` if its place in the stream is known.
+    /// Returns `true` if the position in the stream is known.
     pub(super) fn is_located(&self) -> bool {
         self.cursor.is_some()
     }
 
-    /// More is known of who was silent: namespaces that were in doubt look again.
+    /// Makes the namespaces that were in doubt look again, because more is known about silent
+    /// nodes.
     pub(super) fn judge_again(&mut self, timers: &mut Timers, now: Time) {
         let overdue = core::mem::take(&mut self.overdue);
         overdue.into_iter().for_each(|nsp| timers.arm(Timer::Expiry(nsp), now));
     }
 
-    /// Reads more at once while there is more to read than comes, and less when there is not. `usual` is what is read when there is little.
+    /// Adapts the number of entries that are read at once. It grows while batches are full and
+    /// shrinks when they are small. `usual` is the number for a stream with little to read.
     pub(super) fn adapt(&mut self, batch: &[Entry], full: bool, usual: u32) {
         if full {
             self.mean = mean_size(batch).unwrap_or(self.mean);
@@ -146,7 +161,8 @@ impl Reader {
         self.count = wanted.clamp(usual, usual.saturating_mul(GROWTH)).min(fits);
     }
 
-    /// Enters these entries, and lets them be looked at. They stay where they are: an entry is large.
+    /// Enters these entries and lets them be looked at. They are not copied if the batch is empty,
+    /// because an entry is large.
     pub(super) fn accept(&mut self, mut entries: Vec<Entry>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for entry in &entries {

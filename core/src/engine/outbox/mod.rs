@@ -1,9 +1,11 @@
-//! What this node says: in order, each message once, and never without knowing what became of it.
+//! The outbox: it sends this node's messages in order and each message once, and it tracks what
+//! became of each.
 //!
-//! Every entry bears a sequence number. When a link is lost between an XADD and its reply, nothing more is sent until the
-//! stream has been searched for the numbers in question. The messages that are found there are published; the others are sent
-//! again, in order, with the same numbers. If a first try is executed late all the same, receivers of ours know its number and
-//! pass over it. `docs/guarantees.md` has the argument.
+//! Every entry has a sequence number. When a link is lost between an XADD and its reply, nothing
+//! more is sent until the stream has been searched for the numbers in question. The messages that
+//! are found there are published. The others are sent again, in order, with the same numbers. If a
+//! first try is executed late all the same, receivers that run this library know its number and
+//! skip it. `docs/guarantees.md` has the argument.
 
 mod queue;
 #[cfg(test)]
@@ -26,34 +28,36 @@ use crate::wire::entry::{SEQUENCE_FIELD, sequence};
 pub(super) use queue::{Destination, Outgoing, What};
 use queue::{Item, Left, Queue, State};
 
-/// How many entries a search reads at once.
+/// The number of entries that a search reads at once.
 const PAGE: u32 = 1_000;
 
 /// The messages of this node whose fate is not known yet.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queues: BTreeMap<Destination, Queue>,
-    /// The destinations that have something to ask or to send, and perhaps some that had. There may be many, most of which
-    /// have nothing: they are not gone through each time.
+    /// The destinations that have something to ask or to send, and perhaps some that no longer do.
+    /// There may be many destinations, most of which have nothing, so they are not all visited each
+    /// time.
     eager: BTreeSet<Destination>,
-    /// The last number that an entry was given, on any stream.
+    /// The last sequence number that was given to an entry, on any stream.
     last_number: u64,
-    /// How many messages there are, and their bytes.
+    /// The number of messages, and their total size in bytes.
     messages: usize,
     bytes: usize,
-    /// The server's refusal to write that was reported last.
+    /// The server's refusal of a write that was reported last.
     refused: Option<CommandError>,
-    /// What has become of messages, in order, until the engine takes it.
+    /// The fates of messages, in order, until the engine takes them.
     settled: VecDeque<Settled>,
 }
 
-/// What is to go out next.
+/// The next thing to send.
 #[derive(Debug)]
 pub(super) enum Next {
     /// A command.
     Command(HandedOut),
-    /// A question, which is sent by [`Outbox::send_next`] unless it is [dropped](Outbox::drop_question). `counted`: it has been
-    /// counted who will hear it, by the command just before.
+    /// A question, which is sent by [`Outbox::send_next`] unless it is
+    /// [dropped](Outbox::drop_question). `counted` is `true` if the command just before has counted
+    /// the nodes that will hear it.
     Question { ticket: Ticket, acts: bool, counted: bool },
 }
 
@@ -62,34 +66,34 @@ pub(super) enum Next {
 pub(super) struct HandedOut {
     pub(super) id: CommandId,
     pub(super) command: Command,
-    /// If it is a heartbeat for a stream: the stream, and the entry's number.
+    /// The stream and the entry's number, if the command is a heartbeat for a stream.
     pub(super) beat: Option<(ByteString, u64)>,
 }
 
-/// What has become of a message.
+/// The fate of a message, or the end of a refusal.
 #[derive(Debug)]
 pub(super) enum Settled {
-    /// The server takes messages again, after it had refused them.
+    /// The server takes messages again after it had refused them.
     TakenAgain,
-    /// The message has its place in the stream, if it has one.
+    /// The message was published. The id is its place in the stream, if it went to one.
     Published(Outgoing, Option<EntryId>),
-    /// The message will not be sent, or not again.
+    /// The message will not be sent, or will not be sent again.
     Failed(Outgoing, CommandError),
 }
 
 impl Outbox {
-    /// The last number that an entry was given.
+    /// Returns the last sequence number that was given to an entry.
     #[inline]
     pub(super) fn last_number(&self) -> u64 {
         self.last_number
     }
 
-    /// Goes on above a number: somebody else has used it in this node's name.
+    /// Continues above a number that another node has used in this node's name.
     pub(super) fn go_on_above(&mut self, number: u64) {
         self.last_number = number;
     }
 
-    /// Refuses a message that exceeds the limits.
+    /// Returns an error if the message would exceed the limits.
     #[inline]
     pub(super) fn admit(&self, cx: &Context, size: usize) -> Result<(), CallError> {
         let limits = &cx.config.limits;
@@ -102,23 +106,24 @@ impl Outbox {
         Ok(())
     }
 
-    /// Something lives on the destination, so its queue stays when it is empty.
+    /// Notes that the destination is in use, so its queue stays when it is empty.
     pub(super) fn revive(&mut self, destination: &Destination) {
         if let Some(queue) = self.queues.get_mut(destination) {
             queue.retired = false;
         }
     }
 
-    /// A stream's end is known.
+    /// Notes that a stream's end is known.
     ///
-    /// The first number is above every number that an earlier node of the same name can have used: each of its entries moved the
-    /// stream's last id by as much as its number, or more.
+    /// The first number is above every number that an earlier node of the same name can have used.
+    /// Each entry of such a node moved the stream's last id by at least as much as its number.
     pub(super) fn located(&mut self, stream: &ByteString, last: EntryId, rewound: bool) {
         let destination = Destination::Stream(stream.clone());
         let queue = self.queues.entry(destination.clone()).or_default();
         if core::mem::replace(&mut queue.located, true) {
             if rewound {
-                // What was taken to be settled may be gone. Otherwise it is only newer than what the server has said.
+                // Entries that were taken to be settled may be gone. Without a rewind, `settled` is
+                // only newer than the server's answer.
                 queue.settled = queue.settled.min(last);
             }
         } else {
@@ -128,7 +133,8 @@ impl Outbox {
         self.note_eager(&destination);
     }
 
-    /// This node has read the stream up to here: what it has read was there before anything that it sends from now on.
+    /// Notes that this node has read the stream up to here. Everything it has read was there before
+    /// anything that it sends from now on.
     #[inline]
     pub(super) fn has_read(&mut self, stream: &ByteString, cursor: EntryId) {
         if let Some(queue) = self.queues.get_mut(&Destination::Stream(stream.clone())) {
@@ -145,13 +151,14 @@ impl Outbox {
         }
     }
 
-    /// The last entry that this node is known to have added to the stream, or to have read there before it added any.
+    /// Returns the last entry that this node is known to have added to the stream, or to have read
+    /// there before it added any.
     pub(super) fn last_published(&self, stream: &ByteString) -> EntryId {
         let queue = self.queues.get(&Destination::Stream(stream.clone()));
         queue.map_or(EntryId::ZERO, |queue| queue.settled)
     }
 
-    /// Takes a message, to send it when its turn comes.
+    /// Takes a message and sends it when its turn comes.
     #[inline]
     pub(super) fn enqueue(&mut self, cx: &mut Context, message: Outgoing) {
         self.messages += 1;
@@ -182,7 +189,7 @@ impl Outbox {
         }
     }
 
-    /// The first destination that has something to ask or to send.
+    /// Returns the first destination that has something to ask or to send.
     fn first_eager(&mut self) -> Option<Destination> {
         loop {
             let Some(destination) = self.eager.first() else {
@@ -198,7 +205,7 @@ impl Outbox {
         }
     }
 
-    /// What is to be asked or to be sent next.
+    /// Returns the next thing to ask or to send.
     #[inline]
     pub(super) fn poll(&mut self, cx: &mut Context) -> Option<Next> {
         if !cx.lanes.is_open(&Lane::Writer) {
@@ -224,14 +231,14 @@ impl Outbox {
         }
     }
 
-    /// The next question is about to be counted for.
+    /// Notes that the nodes that will hear the next question are about to be counted.
     pub(super) fn question_counted(&mut self) {
         if let Some(queue) = self.first_eager().and_then(|first| self.queues.get_mut(&first)) {
             queue.items[queue.handed].counted = true;
         }
     }
 
-    /// Nobody waits for the next question any more, and it does nothing.
+    /// Drops the next question, because nobody waits for its answers any more and it has no effect.
     pub(super) fn drop_question(&mut self, cx: &mut Context) {
         if let Some(destination) = self.first_eager()
             && let Some(at) = self.queues.get(&destination).map(|queue| queue.handed)
@@ -247,7 +254,7 @@ impl Outbox {
         hand_out(queue, destination, cx, &mut self.last_number)
     }
 
-    /// The reply to a message's XADD or PUBLISH has come, or will not come.
+    /// Handles the reply to a message's XADD or PUBLISH, or the lack of one.
     #[inline]
     pub(super) fn replied(
         &mut self,
@@ -282,7 +289,7 @@ impl Outbox {
                 self.has_left(cx, destination, &message, left, retired);
                 self.settled.push_back(Settled::Published(message, id));
             }
-            // A stream can be searched for it; of what went to a channel there is no trace.
+            // A stream can be searched for the message. A message to a channel leaves no trace.
             Err(error @ CommandError::Lost(_)) if *destination != Destination::Channels => {
                 if mutant!(BlindRetry) {
                     queue.set(at, State::Waiting(None));
@@ -296,7 +303,7 @@ impl Outbox {
                     item.unanswered += 1;
                 }
                 self.note_eager(destination);
-                // Give the connection a moment to be reported lost, or to come to itself.
+                // Give the connection a moment to be reported lost, or to recover.
                 cx.rest(&Lane::Writer);
             }
             Err(error)
@@ -316,9 +323,10 @@ impl Outbox {
         }
     }
 
-    /// Settles what stands before this number, which is in the stream. What was found is published. What was refused is given
-    /// up, because behind that number it would be out of order, and receivers would take it for a repetition. What is unknown
-    /// is given up once it was searched for.
+    /// Settles the messages before this number, which is in the stream. Messages that were found
+    /// are published. Messages that were refused are given up: behind that number they would be out
+    /// of order, and receivers would take them for repetitions. Messages whose fate is unknown are
+    /// given up once they have been searched for.
     fn settle_before(&mut self, cx: &mut Context, destination: &Destination, number: u64, searched: bool) {
         let mut at = 0;
         while let Some(queue) = self.queues.get_mut(destination)
@@ -346,7 +354,7 @@ impl Outbox {
         }
     }
 
-    /// A page of the search has come, or will not come.
+    /// Handles a page of the search, or the lack of one.
     pub(super) fn searched(
         &mut self,
         cx: &mut Context,
@@ -377,7 +385,7 @@ impl Outbox {
         }
     }
 
-    /// The search has no result. It is made again, unless the server doesn't allow it.
+    /// Handles a search without a result. It is made again, unless the server doesn't allow it.
     fn search_failed(&mut self, cx: &mut Context, stream: ByteString, error: CommandError) {
         let destination = &Destination::Stream(stream);
         let Some(queue) = self.queues.get_mut(destination) else { return };
@@ -401,7 +409,8 @@ impl Outbox {
         self.note_eager(destination);
     }
 
-    /// What was found is published. What was not is sent again, unless something behind it is in the stream.
+    /// Ends a search. Messages that were found are published. The others are sent again, unless a
+    /// later message is in the stream.
     fn search_done(&mut self, cx: &mut Context, destination: &Destination) {
         let Some(queue) = self.queues.get(destination) else { return };
         let found = |item: &Item| if matches!(item.state, State::Found(_)) { item.seq } else { None };
@@ -422,8 +431,8 @@ impl Outbox {
         self.note_eager(destination);
     }
 
-    /// A message that is lost each time, all alone, and was not found, will not get through. Those behind it have waited for it
-    /// long enough.
+    /// Gives up messages that are lost each time, even when sent alone, and that were not found.
+    /// They will not get through, and the messages behind them have waited long enough.
     fn give_up_too_large(&mut self, cx: &mut Context, destination: &Destination) {
         let is_it = |item: &Item| matches!(item.state, State::Unknown(_)) && item.is_too_large();
         while let Some(queue) = self.queues.get(destination)
@@ -436,7 +445,7 @@ impl Outbox {
         }
     }
 
-    /// The message has its place in the stream.
+    /// Notes that the message has its place in the stream.
     fn published_as(
         &mut self,
         cx: &mut Context,
@@ -452,21 +461,21 @@ impl Outbox {
         }
     }
 
-    /// The message will not be sent, or not again.
+    /// Gives up a message: it will not be sent, or will not be sent again.
     fn give_up(&mut self, cx: &mut Context, destination: &Destination, at: usize, error: CommandError) {
         let item = self.queues.get(destination).and_then(|queue| queue.items.get(at));
         let doubtful = item.is_some_and(|item| item.doubtful);
         let Some(message) = self.settle(cx, destination, at) else { return };
         let error = match error {
             CommandError::Lost(_) => error,
-            // What its last try came to says nothing of the one before.
+            // The result of the last try says nothing about the try before.
             error if doubtful => CommandError::Lost(format!("an earlier try may come late; then: {error}")),
             error => error,
         };
         self.settled.push_back(Settled::Failed(message, error));
     }
 
-    /// What has become of messages, in order, until there is no more.
+    /// Returns the fate of the next message, in order, until there are no more.
     #[inline]
     pub(super) fn next_settled(&mut self) -> Option<Settled> {
         self.settled.pop_front()
@@ -481,7 +490,7 @@ impl Outbox {
         Some(message)
     }
 
-    /// A message has left its queue.
+    /// Updates the limits and the queue after a message has left its queue.
     fn has_left(
         &mut self,
         cx: &mut Context,
@@ -506,7 +515,8 @@ impl Outbox {
         cx.timers.cancel(&Timer::GiveUp(destination.clone()));
     }
 
-    /// Nothing lives on the destination any more. What is queued is still sent, if it is known where.
+    /// Retires a destination that is not in use any more. Queued messages are still sent, if the
+    /// stream's end is known.
     pub(super) fn retire(&mut self, cx: &mut Context, destination: &Destination) {
         if let Some(queue) = self.queues.get_mut(destination) {
             queue.retired = true;
@@ -524,7 +534,7 @@ impl Outbox {
         }
     }
 
-    /// Some messages may have waited for too long.
+    /// Gives up messages that have waited for too long.
     pub(super) fn expire(&mut self, cx: &mut Context, destination: &Destination) {
         let patience = cx.config.limits.in_flight_for;
         let mut at = 0;
@@ -535,7 +545,7 @@ impl Outbox {
             let error = match &item.state {
                 State::Unknown(error) | State::Waiting(Some(error)) => error.clone(),
                 State::Waiting(None) => CommandError::NotSent("Redis was away for too long".into()),
-                // Its fate is known already, or will be: the backend says what comes of it.
+                // The fate of the message is known already, or the backend will report it.
                 State::Found(_) | State::Sent => {
                     at += 1;
                     continue;
@@ -567,7 +577,8 @@ fn hand_out(
         None => {
             *last_number = last_number.wrapping_add(1);
             if let Content::Entry { fields, .. } = &mut item.message.content {
-                // The text of the number itself: that of the reference takes an allocation more.
+                // Write the number's own text. Formatting a reference would take one more
+                // allocation.
                 Arc::make_mut(fields).push(SEQUENCE_FIELD, (*last_number).to_string());
             }
             *item.seq.insert(*last_number)
@@ -580,7 +591,7 @@ fn hand_out(
         _ => None,
     };
     if at == 0 {
-        // What has been read was there before.
+        // Entries that have been read were there before this message.
         queue.settled = queue.settled.max(queue.read);
     }
     queue.handed += 1;
@@ -590,7 +601,7 @@ fn hand_out(
     Some(HandedOut { id, command, beat })
 }
 
-/// Asks for the entries behind one.
+/// Asks for the entries behind `after`.
 fn search_page(cx: &mut Context, stream: ByteString, after: EntryId) -> (CommandId, Command) {
     let command = Command::XRange { stream: stream.clone(), after, count: PAGE };
     let id = CommandId(cx.number());

@@ -9,7 +9,7 @@ use crate::engine::{Content, Due};
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
 
-/// Where messages go: there is one queue for each stream, and one for all channels.
+/// The destination of a message. There is one queue for each stream, and one for all channels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::engine) enum Destination {
     Stream(ByteString),
@@ -23,24 +23,24 @@ pub(in crate::engine) struct Outgoing {
     pub(in crate::engine) content: Content,
     pub(in crate::engine) what: What,
     pub(in crate::engine) effect: Option<Box<Due>>,
-    /// What it counts against the limits.
+    /// The size in bytes that the message counts against the limits.
     pub(in crate::engine) size: usize,
 }
 
-/// What a message is, as far as its fate is somebody's business.
+/// The kind of a message, which determines who is told its fate.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum What {
-    /// Nobody waits for it: a response.
+    /// A response. Nobody waits for its fate.
     Notice,
     /// A heartbeat.
     Beat,
-    /// Somebody wants to know.
+    /// A message whose fate the caller wants to know.
     Message(Ticket),
-    /// A question. Unless it does something, too, it is not worth sending once it is over.
+    /// A question. Unless it also has an effect, it is not worth sending once it is over.
     Request { ticket: Ticket, acts: bool },
-    /// What the node is told that has the socket.
+    /// An order to the node that has the socket.
     Order(Ticket),
-    /// This node leaves the namespace, which was closed as the one of this number.
+    /// The farewell of this node to a namespace, with the number of its closing.
     Farewell(ByteString, u64),
 }
 
@@ -48,20 +48,20 @@ pub(in crate::engine) enum What {
 pub(super) struct Item {
     pub(super) message: Outgoing,
     pub(super) since: Time,
-    /// Its number, from its first try on.
+    /// The sequence number. It is set at the first try.
     pub(super) seq: Option<u64>,
-    /// It is a question, and those who will hear it have just been counted.
+    /// `true` if this is a question and the nodes that will hear it have just been counted.
     pub(super) counted: bool,
-    /// A try of it was not found, and may yet be executed.
+    /// `true` if a try was not found and may yet be executed.
     pub(super) doubtful: bool,
-    /// How many tries of it have got no reply.
+    /// The number of tries that have got no reply.
     pub(super) unanswered: u32,
     pub(super) state: State,
 }
 
 #[derive(Debug)]
 pub(super) enum State {
-    /// It is not on its way. If it was tried before, that had no effect, and why is known.
+    /// It is not under way. If it was tried before, the try had no effect, and the error says why.
     Waiting(Option<CommandError>),
     /// Its reply has not come.
     Sent,
@@ -71,27 +71,28 @@ pub(super) enum State {
     Found(EntryId),
 }
 
-/// So large is a message that may be more than a server, or something on the way, lets through.
+/// The size in bytes from which a message may be more than a server, or something on the way, lets
+/// through.
 const LARGE: usize = 16 << 10;
 
-/// After so many tries a message is given up that goes out apart.
+/// The number of tries after which a message that goes out alone is given up.
 const TRIES: u32 = 4;
 
 impl Item {
-    /// Whether it goes out with nothing beside it: its size may be what the link was lost by, and what goes out with it would be lost each time,
-    /// too.
+    /// Returns `true` if the message goes out alone. Its size may be the reason that the link was
+    /// lost, and anything sent together with it would be lost each time, too.
     fn is_apart(&self) -> bool {
         self.unanswered > 0 && self.message.size >= LARGE
     }
 
-    /// Whether it has been tried apart often enough.
+    /// Returns `true` if the message has been tried alone often enough.
     pub(super) fn is_too_large(&self) -> bool {
         self.is_apart() && self.unanswered >= TRIES
     }
 }
 
 impl State {
-    /// Whether it was handed out and has no known outcome.
+    /// Returns `true` if the message was handed out and is not settled yet.
     pub(super) fn is_open(&self) -> bool {
         matches!(self, State::Sent | State::Unknown(_) | State::Found(_))
     }
@@ -101,48 +102,50 @@ impl State {
     }
 }
 
-/// The messages for one destination that have no known fate, in order.
+/// The messages for one destination that are not settled yet, in order.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) items: VecDeque<Item>,
-    /// Items before this one have been handed out.
+    /// The index of the first item that has not been handed out.
     pub(super) handed: usize,
-    /// How many have been handed out and have no known outcome.
+    /// The number of items that have been handed out and are not settled yet.
     pub(super) open: usize,
-    /// How many of these may yet be answered.
+    /// The number of these items whose reply may still come.
     pub(super) sent: usize,
-    /// Whether the stream's end is known. Before, nothing is sent.
+    /// `true` if the stream's end is known. Nothing is sent before that.
     pub(super) located: bool,
     /// The last entry that is known to be before all messages whose fate is open.
     pub(super) settled: EntryId,
-    /// The highest number that is known to be in the stream. What has a lower one and is not there must not follow: receivers would take it
-    /// for a repetition.
+    /// The highest sequence number that is known to be in the stream. A message that has a lower
+    /// number and is not in the stream must not follow, because receivers would take it for a
+    /// repetition.
     pub(super) published: u64,
-    /// The fate of some is unknown.
+    /// `true` if the fate of some messages is unknown.
     pub(super) unknown: bool,
-    /// They are being looked for.
+    /// `true` if the stream is being searched for these messages.
     pub(super) searching: bool,
-    /// A timer is armed that looks after what has waited for too long. It is left alone when nothing waits any more: it would have to be armed
-    /// again for the next message.
+    /// `true` if a timer is armed that gives up messages that have waited for too long. The timer
+    /// stays armed when nothing waits any more, because it would have to be armed again for the
+    /// next message.
     pub(super) watched: bool,
-    /// It is noted as one that may have something to send.
+    /// `true` if the queue is noted as one that may have something to send.
     pub(super) eager: bool,
-    /// Nothing lives on the destination any more: the queue goes when it is empty.
+    /// `true` if the destination is not in use any more. The queue is removed when it is empty.
     pub(super) retired: bool,
     /// The last entry of the stream that this node has read.
     pub(super) read: EntryId,
 }
 
-/// What is left of a line when a message has left it.
+/// The state of a queue after a message has left it.
 pub(super) enum Left {
     Nothing,
-    /// One that may be sent, of which it was not known.
+    /// Some messages are left and one may be sent, which had not been noted before.
     Eager,
     Others,
 }
 
 impl Queue {
-    /// A message has just been taken.
+    /// Returns the state of the queue just after a message was taken.
     pub(super) fn left(&mut self) -> Left {
         match self.items.is_empty() {
             true => Left::Nothing,
@@ -151,7 +154,8 @@ impl Queue {
         }
     }
 
-    /// Whether the next message may go out: not before it is known what became of all that were handed out behind it.
+    /// Returns `true` if the next message may go out. It waits until the fate of all messages that
+    /// were handed out behind it is known.
     pub(super) fn is_open(&self) -> bool {
         self.located
             && !self.unknown
@@ -161,7 +165,8 @@ impl Queue {
             && (self.open == self.handed || mutant!(RetryOutOfOrder))
     }
 
-    /// Whether the next message has to wait because it, or the one before it, goes out alone.
+    /// Returns `true` if the next message has to wait because it goes out alone, or because the one
+    /// before it does.
     fn keeps_apart(&self) -> bool {
         let before = self.handed.checked_sub(1).and_then(|at| self.items.get(at));
         before.is_some_and(|before| {
@@ -169,23 +174,25 @@ impl Queue {
         })
     }
 
-    /// Whether the stream is to be searched: not before every reply has come that may come, because what it says counts.
+    /// Returns `true` if the stream is to be searched now. The search waits for every reply that
+    /// may still come, because a reply settles its message.
     pub(super) fn may_search(&self) -> bool {
         self.unknown && !self.searching && self.sent == 0 && !self.items.is_empty()
     }
 
-    /// Whether it has something to ask or to say.
+    /// Returns `true` if the queue has something to ask or to send.
     pub(super) fn is_eager(&self) -> bool {
         self.is_open() || self.may_search()
     }
 
-    /// Whether it has, and does not stand yet among those that have. It does from now on.
+    /// Returns `true` if the queue has something to ask or to send and was not noted as eager
+    /// before. It is noted from now on.
     pub(super) fn becomes_eager(&mut self) -> bool {
         self.is_eager() && !core::mem::replace(&mut self.eager, true)
     }
 
     pub(super) fn find(&self, seq: u64) -> Option<usize> {
-        // Nearly always it is the first.
+        // It is nearly always the first one.
         if self.items.front().is_some_and(|item| item.seq == Some(seq)) {
             return Some(0);
         }
@@ -200,7 +207,7 @@ impl Queue {
         Some(item)
     }
 
-    /// What is known of a message has changed.
+    /// Changes the state of a message.
     pub(super) fn set(&mut self, at: usize, state: State) {
         if let Some(item) = self.items.get_mut(at) {
             self.open += usize::from(state.is_open());

@@ -1,4 +1,4 @@
-//! The outbox alone: a stream is a list, and the server does what a test says.
+//! Tests of the outbox alone: a stream is a list, and the server does what a test says.
 
 use super::*;
 use crate::command::Fields;
@@ -16,13 +16,13 @@ struct Pair {
     stream: Vec<Entry>,
 }
 
-/// What the server does with an XADD, and what the outbox hears of it.
+/// The server's treatment of an XADD, and the outcome that the outbox sees.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Done,
-    /// It is added, and the reply is lost.
+    /// The entry is added, and the reply is lost.
     ReplyLost,
-    /// It is not added, and nobody says so.
+    /// The entry is not added, and no reply says so.
     Lost,
     Refused,
 }
@@ -65,11 +65,11 @@ impl Pair {
         id
     }
 
-    /// Executes what the outbox hands out, each XADD by the next fate.
+    /// Executes the commands that the outbox hands out, each XADD with the next fate.
     fn run(&mut self, fates: &[Fate]) {
         let mut fates = fates.iter().copied();
         loop {
-            // The lane rests after a failure: time passes.
+            // The lane rests after a failure, so time has to pass.
             self.cx.lanes.resume(&Lane::Writer);
             let mut handed_out = Vec::new();
             while let Some(next) = self.cx.lanes.pop().or_else(|| match self.outbox.poll(&mut self.cx)? {
@@ -111,7 +111,7 @@ impl Pair {
         }
     }
 
-    /// What has become of the messages: each ticket, and `true` if it was published.
+    /// Returns the fates of the messages: each ticket, and `true` if the message was published.
     fn settled(&mut self) -> Vec<(u64, bool)> {
         let of = |message: Outgoing| match message.what {
             What::Message(Ticket(number)) => number,
@@ -126,7 +126,7 @@ impl Pair {
         .collect()
     }
 
-    /// The tickets in the stream, in order.
+    /// Returns the tickets in the stream, in order.
     fn written(&self) -> Vec<u64> {
         let tickets = self.stream.iter().map(|entry| entry.fields.get("ticket").unwrap());
         tickets.map(|ticket| core::str::from_utf8(ticket).unwrap().parse().unwrap()).collect()
@@ -143,13 +143,13 @@ fn each_message_is_written_once_and_in_order_whatever_becomes_of_the_first_tries
         (1..=3).for_each(|ticket| pair.enqueue(ticket));
         pair.run(&[first, second, third]);
         let settled = pair.settled();
-        // A fate may be known before that of an earlier message.
+        // The fate of a message may be known before that of an earlier one.
         let mut published: Vec<u64> =
             settled.iter().filter(|(_, published)| *published).map(|(ticket, _)| *ticket).collect();
         published.sort_unstable();
         assert_eq!(pair.written(), published, "{:?}", pair.stream);
         assert_eq!(settled.len(), 3, "each has one fate: {settled:?}");
-        // A message that was refused is given up only if one behind it has come through.
+        // A refused message is given up only if a later one has come through.
         let overtaken = |at: usize| {
             [first, second, third][at] == Refused
                 && [first, second, third][at + 1..].iter().any(|fate| matches!(fate, Done | ReplyLost))
@@ -177,7 +177,7 @@ fn what_is_lost_is_searched_for_and_nothing_is_sent_before() {
     assert!(pair.outbox.poll(&mut pair.cx).is_none(), "the search is not over");
 }
 
-/// The purpose of an XADD.
+/// Returns the purpose of an XADD.
 struct InFlightPublish(Destination, u64);
 
 fn publish(cx: &mut Context, id: CommandId) -> Option<InFlightPublish> {

@@ -1,4 +1,6 @@
-//! What clients that are away miss: the window of each stream, filled with what is looked at, and backwards by pages that all who wait share.
+//! The broadcasts that clients miss while they are away. Each stream has a window. It is filled
+//! with the entries that are looked at, and extended backwards by pages that all waiting attempts
+//! share.
 
 use std::collections::BTreeSet;
 
@@ -16,16 +18,17 @@ use crate::message::{Body, Message};
 use crate::session::{Kept, NotRecovered};
 use crate::wire::entry;
 
-/// How many entries the first page has, at most: how large they are is not known yet.
+/// The maximum number of entries in the first page, because their size is not known yet.
 const FIRST_PAGE: u32 = 100;
 
 impl Recoveries {
-    /// The stream is not read any more.
+    /// Drops the window of a stream that is not read any more.
     pub(in crate::engine) fn window_closes(&mut self, stream: &ByteString) {
         self.streams.remove(stream);
     }
 
-    /// The server has told of a stream: where it ends if that was not known, and where it begins.
+    /// Handles the server's answer about a stream: its end, if that was not known, and its
+    /// beginning.
     pub(in crate::engine) fn window_told(
         &mut self,
         cx: &mut Context,
@@ -49,7 +52,7 @@ impl Recoveries {
         found.window.begins(info.first_entry_id.unwrap_or_else(none_left));
     }
 
-    /// Entries before this one were trimmed before they were read.
+    /// Notes that entries before this one were trimmed before they were read.
     pub(in crate::engine) fn window_has_gap(
         &mut self,
         cx: &mut Context,
@@ -62,17 +65,17 @@ impl Recoveries {
         }
     }
 
-    /// The server has lost entries behind this one.
+    /// Notes that the server has lost the entries behind this one.
     pub(in crate::engine) fn window_rewound(&mut self, cx: &mut Context, stream: &ByteString, last: EntryId) {
         if let Some(found) = self.streams.get_mut(stream) {
-            // What is asked for now was asked of another history.
+            // The page that is under way was requested from another history.
             found.page = None;
             found.window.rewound(last);
             self.look_again(cx, stream);
         }
     }
 
-    /// The window is not what it was: everyone who waits for it looks again.
+    /// Makes all attempts that wait for the window look again, because the window has changed.
     fn look_again(&mut self, cx: &mut Context, stream: &ByteString) {
         let Some(found) = self.streams.get_mut(stream) else { return };
         let mut waiting = core::mem::take(&mut found.before);
@@ -88,8 +91,8 @@ impl Recoveries {
         self.streams.contains_key(stream)
     }
 
-    /// A broadcast is being looked at. `author`: the node that sent it, and its number among what that node sends. `first` is
-    /// `false` if it has come before.
+    /// Keeps a broadcast that is being looked at. `author` is the node that sent it, and its number
+    /// among the entries of that node. `first` is `false` if it has come before.
     #[inline]
     pub(in crate::engine) fn keep(
         &mut self,
@@ -110,7 +113,7 @@ impl Recoveries {
         }
     }
 
-    /// An entry has been looked at.
+    /// Notes that an entry has been looked at.
     #[inline]
     pub(in crate::engine) fn looked_at(&mut self, cx: &mut Context, stream: &ByteString, id: EntryId) {
         let Some(found) = self.streams.get_mut(stream) else { return };
@@ -127,7 +130,7 @@ impl Recoveries {
         }
     }
 
-    /// Asks for the page before the window, if somebody needs it.
+    /// Asks for the page before the window, if an attempt needs it.
     pub(super) fn dig(&mut self, cx: &mut Context, stream: &ByteString) {
         let Some(found) = self.streams.get_mut(stream) else { return };
         if found.before.is_empty() {
@@ -147,7 +150,7 @@ impl Recoveries {
         }
     }
 
-    /// A page has come, or not.
+    /// Handles a page, or the lack of one.
     pub(in crate::engine) fn page_read(
         &mut self,
         cx: &mut Context,
@@ -159,12 +162,13 @@ impl Recoveries {
         let Some(found) = self.streams.get_mut(stream) else { return };
         let Some(page) = found.page.take_if(|page| page.command == id) else { return };
         let error = match reply {
-            // What has grown too large meanwhile has let go of its oldest: there would be a hole between it and the page.
+            // The window has grown too large meanwhile and has dropped its oldest entries. There
+            // would be a hole between the window and the page.
             Ok(Reply::Entries(_)) if page.before != found.window.from() => {
                 return self.look_again(cx, stream);
             }
             Ok(Reply::Entries(entries)) => return self.page_has_come(cx, stream, &entries, page.count),
-            // Nobody may be left to need it.
+            // No attempt needs the page any more.
             Err(error) if found.before.is_empty() => error,
             Err(CommandError::NotSent(_)) => {
                 found.page = Some(page);
@@ -191,7 +195,8 @@ impl Recoveries {
             let message = entry::decode(fields).ok();
             let broadcast = message.filter(|message| matches!(message.body, Body::Broadcast { .. }));
             let kept = broadcast.map(|Message { uid, nsp, body }| {
-                // The names of one page are shared, and do not keep its bytes in memory.
+                // The namespace names in one page are shared, and do not keep the page's bytes in
+                // memory.
                 let nsp = names.get(&nsp).cloned().unwrap_or_else(|| ByteString::from(&*nsp));
                 names.insert(nsp.clone());
                 kept(*id, &nsp, &body, (&uid, entry::sequence(fields)))
@@ -201,7 +206,8 @@ impl Recoveries {
         if entries.len() < count {
             found.window.reached_the_beginning();
         }
-        // Whoever's offset is reached goes on; so does, to its end, whoever's can't be reached.
+        // Attempts whose offset has been reached go on. At the beginning of the stream the others
+        // go on as well, to learn that their offset can't be reached.
         let enough = found.window.is_deep_enough(&options);
         let reached = match entries.len() < count {
             true => core::mem::take(&mut found.before),
@@ -221,7 +227,8 @@ impl Recoveries {
     }
 }
 
-/// What is kept of a broadcast, if a client that misses it gets it later. `nsp` is kept as it is.
+/// Returns what is kept of a broadcast, or `None` if a client that misses it does not get it later.
+/// `nsp` is kept as it is.
 fn kept(id: EntryId, nsp: &ByteString, body: &Body, (author, seq): (&NodeId, Option<u64>)) -> Option<Kept> {
     let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
     is_recoverable(packet, opts)

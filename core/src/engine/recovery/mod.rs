@@ -1,9 +1,10 @@
-//! Clients that were away: their sessions, and what they missed.
+//! Clients that were away: their sessions, and the broadcasts that they missed.
 //!
-//! An attempt to restore a session reads it, finds its offset in the [window], takes it, and is done when the session is taken and
-//! the window reaches from the offset to the last entry that was looked at. In that moment the socket is put into its rooms. The replay holds what
-//! was looked at before; what is looked at later is delivered. So the two meet without a hole and without a double. `docs/recovery.md` has the
-//! whole argument.
+//! An attempt to restore a session reads the session, finds its offset in the [window], and takes
+//! the session. It is done when the session is taken and the window reaches from the offset to the
+//! last entry that was looked at. At that moment the socket is put into its rooms. The replay holds
+//! what was looked at before, and what is looked at later is delivered. So the two meet without a
+//! hole and without a duplicate. `docs/recovery.md` has the whole argument.
 
 mod missed;
 mod window;
@@ -28,19 +29,19 @@ use crate::session::{Missed, NotRecovered, Session, is_pid};
 use crate::wire::session;
 use window::{Place, Window};
 
-/// An attempt that can't be given up just now is looked after this often.
+/// The time after which an attempt that can't be given up yet is checked again.
 const LOOK_AGAIN: core::time::Duration = core::time::Duration::from_secs(1);
 
-/// What the engine knows of clients that are away. Nothing, if recovery is off.
+/// The engine's knowledge of clients that are away. It is empty if recovery is off.
 #[derive(Debug)]
 pub(super) struct Recoveries {
     streams: BTreeMap<ByteString, Stream>,
     attempts: BTreeMap<Ticket, Attempt>,
     by_namespace: ByNamespace,
     saves: BTreeMap<Ticket, Save>,
-    /// Attempts whose session is taken, and whose window is there.
+    /// The attempts whose session is taken and whose window reaches their offset.
     ready: VecDeque<Ticket>,
-    /// The bytes of sessions that are on their way.
+    /// The total size in bytes of the sessions that are on their way.
     bytes: usize,
 }
 
@@ -51,19 +52,19 @@ struct Save {
     size: usize,
 }
 
-/// The window of a stream, and who waits for it.
+/// The window of a stream, and the attempts that wait for it.
 #[derive(Debug)]
 struct Stream {
     window: Window,
-    /// Attempts whose offset lies before the window.
+    /// The attempts whose offset lies before the window.
     before: BTreeSet<(EntryId, Ticket)>,
-    /// Attempts whose offset has not been looked at.
+    /// The attempts whose offset has not been looked at yet.
     ahead: BTreeSet<(EntryId, Ticket)>,
-    /// Attempts whose offset must stay in the window: their sessions are being taken.
+    /// The attempts whose offset must stay in the window, because their sessions are being taken.
     pinned: BTreeSet<(EntryId, Ticket)>,
     /// The page that is awaited.
     page: Option<Page>,
-    /// How many bytes an entry has, about.
+    /// The approximate size of an entry in bytes.
     entry_bytes: Option<usize>,
 }
 
@@ -71,9 +72,9 @@ struct Stream {
 #[derive(Clone, Copy, Debug)]
 struct Page {
     command: CommandId,
-    /// How many entries it may have.
+    /// The maximum number of entries in the page.
     count: usize,
-    /// Where the window began when it was asked for: it has the entries before this.
+    /// The beginning of the window when the page was requested. The page has the entries before it.
     before: EntryId,
 }
 
@@ -82,7 +83,7 @@ struct Page {
 pub(super) struct Wanted<'a> {
     pub(super) nsp: ByteString,
     pub(super) stream: ByteString,
-    /// The namespace lives on two streams: no offset names a place in both.
+    /// `true` if the namespace lives on two streams. Then no offset names a place in both.
     pub(super) two_streams: bool,
     pub(super) pid: &'a str,
     pub(super) offset: &'a str,
@@ -107,11 +108,11 @@ struct Attempt {
     offset: EntryId,
     /// The command that is awaited.
     command: Option<CommandId>,
-    /// The session, once it was read.
+    /// The session, once it has been read.
     session: Option<Session>,
-    /// As it was stored.
+    /// The session as it was stored.
     stored: Bytes,
-    /// Whether it is out of Redis, and nobody else's.
+    /// `true` if the session is out of Redis and belongs to this attempt alone.
     taken: bool,
 }
 
@@ -127,14 +128,14 @@ impl Recoveries {
         }
     }
 
-    /// Returns `true` if there is an attempt that only has to be told.
+    /// Returns `true` if there is an attempt that only has to be reported.
     #[inline]
     pub(super) fn has_ready(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// The next attempt that only has to be told, now that all that was looked at has been told. There is none if the stream has
-    /// changed in the last moment.
+    /// Returns the next attempt that only has to be reported, now that everything that was looked
+    /// at has been reported. Returns `None` if the stream has changed at the last moment.
     pub(super) fn next_ready(&mut self, cx: &mut Context) -> Option<Ready> {
         let ticket = self.ready.pop_front()?;
         let attempt = self.attempts.get(&ticket)?;
@@ -142,7 +143,7 @@ impl Recoveries {
         let (Place::Inside, Ok(())) =
             (found.window.place(&attempt.nsp, attempt.offset), check_bounds(found, attempt, options))
         else {
-            // The session is in hand: what can be done, is done.
+            // The session has been taken, so the attempt goes on as far as it can.
             self.unpin(ticket);
             self.find_offset(cx, ticket);
             return None;
@@ -154,7 +155,7 @@ impl Recoveries {
     }
 }
 
-/// Whether a client that misses the packet gets it later.
+/// Returns `true` if a client that misses the packet gets it later.
 pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
     packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }
@@ -224,7 +225,7 @@ impl Recoveries {
         Ok(ticket)
     }
 
-    /// A session was stored, or not.
+    /// Handles the reply to storing a session.
     pub(super) fn session_saved(
         &mut self,
         cx: &mut Context,
@@ -251,12 +252,12 @@ impl Recoveries {
         }
     }
 
-    /// Whether sessions are on their way to Redis.
+    /// Returns `true` if sessions are on their way to Redis.
     pub(super) fn is_saving(&self) -> bool {
         !self.saves.is_empty()
     }
 
-    /// What is stored of a session has come.
+    /// Handles the reply to reading a session.
     pub(super) fn session_read(
         &mut self,
         cx: &mut Context,
@@ -284,7 +285,7 @@ impl Recoveries {
         self.not_recovered(cx, ticket, reason);
     }
 
-    /// Notes what is stored of a session, if it is one.
+    /// Keeps the stored value if it is a valid session for this attempt.
     fn read_session(&mut self, cx: &mut Context, ticket: Ticket, stored: Bytes) -> Result<(), NotRecovered> {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return Ok(()) };
         let Some(options) = &cx.config.recovery else { return Ok(()) };
@@ -309,12 +310,14 @@ impl Recoveries {
         Ok(())
     }
 
-    /// Looks where the offset is, and goes on from there: takes the session, waits for the window, or gives up.
+    /// Looks up the offset and goes on from there: takes the session, waits for the window, or
+    /// gives up.
     fn find_offset(&mut self, cx: &mut Context, ticket: Ticket) {
         let Some(attempt) = self.attempts.get(&ticket) else { return };
         let Some(options) = &cx.config.recovery else { return };
         let (offset, taken, stream) = (attempt.offset, attempt.taken, attempt.stream.clone());
-        // Before the stream's end is known there is nothing to compare with; the namespace is not ready either.
+        // Before the stream's end is known there is nothing to compare with, and the namespace is
+        // not ready either.
         let Some(found) = self.streams.get_mut(&stream) else {
             return self.not_recovered(cx, ticket, NotRecovered::UnknownOffset);
         };
@@ -351,7 +354,7 @@ impl Recoveries {
         self.not_recovered(cx, ticket, reason);
     }
 
-    /// A session was taken out of Redis, or somebody else was faster.
+    /// Handles the reply to taking a session out of Redis. Another node may have been faster.
     pub(super) fn session_taken(
         &mut self,
         cx: &mut Context,
@@ -369,7 +372,7 @@ impl Recoveries {
             Ok(Reply::Value(Some(stored))) => {
                 attempt.command = None;
                 attempt.taken = true;
-                // It may have been restored and stored anew since it was read.
+                // The session may have been restored and stored anew since it was read.
                 let read = match stored == attempt.stored {
                     true => Ok(()),
                     false => self.read_session(cx, ticket, stored),
@@ -385,15 +388,15 @@ impl Recoveries {
         self.not_recovered(cx, ticket, reason);
     }
 
-    /// An attempt has waited for too long; or a session could not be stored for so long.
+    /// Handles the timeout of an attempt, or of a session that is to be stored.
     pub(super) fn session_due(&mut self, cx: &mut Context, ticket: Ticket) {
         if let Some(save) = self.saves.get(&ticket) {
-            // If it is on its way, the backend says what becomes of it.
+            // If the command is under way, the backend reports what becomes of it.
             if cx.withdraw(&Lane::Recovery, save.command) {
                 self.save_done(cx, ticket, Err(CommandError::NotSent("Redis was away for too long".into())));
             }
         } else if let Some(attempt) = self.attempts.get(&ticket) {
-            // A session that is being taken may be nowhere but in the reply.
+            // A session that is being taken may exist only in the reply.
             let taking = attempt.session.is_some() && !attempt.taken;
             let pinned = self.streams.get(&attempt.stream);
             let pinned = pinned.is_some_and(|found| found.pinned.contains(&(attempt.offset, ticket)));
@@ -401,7 +404,7 @@ impl Recoveries {
             match awaited {
                 Some(command) if cx.withdraw(&Lane::Recovery, command) || !taking => {}
                 None if !pinned => {}
-                // It is all but done.
+                // The attempt is nearly done.
                 _ => return cx.timers.arm(Timer::Session(ticket), cx.now + LOOK_AGAIN),
             }
             self.not_recovered(cx, ticket, NotRecovered::TimedOut);
@@ -437,7 +440,7 @@ impl Recoveries {
         }
     }
 
-    /// The namespace is closed: nobody is restored there.
+    /// Gives up all attempts in a namespace that is closed.
     pub(super) fn recoveries_closed(&mut self, cx: &mut Context, nsp: &str) {
         for ticket in self.by_namespace.of(nsp) {
             self.not_recovered(cx, ticket, NotRecovered::Closed);
@@ -445,9 +448,10 @@ impl Recoveries {
     }
 }
 
-/// Whether the client may be sent what it missed.
+/// Returns an error if the client may not be sent what it missed.
 ///
-/// What was sent since its session is out of Redis is not counted: there is no way back.
+/// Broadcasts that were sent since the session was taken out of Redis are not counted, because
+/// there is no way back.
 fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result<(), NotRecovered> {
     if attempt.taken {
         return Ok(());

@@ -1,7 +1,10 @@
-//! The recent broadcasts of a stream: what clients that come back have missed, without asking Redis.
+//! The recent broadcasts of a stream. They tell what returning clients have missed, without a
+//! request to Redis.
 //!
-//! A window is a piece of the stream without holes, from some entry on up to the last one that was looked at. It moves on as entries are looked
-//! at, and grows backwards, page by page, when somebody's offset lies before it. What one client needed is then there for all others.
+//! A window is a piece of the stream without holes, from some entry up to the last one that was
+//! looked at. It moves on as entries are looked at. It grows backwards, page by page, when an
+//! attempt's offset lies before it. Entries that were read for one client are then there for all
+//! others.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,60 +22,64 @@ use crate::payload::Payload;
 use crate::session::{Kept, Missed, Session};
 use crate::time::Time;
 
-/// How long a window that has grown backwards stays so: who comes back at the same time need not read it again.
+/// The time for which a window that has grown backwards stays large. Clients that come back at the
+/// same time need not read the same pages again.
 const DEEP_FOR: core::time::Duration = core::time::Duration::from_secs(30);
 
-/// How many repeated entries are remembered.
+/// The number of repeated entries that are remembered.
 const REPEATED: usize = 1_000;
 
-/// A broadcast. Its id may be a client's offset, whether it can be missed or not.
+/// A broadcast. Its id may be a client's offset, even if the broadcast is never replayed.
 #[derive(Debug)]
 struct Slot {
     id: EntryId,
-    /// Nothing if it is not to be sent again: it is volatile, say.
+    /// `None` if the broadcast is not to be sent again, for example because it is volatile.
     kept: Option<Arc<Kept>>,
-    /// Where its bytes begin, if all are counted through. Only differences mean something.
+    /// The position at which its bytes begin, in a count of all bytes. Only differences between
+    /// positions are meaningful.
     at: u64,
 }
 
-/// Where an offset lies.
+/// The place of an offset, relative to the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// In the window: all that is behind it is here.
+    /// The offset is in the window, and so is everything behind it.
     Inside,
-    /// Before the window.
+    /// The offset is before the window.
     Before,
-    /// Before all that is left of the stream.
+    /// The offset is before everything that is left of the stream.
     Trimmed,
-    /// Behind the last entry that was looked at.
+    /// The offset is behind the last entry that was looked at.
     Ahead,
-    /// In the window's range, but no broadcast of the namespace has it.
+    /// The offset is in the window's range, but no broadcast of the namespace has it.
     Nowhere,
 }
 
 #[derive(Debug)]
 pub(super) struct Window {
     slots: VecDeque<Slot>,
-    /// Where the bytes of the next one begin.
+    /// The position at which the bytes of the next broadcast begin.
     bytes_end: u64,
     /// All broadcasts from this id on are in the window …
     from: EntryId,
     /// … up to this entry, the last one that was looked at.
     end: EntryId,
-    /// Before this id there is nothing left in the stream.
+    /// The stream has nothing left before this id.
     first: EntryId,
-    /// When one of these entries is looked at, those before it are behind a gap. In order; no more than batches that wait to be looked at.
+    /// The ends of gaps that have not been reached yet, in order. When one of these entries is
+    /// looked at, everything before it is cut off by a gap. There are at most as many of them as
+    /// batches that wait to be looked at.
     barriers: VecDeque<EntryId>,
-    /// Entries that came for the second time.
+    /// The entries that came for the second time.
     repeated: VecDeque<EntryId>,
-    /// Until then it may be larger than usual.
+    /// The time until which the window may be larger than usual.
     deep_until: Time,
-    /// While it grows backwards: the lowest number of each author that is in it.
+    /// The lowest number of each author in the window. It is kept while the window grows backwards.
     lowest: Option<HashMap<NodeId, u64, Keyed>>,
 }
 
 impl Window {
-    /// A window that begins behind a stream's end.
+    /// Creates a window that begins behind a stream's end.
     pub(super) fn new(end: EntryId) -> Self {
         Window {
             slots: VecDeque::new(),
@@ -87,23 +94,24 @@ impl Window {
         }
     }
 
-    /// From where on it holds all.
+    /// Returns the id from which on the window is complete.
     pub(super) fn from(&self) -> EntryId {
         self.from
     }
 
-    /// The last entry that was looked at.
+    /// Returns the last entry that was looked at.
     pub(super) fn end(&self) -> EntryId {
         self.end
     }
 
-    /// An entry has been looked at. If it is a broadcast, it comes before this, by [`keep`](Window::keep).
+    /// Notes that an entry has been looked at. If it is a broadcast, [`keep`](Window::keep) is
+    /// called before this.
     pub(super) fn pass(&mut self, id: EntryId) {
         self.step(id);
         self.end = id;
     }
 
-    /// A broadcast is being looked at.
+    /// Adds a broadcast that is being looked at.
     pub(super) fn keep(&mut self, id: EntryId, kept: Option<Kept>) {
         self.step(id);
         let at = self.bytes_end;
@@ -111,7 +119,7 @@ impl Window {
         self.slots.push_back(Slot { id, kept: kept.map(Arc::new), at });
     }
 
-    /// The entry has come before, under another id.
+    /// Notes that the entry has come before, under another id.
     pub(super) fn repeated(&mut self, id: EntryId) {
         self.repeated.push_back(id);
         if self.repeated.len() > REPEATED {
@@ -120,7 +128,7 @@ impl Window {
         self.keep(id, None);
     }
 
-    /// Makes room where the next entry does not continue what is here.
+    /// Clears the window if the next entry does not continue it.
     fn step(&mut self, id: EntryId) {
         while let Some(until) = self.barriers.front().copied().filter(|until| id >= *until) {
             self.barriers.pop_front();
@@ -128,13 +136,13 @@ impl Window {
             self.first = self.first.max(until);
         }
         if id < self.end {
-            // The server has begun anew, before this.
+            // The server has begun anew, at an earlier id.
             self.begin_at(id);
             self.first = EntryId::ZERO;
         }
     }
 
-    /// Forgets all, and begins with this entry.
+    /// Forgets everything, and begins with this entry.
     fn begin_at(&mut self, id: EntryId) {
         self.slots.clear();
         self.repeated.clear();
@@ -142,7 +150,7 @@ impl Window {
         self.lowest = None;
     }
 
-    /// Entries before this one were trimmed before they were read.
+    /// Notes that entries before this one were trimmed before they were read.
     pub(super) fn gap(&mut self, until: EntryId) {
         if mutant!(GapReplayedOver) {
             return;
@@ -160,7 +168,7 @@ impl Window {
         self.first = self.first.max(until);
     }
 
-    /// The server has lost entries that may be here.
+    /// Notes that the server has lost entries that may be in the window.
     pub(super) fn rewound(&mut self, last: EntryId) {
         self.end = self.end.min(last);
         self.begin_at(self.end.next());
@@ -168,12 +176,12 @@ impl Window {
         self.first = EntryId::ZERO;
     }
 
-    /// This is the oldest entry that the stream still has.
+    /// Notes the oldest entry that the stream still has.
     pub(super) fn begins(&mut self, first: EntryId) {
         self.first = self.first.max(first);
     }
 
-    /// Where an offset lies that a client of the namespace brings along.
+    /// Returns the place of an offset that a client of the namespace presents.
     pub(super) fn place(&self, nsp: &str, offset: EntryId) -> Place {
         if offset > self.end {
             Place::Ahead
@@ -189,13 +197,13 @@ impl Window {
                 {
                     Place::Inside
                 }
-                // It is another namespace's, or no broadcast's.
+                // It belongs to another namespace, or to no broadcast.
                 Ok(_) | Err(_) => Place::Nowhere,
             }
         }
     }
 
-    /// How many broadcasts came behind this one, and their bytes.
+    /// Returns the number of broadcasts behind this one, and their size in bytes.
     pub(super) fn behind(&self, offset: EntryId) -> (usize, usize) {
         let at = self.slots.partition_point(|slot| slot.id <= offset);
         (self.slots.len() - at, self.bytes_from(at))
@@ -206,7 +214,8 @@ impl Window {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// What a client of the namespace has missed since the offset, which must be [`Inside`](Place::Inside).
+    /// Returns the broadcasts that a client of the namespace has missed since the offset, which
+    /// must be [`Inside`](Place::Inside).
     pub(super) fn missed(
         &self,
         nsp: &str,
@@ -225,7 +234,8 @@ impl Window {
             .map(|kept| Missed(Arc::clone(kept)))
     }
 
-    /// Drops what is too old or too much, but nothing from `needed` on unless it would be far too much.
+    /// Drops broadcasts that are too old or too many. Broadcasts from `needed` on are kept, unless
+    /// the window exceeds even its extended bounds.
     pub(super) fn shrink(&mut self, now: Time, bounds: &Recovery, needed: Option<EntryId>) {
         let age = u64::try_from(bounds.window_age.as_millis()).unwrap_or(u64::MAX);
         while let Some(oldest) = self.slots.front() {
@@ -247,14 +257,14 @@ impl Window {
         }
     }
 
-    /// Returns `true` if it can't grow any more: behind its first entry, which may be a client's offset, there is more than is
-    /// ever replayed.
+    /// Returns `true` if the window can't grow any more. Then there is more behind its first entry
+    /// than is ever replayed. That entry itself may be a client's offset.
     pub(super) fn is_deep_enough(&self, bounds: &Recovery) -> bool {
         self.slots.len() > bounds.window_entries.max(bounds.replay_entries)
             || self.bytes_from(1) > bounds.window_bytes.max(bounds.replay_bytes)
     }
 
-    /// Begins to grow backwards.
+    /// Prepares the window for growing backwards.
     pub(super) fn dig(&mut self, now: Time, hash: Keyed) {
         self.deep_until = now + DEEP_FOR;
         if self.lowest.is_none() {
@@ -268,12 +278,12 @@ impl Window {
         }
     }
 
-    /// Nobody needs it to grow any more.
+    /// Ends the growth, because no attempt needs it any more.
     pub(super) fn rest(&mut self) {
         self.lowest = None;
     }
 
-    /// The entry before all that is here. `kept`: if it is a broadcast.
+    /// Adds the entry before the window. `kept` is `Some` if the entry is a broadcast.
     pub(super) fn prepend(&mut self, id: EntryId, kept: Option<Option<Kept>>) {
         if id >= self.from {
             return;
@@ -299,7 +309,8 @@ impl Window {
         self.slots.push_front(Slot { id, kept: kept.map(Arc::new), at });
     }
 
-    /// An author's numbers rise: what comes later and has none that is higher is there for the second time.
+    /// Forgets repetitions of an entry. An author's numbers rise, so a later entry whose number is
+    /// not higher is there for the second time.
     fn forget_repeated(&mut self, author: &NodeId, number: u64) {
         for slot in &mut self.slots {
             slot.kept.take_if(|kept| {
@@ -310,13 +321,13 @@ impl Window {
         }
     }
 
-    /// The stream has nothing before what is here.
+    /// Notes that the stream has nothing before the window.
     pub(super) fn reached_the_beginning(&mut self) {
         self.first = self.first.max(self.from);
     }
 }
 
-/// What a broadcast counts against the bounds.
+/// Returns the size in bytes that a broadcast counts against the bounds.
 fn size(kept: Option<&Kept>) -> u64 {
     (size_of::<Slot>() + kept.map_or(0, |kept| kept.size)) as u64
 }
@@ -346,7 +357,8 @@ impl<'a> Audience<'a> {
 }
 
 impl Kept {
-    /// Copies what is needed into bytes of its own: what was read may be a small part of much more, which would stay in memory with it.
+    /// Copies what is needed into bytes of its own. The data that was read may be a small part of a
+    /// much larger buffer, which would otherwise stay in memory with it.
     pub(super) fn new(
         id: EntryId,
         nsp: ByteString,

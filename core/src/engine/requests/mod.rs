@@ -1,8 +1,10 @@
-//! Questions to the other nodes: who is expected to answer, who has, and when it is over.
+//! Questions to the other nodes: the nodes that are expected to answer, those that have answered,
+//! and the end of each question.
 //!
-//! Written once for all dialects; `docs/guarantees.md` has the table. Nodes that send heartbeats are expected by name.
-//! Nodes that subscribe are counted; those whose names are known are expected by name, the others by number. Answers in the
-//! classic dialect bear no names, so there all are expected by number.
+//! One implementation serves all dialects; `docs/guarantees.md` has the table. Nodes that send
+//! heartbeats are expected by name. Nodes that subscribe are counted. Those of them whose names are
+//! known are expected by name, and the others by number. Answers in the classic dialect carry no
+//! names, so there all nodes are expected by number.
 
 mod request;
 
@@ -19,7 +21,7 @@ use crate::id::{NodeId, RequestId, Ticket};
 use crate::wire::classic::Asked;
 pub(super) use request::{Request, Roll};
 
-/// What is asked for.
+/// The kind of answer that a question asks for.
 #[derive(Debug)]
 pub(super) enum Wanted {
     Sockets,
@@ -27,21 +29,22 @@ pub(super) enum Wanted {
     Rooms,
     Values,
     Acks,
-    /// The node that has a socket, which is then told this. Nothing: it has been told.
+    /// The node that has a socket. That node is then told this effect. `None` means that it has
+    /// been told.
     Owner(Option<EffectKind>),
 }
 
-/// What becomes of an answer.
+/// The result of taking an answer.
 #[derive(Debug)]
 pub(super) enum Taken {
     Answer(Answer),
-    /// The sender has the socket, which is to be told this.
+    /// The sender has the socket, and is to be told this effect.
     Owner(EffectKind),
     Nothing,
 }
 
 impl Wanted {
-    /// What the classic adapter calls it.
+    /// Returns the question in the terms of the classic adapter.
     pub(super) fn asked(&self) -> Asked {
         match self {
             Wanted::Sockets => Asked::Sockets,
@@ -54,7 +57,8 @@ impl Wanted {
     }
 }
 
-/// The questions that are open, by what the caller holds, by what the answers repeat, and by who is expected to answer.
+/// The open questions, by the caller's ticket, by the id that the answers repeat, by namespace, and
+/// by the nodes that are expected to answer.
 #[derive(Debug)]
 pub(super) struct Requests {
     open: BTreeMap<Ticket, Request>,
@@ -96,7 +100,7 @@ impl Requests {
         self.by_id.get(id).copied()
     }
 
-    /// The node is expected to answer.
+    /// Expects an answer of the node.
     pub(super) fn expect(&mut self, ticket: Ticket, node: &NodeId) {
         if let Some(request) = self.open.get_mut(&ticket) {
             request.expect(node.clone());
@@ -107,13 +111,13 @@ impl Requests {
         }
     }
 
-    /// Returns `true` if a subscriber has answered that the roll says nothing of.
+    /// Returns `true` if the roll says nothing about a subscriber that has answered.
     pub(super) fn has_strangers(&self, ticket: Ticket, roll: &Roll) -> bool {
         let request = self.open.get(&ticket);
         request.is_some_and(|request| request.subscribed().any(|node| roll.has(node).is_none()))
     }
 
-    /// These subscribe, and are expected to answer.
+    /// Expects answers of the subscribers in the roll.
     pub(super) fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
         let by_name = by_name && !roll.is_doubtful;
         let named = roll.present().filter(|_| by_name);
@@ -125,7 +129,7 @@ impl Requests {
         request.counted(roll, by_name);
     }
 
-    /// An answer of a node that says its name has come; whether it counts.
+    /// Takes an answer of a node that gives its name. Returns `true` if the answer counts.
     pub(super) fn answer(
         &mut self,
         ticket: Ticket,
@@ -138,14 +142,14 @@ impl Requests {
         let counts = request.answer(from, answer, by_stream, limit);
         match request.awaits(from) {
             Some(false) => self.awaits_no_more(ticket, from),
-            // It may have come unexpected, and owe acknowledgements.
+            // The node may have answered unexpectedly, and may still owe acknowledgements.
             Some(true) => self.expect(ticket, from),
             None => {}
         }
         counts
     }
 
-    /// The node will not answer any more; the requests that waited for it.
+    /// Notes that the node will not answer any more. Returns the requests that waited for it.
     pub(super) fn gone(&mut self, nsp: &ByteString, node: &NodeId) -> BTreeSet<Ticket> {
         let waiting = self.by_node.remove(&(nsp.clone(), node.clone())).unwrap_or_default();
         for ticket in &waiting {
@@ -156,7 +160,7 @@ impl Requests {
         waiting
     }
 
-    /// These nodes subscribe now.
+    /// Updates the request with the nodes that subscribe now.
     pub(super) fn look_after(&mut self, ticket: Ticket, roll: &Roll) {
         let Some(request) = self.open.get_mut(&ticket) else { return };
         for node in request.look_after(roll) {
@@ -185,12 +189,12 @@ impl Requests {
         Some(request)
     }
 
-    /// The open requests of a namespace.
+    /// Returns the open requests of a namespace.
     pub(super) fn of(&self, nsp: &str) -> Vec<Ticket> {
         self.by_namespace.of(nsp)
     }
 
-    /// Those of them that wait for subscribers.
+    /// Returns the open requests of a namespace that wait for subscribers.
     pub(super) fn awaiting_subscribers(&self, nsp: &str) -> impl Iterator<Item = (Ticket, &Request)> {
         let open = self.of(nsp).into_iter().filter_map(|ticket| Some((ticket, self.open.get(&ticket)?)));
         open.filter(|(_, request)| request.awaits_subscribers())

@@ -1,4 +1,4 @@
-//! One question: who has answered, and who has not.
+//! One question: the nodes that have answered, and those that have not.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,9 +15,9 @@ struct Progress {
     gone: bool,
     clients: u64,
     acks: u64,
-    /// It is one of the subscribers that were counted.
+    /// `true` if the node is one of the subscribers that were counted.
     subscriber: bool,
-    /// It did not subscribe when this was looked at last.
+    /// `true` if the node did not subscribe at the last check.
     absent: bool,
 }
 
@@ -26,42 +26,43 @@ impl Progress {
         self.answered && self.acks >= self.clients
     }
 
-    /// Whether more is expected.
+    /// Returns `true` if more is expected of the node.
     fn is_awaited(self) -> bool {
         !self.complete() && !self.gone
     }
 }
 
-/// What became of the message that asks.
+/// The fate of the message that asks.
 #[derive(Debug)]
 enum Fate {
-    /// It waits to be published, or its reply has not come.
+    /// The message waits to be published, or its reply has not come.
     Open,
     Published,
-    /// Nobody knows. An answer shows that it was heard.
+    /// It is not known whether the message was published. An answer shows that it was heard.
     Unknown(CommandError),
 }
 
-/// The subscribers of a namespace at one moment, this node apart.
+/// The subscribers of a namespace at one moment, without this node.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Roll {
-    /// How many nodes there are.
+    /// The number of nodes that subscribe.
     pub(in crate::engine) others: u64,
-    /// How many subscriptions each of the nodes has whose names were known.
+    /// The number of subscriptions of each node whose name was known.
     pub(in crate::engine) named: BTreeMap<NodeId, u64>,
-    /// Whether this node's own subscription may be among those of the others: it was just being made.
+    /// `true` if this node's own subscription may be counted among the others, because it was just
+    /// being made.
     pub(in crate::engine) may_have_own: bool,
-    /// Whether some of the names are not those of nodes.
+    /// `true` if some of the names are not those of nodes.
     pub(in crate::engine) is_doubtful: bool,
 }
 
 impl Roll {
-    /// Whether the node is there, if that was asked.
+    /// Returns `true` if the node subscribes, or `None` if that was not asked.
     pub(in crate::engine) fn has(&self, node: &NodeId) -> Option<bool> {
         self.named.get(node).map(|count| *count > 0)
     }
 
-    /// The nodes that are there and have names.
+    /// Returns the nodes that subscribe and whose names are known.
     pub(in crate::engine) fn present(&self) -> impl Iterator<Item = &NodeId> {
         self.named.iter().filter(|(_, count)| **count > 0).map(|(node, _)| node)
     }
@@ -73,40 +74,44 @@ pub(in crate::engine) struct Request {
     pub(in crate::engine) nsp: ByteString,
     pub(in crate::engine) id: RequestId,
     pub(in crate::engine) wanted: Wanted,
-    /// Whether the question does something, too: then it is published even if nobody's answer is expected any more.
+    /// `true` if the question also has an effect. Then it is published even if no answer is
+    /// expected any more.
     pub(in crate::engine) acts: bool,
     fate: Fate,
-    /// Whether it is known how many subscribers there are. Nothing is over before.
+    /// `true` if the number of subscribers is known. The question can't be over before that.
     counted: bool,
-    /// Why that can't be known.
+    /// The reason that the number of subscribers can't be known.
     uncountable: Option<CommandError>,
     nodes: BTreeMap<NodeId, Progress>,
-    /// How many of these are still expected to answer.
+    /// The number of these nodes that are still expected to answer.
     awaited: usize,
-    /// How many others there were that subscribe: the highest of the counts before and after the question was published.
+    /// The number of other nodes that subscribe: the highest of the counts before and after the
+    /// question was published.
     subscribers: u64,
-    /// How many of the nodes are known to be among them.
+    /// The number of named nodes that are known to be among the subscribers.
     named: u64,
-    /// Some of them had no known name when they were counted.
+    /// `true` if some of the subscribers had no known name when they were counted.
     nameless: bool,
-    /// This node itself may be among them.
+    /// `true` if this node itself may be among the subscribers.
     may_have_own: bool,
-    /// What all answers that don't say who answers make up together, and how many they are.
+    /// The sum of all answers that don't name their sender, and the number of these answers.
     anonymous: Progress,
     answered_unnamed: u64,
-    /// Nodes that answered through the stream without being expected. They may subscribe, too.
+    /// The nodes that answered through the stream without being expected. They may subscribe, too.
     late: Vec<NodeId>,
-    /// Names that some of the unnamed must bear.
+    /// The names that must belong to some of the unnamed nodes.
     suspects: BTreeSet<NodeId>,
-    /// How many of the unnamed were not there when this was looked at last.
+    /// The number of unnamed nodes that were missing at the last check.
     short: u64,
-    /// Unnamed nodes that went away without an answer, and what is known of their names.
+    /// The number of unnamed nodes that went away without an answer, and those of their names that
+    /// are known.
     vanished: u64,
     vanished_names: Vec<NodeId>,
 }
 
 impl Request {
-    /// A question that is to be published. `counts`: whether those who will hear it have to be counted.
+    /// Creates a question that is to be published. `counts` is `true` if the nodes that will hear
+    /// it have to be counted.
     pub(in crate::engine) fn new(
         nsp: ByteString,
         id: RequestId,
@@ -138,18 +143,18 @@ impl Request {
         }
     }
 
-    /// A question to this node alone.
+    /// Creates a question to this node alone.
     pub(in crate::engine) fn local(nsp: ByteString, id: RequestId, wanted: Wanted) -> Self {
         Request { fate: Fate::Published, ..Self::new(nsp, id, wanted, false, false) }
     }
 
-    /// The node is expected to answer.
+    /// Expects an answer of the node.
     pub(super) fn expect(&mut self, node: NodeId) {
         let progress = self.nodes.entry(node).or_insert_with(|| {
             self.awaited += 1;
             Progress::default()
         });
-        // It has come back before it was asked.
+        // The node has come back before it was asked.
         if progress.gone && !progress.complete() {
             progress.gone = false;
             self.awaited += 1;
@@ -164,7 +169,7 @@ impl Request {
         }
     }
 
-    /// So many nodes without a name are expected to answer, whatever else is counted.
+    /// Expects answers of at least this many nodes without a name.
     pub(in crate::engine) fn expect_unnamed(&mut self, count: u64) {
         self.counted = true;
         self.subscribers = self.subscribers.max(count);
@@ -174,7 +179,7 @@ impl Request {
         self.uncountable = Some(error);
     }
 
-    /// Those who subscribe are being counted once more.
+    /// Notes that the subscribers are being counted once more.
     pub(in crate::engine) fn is_being_counted(&mut self) {
         self.counted = false;
     }
@@ -183,23 +188,24 @@ impl Request {
         self.fate = Fate::Published;
     }
 
-    /// Nobody knows whether it was published: answers may come until the time is up.
+    /// Notes that it is not known whether the question was published. Answers may come until the
+    /// time is up.
     pub(in crate::engine) fn is_doubtful(&mut self, error: CommandError) {
         self.fate = Fate::Unknown(error);
     }
 
-    /// Returns `true` if nobody knows whether it was published.
+    /// Returns `true` if it is not known whether the question was published.
     pub(in crate::engine) fn is_in_doubt(&self) -> bool {
         matches!(self.fate, Fate::Unknown(_))
     }
 
-    /// How many more answers are expected from nodes without a name.
+    /// Returns the number of answers that are still expected from nodes without a name.
     pub(in crate::engine) fn unnamed(&self) -> u64 {
         let known = self.named.saturating_add(self.answered_unnamed).saturating_add(self.vanished);
         self.subscribers.saturating_sub(known)
     }
 
-    /// These subscribe. `by_name`: whether answers say whose they are.
+    /// Counts the subscribers in the roll. `by_name` is `true` if answers name their sender.
     pub(super) fn counted(&mut self, roll: &Roll, by_name: bool) {
         let named = if by_name { roll.present().count() as u64 } else { 0 };
         self.nameless |= roll.others > named;
@@ -214,43 +220,46 @@ impl Request {
         self.expect_unnamed(all);
     }
 
-    /// The nodes that have been counted among the subscribers, by name.
+    /// Returns the nodes that have been counted among the subscribers by name.
     pub(in crate::engine) fn subscribed(&self) -> impl Iterator<Item = &NodeId> {
         self.nodes.iter().filter(|(_, node)| node.subscriber).map(|(node, _)| node)
     }
 
-    /// Whether the subscribers must be counted again: those who will answer can't be told from those that came later.
+    /// Returns `true` if the subscribers must be counted again. This is the case if those that will
+    /// answer can't be told from those that came later.
     pub(in crate::engine) fn is_to_be_counted(&self) -> bool {
         !self.counted || self.nameless
     }
 
-    /// Whether answers of subscribers are still expected.
+    /// Returns `true` if answers of subscribers are still expected.
     pub(in crate::engine) fn awaits_subscribers(&self) -> bool {
         self.unnamed() > 0 || self.anonymous.acks < self.anonymous.clients || self.awaited > 0
     }
 
-    /// Whether somebody has answered of whom it is not known whether it was counted, and others may be missing.
+    /// Returns `true` if a node has answered that may or may not have been counted, and other
+    /// answers may be missing.
     pub(in crate::engine) fn is_unsure(&self) -> bool {
         !self.late.is_empty() && self.unnamed() > 0 && self.awaited == 0
     }
 
-    /// Whether more is expected of the node; nothing, if it is not known.
+    /// Returns `true` if more is expected of the node, or `None` if the node is not known.
     pub(super) fn awaits(&self, node: &NodeId) -> Option<bool> {
         self.nodes.get(node).map(|node| node.is_awaited())
     }
 
-    /// The nodes of which more is expected.
+    /// Returns the nodes of which more is expected.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &NodeId> {
         self.nodes.iter().filter(|(_, node)| node.is_awaited()).map(|(node, _)| node)
     }
 
-    /// The nodes that are to be looked after.
+    /// Returns the nodes whose subscriptions are to be checked.
     pub(in crate::engine) fn to_look_after(&self) -> impl Iterator<Item = &NodeId> {
         let awaited = self.nodes.iter().filter(|(_, node)| node.subscriber && node.is_awaited());
         awaited.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
     }
 
-    /// Takes an answer; whether it counts. A node answers once, and acknowledges once for each client.
+    /// Takes an answer. Returns `true` if it counts. A node answers once, and acknowledges once for
+    /// each client.
     pub(super) fn answer(&mut self, from: &NodeId, answer: &Answer, by_stream: bool, limit: usize) -> bool {
         if !self.nodes.contains_key(from) {
             if self.nodes.len() >= limit {
@@ -258,7 +267,8 @@ impl Request {
             }
             self.expect(from.owned());
             if by_stream {
-                // It takes nobody's place, unless it subscribes too and was counted for that.
+                // The node takes no other node's place, unless it also subscribes and was counted
+                // for that.
                 self.late.push(from.owned());
             } else {
                 self.subscribes(from);
@@ -278,7 +288,7 @@ impl Request {
         true
     }
 
-    /// What an answer that counts is to the caller.
+    /// Converts an answer that counts into its result for the caller.
     pub(in crate::engine) fn take(&mut self, answer: Answer) -> Taken {
         match (&mut self.wanted, answer) {
             (Wanted::SocketIds, Answer::Sockets(sockets)) => {
@@ -297,7 +307,8 @@ impl Request {
         }
     }
 
-    /// Takes an answer that doesn't say whose it is: one node's is not to be told from another's.
+    /// Takes an answer that does not name its sender. Answers of different nodes can't be told
+    /// apart. Returns `true` if the answer counts.
     pub(in crate::engine) fn answer_unnamed(&mut self, answer: &Answer) -> bool {
         let expected = self.unnamed();
         let all = &mut self.anonymous;
@@ -314,7 +325,7 @@ impl Request {
         true
     }
 
-    /// The node will not answer any more.
+    /// Notes that the node will not answer any more.
     pub(super) fn gone(&mut self, node: &NodeId) {
         if let Some(progress) = self.nodes.get_mut(node) {
             self.awaited -= usize::from(progress.is_awaited());
@@ -322,8 +333,9 @@ impl Request {
         }
     }
 
-    /// These nodes subscribe now. A node that has gone is given up when it is missed for the second time: a subscription
-    /// that is renewed is away for a moment, and its node is not.
+    /// Updates the question with the nodes that subscribe now, and returns the nodes that are given
+    /// up. A node is given up when it is missing for the second time, because a subscription that
+    /// is renewed is missing for a moment while its node is not.
     pub(super) fn look_after(&mut self, roll: &Roll) -> Vec<NodeId> {
         let mut gone = Vec::new();
         for (node, progress) in self.nodes.iter_mut().filter(|(_, node)| node.subscriber && node.is_awaited())
@@ -339,7 +351,7 @@ impl Request {
             self.late.drain(..).partition::<Vec<_>, _>(|node| roll.has(node) == Some(true));
         self.late = late;
         if !subscribers.is_empty() {
-            // They may have come back since the others were counted.
+            // These nodes may have come back since the others were counted.
             self.subscribers = self.subscribers.max(roll.others);
         }
         subscribers.iter().for_each(|node| self.subscribes(node));
@@ -358,20 +370,21 @@ impl Request {
         if vanished > 0 {
             let names: Vec<NodeId> =
                 before.into_iter().filter(|node| roll.has(node) == Some(false)).collect();
-            // More names than nodes: it can't be said which of them was expected to answer.
+            // If there are more names than nodes, it can't be said which of them was expected to
+            // answer.
             if names.len() as u64 <= vanished {
                 self.vanished_names.extend(names);
             }
             self.vanished += vanished;
             self.short -= vanished;
         } else if lost > 0 {
-            // They may be those that are missed.
+            // The earlier suspects may be the nodes that are missing.
             self.suspects.extend(before);
         }
         gone
     }
 
-    /// Whether nobody's answer is expected any more.
+    /// Returns `true` if no answer is expected any more.
     pub(in crate::engine) fn is_over(&self) -> bool {
         !matches!(self.fate, Fate::Open)
             && self.counted
@@ -381,7 +394,8 @@ impl Request {
             && self.awaited == 0
     }
 
-    /// `me`: this node, whose own answer doesn't show that anybody has heard.
+    /// Returns the outcome. `me` is this node, whose own answer doesn't show that any other node
+    /// has heard.
     pub(in crate::engine) fn outcome(
         self,
         timed_out: bool,
@@ -407,7 +421,7 @@ impl Request {
         };
         outcome.error = error.or(doubt).or(self.uncountable);
         for (node, progress) in self.nodes {
-            // The peers' numbers: they may be anything.
+            // The peers' numbers may be anything.
             outcome.clients = outcome.clients.saturating_add(progress.clients);
             outcome.acks += progress.acks;
             match progress.complete() {
@@ -509,7 +523,7 @@ mod tests {
     fn a_node_that_came_after_the_count_takes_nobodys_place() {
         let mut request = request(0);
         request.counted(&roll(1, &[]), true);
-        // One more subscribes before the question is published, and is the first to answer.
+        // One more node subscribes before the question is published, and is the first to answer.
         assert!(request.answer(&node("new"), &EMIT(), false, 10));
         assert!(request.is_to_be_counted());
         request.is_being_counted();
