@@ -49,8 +49,7 @@ pub(super) struct ReaderView {
     /// Sums can be compared, but not each for itself: entries were lost at both ends.
     mixed: bool,
     uncounted: bool,
-    /// A gap was reported that was larger than what was missing: entries that the server has lost
-    /// were part of it.
+    /// A gap was reported after the server had lost entries: these may be part of it.
     told: bool,
     /// Entries that lie before the cursor, as the server has given their ids a second time.
     behind: u64,
@@ -202,7 +201,7 @@ impl Oracle {
                 // cancel each other out. If the trimming left nothing there is no first entry
                 // either by which to tell the gaps apart. A loss of entries that came behind the
                 // reader may look like a gap. It was told all the same.
-                reader.told |= reader.mixed && said > real;
+                reader.told |= reader.mixed && said > 0;
                 let confused =
                     self.trimmed.contains(stream) && (history.losses() > 0 || self.emptied.contains(stream));
                 if said != real && !reader.mixed && !confused {
