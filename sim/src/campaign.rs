@@ -118,39 +118,34 @@ pub fn check_seed(seed: u64) -> (Option<Failure>, Report) {
     })
 }
 
+/// Calls `work` with 0, 1, 2, … on so many threads, until it returns `false`.
+pub(crate) fn spread(threads: usize, work: impl Fn(u64) -> bool + Sync) {
+    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
+    let turns = || {
+        while !stop.load(Ordering::Relaxed) {
+            if !work(next.fetch_add(1, Ordering::Relaxed)) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(turns))));
+}
+
 /// Runs a campaign. `found` is told of each failure as it is found.
 pub fn run(campaign: Campaign, found: impl Fn(&Failure) + Sync) -> Summary {
     let started = Instant::now();
-    let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let summary = Mutex::new(Summary::default());
-    let work = || {
-        let mut mine = Summary::default();
-        while !stop.load(Ordering::Relaxed) {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= campaign.seeds {
-                break;
-            }
-            let Some(seed) = campaign.seed(number) else { break };
-            let (failure, report) = check_seed(seed);
-            mine.seeds += 1;
-            mine.simulated += report.simulated;
-            mine.events += report.events;
-            if let Some(failure) = failure {
-                found(&failure);
-                stop.fetch_or(campaign.until_first, Ordering::Relaxed);
-                mine.failures.push(failure);
-            }
-        }
+    spread(campaign.threads, |number| {
+        let seed = campaign.seed(number).filter(|_| number < campaign.seeds);
+        let Some((failure, report)) = seed.map(check_seed) else { return false };
+        failure.iter().for_each(&found);
+        let goes_on = failure.is_none() || !campaign.until_first;
         let mut all = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        all.seeds += mine.seeds;
-        all.simulated += mine.simulated;
-        all.events += mine.events;
-        all.failures.extend(mine.failures);
-    };
-    thread::scope(|scope| {
-        for _ in 0..campaign.threads.max(1) {
-            scope.spawn(work);
-        }
+        all.seeds += 1;
+        all.simulated += report.simulated;
+        all.events += report.events;
+        all.failures.extend(failure);
+        goes_on
     });
     let mut summary = summary.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     summary.failures.sort_by_key(|failure| failure.seed);

@@ -3,10 +3,8 @@
 
 use std::fmt::Write as _;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
 
-use crate::campaign::hash_seed;
+use crate::campaign::{hash_seed, spread};
 use crate::family::Family;
 
 /// A seed and the hash of all that happens in it.
@@ -67,19 +65,15 @@ pub fn write(lines: &[Line]) -> String {
 
 /// Runs these seeds, on so many threads, and hashes every byte of what happens.
 pub fn run(seeds: &[u64], threads: usize) -> Vec<Line> {
-    let next = AtomicUsize::new(0);
     let lines = Mutex::new(vec![None; seeds.len()]);
-    let work = || {
-        while let Some((at, seed)) =
-            Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, *seeds.get(at)?)))
-        {
-            let report = std::panic::catch_unwind(|| hash_seed(seed)).ok();
-            let hash = report.filter(|report| report.rule().is_none()).map(|report| report.hash);
-            let mut lines = lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            lines[at] = Some(Line { seed, hash });
-        }
-    };
-    thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
+    spread(threads, |number| {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(&seed) = seeds.get(at) else { return false };
+        let report = std::panic::catch_unwind(|| hash_seed(seed)).ok();
+        let hash = report.filter(|report| report.rule().is_none()).map(|report| report.hash);
+        lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[at] = Some(Line { seed, hash });
+        true
+    });
     let lines = lines.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     lines.into_iter().flatten().collect()
 }
