@@ -283,6 +283,14 @@ const REFUSALS: [&str; 8] =
     ["ERR", "WRONGTYPE", "NOPERM", "NOAUTH", "WRONGPASS", "CROSSSLOT", "EXECABORT", "DENIED"];
 
 impl CommandError {
+    /// Returns the error of a command whose reply is an error, or does not belong to the command.
+    pub(crate) fn of(reply: Result<Reply, CommandError>) -> Self {
+        match reply {
+            Ok(reply) => CommandError::Unusable(format!("{reply:?} is not what belongs to the command")),
+            Err(error) => error,
+        }
+    }
+
     /// Returns the same error, or [`Lost`](CommandError::Lost) if the error leaves open whether the
     /// command was executed. It leaves that open if the reply can't be understood, or if the code
     /// is not one by which Redis refuses a command: a proxy that has lost the server behind it

@@ -137,7 +137,7 @@ impl Engine {
     fn roll(&mut self, census: Census, reply: Reply) -> Result<Roll, CommandError> {
         let counts = match reply {
             Reply::Counts(counts) if counts.len() == census.names.len() + 2 => counts,
-            other => return Err(super::replies::unusable(&other)),
+            other => return Err(CommandError::of(Ok(other))),
         };
         let sharded = self.cx.config.sharded();
         let namespace = self.cluster.namespaces.get(&census.nsp);

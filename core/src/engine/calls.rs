@@ -263,7 +263,7 @@ impl Engine {
         // Recovery needs the order of the stream, and without streams there is no such order.
         let stream = namespace.stream.clone().ok_or(CallError::RecoveryOff)?;
         let two_streams =
-            namespace.lost_stream().is_some_and(|lost| self.inbox.cursor(lost) != Some(EntryId::ZERO));
+            namespace.lost_stream.as_ref().is_some_and(|lost| self.inbox.cursor(lost) != Some(EntryId::ZERO));
         self.recoveries.begin(&mut self.cx, recovery::Wanted { nsp, stream, two_streams, pid, offset })
     }
 

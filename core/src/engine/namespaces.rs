@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::cluster::{Closed, Expired, Namespace};
+use super::cluster::{Expired, Namespace};
 use super::outbox::{Destination, Outgoing, What};
 use super::{CallError, Engine, Purpose, Timer};
 use crate::command::{Command, Lane};
@@ -47,25 +47,26 @@ impl Engine {
         }
         self.counts_closed(nsp);
         self.recoveries.recoveries_closed(&mut self.cx, nsp);
-        let Closed { name, namespace, number } = self.cluster.close(&mut self.cx, nsp)?;
+        let closed = self.cluster.close(&mut self.cx, nsp)?;
+        let (name, namespace) = (&closed.name, &closed.namespace);
         // The namespace's pending inputs have no effect here any more, even if a namespace of this
         // name is opened again.
-        self.pending.retain(|pending| !pending.is_for(&name));
+        self.pending.retain(|pending| !pending.is_for(name));
         let mut farewells = 0;
         // A node that was never announced need not say goodbye.
         if namespace.ready
             && self.cx.config.dialect.heartbeats()
             && !mutant!(FarewellUnsaid)
-            && let Ok(content) = self.cx.config.content(&self.cx.uid, &name, &Body::AdapterClose)
+            && let Ok(content) = self.cx.config.content(&self.cx.uid, name, &Body::AdapterClose)
         {
-            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), number));
+            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), closed.number));
             self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
             farewells += 1;
         }
         for stream in namespace.streams() {
-            self.stop_reading(stream, &name);
+            self.stop_reading(stream, name);
         }
-        self.cluster.leave(&mut self.cx, Closed { name, namespace, number }, farewells);
+        self.cluster.leave(&mut self.cx, closed, farewells);
         if self.cluster.is_empty() {
             self.outbox.retire(&mut self.cx, &Destination::Channels);
         }

@@ -94,8 +94,7 @@ impl Engine {
         let info = match reply {
             // A stream that does not exist yet is read from its beginning.
             Ok(Reply::Stream(info)) => info.unwrap_or_else(StreamInfo::absent),
-            Ok(other) => return self.inbox.failed(&mut self.cx, &stream, unusable(&other), false),
-            Err(error) => return self.inbox.failed(&mut self.cx, &stream, error, false),
+            other => return self.inbox.failed(&mut self.cx, &stream, CommandError::of(other), false),
         };
         let Some(Told { rewound, cursor, findings, holes }) = self.inbox.told(&self.cx, &stream, &info)
         else {
@@ -123,8 +122,7 @@ impl Engine {
         }
         let entries = match reply {
             Ok(Reply::Entries(entries)) => entries,
-            Ok(other) => return self.inbox.failed(&mut self.cx, &stream, unusable(&other), true),
-            Err(error) => return self.inbox.failed(&mut self.cx, &stream, error, true),
+            other => return self.inbox.failed(&mut self.cx, &stream, CommandError::of(other), true),
         };
         let Some(Batch { cursor, findings }) = self.inbox.read(&mut self.cx, &stream, entries) else {
             return;
@@ -158,8 +156,4 @@ impl Engine {
             }
         }));
     }
-}
-
-pub(super) fn unusable(reply: &Reply) -> CommandError {
-    CommandError::Unusable(format!("{reply:?} is not what belongs to the command"))
 }

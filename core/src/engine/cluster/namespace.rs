@@ -64,10 +64,4 @@ impl Namespace {
             Subscription::No | Subscription::Asked => None,
         }
     }
-
-    /// Returns the stream to which Node peers write the namespace, but which no Node peer reads, if
-    /// there is one.
-    pub(in crate::engine) fn lost_stream(&self) -> Option<&ByteString> {
-        self.lost_stream.as_ref()
-    }
 }

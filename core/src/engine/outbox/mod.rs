@@ -8,6 +8,7 @@
 //! skip it. `docs/guarantees.md` has the argument.
 
 mod queue;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -20,16 +21,13 @@ use super::Content;
 use super::context::{Context, RETRY};
 use super::purpose::Purpose;
 use super::timers::Timer;
-use crate::command::{Command, CommandError, CommandId, Entry, Lane, Reply};
+use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::error::CallError;
 use crate::event::Event;
 use crate::id::{EntryId, Ticket};
-use crate::wire::entry::{SEQUENCE_FIELD, sequence};
+use crate::wire::entry::SEQUENCE_FIELD;
 pub(super) use queue::{Destination, Outgoing, What};
 use queue::{Item, Left, Queue, State};
-
-/// The number of entries that a search reads at once.
-const PAGE: u32 = 1_000;
 
 /// The messages of this node whose fate is not known yet.
 #[derive(Debug, Default)]
@@ -216,11 +214,7 @@ impl Outbox {
         if queue.unknown
             && let Destination::Stream(stream) = &destination
         {
-            queue.unknown = false;
-            queue.searching = true;
-            let end = EntryId { ms: u64::MAX, seq: 0 };
-            let after = if mutant!(SearchFromTheEnd) { end } else { queue.settled };
-            let (id, command) = search_page(cx, stream.clone(), after);
+            let (id, command) = search::begin(queue, cx, stream);
             return Some(Next::Command(HandedOut { id, command, beat: None }));
         }
         match queue.items[queue.handed] {
@@ -263,13 +257,11 @@ impl Outbox {
         number: u64,
         reply: Result<Reply, CommandError>,
     ) {
-        let unusable = |reply: &Reply| super::replies::unusable(reply);
         let reply = match (destination, reply) {
             (Destination::Stream(_), Ok(Reply::Added(entry))) => Ok(Some(entry)),
             (Destination::Channels, Ok(Reply::Done)) => Ok(None),
-            (_, Ok(other)) if mutant!(GarbledIsRefused) => Err(unusable(&other)),
-            (_, Ok(other)) => Err(unusable(&other).of_what_may_be_executed()),
-            (_, Err(error)) => Err(error.of_what_may_be_executed()),
+            (_, other @ Ok(_)) if mutant!(GarbledIsRefused) => Err(CommandError::of(other)),
+            (_, other) => Err(CommandError::of(other).of_what_may_be_executed()),
         };
         let Some(queue) = self.queues.get_mut(destination) else { return };
         let Some(at) = queue.find(number) else { return };
@@ -285,8 +277,8 @@ impl Outbox {
                 queue.settled = queue.settled.max(id.unwrap_or_default());
                 queue.published = queue.published.max(number);
                 let Some(Item { message, .. }) = queue.take(0) else { return };
-                let (left, retired) = (queue.left(), queue.retired);
-                self.has_left(cx, destination, &message, left, retired);
+                let left = queue.left();
+                self.has_left(cx, destination, &message, left);
                 self.settled.push_back(Settled::Published(message, id));
             }
             // A stream can be searched for the message. A message to a channel leaves no trace.
@@ -354,97 +346,6 @@ impl Outbox {
         }
     }
 
-    /// Handles a page of the search, or the lack of one.
-    pub(super) fn searched(
-        &mut self,
-        cx: &mut Context,
-        stream: ByteString,
-        reply: Result<Reply, CommandError>,
-    ) {
-        let entries = match reply {
-            Ok(Reply::Entries(entries)) => entries,
-            Ok(other) => return self.search_failed(cx, stream, super::replies::unusable(&other)),
-            Err(error) => return self.search_failed(cx, stream, error),
-        };
-        let destination = Destination::Stream(stream);
-        let Some(queue) = self.queues.get_mut(&destination) else { return };
-        let uid = cx.uid.as_str().as_bytes();
-        for Entry { id, fields } in &entries {
-            let ours = fields.get("uid").is_some_and(|author| author == uid);
-            let at = ours.then(|| sequence(fields)).flatten().and_then(|number| queue.find(number));
-            if let Some(at) = at.filter(|at| matches!(queue.items[*at].state, State::Unknown(_))) {
-                queue.set(at, State::Found(*id));
-            }
-        }
-        match (entries.last(), destination) {
-            (Some(last), Destination::Stream(stream)) if entries.len() >= PAGE as usize => {
-                let (id, command) = search_page(cx, stream, last.id);
-                cx.lanes.push(id, command);
-            }
-            (_, destination) => self.search_done(cx, &destination),
-        }
-    }
-
-    /// Handles a search without a result. It is made again, unless the server doesn't allow it.
-    fn search_failed(&mut self, cx: &mut Context, stream: ByteString, error: CommandError) {
-        let destination = &Destination::Stream(stream);
-        let Some(queue) = self.queues.get_mut(destination) else { return };
-        queue.searching = false;
-        queue.unknown = true;
-        if error.is_transient() || matches!(error, CommandError::Lost(_)) {
-            self.note_eager(destination);
-            return cx.rest(&Lane::Writer);
-        }
-        queue.unknown = false;
-        cx.events.push_back(Event::Refused { lane: Lane::Writer, error });
-        let mut at = 0;
-        while let Some(item) = self.queues.get(destination).and_then(|queue| queue.items.get(at)) {
-            if matches!(item.state, State::Unknown(_) | State::Found(_)) {
-                let error = CommandError::Lost("and the stream can't be searched for the message".into());
-                self.give_up(cx, destination, at, error);
-            } else {
-                at += 1;
-            }
-        }
-        self.note_eager(destination);
-    }
-
-    /// Ends a search. Messages that were found are published. The others are sent again, unless a
-    /// later message is in the stream.
-    fn search_done(&mut self, cx: &mut Context, destination: &Destination) {
-        let Some(queue) = self.queues.get(destination) else { return };
-        let found = |item: &Item| if matches!(item.state, State::Found(_)) { item.seq } else { None };
-        let last_found = queue.items.iter().rev().find_map(found).map(|number| number.saturating_add(1));
-        let in_stream = last_found.unwrap_or_default().max(queue.published);
-        self.settle_before(cx, destination, in_stream, true);
-        self.give_up_too_large(cx, destination);
-        let Some(queue) = self.queues.get_mut(destination) else { return };
-        queue.searching = false;
-        for at in 0..queue.items.len() {
-            if matches!(queue.items[at].state, State::Unknown(_)) {
-                queue.items[at].doubtful = true;
-                queue.set(at, State::Waiting(None));
-            }
-        }
-        let waiting = |item: &Item| matches!(item.state, State::Waiting(_));
-        queue.handed = queue.items.iter().position(waiting).unwrap_or(queue.items.len());
-        self.note_eager(destination);
-    }
-
-    /// Gives up messages that are lost each time, even when sent alone, and that were not found.
-    /// They will not get through, and the messages behind them have waited long enough.
-    fn give_up_too_large(&mut self, cx: &mut Context, destination: &Destination) {
-        let is_it = |item: &Item| matches!(item.state, State::Unknown(_)) && item.is_too_large();
-        while let Some(queue) = self.queues.get(destination)
-            && let Some(at) = queue.items.iter().position(is_it)
-        {
-            let size = queue.items[at].message.size;
-            let words =
-                format!("the connection was lost each time that this message of {size} bytes was sent");
-            self.give_up(cx, destination, at, CommandError::Lost(words));
-        }
-    }
-
     /// Notes that the message has its place in the stream.
     fn published_as(
         &mut self,
@@ -485,27 +386,20 @@ impl Outbox {
     fn settle(&mut self, cx: &mut Context, destination: &Destination, at: usize) -> Option<Outgoing> {
         let queue = self.queues.get_mut(destination)?;
         let message = queue.take(at)?.message;
-        let (left, retired) = (queue.left(), queue.retired);
-        self.has_left(cx, destination, &message, left, retired);
+        let left = queue.left();
+        self.has_left(cx, destination, &message, left);
         Some(message)
     }
 
     /// Updates the limits and the queue after a message has left its queue.
-    fn has_left(
-        &mut self,
-        cx: &mut Context,
-        destination: &Destination,
-        message: &Outgoing,
-        left: Left,
-        retired: bool,
-    ) {
+    fn has_left(&mut self, cx: &mut Context, destination: &Destination, message: &Outgoing, left: Left) {
         let is_beat = matches!(message.what, What::Beat);
         self.messages -= usize::from(!(mutant!(NoticeLeaksBound) && is_beat));
         self.bytes -= message.size;
         match left {
-            Left::Nothing if retired => self.forget(cx, destination),
+            Left::Retired => self.forget(cx, destination),
             Left::Eager => drop(self.eager.insert(destination.clone())),
-            Left::Nothing | Left::Others => {}
+            Left::Unchanged => {}
         }
     }
 
@@ -599,12 +493,4 @@ fn hand_out(
     let id = CommandId(cx.number());
     cx.expect(id, None, Purpose::Publish { destination, number });
     Some(HandedOut { id, command, beat })
-}
-
-/// Asks for the entries behind `after`.
-fn search_page(cx: &mut Context, stream: ByteString, after: EntryId) -> (CommandId, Command) {
-    let command = Command::XRange { stream: stream.clone(), after, count: PAGE };
-    let id = CommandId(cx.number());
-    cx.expect(id, None, Purpose::Search(stream));
-    (id, command)
 }

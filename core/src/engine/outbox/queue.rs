@@ -136,21 +136,23 @@ pub(super) struct Queue {
     pub(super) read: EntryId,
 }
 
-/// The state of a queue after a message has left it.
+/// What follows for the outbox from a message that has left its queue.
 pub(super) enum Left {
-    Nothing,
-    /// Some messages are left and one may be sent, which had not been noted before.
+    /// The queue is empty, and its destination is not in use any more.
+    Retired,
+    /// Another message may be sent now, which had not been noted before.
     Eager,
-    Others,
+    /// Nothing follows.
+    Unchanged,
 }
 
 impl Queue {
-    /// Returns the state of the queue just after a message was taken.
+    /// Returns what follows from a message that has just been taken.
     pub(super) fn left(&mut self) -> Left {
         match self.items.is_empty() {
-            true => Left::Nothing,
+            true if self.retired => Left::Retired,
             false if self.becomes_eager() => Left::Eager,
-            false => Left::Others,
+            _ => Left::Unchanged,
         }
     }
 

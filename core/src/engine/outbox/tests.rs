@@ -1,7 +1,7 @@
 //! Tests of the outbox alone: a stream is a list, and the server does what a test says.
 
 use super::*;
-use crate::command::Fields;
+use crate::command::{Entry, Fields};
 use crate::config::{Config, Dialect, Limits};
 use crate::hash::Keyed;
 use crate::id::NodeId;

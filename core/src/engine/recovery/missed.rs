@@ -9,9 +9,8 @@ use bytestring::ByteString;
 use super::window::Window;
 use super::{Page, Recoveries, Stream, is_recoverable};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, Reply, StreamInfo};
-use crate::engine::inbox::{entries_at_once, mean_size};
-
 use crate::engine::context::Context;
+use crate::engine::inbox::{entries_at_once, mean_size};
 use crate::engine::purpose::Purpose;
 use crate::id::{EntryId, NodeId, Ticket};
 use crate::message::{Body, Message};
@@ -178,8 +177,7 @@ impl Recoveries {
                 cx.rest(&Lane::Recovery);
                 return self.dig(cx, stream);
             }
-            Err(error) => error,
-            Ok(other) => crate::engine::replies::unusable(&other),
+            other => CommandError::of(other),
         };
         for (_, ticket) in core::mem::take(&mut found.before) {
             self.not_recovered(cx, ticket, NotRecovered::Command(error.clone()));

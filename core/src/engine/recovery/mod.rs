@@ -116,6 +116,20 @@ struct Attempt {
     taken: bool,
 }
 
+impl Attempt {
+    /// Returns what is stored of the session, as the reply to the awaited command says.
+    fn reply(&mut self, reply: Result<Reply, CommandError>) -> Result<Bytes, NotRecovered> {
+        match reply {
+            Ok(Reply::Value(stored)) => {
+                let stored = stored.ok_or(NotRecovered::NoSession)?;
+                self.command = None;
+                Ok(stored)
+            }
+            other => Err(NotRecovered::Command(CommandError::of(other))),
+        }
+    }
+}
+
 impl Recoveries {
     pub(super) fn new(hash: Keyed) -> Self {
         Recoveries {
@@ -153,14 +167,7 @@ impl Recoveries {
         let missed = window.missed(&nsp, &session, offset).collect();
         Some(Ready { ticket, nsp, session, missed, position: window.end() })
     }
-}
 
-/// Returns `true` if a client that misses the packet gets it later.
-pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
-    packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
-}
-
-impl Recoveries {
     /// Stores a session of the namespace, within the limits.
     pub(super) fn persist(
         &mut self,
@@ -267,22 +274,14 @@ impl Recoveries {
         command: Option<Box<Command>>,
     ) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
-        let reason = match reply {
-            Err(CommandError::NotSent(_)) => {
-                return cx.again(id, command, Purpose::ReadSession(ticket));
-            }
-            Err(error) => NotRecovered::Command(error),
-            Ok(Reply::Value(Some(stored))) => {
-                attempt.command = None;
-                match self.read_session(cx, ticket, stored) {
-                    Ok(()) => return self.find_offset(cx, ticket),
-                    Err(reason) => reason,
-                }
-            }
-            Ok(Reply::Value(None)) => NotRecovered::NoSession,
-            Ok(other) => NotRecovered::Command(super::replies::unusable(&other)),
-        };
-        self.not_recovered(cx, ticket, reason);
+        if let Err(CommandError::NotSent(_)) = reply {
+            return cx.again(id, command, Purpose::ReadSession(ticket));
+        }
+        let read = attempt.reply(reply).and_then(|stored| self.read_session(cx, ticket, stored));
+        match read {
+            Ok(()) => self.find_offset(cx, ticket),
+            Err(reason) => self.not_recovered(cx, ticket, reason),
+        }
     }
 
     /// Keeps the stored value if it is a valid session for this attempt.
@@ -364,28 +363,22 @@ impl Recoveries {
         command: Option<Box<Command>>,
     ) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
-        let reason = match reply {
-            Err(CommandError::NotSent(_)) => {
-                return cx.again(id, command, Purpose::TakeSession(ticket));
-            }
-            Err(error) => NotRecovered::Command(error),
-            Ok(Reply::Value(Some(stored))) => {
-                attempt.command = None;
-                attempt.taken = true;
-                // The session may have been restored and stored anew since it was read.
-                let read = match stored == attempt.stored {
-                    true => Ok(()),
-                    false => self.read_session(cx, ticket, stored),
-                };
-                match read {
-                    Ok(()) => return self.ready.push_back(ticket),
-                    Err(reason) => reason,
-                }
-            }
-            Ok(Reply::Value(None)) => NotRecovered::NoSession,
-            Ok(other) => NotRecovered::Command(super::replies::unusable(&other)),
-        };
-        self.not_recovered(cx, ticket, reason);
+        if let Err(CommandError::NotSent(_)) = reply {
+            return cx.again(id, command, Purpose::TakeSession(ticket));
+        }
+        let read = attempt.reply(reply).map(|stored| {
+            attempt.taken = true;
+            // The session may have been restored and stored anew since it was read.
+            (stored != attempt.stored).then_some(stored)
+        });
+        let read = read.and_then(|anew| match anew {
+            Some(stored) => self.read_session(cx, ticket, stored),
+            None => Ok(()),
+        });
+        match read {
+            Ok(()) => self.ready.push_back(ticket),
+            Err(reason) => self.not_recovered(cx, ticket, reason),
+        }
     }
 
     /// Handles the timeout of an attempt, or of a session that is to be stored.
@@ -464,4 +457,9 @@ fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result
         return Err(NotRecovered::TooMuch { what: "bytes", limit: options.replay_bytes });
     }
     Ok(())
+}
+
+/// Returns `true` if a client that misses the packet gets it later.
+pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
+    packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }
