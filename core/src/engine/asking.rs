@@ -116,6 +116,15 @@ impl Engine {
         Some((id, command))
     }
 
+    /// Queues another count of the nodes that will hear the question. Returns its lane, or `None` if
+    /// there is nothing to count.
+    fn count_again(&mut self, ticket: Ticket) -> Option<Lane> {
+        let (id, command) = self.count_for(ticket)?;
+        let lane = command.lane();
+        self.cx.lanes.push(id, command);
+        Some(lane)
+    }
+
     /// Returns the command that asks which nodes subscribe, and what it asks about. `also` names
     /// further nodes that must be checked.
     fn census(&self, nsp: &str, also: impl IntoIterator<Item = NodeId>) -> Option<(Census, Command)> {
@@ -189,11 +198,7 @@ impl Engine {
         match reply.and_then(|reply| self.roll(census, reply)) {
             // Meanwhile a node has answered that the census did not ask for by name. It may have
             // left since.
-            Ok(roll) if self.requests.has_strangers(ticket, &roll) => {
-                if let Some((id, command)) = self.count_for(ticket) {
-                    self.cx.lanes.push(id, command);
-                }
-            }
+            Ok(roll) if self.requests.has_strangers(ticket, &roll) => drop(self.count_again(ticket)),
             Ok(roll) => {
                 // The answers of the classic dialect carry no names.
                 let by_name = self.cx.config.dialect != Dialect::Classic;
@@ -202,9 +207,7 @@ impl Engine {
             }
             // It does no harm to count once more.
             Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.requests.contains(ticket) => {
-                if let Some((id, command)) = self.count_for(ticket) {
-                    let lane = command.lane();
-                    self.cx.lanes.push(id, command);
+                if let Some(lane) = self.count_again(ticket) {
                     self.cx.rest(&lane);
                 }
             }
@@ -230,12 +233,10 @@ impl Engine {
         let nsp = request.nsp.clone();
         if self.cx.config.dialect.subscribes()
             && request.is_to_be_counted()
-            && let Some((id, command)) = self.count_for(ticket)
+            && self.count_again(ticket).is_some()
+            && let Some(request) = self.requests.get_mut(ticket)
         {
-            if let Some(request) = self.requests.get_mut(ticket) {
-                request.is_being_counted();
-            }
-            self.cx.lanes.push(id, command);
+            request.is_being_counted();
         }
         self.finish_if_over(ticket);
         self.recheck_later(&nsp, ticket);
