@@ -235,7 +235,8 @@ pub struct Delivery {
     /// The addressed sockets, and the flags.
     pub opts: BroadcastOptions,
     /// The packet's id in the stream, if clients that miss the packet can recover it. If connection
-    /// state recovery is on, append it to the packet's data as a last argument, as a string.
+    /// state recovery is on, append it to the packet's data as a last argument, as a string. A
+    /// packet that came by a stream in which its namespace is not published has no offset.
     pub offset: Option<EntryId>,
     /// The node that sent the packet, which may be this one.
     pub from: NodeId,

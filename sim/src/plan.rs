@@ -184,6 +184,16 @@ impl Plan {
         self.steps.iter().filter_map(number).max().unwrap_or_default() + 1
     }
 
+    /// Returns `true` if a call names a room after a host.
+    pub(crate) fn has_rooms_named_like_nodes(&self) -> bool {
+        let joins = |call: &Call| match *call {
+            Call::Join { room, .. } | Call::LocalJoin { room, .. } => room >= HOSTS_ROOMS,
+            Call::Client { does: Doing::Joins { room }, .. } => room >= HOSTS_ROOMS,
+            _ => false,
+        };
+        self.steps.iter().any(|step| matches!(&step.action, Action::Call { call, .. } if joins(call)))
+    }
+
     pub(crate) fn faults(&self) -> usize {
         self.steps.iter().filter(|step| matches!(step.action, Action::Fault(_))).count()
     }

@@ -321,21 +321,22 @@ impl Engine {
         while let Some(settled) = self.outbox.next_settled() {
             match settled {
                 Settled::TakenAgain => self.cluster.nobody_could_speak(&mut self.cx, None),
-                Settled::Published(message, entry) => self.is_published(message, entry),
+                Settled::Published { message, entry, tried } => self.is_published(message, entry, tried),
                 Settled::Failed(message, error) => self.has_failed(message, error),
             }
         }
     }
 
     /// Handles a message that has been published. `entry` is its place in the stream, if it has
-    /// one.
-    fn is_published(&mut self, message: Outgoing, entry: Option<EntryId>) {
+    /// one. `tried` is the time of its first try.
+    fn is_published(&mut self, message: Outgoing, entry: Option<EntryId>, tried: Time) {
         let Outgoing { nsp, content, what, effect, .. } = message;
+        if matches!(content, Content::Entry { .. }) {
+            self.cluster.spoke_in(&mut self.cx, &nsp, tried);
+        }
         if matches!(what, What::Beat) {
             self.beat_is_out(&nsp);
-        }
-        if matches!(content, Content::Entry { .. }) {
-            self.cluster.spoke_in(&mut self.cx, &nsp);
+            self.cluster.beats_next(&mut self.cx, &nsp);
         }
         match what {
             What::Message(ticket) => self.cx.events.push_back(Event::Published { ticket, entry }),

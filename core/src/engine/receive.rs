@@ -39,6 +39,9 @@ impl Engine {
             self.is_first(stream, id, &self.cx.uid.clone(), parts.sequence());
             return None;
         }
+        // Each stream has an order of its own. A client whose offset were one of another stream would
+        // be recovered from the wrong place.
+        let is_home = namespace.streams().any(|own| own == stream) || mutant!(OffsetOfAnyStream);
         let nsp = nsp.clone();
         let found = author.and_then(|name| namespace.known.get(name)).cloned();
         let is_known = found.is_some();
@@ -53,16 +56,21 @@ impl Engine {
         if !first {
             return None;
         }
-        if own {
-            return self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid);
+        let mut event = if own {
+            self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
+        } else {
+            if self.cx.config.dialect.heartbeats() {
+                self.cluster.heard(&mut self.cx, &nsp, &uid, &body, parts.is_bridge());
+            }
+            if !is_known {
+                self.note_sender(&nsp, &uid);
+            }
+            self.obey(Message { uid, nsp, body }, Some(id))
+        };
+        if let Some(Event::Broadcast(delivery)) = &mut event {
+            delivery.offset.take_if(|_| !is_home);
         }
-        if self.cx.config.dialect.heartbeats() {
-            self.cluster.heard(&mut self.cx, &nsp, &uid, &body, parts.is_bridge());
-        }
-        if !is_known {
-            self.note_sender(&nsp, &uid);
-        }
-        self.obey(Message { uid, nsp, body }, Some(id))
+        event
     }
 
     /// Handles an entry of a namespace that is not open here. The entry is kept for recovery,

@@ -6,7 +6,7 @@ use sio_streams_core::{
     Time,
 };
 
-use crate::cluster::{Cluster, config, stream_up_to};
+use crate::cluster::{Cluster, config, located, stream_up_to};
 
 fn down(cluster: &mut Cluster, index: usize) -> Option<(NodeId, DownReason)> {
     match cluster.take(index, |event| matches!(event, Event::NodeDown { .. })) {
@@ -264,6 +264,42 @@ fn outages_that_are_shorter_than_the_patience_kill_nobody() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The others read an entry when it is added, and its author may learn of that much later. What
+/// counts for the next heartbeat is the entry, not its reply.
+#[test]
+fn a_reply_that_comes_late_delays_no_heartbeat() {
+    let beat = |engine: &mut Engine| {
+        core::iter::from_fn(|| engine.poll_command())
+            .find_map(|(id, command)| matches!(command, Command::XAdd { .. }).then_some(id))
+    };
+    for late in [1, 2_500, 4_999, 5_000, 5_001, 9_000, 30_000] {
+        let at = Time::from_millis;
+        let mut engine = located(at(0));
+        let mut began = 0;
+        for number in 1..=20 {
+            let id =
+                beat(&mut engine).unwrap_or_else(|| panic!("no heartbeat at {began} ms, {late} ms late"));
+            let mut now = began;
+            while now < began + late {
+                now = engine.poll_timeout().map_or(u64::MAX, |due| due.as_micros().div_ceil(1_000));
+                now = now.clamp(began + 1, began + late);
+                engine.handle_timeout(at(now));
+                if now < began + late {
+                    assert_eq!(beat(&mut engine), None, "one at a time");
+                }
+            }
+            engine.handle_reply(at(now), id, Ok(Reply::Added(EntryId { ms: began, seq: number })));
+            // The next one is due an interval after the last one was handed out, or at once.
+            began = now.max(began + 5_000);
+            engine.handle_timeout(at(began - 1).max(at(now)));
+            if now < began {
+                assert_eq!(beat(&mut engine), None, "{late} ms late: too soon");
+            }
+            engine.handle_timeout(at(began));
         }
     }
 }

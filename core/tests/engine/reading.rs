@@ -390,3 +390,33 @@ fn an_entry_that_a_backend_repeats_is_delivered_once() {
     }
     assert_eq!((replied, delivered(&mut engine)), (2, 0));
 }
+
+/// Every node reads all streams, so it also reads what lies in a stream of other namespaces.
+#[test]
+fn a_packet_in_a_stream_of_other_namespaces_has_no_offset() {
+    let config = Config { stream_count: 4, ..config(Dialect::Streams03) };
+    let mut cluster = Cluster::with_configs([config]);
+    // The first two are published in `socket.io-3` and `socket.io-0`. Node's servers write the third
+    // to `socket.io--3`, and this project to `socket.io-1`.
+    for nsp in ["/", "/orders", "/notifications"] {
+        cluster.open(0, nsp);
+    }
+    for (nsp, stream, is_home) in [
+        ("/", "socket.io-3", true),
+        ("/", "socket.io-0", false),
+        ("/orders", "socket.io-0", true),
+        ("/orders", "socket.io-1", false),
+        ("/notifications", "socket.io-1", true),
+        ("/notifications", "socket.io--3", true),
+        ("/notifications", "socket.io-3", false),
+    ] {
+        let data = r#"{"packet":{"type":2,"data":["a"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+        let fields = [("uid", "emitter"), ("nsp", nsp), ("type", "3"), ("data", data)];
+        let wall = 1_700_000_000_000 + cluster.millis;
+        let id = cluster.store.add_entry(wall, stream, fields.into_iter().collect()).unwrap();
+        cluster.settle();
+        let told = cluster.take(0, |event| matches!(event, Event::Broadcast(_)));
+        let Some(Event::Broadcast(delivery)) = told else { panic!("{nsp} in {stream}: {told:?}") };
+        assert_eq!((&*delivery.nsp, delivery.offset), (nsp, is_home.then_some(id)), "{stream}");
+    }
+}

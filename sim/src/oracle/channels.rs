@@ -330,7 +330,7 @@ impl Oracle {
                     && is_for_applications(&message.body) =>
             {
                 let message = Rc::new(message);
-                view.pushed.push_back(Expected::Message { message, entry: None });
+                view.pushed.push_back(Expected::Message { message, entry: None, offset: None });
             }
             Ok(_) => {}
         }

@@ -14,12 +14,13 @@ use sio_streams_core::{
 use super::channels::is_channels_only;
 use super::log::{Written, call_of};
 use super::{HostView, Oracle, RoomModel};
+use crate::peer::is_home;
 
 /// The next event that a node must tell its application.
 #[derive(Debug)]
 pub(super) enum Expected {
-    /// The message, and its entry if it has one.
-    Message { message: Rc<Message>, entry: Option<EntryId> },
+    /// The message, its entry if it has one, and the offset of clients that have got it.
+    Message { message: Rc<Message>, entry: Option<EntryId>, offset: Option<EntryId> },
     /// The entry came before.
     Repeated { id: EntryId, nsp: ByteString },
     /// The entry is no message.
@@ -60,7 +61,7 @@ impl Expected {
                 id == told
             }
             (Expected::SkippedPush, Event::Skipped { source: Source::Channel { .. }, .. }) => true,
-            (Expected::Message { message, entry }, event) => says(message, *entry, event, open),
+            (Expected::Message { message, offset, .. }, event) => says(message, *offset, event, open),
             _ => false,
         }
     }
@@ -69,7 +70,7 @@ impl Expected {
 impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Expected::Message { message, entry } => {
+            Expected::Message { message, entry, .. } => {
                 write!(f, "{:?} of {}", message.body, message.uid)?;
                 entry.map_or(Ok(()), |entry| write!(f, " at {entry}"))
             }
@@ -83,7 +84,7 @@ impl fmt::Display for Expected {
 /// Returns `true` if the event is what the message asks for.
 fn says(
     message: &Message,
-    entry: Option<EntryId>,
+    offset: Option<EntryId>,
     event: &Event,
     open: &std::collections::BTreeMap<ByteString, RoomModel>,
 ) -> bool {
@@ -102,7 +103,7 @@ fn says(
                 && told.packet == *packet
                 && told.opts == *opts
                 && told.from == message.uid
-                && told.offset == entry.filter(|_| recovers)
+                && told.offset == offset.filter(|_| recovers)
                 && told.responder.is_some() == request_id.is_some()
         }
         (Body::SocketsJoin { opts, rooms }, Event::SocketsJoin(told))
@@ -193,8 +194,9 @@ impl Oracle {
         }
         if written.dubious {
             let (message, entry) = (message.clone(), Some(id));
+            let offset = entry.filter(|_| is_home(&view.config, &message.nsp, stream));
             view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false));
-            return Some(Expected::Message { message, entry });
+            return Some(Expected::Message { message, entry, offset });
         }
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
@@ -227,11 +229,12 @@ impl Oracle {
         if !told || !is_for_applications(&message.body) {
             return None;
         }
+        let offset = Some(id).filter(|_| is_home(&view.config, &message.nsp, stream));
         let again = written.call.is_some_and(|call| !reader.delivered.insert(call));
         if again {
             self.fail("a message under two numbers", format!("{:?}, host {host}", written.call));
         }
-        Some(Expected::Message { message: message.clone(), entry: Some(id) })
+        Some(Expected::Message { message: message.clone(), entry: Some(id), offset })
     }
 
     /// A Pub/Sub message has come to an engine.
@@ -253,7 +256,11 @@ impl Oracle {
                     && message.uid != view.uid
                     && is_for_applications(&message.body) =>
             {
-                view.pushed.push_back(Expected::Message { message: Rc::new(message), entry: None });
+                view.pushed.push_back(Expected::Message {
+                    message: Rc::new(message),
+                    entry: None,
+                    offset: None,
+                });
             }
             _ => {}
         }
@@ -261,7 +268,7 @@ impl Oracle {
 
     /// The effect of a call on its own node is due.
     pub(super) fn due_here(&mut self, host: usize, message: Rc<Message>, entry: Option<EntryId>) {
-        self.hosts[host].own.push_back(Expected::Message { message, entry });
+        self.hosts[host].own.push_back(Expected::Message { message, entry, offset: entry });
     }
 
     /// The application was told of something.

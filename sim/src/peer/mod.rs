@@ -472,10 +472,21 @@ fn streams(config: &Config) -> Vec<ByteString> {
 /// The stream to which a peer publishes a namespace: one that nobody reads, if the hash is
 /// negative.
 pub(crate) fn stream_of(config: &Config, nsp: &str) -> ByteString {
-    if config.stream_count == 1 {
-        return config.stream_name.clone();
+    match config.stream_count {
+        1 => config.stream_name.clone(),
+        count => format!("{}-{}", config.stream_name, hash_code(nsp) % i64::from(count)).into(),
     }
-    let hash =
-        nsp.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)));
-    format!("{}-{}", config.stream_name, i64::from(hash) % i64::from(config.stream_count)).into()
+}
+
+/// Returns `true` if a peer, or an engine, publishes the namespace in this stream.
+pub(crate) fn is_home(config: &Config, nsp: &str, stream: &str) -> bool {
+    let count = i64::from(config.stream_count);
+    let is = |index: i64| stream == format!("{}-{index}", config.stream_name);
+    let hash = hash_code(nsp);
+    count == 1 || is(hash % count) || is((hash % count + count) % count)
+}
+
+fn hash_code(text: &str) -> i64 {
+    let hash = |hash: i32, unit: u16| hash.wrapping_mul(31).wrapping_add(i32::from(unit));
+    text.encode_utf16().fold(0, hash).into()
 }

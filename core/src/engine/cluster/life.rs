@@ -36,13 +36,28 @@ impl Cluster {
         }
     }
 
-    /// Notes that something was published in the namespace. No heartbeat is needed for a while.
-    pub(in crate::engine) fn spoke_in(&mut self, cx: &mut Context, nsp: &str) {
+    /// Notes that something was published in the namespace, at `at` or later. No heartbeat is needed
+    /// for a while. The time of the reply does not matter: the other nodes may have read the entry
+    /// long before.
+    pub(in crate::engine) fn spoke_in(&mut self, cx: &mut Context, nsp: &str, at: Time) {
         if !cx.config.dialect.heartbeats() {
             return;
         }
         if let Some(namespace) = self.namespaces.get_mut(nsp) {
-            namespace.last_spoken = cx.now;
+            let at = if mutant!(SpokeByTheReply) { cx.now } else { at };
+            namespace.last_spoken = namespace.last_spoken.max(at);
+        }
+    }
+
+    /// Schedules the heartbeat that follows one that was published. It may have become due while the
+    /// fate of that one was unknown.
+    pub(in crate::engine) fn beats_next(&mut self, cx: &mut Context, nsp: &str) {
+        if !cx.config.dialect.heartbeats() || mutant!(SpokeByTheReply) {
+            return;
+        }
+        if let Some((nsp, namespace)) = self.namespaces.get_key_value(nsp) {
+            let due = namespace.last_spoken + cx.config.heartbeat_interval;
+            cx.timers.arm(Timer::Heartbeat(nsp.clone()), due.max(cx.now));
         }
     }
 

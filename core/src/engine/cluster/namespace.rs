@@ -44,7 +44,7 @@ pub(in crate::engine) struct Namespace {
     /// The time of the last such check.
     pub(in crate::engine) rechecked: Option<Time>,
     pub(in crate::engine) ready: bool,
-    /// The time at which an entry of this node was last published.
+    /// The time at which an entry of this node was last published, or some time before.
     pub(in crate::engine) last_spoken: Time,
     /// `true` if a heartbeat waits to be published.
     pub(in crate::engine) beating: bool,

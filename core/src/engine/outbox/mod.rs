@@ -25,6 +25,7 @@ use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::error::CallError;
 use crate::event::Event;
 use crate::id::{EntryId, Ticket};
+use crate::time::Time;
 use crate::wire::entry::SEQUENCE_FIELD;
 pub(super) use queue::{Destination, Outgoing, What};
 use queue::{Item, Left, Queue, State};
@@ -73,8 +74,14 @@ pub(super) struct HandedOut {
 pub(super) enum Settled {
     /// The server takes messages again after it had refused them.
     TakenAgain,
-    /// The message was published. The id is its place in the stream, if it went to one.
-    Published(Outgoing, Option<EntryId>),
+    /// The message was published.
+    Published {
+        message: Outgoing,
+        /// Its place in the stream, if it went to one.
+        entry: Option<EntryId>,
+        /// The time of its first try. It was not published before.
+        tried: Time,
+    },
     /// The message will not be sent, or will not be sent again.
     Failed(Outgoing, CommandError),
 }
@@ -173,6 +180,7 @@ impl Outbox {
         queue.items.push_back(Item {
             message,
             since: cx.now,
+            tried: cx.now,
             seq: None,
             counted: false,
             doubtful: false,
@@ -276,10 +284,10 @@ impl Outbox {
                 }
                 queue.settled = queue.settled.max(id.unwrap_or_default());
                 queue.published = queue.published.max(number);
-                let Some(Item { message, .. }) = queue.take(0) else { return };
+                let Some(Item { message, tried, .. }) = queue.take(0) else { return };
                 let left = queue.left();
                 self.has_left(cx, destination, &message, left);
-                self.settled.push_back(Settled::Published(message, id));
+                self.settled.push_back(Settled::Published { message, entry: id, tried });
             }
             // A stream can be searched for the message. A message to a channel leaves no trace.
             Err(error @ CommandError::Lost(_)) if *destination != Destination::Channels => {
@@ -357,8 +365,8 @@ impl Outbox {
         let Some(queue) = self.queues.get_mut(destination) else { return };
         queue.published = queue.published.max(number);
         let Some(at) = queue.find(number) else { return };
-        if let Some(message) = self.settle(cx, destination, at) {
-            self.settled.push_back(Settled::Published(message, id));
+        if let Some(Item { message, tried, .. }) = self.settle(cx, destination, at) {
+            self.settled.push_back(Settled::Published { message, entry: id, tried });
         }
     }
 
@@ -366,7 +374,7 @@ impl Outbox {
     fn give_up(&mut self, cx: &mut Context, destination: &Destination, at: usize, error: CommandError) {
         let item = self.queues.get(destination).and_then(|queue| queue.items.get(at));
         let doubtful = item.is_some_and(|item| item.doubtful);
-        let Some(message) = self.settle(cx, destination, at) else { return };
+        let Some(Item { message, .. }) = self.settle(cx, destination, at) else { return };
         let error = match error {
             CommandError::Lost(_) => error,
             // The result of the last try says nothing about the try before.
@@ -383,12 +391,12 @@ impl Outbox {
     }
 
     /// Takes a message out of its queue.
-    fn settle(&mut self, cx: &mut Context, destination: &Destination, at: usize) -> Option<Outgoing> {
+    fn settle(&mut self, cx: &mut Context, destination: &Destination, at: usize) -> Option<Item> {
         let queue = self.queues.get_mut(destination)?;
-        let message = queue.take(at)?.message;
+        let item = queue.take(at)?;
         let left = queue.left();
-        self.has_left(cx, destination, &message, left);
-        Some(message)
+        self.has_left(cx, destination, &item.message, left);
+        Some(item)
     }
 
     /// Updates the limits and the queue after a message has left its queue.
@@ -469,6 +477,7 @@ fn hand_out(
     let number = match item.seq.filter(|_| !mutant!(NewNumberOnRetry)) {
         Some(number) => number,
         None => {
+            item.tried = cx.now;
             *last_number = last_number.wrapping_add(1);
             if let Content::Entry { fields, .. } = &mut item.message.content {
                 // Write the number's own text. Formatting a reference would take one more

@@ -47,7 +47,10 @@ pub(in crate::engine) enum What {
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) message: Outgoing,
+    /// The time of the call.
     pub(super) since: Time,
+    /// The time of the first try, once there was one.
+    pub(super) tried: Time,
     /// The sequence number. It is set at the first try.
     pub(super) seq: Option<u64>,
     /// `true` if this is a question and the nodes that will hear it have just been counted.

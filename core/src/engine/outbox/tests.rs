@@ -120,7 +120,7 @@ impl Pair {
         let each = core::iter::from_fn(|| self.outbox.next_settled());
         each.filter_map(|settled| match settled {
             Settled::TakenAgain => None,
-            Settled::Published(message, _) => Some((of(message), true)),
+            Settled::Published { message, .. } => Some((of(message), true)),
             Settled::Failed(message, _) => Some((of(message), false)),
         })
         .collect()
