@@ -8,9 +8,12 @@ use std::net::TcpStream;
 pub(super) struct Request(Vec<Vec<u8>>);
 
 impl Request {
-    /// Whether this is the command.
+    /// Whether this is the command, or begins as it does.
     pub(super) fn is(&self, command: &str) -> bool {
-        self.0.first().is_some_and(|name| name.eq_ignore_ascii_case(command.as_bytes()))
+        let is_next = |(at, word): (usize, &str)| {
+            self.0.get(at).is_some_and(|name| name.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        command.split(' ').enumerate().all(is_next)
     }
 
     /// How many bytes its words have.
@@ -46,6 +49,11 @@ pub(super) struct Requests(BufReader<TcpStream>);
 impl Requests {
     pub(super) fn new(client: TcpStream) -> Self {
         Requests(BufReader::new(client))
+    }
+
+    /// Whether some of the next has been read.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.0.buffer().is_empty()
     }
 
     /// The next; nothing when the client has closed the connection.
