@@ -60,7 +60,7 @@ pub enum Command {
         /// The entry. Shared with the engine, which keeps it until its fate is known.
         fields: Arc<Fields>,
     },
-    /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], empty if nothing came while it blocked.
+    /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], empty if nothing came while it blocked, or [`Reply::Unreadable`].
     XRead {
         /// The stream's key.
         stream: ByteString,
@@ -201,6 +201,14 @@ pub enum Reply {
     Added(EntryId),
     /// Entries, in the order that was asked for.
     Entries(Vec<Entry>),
+    /// To XREAD: what comes next in the stream can't be read, because a reply with it alone is too large for the server, or for something on the way. Then
+    /// comes an entry that can be.
+    Unreadable {
+        /// The next entry that can be read.
+        next: EntryId,
+        /// Whether there is certainly only one entry before it that can't be.
+        alone: bool,
+    },
     /// What is known of a stream; `None` if there is none.
     Stream(Option<StreamInfo>),
     /// How many subscribers each channel has, in the order that was asked for.

@@ -187,7 +187,7 @@ pub enum Event {
         /// How many of the entries that had been read are lost. Unknown if none that had been read are.
         lost: Lost,
     },
-    /// Entries were trimmed before this node had read them.
+    /// Entries were trimmed before this node had read them, or one was too large to be read.
     Gap {
         /// The stream.
         stream: ByteString,

@@ -69,6 +69,16 @@ impl Books {
         }
     }
 
+    /// What comes behind the cursor can't be read, up to `next`: one entry, or some.
+    pub(super) fn pass_over(&mut self, cursor: EntryId, next: EntryId, alone: bool) -> Finding {
+        // Unless it is one, how many there were shows when it is counted again.
+        self.number = self.number.filter(|_| alone).map(|number| number.saturating_add(1));
+        self.due = None;
+        self.clear = next;
+        let after = self.hole.take().map_or(cursor, |(after, _)| after);
+        Finding::Gap { after, until: next, lost: if alone { Lost::Exactly(1) } else { Lost::Unknown } }
+    }
+
     /// Everything up to the entry in question has come, as far as it will: `cursor` last, and `until` is what comes next if that entry is gone.
     fn compare(&mut self, cursor: EntryId, until: EntryId) -> Option<Finding> {
         let due = self.due.take()?;

@@ -59,6 +59,10 @@ pub(super) struct Reader {
     count: u32,
     /// The last read was cut off.
     cut_off: bool,
+    /// The server can't say what it counts, and that has been reported.
+    unsaid: bool,
+    /// Its place is not known yet: it reads through the whole stream up to its end.
+    seeking: bool,
     /// How large entries are, as far as is known: the mean of the last batch that was full.
     mean: usize,
     /// The next batch begins with this entry, or something is missing.
@@ -104,6 +108,8 @@ impl Reader {
             newest: VecDeque::new(),
             count,
             cut_off: false,
+            unsaid: false,
+            seeking: false,
             mean: 0,
             next: None,
             books: Books::default(),
@@ -125,7 +131,7 @@ impl Reader {
 
     /// Whether its place in the stream is known.
     pub(super) fn located(&self) -> bool {
-        self.cursor.is_some()
+        self.cursor.is_some() && !self.seeking
     }
 
     /// More is known of who was silent: namespaces that were in doubt look again.
@@ -261,9 +267,68 @@ impl Engine {
             stream: stream.clone(),
             after: if overlap { cursor.before() } else { cursor },
             count: reader.count.saturating_add(overlap.into()),
-            block: self.config.block_time,
+            block: if reader.seeking { Duration::from_millis(1) } else { self.config.block_time },
         };
         self.ask_reader(stream, command, Purpose::Read(stream.clone()));
+    }
+
+    /// What comes next can't be read. That is a gap.
+    pub(super) fn passed_over(&mut self, stream: &ByteString, next: EntryId, alone: bool) {
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        (reader.cut_off, reader.refused, reader.next) = (false, None, None);
+        let cursor = reader.cursor.unwrap_or_default();
+        if next > cursor {
+            reader.cursor = Some(next.before());
+            if !reader.seeking {
+                let finding = reader.books.pass_over(cursor, next, alone);
+                self.report(stream, vec![finding]);
+            }
+        }
+        self.read_on(stream);
+    }
+
+    /// The server can't say what it counts. What has come is taken as it is, and it is read on; where nothing has come yet, from the stream's beginning, to
+    /// find its end. It is asked again later: what was missed shows then.
+    fn read_unchecked(&mut self, stream: &ByteString, error: CommandError) {
+        let now = self.now;
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        if !core::mem::replace(&mut reader.unsaid, true) {
+            self.events.push_back(Event::Refused { lane: Lane::Reader(stream.clone()), error });
+        }
+        let after_break = core::mem::replace(&mut reader.suspect, false);
+        reader.checked = now;
+        if reader.cursor.is_none() {
+            (reader.cursor, reader.seeking) = (Some(EntryId::ZERO), true);
+        }
+        let held = core::mem::take(&mut reader.held);
+        if !held.is_empty() {
+            self.unread.push_back(stream.clone());
+        }
+        let findings = reader.accept(held);
+        self.report(stream, findings);
+        if after_break {
+            self.stream_is_heard(stream);
+        }
+        self.read_on(stream);
+    }
+
+    /// Reads on up to the end. What was there before is told to nobody.
+    fn sought(&mut self, stream: &ByteString, last: Option<EntryId>) {
+        let Some(reader) = self.readers.get_mut(stream) else { return };
+        match last {
+            Some(_) => {
+                reader.cursor = last;
+                self.read_on(stream);
+            }
+            None => {
+                let last_generated_id = reader.cursor.take().unwrap_or_default();
+                (reader.seeking, reader.refused, reader.cut_off) = (false, None, false);
+                self.located(stream, Some(StreamInfo { last_generated_id, ..StreamInfo::default() }));
+                if let Some(reader) = self.readers.get_mut(stream) {
+                    reader.unsaid = true;
+                }
+            }
+        }
     }
 
     /// All that has come has been looked at: if there was no more, silence can be judged by it.
@@ -300,8 +365,11 @@ impl Engine {
         let info = info.unwrap_or_else(StreamInfo::absent);
         let last = info.last_generated_id;
         reader.checked = self.now;
-        reader.suspect = false;
+        (reader.suspect, reader.unsaid) = (false, false);
         reader.next = None;
+        if core::mem::take(&mut reader.seeking) {
+            reader.cursor = None;
+        }
         let mut rewound = last < reader.known;
         match reader.cursor {
             Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
@@ -355,6 +423,9 @@ impl Engine {
     pub(super) fn entries_read(&mut self, stream: &ByteString, entries: Vec<Entry>) {
         let (usual, max_len) = (self.config.read_count, self.config.max_len);
         let Some(reader) = self.readers.get_mut(stream) else { return };
+        if reader.seeking {
+            return self.sought(stream, entries.last().map(|entry| entry.id));
+        }
         let full_at = u64::from(reader.count).min(max_len);
         reader.refused = None;
         reader.cut_off = false;
@@ -444,6 +515,9 @@ impl Engine {
             && core::mem::replace(&mut reader.cut_off, true)
         {
             reader.count = (reader.count / 2).max(1);
+        }
+        if !during_read && matches!(error, CommandError::Unusable(_)) {
+            return self.read_unchecked(stream, error);
         }
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {

@@ -35,6 +35,10 @@ impl Engine {
                         engine.entries_read(&stream, entries);
                         None
                     }
+                    Reply::Unreadable { next, alone } => {
+                        engine.passed_over(&stream, next, alone);
+                        None
+                    }
                     other => Some(other),
                 })
             }

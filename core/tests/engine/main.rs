@@ -14,4 +14,5 @@ mod reading;
 mod recovery;
 mod reopening;
 mod requests;
+mod unreadable;
 mod world;
