@@ -3,6 +3,8 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fred::bytes_utils::Str;
 use fred::clients::Client;
@@ -33,6 +35,10 @@ struct FredLink {
     /// It ends when the connection does.
     task: Task<Result<(), Error>>,
     gone: Gone,
+    /// How many PINGs have been answered.
+    pongs: Arc<AtomicU64>,
+    /// The last one.
+    asked: Option<Task<Result<(), Error>>>,
 }
 
 /// A task that ends when this is dropped.
@@ -46,7 +52,7 @@ impl<T> Drop for Task<T> {
 
 impl FredWire {
     pub(crate) fn new(client: Client, task: Task<Result<(), Error>>, gone: Gone) -> Self {
-        FredWire(Link::Fred(FredLink { client, task, gone }))
+        FredWire(Link::Fred(FredLink { client, task, gone, pongs: Arc::default(), asked: None }))
     }
 
     pub(crate) fn subscriber(wire: TaskWire<Value>) -> Self {
@@ -131,6 +137,19 @@ impl Wire for FredWire {
         }
     }
 
+    async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
+        match &mut self.0 {
+            Link::Fred(_) => {
+                let mut results = Vec::with_capacity(changes.len());
+                for change in changes {
+                    results.push(self.subscribe(change).await);
+                }
+                results
+            }
+            Link::Subscriber(wire) => wire.subscribe_all(changes).await,
+        }
+    }
+
     async fn lost(&mut self) -> String {
         match &mut self.0 {
             Link::Fred(link) => ended(&mut link.task, &link.gone).await,
@@ -140,6 +159,45 @@ impl Wire for FredWire {
 
     fn is_stalled(&self) -> bool {
         matches!(&self.0, Link::Subscriber(wire) if wire.is_stalled())
+    }
+
+    fn replies(&self) -> Option<u64> {
+        match &self.0 {
+            Link::Fred(link) => Some(link.pongs.load(Ordering::Relaxed)),
+            Link::Subscriber(wire) => wire.replies(),
+        }
+    }
+
+    /// Goes on though its future is dropped: the answer counts all the same.
+    async fn ping(&mut self) -> Result<(), CommandError> {
+        let words = || [Bytes::from_static(b"PING")].into();
+        let link = match &mut self.0 {
+            Link::Fred(link) => link,
+            Link::Subscriber(wire) => return wire.ping().await,
+        };
+        if let Some(why) = link.known_to_be_lost().await {
+            return Err(CommandError::NotSent(why));
+        }
+        let (client, pongs) = (link.client.clone(), Arc::clone(&link.pongs));
+        let asked = tokio::spawn(async move {
+            let answer = custom(&client, words()).await;
+            if answer.is_ok() {
+                pongs.fetch_add(1, Ordering::Relaxed);
+            }
+            answer.map(drop)
+        });
+        // It is ended with this connection, at the latest: what is asked of a client that has none waits for ever.
+        link.asked = Some(Task(asked));
+        let asked = async {
+            match &mut link.asked {
+                Some(Task(asked)) => asked
+                    .await
+                    .unwrap_or_else(|error| Err(Error::new(ErrorKind::Canceled, error.to_string()))),
+                None => Ok(()),
+            }
+        };
+        let result = answer(&mut link.task, &link.gone, asked).await;
+        result.map_err(|error| link.failed(&error))
     }
 }
 

@@ -33,18 +33,13 @@
 //! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
 //!
 //! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
-//! Over RESP2 with TLS a dead link is noticed later (see [`Builder::heartbeat`]), and there is no sharded Pub/Sub: the `redis` crate can't receive
-//! it there.
 //!
-//! # Speed
-//!
-//! Over a plain socket, entries are read in place and never copied. Over TLS the `redis` crate reads them, which takes several times as long.
+//! The `redis` crate reads the URL, and logs in. What comes then is read in place and never copied, and messages that nobody takes are left to the server.
 //!
 //! # TLS
 //!
 //! The certificates of the system are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or instead of them those given to
-//! `Builder::ca_certificate`. The `redis` crate takes its cryptography from rustls' process-wide default. If the program has not installed one
-//! by the time that a backend with a `rediss://` URL is built, the backend installs ring.
+//! `Builder::ca_certificate`. The cryptography is ring's, whatever rustls' default in the process is.
 //!
 //! # Rights
 //!
@@ -74,10 +69,10 @@ mod config;
 mod connect;
 mod direct;
 mod error;
-mod value;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
 pub use config::{Builder, ConfigError, RedisBackend};
 pub use connect::RedisConnection;
-pub use value::RedisFrame;
 pub use wire::RedisWire;

@@ -57,10 +57,12 @@ pub struct Timing {
     pub response: Duration,
     /// For a connection to be opened.
     pub connect: Duration,
-    /// Before a lost connection is first opened again. Doubles with each failure, less a random part. A failure is the first one again when a
-    /// connection has been of use: when it has got over what the last one was lost by.
+    /// Before a lost connection is first opened again, less a random part. 50 ms by default. From the second failure in a row on the pause is at least a
+    /// second, and doubles with each. A failure is the first one again when a connection has been of use: when it has got over what the last one was
+    /// lost by, and has held for a second.
     pub backoff_min: Duration,
-    /// At most before a connection is tried again.
+    /// The longest pause before a connection is tried again, but for a random tenth on top. One second by default. A shorter one makes the second pause
+    /// shorter, too.
     pub backoff_max: Duration,
 }
 

@@ -1,11 +1,12 @@
 //! Speaking into a cluster without being a member of it.
 
+use core::time::Duration;
+
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, ConfigError, EntryId, Lane,
     Packet, Payload, Reply,
 };
 use tokio::sync::Mutex;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Backend, Connection, PushSender, Timing};
@@ -40,8 +41,21 @@ pub struct Emitter<B: Backend> {
     emitter: sio_streams_core::Emitter,
     backend: B,
     timing: Timing,
-    connection: Mutex<Option<B::Connection>>,
+    kept: Mutex<Kept<B::Connection>>,
 }
+
+/// The connection that is kept, and when it was used last.
+#[derive(Debug)]
+struct Kept<C> {
+    connection: Option<C>,
+    used: Instant,
+}
+
+/// A connection that was used within this time is not looked at before it is used again.
+const BUSY: Duration = Duration::from_millis(1);
+
+/// How long it is looked whether the end of a connection has arrived: what has arrived is noticed when the runtime has asked the system for news.
+const NOTICE: Duration = Duration::from_millis(1);
 
 /// The message's id in the stream, if it has a place in one.
 type Emitted = Result<Option<EntryId>, Error>;
@@ -54,7 +68,12 @@ impl<B: Backend> Emitter<B> {
     /// If the options can't work together.
     pub fn new(config: Config, backend: B) -> Result<Self, ConfigError> {
         let emitter = sio_streams_core::Emitter::new(config)?;
-        Ok(Emitter { emitter, backend, timing: Timing::default(), connection: Mutex::new(None) })
+        Ok(Emitter {
+            emitter,
+            backend,
+            timing: Timing::default(),
+            kept: Mutex::new(Kept { connection: None, used: Instant::now() }),
+        })
     }
 
     /// How long to wait for Redis.
@@ -112,13 +131,17 @@ impl<B: Backend> Emitter<B> {
     /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
     async fn execute(&self, command: Result<Command, CallError>) -> Emitted {
         let command = command?;
-        let mut connection = self.connection.lock().await;
+        let mut kept = self.kept.lock().await;
+        let Kept { connection, used } = &mut *kept;
         let began = Instant::now();
         let mut retry = Retry::new(self.timing.backoff_min, self.timing.backoff_max);
         loop {
-            self.look(&mut connection).await;
+            if used.elapsed() >= BUSY {
+                look(connection).await;
+            }
             let kept = connection.is_some();
-            let result = self.try_on(&mut connection, command.clone()).await;
+            let result = self.try_on(connection, command.clone()).await;
+            *used = Instant::now();
             match &result {
                 // The connection had been lost before: nothing was sent.
                 Err(CommandError::NotSent(_)) if kept => {}
@@ -136,26 +159,6 @@ impl<B: Backend> Emitter<B> {
                 }
                 _ => return Ok(result?),
             }
-        }
-    }
-
-    /// Drops a connection whose end has arrived meanwhile.
-    async fn look(&self, connection: &mut Option<B::Connection>) {
-        let Some(open) = connection else { return };
-        let gone = {
-            // What has arrived is to be noticed first.
-            let notice = async {
-                yield_now().await;
-                yield_now().await;
-            };
-            tokio::select! {
-                biased;
-                _ = caught(async { open.lost().await }) => true,
-                () = notice => false,
-            }
-        };
-        if gone {
-            *connection = None;
         }
     }
 
@@ -194,5 +197,13 @@ impl<B: Backend> Emitter<B> {
             Ok(Err(panic)) => Err(CommandError::NotSent(panic)),
             Err(_) => Err(CommandError::NotSent("no connection in time".into())),
         }
+    }
+}
+
+/// Drops a connection whose end has arrived meanwhile.
+async fn look<C: Connection>(connection: &mut Option<C>) {
+    let Some(open) = connection else { return };
+    if timeout(NOTICE, caught(async { open.lost().await })).await.is_ok() {
+        *connection = None;
     }
 }

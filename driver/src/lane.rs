@@ -3,8 +3,9 @@
 use core::mem::{Discriminant, discriminant};
 use core::time::Duration;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use sio_streams_core::{Command, CommandError, CommandId, Lane, Reply};
+use sio_streams_core::{ByteString, Command, CommandError, CommandId, EntryId, Lane, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -12,9 +13,23 @@ use crate::backend::{Backend, Connection, PushSender, Timing};
 use crate::caught::caught;
 use crate::observe::Clean;
 use crate::retry::Retry;
+use crate::unreadable::{Found, Search, Way};
 
 /// About how many commands are sent in one go, at most.
 pub(crate) const BATCH: usize = 1_024;
+
+/// So many channels are subscribed to in one go, at most. Each go has the time for a reply: however many channels there are, they are not too many for it.
+const CHANNELS: usize = 4_000;
+
+/// After so many reads of one or two entries that were cut off in a row, it is looked for a way around what is too large to be read.
+const CUTS: u32 = 2;
+
+/// After so many in a row the question what the server counts is left out for a while, between these two.
+const CUTS_OF_LOOKS: u32 = 3;
+const UNSAID: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// What is said of a server that does not answer. Whoever hangs has not been asked for too much.
+const NO_ANSWER: &str = "the server did not answer in time";
 
 /// The shortest time for which a read can block.
 const NO_TIME: Duration = Duration::from_millis(1);
@@ -81,6 +96,14 @@ pub(crate) struct State {
     readable: bool,
     /// The server does not wait where it should.
     hasty: Retry,
+    /// So many channels are subscribed to in one go: fewer, after connections were lost by that.
+    channels: usize,
+    /// Where reading one or two entries was cut off last, and how often in a row.
+    cut: Option<(EntryId, u32)>,
+    /// How often in a row the question what the server counts was cut off, and when it may be asked again.
+    unsaid: (u32, Option<Instant>),
+    /// An entry that can't be read, and how to get around it.
+    around: Option<Way>,
 }
 
 impl State {
@@ -92,7 +115,11 @@ impl State {
             retry: Retry::new(timing.backoff_min, timing.backoff_max),
             stumbled: Stumbled::Nothing,
             readable: false,
-            hasty: Retry::new(HASTE.0, HASTE.1),
+            hasty: Retry::gradual(HASTE.0, HASTE.1),
+            channels: CHANNELS,
+            cut: None,
+            unsaid: (0, None),
+            around: None,
         }
     }
 }
@@ -148,7 +175,9 @@ impl<B: Backend> LaneTask<B> {
                     match self.serve(connection, &pushes).await {
                         End::Unneeded => return,
                         End::Lost { reason, ids, results, over } => {
-                            self.state.stumbled = over;
+                            if over != Stumbled::Nothing {
+                                self.state.stumbled = over;
+                            }
                             self.went_down(reason, ids, results);
                         }
                     }
@@ -164,6 +193,7 @@ impl<B: Backend> LaneTask<B> {
             // What comes on a new connection could not be taken either.
             if self.state.stumbled == Stumbled::Overflow {
                 self.pushes.room().await;
+                self.state.stumbled = Stumbled::Nothing;
             }
         }
     }
@@ -231,8 +261,20 @@ impl<B: Backend> LaneTask<B> {
         batch
     }
 
+    /// The connection has been opened just now. It is of use when it has got over what the last one was lost by, and holds for a while, or if it holds for
+    /// long: the next failure is the first one then.
     async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender) -> End {
         let opened = Instant::now();
+        let end = self.answer(&mut connection, pushes).await;
+        let (held, hold) = (opened.elapsed(), self.state.retry.hold());
+        if held >= hold && (self.state.stumbled == Stumbled::Nothing || held >= 5 * hold) {
+            self.state.stumbled = Stumbled::Nothing;
+            self.state.retry.succeeded();
+        }
+        end
+    }
+
+    async fn answer(&mut self, connection: &mut B::Connection, pushes: &PushSender) -> End {
         loop {
             let given = match self.inbox.try_recv() {
                 Ok(given) => Some(given),
@@ -258,18 +300,12 @@ impl<B: Backend> LaneTask<B> {
             }
             self.state.under_way.clone_from(&ids);
             let kinds: Vec<_> = commands.iter().map(discriminant).collect();
-            let results = self.execute(&mut connection, commands, pushes).await;
+            let results = self.execute(connection, commands, pushes).await;
             let end = results.iter().zip(&kinds).find_map(|(result, kind)| Some((ends(result)?, *kind)));
             if let Some((reason, kind)) = end {
                 return End::Lost { reason, ids, results, over: Stumbled::Command(kind) };
             }
-            let of_use = match self.state.stumbled {
-                Stumbled::Nothing => true,
-                Stumbled::Command(kind) => kinds.contains(&kind),
-                Stumbled::Overflow => false,
-            };
-            if of_use || opened.elapsed() >= self.timing.backoff_max {
-                self.state.retry.succeeded();
+            if matches!(self.state.stumbled, Stumbled::Command(kind) if kinds.contains(&kind)) {
                 self.state.stumbled = Stumbled::Nothing;
             }
             self.state.under_way.clear();
@@ -291,12 +327,17 @@ impl<B: Backend> LaneTask<B> {
             _ => None,
         };
         let Some((stream, after, count, block)) = read else {
-            return self.ask(connection, commands, pushes).await;
+            if matches!(commands.as_slice(), [Command::XInfoStream { .. }]) {
+                return self.look(connection, commands, pushes).await;
+            }
+            return match self.lane {
+                Lane::Subscriber => self.subscribe(connection, commands, pushes).await,
+                _ => self.ask(connection, commands, pushes).await,
+            };
         };
         if !self.state.readable {
             // Without waiting, so that it is known at once whether the stream may be read at all.
-            let look = Command::XRead { stream, after, count, block: NO_TIME };
-            let found = self.ask(connection, vec![look], pushes).await;
+            let found = self.read(connection, stream.clone(), after, count, NO_TIME, pushes).await;
             self.state.readable = matches!(found.as_slice(), [Ok(_)]);
             self.readable();
             if !matches!(found.as_slice(), [Ok(Reply::Entries(entries))] if entries.is_empty()) {
@@ -304,7 +345,7 @@ impl<B: Backend> LaneTask<B> {
             }
         }
         let asked = Instant::now();
-        let results = self.ask(connection, commands, pushes).await;
+        let results = self.read(connection, stream, after, count, block, pushes).await;
         match results.as_slice() {
             [Ok(Reply::Entries(entries))] if entries.is_empty() && asked.elapsed() < block / 2 => {
                 // Something between this node and Redis does not let it wait. New entries come later by this pause, at most.
@@ -317,6 +358,152 @@ impl<B: Backend> LaneTask<B> {
             _ => self.state.hasty.succeeded(),
         }
         results
+    }
+
+    /// Has subscriptions changed, so many at once. Each time, the server has the whole time for a reply.
+    async fn subscribe(
+        &mut self,
+        connection: &mut B::Connection,
+        commands: Vec<Command>,
+        pushes: &PushSender,
+    ) -> Vec<Outcome> {
+        let mut results: Vec<Outcome> = Vec::with_capacity(commands.len());
+        let mut rest = portions(commands, self.state.channels);
+        while let Some(portion) = rest.next() {
+            let (of, commands): (Vec<usize>, Vec<Command>) = portion.into_iter().unzip();
+            let answers = self.ask(connection, commands, pushes).await;
+            let end = answers.iter().find_map(ends);
+            for (of, answer) in of.into_iter().zip(answers) {
+                match results.get_mut(of) {
+                    None => results.push(answer),
+                    // A command that was divided is done when all of it is.
+                    Some(known) if known.is_ok() => *known = answer,
+                    Some(_) => {}
+                }
+            }
+            if let Some(why) = end {
+                // Whatever it was, the next connection is asked for less.
+                self.state.channels = (self.state.channels / 2).max(1);
+                for (of, _) in rest.flatten() {
+                    let not_sent = || Err(CommandError::NotSent(why.clone()));
+                    match results.get_mut(of) {
+                        None => results.push(not_sent()),
+                        Some(known) if known.is_ok() => *known = not_sent(),
+                        Some(_) => {}
+                    }
+                }
+                return results;
+            }
+        }
+        self.state.channels = self.state.channels.saturating_mul(2).min(CHANNELS);
+        results
+    }
+
+    /// Asks what the server counts. With that comes an entry, the first one, which may be too large for a reply: then it is asked less and less often.
+    async fn look(
+        &mut self,
+        connection: &mut B::Connection,
+        commands: Vec<Command>,
+        pushes: &PushSender,
+    ) -> Vec<Outcome> {
+        let (times, again) = self.state.unsaid;
+        if again.is_some_and(|again| Instant::now() < again) {
+            let words =
+                "what the server counts can't be known: each time that it is asked, the connection ends";
+            return vec![Err(CommandError::Unusable(words.to_owned()))];
+        }
+        let results = self.ask(connection, commands, pushes).await;
+        self.state.unsaid = match results.as_slice() {
+            [result] if is_cut(result) => {
+                let more = (times + 1).checked_sub(CUTS_OF_LOOKS);
+                let pause = |more| UNSAID.0.saturating_mul(2_u32.saturating_pow(more)).min(UNSAID.1);
+                (times.saturating_add(1), more.map(|more| Instant::now() + pause(more)))
+            }
+            _ => (0, None),
+        };
+        results
+    }
+
+    /// Reads, around what can't be read.
+    async fn read(
+        &mut self,
+        connection: &mut B::Connection,
+        stream: ByteString,
+        after: EntryId,
+        mut count: u32,
+        block: Duration,
+        pushes: &PushSender,
+    ) -> Vec<Outcome> {
+        let few = count <= 2;
+        if few && self.state.around.is_none() && self.state.cut.is_some_and(|(_, times)| times >= CUTS) {
+            self.state.cut = None;
+            self.state.around = self.find_way(connection, &stream, after, pushes).await;
+        }
+        self.state.around.take_if(|way| after >= way.resume);
+        if let Some(way) = self.state.around {
+            // Up to where it is, one by one.
+            count = 1;
+            if after >= way.behind {
+                let command = Command::XRead { stream, after: way.resume, count, block };
+                let mut results = self.ask(connection, vec![command], pushes).await;
+                if let [Ok(Reply::Entries(entries))] = results.as_slice()
+                    && let Some(next) = entries.first()
+                {
+                    // Only now it is certain that the stream has an id behind it, up to which it can be told to have been passed over.
+                    results = vec![Ok(Reply::Unreadable { next: next.id, alone: way.alone })];
+                    self.state.around = None;
+                }
+                return results;
+            }
+        }
+        let results =
+            self.ask(connection, vec![Command::XRead { stream, after, count, block }], pushes).await;
+        self.state.cut = match (results.as_slice(), self.state.cut) {
+            ([result], Some((at, times))) if few && is_cut(result) => {
+                // The entry before may be asked for as well.
+                let same = at.ms.abs_diff(after.ms) <= 1 || at == after;
+                Some((after, if same { times + 1 } else { 1 }))
+            }
+            ([result], None) if few && is_cut(result) => Some((after, 1)),
+            _ => None,
+        };
+        results
+    }
+
+    /// Looks for a way around an entry that can't be read. Each time that it is cut off, it connects anew, not too often; the link counts as there meanwhile.
+    async fn find_way(
+        &mut self,
+        connection: &mut B::Connection,
+        stream: &ByteString,
+        after: EntryId,
+        pushes: &PushSender,
+    ) -> Option<Way> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let mut search = Search::new(after, u64::try_from(now).unwrap_or(u64::MAX));
+        while let Some(after) = search.next() {
+            let command = Command::XRead { stream: stream.clone(), after, count: 1, block: NO_TIME };
+            let results = self.ask(connection, vec![command], pushes).await;
+            search.found(match results.as_slice() {
+                [Ok(Reply::Entries(entries))] => match entries.first() {
+                    Some(entry) => Found::Entry(entry.id),
+                    None => Found::Nothing,
+                },
+                [result] if is_cut(result) => {
+                    sleep(self.state.retry.hold()).await;
+                    let connecting = caught(async { self.backend.connect(&self.lane, pushes.clone()).await });
+                    match timeout(self.timing.connect, connecting).await {
+                        Ok(Ok(Ok(opened))) => *connection = opened,
+                        // Something else is wrong.
+                        _ => return None,
+                    }
+                    Found::CutOff
+                }
+                _ => return None,
+            });
+        }
+        let way = search.way();
+        tracing::warn!(lane = %Clean(&self.lane), ?way, "an entry can't be read: too large for one reply");
+        way
     }
 
     fn readable(&self) {
@@ -343,7 +530,7 @@ impl<B: Backend> LaneTask<B> {
                 Ok(Err(panic)) => break (Vec::new(), panic),
                 // It is not the server that is slow: messages stand before the answer that nobody takes.
                 Err(_) if !pushes.has_room() => {}
-                Err(_) => break (Vec::new(), "the server did not answer in time".to_owned()),
+                Err(_) => break (Vec::new(), NO_ANSWER.to_owned()),
             }
         };
         results.resize_with(count, || Err(CommandError::Lost(missing.clone())));
@@ -355,6 +542,50 @@ impl<B: Backend> LaneTask<B> {
             Command::XRead { block, .. } => self.timing.response.saturating_add(*block),
             _ => self.timing.response,
         }
+    }
+}
+
+/// Changes of subscriptions in portions that have no more than so many channels, in order, each command with its number. One that has more is divided.
+fn portions(commands: Vec<Command>, most: usize) -> impl Iterator<Item = Vec<(usize, Command)>> {
+    let divided = commands.into_iter().enumerate().flat_map(move |(of, command)| {
+        let parts: Vec<Command> = match command {
+            Command::Subscribe { channels, sharded } if channels.len() > most => {
+                let part =
+                    |channels: &[ByteString]| Command::Subscribe { channels: channels.to_vec(), sharded };
+                channels.chunks(most).map(part).collect()
+            }
+            Command::Unsubscribe { channels, sharded } if channels.len() > most => {
+                let part =
+                    |channels: &[ByteString]| Command::Unsubscribe { channels: channels.to_vec(), sharded };
+                channels.chunks(most).map(part).collect()
+            }
+            other => vec![other],
+        };
+        parts.into_iter().map(move |part| (of, part))
+    });
+    let mut divided = divided.peekable();
+    core::iter::from_fn(move || {
+        let mut portion = vec![divided.next()?];
+        let mut channels = width(&portion[0].1);
+        while let Some(next) = divided.next_if(|(_, next)| channels + width(next) <= most) {
+            channels += width(&next.1);
+            portion.push(next);
+        }
+        Some(portion)
+    })
+}
+
+/// Whether the connection has ended over a command. A server that is silent does not count: it was not asked for too much.
+fn is_cut(result: &Outcome) -> bool {
+    matches!(result, Err(CommandError::Lost(why)) if why != NO_ANSWER)
+}
+
+/// How many channels a change of subscriptions has.
+fn width(command: &Command) -> usize {
+    match command {
+        Command::Subscribe { channels, .. } | Command::Unsubscribe { channels, .. } => channels.len(),
+        Command::PSubscribe { patterns } | Command::PUnsubscribe { patterns } => patterns.len(),
+        _ => 1,
     }
 }
 
@@ -374,4 +605,36 @@ pub(crate) fn ends(result: &Outcome) -> Option<String> {
 /// another server behind a name, and the old one knows no better than to name that.
 fn is_elsewhere(code: &str) -> bool {
     matches!(code, "READONLY" | "UNBLOCKED" | "MASTERDOWN" | "NOAUTH" | "MOVED" | "ASK")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscribe(channels: core::ops::Range<u32>) -> Command {
+        let channels = channels.map(|number| number.to_string().into()).collect();
+        Command::Subscribe { channels, sharded: true }
+    }
+
+    #[test]
+    fn no_portion_has_more_channels_than_it_may_have_and_none_is_missing() {
+        let commands =
+            vec![subscribe(0..1), subscribe(1..3), subscribe(3..10), subscribe(10..11), subscribe(11..12)];
+        for most in 1..15 {
+            let mut seen = Vec::new();
+            let mut last = 0;
+            for portion in portions(commands.clone(), most) {
+                assert!(portion.iter().map(|(_, part)| width(part)).sum::<usize>() <= most);
+                for (of, part) in portion {
+                    assert!(of == last || of == last + 1, "{of} after {last}");
+                    last = of;
+                    let Command::Subscribe { channels, .. } = part else { panic!("{part:?}") };
+                    seen.extend(channels);
+                }
+            }
+            let all: Vec<ByteString> = (0..12_u32).map(|number| number.to_string().into()).collect();
+            assert_eq!(seen, all, "{most}");
+        }
+        assert_eq!(portions(commands, 15).count(), 1);
+    }
 }

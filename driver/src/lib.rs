@@ -38,6 +38,7 @@ pub mod cluster;
 pub mod conformance;
 mod emitter;
 mod event;
+mod first;
 mod lane;
 mod line;
 mod links;
@@ -51,6 +52,7 @@ mod remote;
 mod retry;
 mod run;
 pub mod sentinel;
+mod unreadable;
 pub mod wire;
 
 use core::time::Duration;
@@ -155,6 +157,7 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
     let patience = node::Patience {
         open: options.open_within,
         accept: options.config.recovery.as_ref().map_or(options.timing.response, |recovery| recovery.timeout),
+        close: options.timing.response,
     };
     let run = run::Run::new(engine, options, weak, teller, Arc::clone(&line));
     tokio::spawn(run::Loop::new(run, backend, inbox).run());

@@ -65,6 +65,8 @@ pub(crate) struct Patience {
     pub(crate) open: Duration,
     /// For a restored session to be accepted.
     pub(crate) accept: Duration,
+    /// For the others to be told that a namespace is closed.
+    pub(crate) close: Duration,
 }
 
 /// A node of the cluster. Cheap to clone; all clones are the same node. When the last one is dropped the node leaves the cluster.
@@ -552,16 +554,21 @@ impl Namespace {
         Ok(Error::EventsNotTaken(untaken))
     }
 
-    /// Leaves the cluster in this namespace; done when the others have been told. Whoever waits for it to be open gets
-    /// [`Error::ClosedMeanwhile`]. A future that is dropped takes nothing back.
+    /// Leaves the cluster in this namespace; done when the others have been told, or Redis has been away for
+    /// [`Timing::response`](crate::backend::Timing::response): then they are told when it is back, unless that takes too long. Whoever waits for it to be open
+    /// gets [`Error::ClosedMeanwhile`]. A future that is dropped takes nothing back.
     ///
     /// # Errors
     ///
     /// [`Error::Call`] if it is closed already; [`Error::Closed`].
     pub async fn close(self) -> Result<(), Error> {
         let nsp = self.nsp.clone();
-        let closed = submit(&self.node.calls, move |run, done: Done| run.close_namespace(nsp, done));
-        closed?.await.map_err(|_| Error::Closed)?
+        let closed = submit(&self.node.calls, move |run, done: Done| run.close_namespace(nsp, done))?;
+        match timeout(self.node.patience.close, closed).await {
+            Ok(closed) => closed.map_err(|_| Error::Closed)?,
+            // It goes on by itself.
+            Err(_) => Ok(()),
+        }
     }
 
     async fn call<T: Send + 'static>(

@@ -400,3 +400,29 @@ async fn news_of_links_does_not_pile_up() {
     assert!((1..=8).contains(&links), "{links}");
     within(node.close()).await;
 }
+
+#[tokio::test]
+async fn closing_a_namespace_ends_though_redis_is_away() {
+    for dialect in DIALECTS {
+        let redis = MemoryRedis::new();
+        let backend = redis.backend();
+        let response = Duration::from_millis(50);
+        let timing = Timing { response, backoff_max: Duration::from_millis(50), ..Timing::default() };
+        let mut config = Config { dialect, ..Config::default() };
+        // What is left to say is given up much later than anybody here waits.
+        config.limits.in_flight_for = 5 * BOUND;
+        let options = Options { timing, ..Options::from(config) };
+        let (node, _events) = sio_streams_driver::start(options, backend.clone()).unwrap();
+        let nsp = within(node.open("/")).await.unwrap();
+        backend.cut();
+        within(nsp.close()).await.unwrap();
+        is_unknown(within(node.namespace("/").add_socket("a")).await);
+        // It is told when Redis is back, and then the name is free.
+        let mut again = Box::pin(node.open("/"));
+        begin(&mut again);
+        backend.restore();
+        let nsp = within(again).await.unwrap();
+        works(&node, &nsp).await;
+        within(node.close()).await;
+    }
+}

@@ -111,9 +111,11 @@ async fn a_panic_is_a_lost_link_that_is_told_and_everything_works_again() {
                 let plan = Plan::default();
                 let inner = redis.backend();
                 let backend = Panicky { inner: inner.clone(), plan: Arc::clone(&plan) };
+                let timing = Timing { backoff_max: Duration::from_millis(50), ..Timing::default() };
                 let config = Config { dialect, ..Config::default() };
-                let (node, mut events) = sio_streams_driver::start(config.clone(), backend).unwrap();
-                let (other, mut heard) = sio_streams_driver::start(config, redis.backend()).unwrap();
+                let options = Options { timing, ..Options::from(config) };
+                let (node, mut events) = sio_streams_driver::start(options.clone(), backend).unwrap();
+                let (other, mut heard) = sio_streams_driver::start(options, redis.backend()).unwrap();
                 let here = timeout(BOUND, node.open("/")).await.expect(&case).unwrap();
                 let there = timeout(BOUND, other.open("/")).await.expect(&case).unwrap();
                 here.add_socket("a").await.unwrap();

@@ -255,6 +255,12 @@ fn stream_info<F: Frame>(frame: Opened<F>) -> Option<StreamInfo> {
             b"first-entry" if !matches!(value, Opened::Nil) => {
                 info.first_entry_id = Some(id(list(value)?.into_iter().next()?.open())?);
             }
+            // The long form has as many as were asked for, the first ones.
+            b"entries" => {
+                if let Some(first) = list(value)?.into_iter().next() {
+                    info.first_entry_id = Some(id(list(first.open())?.into_iter().next()?.open())?);
+                }
+            }
             _ => {}
         }
     }
@@ -365,6 +371,15 @@ mod tests {
             (bulk("recorded-first-entry-id"), bulk("4-4")),
             (bulk("first-entry"), Value::List(vec![bulk("4-4"), Value::Nil])),
         ]);
+        let long = Value::Map(vec![
+            (bulk("length"), Value::Int(2)),
+            (bulk("last-generated-id"), bulk("5-1")),
+            (bulk("max-deleted-entry-id"), bulk("0-0")),
+            (bulk("entries-added"), Value::Int(7)),
+            (bulk("entries"), Value::List(vec![Value::List(vec![bulk("4-4"), Value::List(vec![])])])),
+            (bulk("groups"), Value::List(vec![])),
+        ]);
+        assert_eq!(parse(long, Expected::Stream).unwrap(), parse(new.clone(), Expected::Stream).unwrap());
         let info = StreamInfo {
             length: 2,
             entries_added: Some(7),

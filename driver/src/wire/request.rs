@@ -92,8 +92,17 @@ impl Request {
             Command::GetDel { key } => {
                 Request::Plain([word("GETDEL"), key.into_bytes()].into(), Expected::Value)
             }
+            // With one entry, the first. Without these words there are two, and the last may be too large for one reply just as it comes.
             Command::XInfoStream { stream } => {
-                Request::Plain([word("XINFO"), word("STREAM"), stream.into_bytes()].into(), Expected::Stream)
+                let words = [
+                    word("XINFO"),
+                    word("STREAM"),
+                    stream.into_bytes(),
+                    word("FULL"),
+                    word("COUNT"),
+                    word("1"),
+                ];
+                Request::Plain(words.into(), Expected::Stream)
             }
             Command::Publish { channel, payload, sharded } => {
                 let publish = word(if sharded { "SPUBLISH" } else { "PUBLISH" });
@@ -120,6 +129,11 @@ impl Request {
             Command::Release { .. } => Request::Nothing,
             _ => Request::Unknown,
         }
+    }
+
+    /// The same question for servers that know it only in its short form.
+    pub(super) fn short(stream: ByteString) -> Words {
+        [word("XINFO"), word("STREAM"), stream.into_bytes()].into()
     }
 
     /// Without names, UNSUBSCRIBE would mean all channels, and SUBSCRIBE is an error.

@@ -1,19 +1,21 @@
 //! A wire that reads on whether anybody asks or not.
 
 use core::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::{Frame, Gone, Subscription, Wire, Words};
+use super::{Frame, Gone, Subscription, Wire, Words, missing};
 use crate::backend::PushSender;
 
 type Answers<F> = Vec<Result<F, CommandError>>;
 
 enum Request<F> {
     Send(Vec<Words>, oneshot::Sender<Answers<F>>),
-    Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
+    Subscribe(Vec<Subscription>, oneshot::Sender<Vec<Result<(), CommandError>>>),
 }
 
 /// A [`Wire`] in a task of its own, which ends with it. Messages reach those who take them though nothing is asked just now; as long as there is no
@@ -21,6 +23,8 @@ enum Request<F> {
 pub struct TaskWire<F> {
     requests: mpsc::UnboundedSender<Request<F>>,
     pushes: PushSender,
+    /// How many requests have been answered.
+    replies: Arc<AtomicU64>,
     gone: Gone,
     task: AbortHandle,
 }
@@ -34,8 +38,10 @@ impl<F: Frame> TaskWire<F> {
     pub fn spawn(wire: impl Wire<Frame = F>, pushes: PushSender) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let gone = Gone::new();
-        let task = tokio::spawn(serve(wire, inbox, Ended(gone.clone()))).abort_handle();
-        TaskWire { requests, pushes, gone, task }
+        let replies = Arc::default();
+        let serving = serve(wire, inbox, Arc::clone(&replies), Ended(gone.clone()));
+        let task = tokio::spawn(serving).abort_handle();
+        TaskWire { requests, pushes, replies, gone, task }
     }
 
     async fn ask<T>(
@@ -56,7 +62,12 @@ impl<F: Frame> TaskWire<F> {
     }
 }
 
-async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<W::Frame>>, gone: Ended) {
+async fn serve<W: Wire>(
+    mut wire: W,
+    mut inbox: mpsc::UnboundedReceiver<Request<W::Frame>>,
+    replies: Arc<AtomicU64>,
+    gone: Ended,
+) {
     loop {
         let request = tokio::select! {
             why = wire.lost() => return gone.0.set(why),
@@ -65,9 +76,10 @@ async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request<
         // Whoever asked may have gone: then so does the connection, soon.
         match request {
             Some(Request::Send(commands, answer)) => drop(answer.send(wire.send(commands).await)),
-            Some(Request::Subscribe(change, answer)) => drop(answer.send(wire.subscribe(change).await)),
+            Some(Request::Subscribe(changes, answer)) => drop(answer.send(wire.subscribe_all(changes).await)),
             None => return,
         }
+        replies.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -92,7 +104,15 @@ impl<F: Frame> Wire for TaskWire<F> {
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
-        self.ask(|answer| Request::Subscribe(change, answer)).await?
+        self.subscribe_all(vec![change]).await.pop().unwrap_or_else(|| Err(missing()))
+    }
+
+    async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
+        let count = changes.len();
+        match self.ask(|answer| Request::Subscribe(changes, answer)).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     async fn lost(&mut self) -> String {
@@ -101,6 +121,10 @@ impl<F: Frame> Wire for TaskWire<F> {
 
     fn is_stalled(&self) -> bool {
         !self.pushes.has_room()
+    }
+
+    fn replies(&self) -> Option<u64> {
+        Some(self.replies.load(Ordering::Relaxed))
     }
 }
 
