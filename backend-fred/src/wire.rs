@@ -3,6 +3,8 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::task::Poll;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fred::bytes_utils::Str;
 use fred::clients::Client;
@@ -33,6 +35,10 @@ struct FredLink {
     /// It ends when the connection does.
     task: Task<Result<(), Error>>,
     gone: Gone,
+    /// The number of PINGs that have been answered.
+    pongs: Arc<AtomicU64>,
+    /// The task of the last PING.
+    asked: Option<Task<Result<(), Error>>>,
 }
 
 /// A task that ends when this is dropped.
@@ -46,7 +52,7 @@ impl<T> Drop for Task<T> {
 
 impl FredWire {
     pub(crate) fn new(client: Client, task: Task<Result<(), Error>>, gone: Gone) -> Self {
-        FredWire(Link::Fred(FredLink { client, task, gone }))
+        FredWire(Link::Fred(FredLink { client, task, gone, pongs: Arc::default(), asked: None }))
     }
 
     pub(crate) fn subscriber(wire: TaskWire) -> Self {
@@ -69,8 +75,8 @@ impl FredLink {
         self.gone.get()
     }
 
-    /// What is said of a command that has no reply. fred tells several things by the same words, so that it can't be known whether the
-    /// command had been sent.
+    /// Notes the failure of a command that has no reply, and returns its error. fred uses the same
+    /// words for several things, so it can't be known whether the command was sent.
     fn failed(&self, error: &Error) -> CommandError {
         let why = words(error);
         self.gone.set(why.clone());
@@ -84,7 +90,8 @@ impl FredLink {
         let client = &self.client;
         let mut waiting: Vec<_> =
             commands.into_iter().map(|args| Pending::Sent(Box::pin(request(client, args)))).collect();
-        // fred takes a command when its future is first polled. One after the other, so that their order holds.
+        // fred takes a command when its future is first polled. The futures are polled one after
+        // the other, so that the order of the commands holds.
         poll_fn(|context| {
             for pending in &mut waiting {
                 if let Pending::Sent(future) = pending
@@ -126,6 +133,19 @@ impl Wire for FredWire {
         }
     }
 
+    async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
+        match &mut self.0 {
+            Link::Fred(_) => {
+                let mut results = Vec::with_capacity(changes.len());
+                for change in changes {
+                    results.push(self.subscribe(change).await);
+                }
+                results
+            }
+            Link::Subscriber(wire) => wire.subscribe_all(changes).await,
+        }
+    }
+
     async fn lost(&mut self) -> String {
         match &mut self.0 {
             Link::Fred(link) => ended(&mut link.task, &link.gone).await,
@@ -135,6 +155,46 @@ impl Wire for FredWire {
 
     fn is_stalled(&self) -> bool {
         matches!(&self.0, Link::Subscriber(wire) if wire.is_stalled())
+    }
+
+    fn replies(&self) -> Option<u64> {
+        match &self.0 {
+            Link::Fred(link) => Some(link.pongs.load(Ordering::Relaxed)),
+            Link::Subscriber(wire) => wire.replies(),
+        }
+    }
+
+    /// Sends a PING from a task of its own. The answer counts even if this future is dropped.
+    async fn ping(&mut self) -> Result<(), CommandError> {
+        let words = || [Bytes::from_static(b"PING")].into();
+        let link = match &mut self.0 {
+            Link::Fred(link) => link,
+            Link::Subscriber(wire) => return wire.ping().await,
+        };
+        if let Some(why) = link.known_to_be_lost().await {
+            return Err(CommandError::NotSent(why));
+        }
+        let (client, pongs) = (link.client.clone(), Arc::clone(&link.pongs));
+        let asked = tokio::spawn(async move {
+            let answer = custom(&client, words()).await;
+            if answer.is_ok() {
+                pongs.fetch_add(1, Ordering::Relaxed);
+            }
+            answer.map(drop)
+        });
+        // The task ends with this connection at the latest. Otherwise it could wait forever,
+        // because a client without a connection neither answers nor fails.
+        link.asked = Some(Task(asked));
+        let asked = async {
+            match &mut link.asked {
+                Some(Task(asked)) => asked
+                    .await
+                    .unwrap_or_else(|error| Err(Error::new(ErrorKind::Canceled, error.to_string()))),
+                None => Ok(()),
+            }
+        };
+        let result = answer(&mut link.task, &link.gone, asked).await;
+        result.map_err(|error| link.failed(&error))
     }
 }
 
@@ -152,7 +212,8 @@ async fn ended(task: &mut Task<Result<(), Error>>, gone: &Gone) -> String {
     gone.wait().await
 }
 
-/// The answer to a command, or that the connection was lost: what fred is given after its task has ended, it neither does nor refuses.
+/// Returns the answer to a command, or an error if the connection is lost. fred neither executes
+/// nor refuses what it is given after its task has ended.
 async fn answer<T>(
     task: &mut Task<Result<(), Error>>,
     gone: &Gone,
@@ -178,7 +239,8 @@ enum Pending<F> {
     Answered(Result<Frame, Error>),
 }
 
-/// One of the commands that come in bursts has to be called by its own method: fred writes every custom one to the socket by itself.
+/// Sends a command. The commands that come in bursts are sent by methods of their own, because fred
+/// writes every custom command to the socket by itself.
 async fn request(client: &Client, args: Args) -> Result<Frame, Error> {
     let answer = match args.name() {
         b"XADD" => add(client, &args).await,

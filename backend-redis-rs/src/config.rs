@@ -1,12 +1,16 @@
 //! What to connect to, and how.
 
 use core::time::Duration;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 
 #[cfg(feature = "tls")]
 use redis::ConnectionAddr;
-use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo, ProtocolVersion};
 use sio_streams_driver::wire::Heartbeat;
+
+#[cfg(feature = "tls")]
+use crate::tls::Certificates;
 
 /// Opens connections to one Redis server.
 #[derive(Clone, Debug)]
@@ -15,6 +19,8 @@ pub struct RedisBackend {
     pub(crate) info: ConnectionInfo,
     pub(crate) protocols: Protocols,
     pub(crate) heartbeat: Heartbeat,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// Which versions of the protocol may be spoken.
@@ -53,9 +59,7 @@ impl RedisBackend {
             password: None,
             heartbeat: Heartbeat::default(),
             #[cfg(feature = "tls")]
-            ca: None,
-            #[cfg(feature = "tls")]
-            client: None,
+            certificates: Certificates::default(),
         }
     }
 }
@@ -67,9 +71,7 @@ pub struct Builder {
     password: Option<String>,
     heartbeat: Heartbeat,
     #[cfg(feature = "tls")]
-    ca: Option<Vec<u8>>,
-    #[cfg(feature = "tls")]
-    client: Option<(Vec<u8>, Vec<u8>)>,
+    certificates: Certificates,
 }
 
 impl core::fmt::Debug for Builder {
@@ -84,15 +86,16 @@ impl Builder {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.ca = Some(pem.into());
+        self.certificates.ca = Some(pem.into());
         self
     }
 
-    /// Presents this certificate, with its key, to a server that asks for one. Both are the contents of PEM files.
+    /// Presents this certificate, with its key, to a server that asks for one. Both are the
+    /// contents of PEM files.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.client = Some((pem.into(), key.into()));
+        self.certificates.client = Some((pem.into(), key.into()));
         self
     }
 
@@ -103,11 +106,12 @@ impl Builder {
         self
     }
 
-    /// After how long an idle connection is tried with a `PING`, and within which time the answer must come, else the connection counts as lost.
-    /// 5 seconds each by default.
+    /// Sets the times of testing an idle connection. After `interval` it is tested with a `PING`.
+    /// If the answer does not come within `patience`, the connection counts as lost. Both are 5
+    /// seconds by default.
     ///
-    /// A link that is closed properly is noticed at once (over RESP2 with TLS, except by the subscriber, by the next `PING`). The `PING` is for
-    /// links that fall silent.
+    /// A connection that is closed properly is noticed at once. The `PING` is for connections that
+    /// fall silent.
     #[must_use]
     pub fn heartbeat(mut self, interval: Duration, patience: Duration) -> Self {
         self.heartbeat = Heartbeat { interval, patience };
@@ -126,35 +130,32 @@ impl Builder {
             true => Protocols::Only(info.redis_settings().protocol()),
             false => Protocols::Best,
         };
-        let info = self.with_certificates(info)?;
+        #[cfg(feature = "tls")]
+        let tls = self.tls(&info)?;
         let mut settings =
             info.redis_settings().clone().set_lib_name(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
         if let Some(password) = self.password {
             settings = settings.set_password(password);
         } else if settings.username().is_some() && settings.password().is_none() {
-            // Without a password the crate would log in as the default user. A user who needs none takes any.
+            // Without a password, the crate would log in as the default user. A user who needs no
+            // password accepts any.
             settings = settings.set_password("");
         }
-        // Off by default in redis 1.8. A batch is one write, and its sender waits for the reply: Nagle's algorithm could only delay it.
-        let tcp = TcpSettings::default().set_nodelay(true);
         Ok(RedisBackend {
-            info: info.set_redis_settings(settings).set_tcp_settings(tcp),
+            info: info.set_redis_settings(settings),
             protocols,
             heartbeat: self.heartbeat,
+            #[cfg(feature = "tls")]
+            tls,
         })
     }
 
-    #[cfg(not(feature = "tls"))]
-    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, ConfigError> {
-        Ok(info)
-    }
-
     #[cfg(feature = "tls")]
-    fn with_certificates(&self, info: ConnectionInfo) -> Result<ConnectionInfo, ConfigError> {
+    fn tls(&self, info: &ConnectionInfo) -> Result<Option<Arc<rustls::ClientConfig>>, ConfigError> {
         let ConnectionAddr::TcpTls { insecure, .. } = info.addr() else {
-            return match self.ca.is_some() || self.client.is_some() {
+            return match self.certificates.given() {
                 true => Err(ConfigError::CertificateWithoutTls),
-                false => Ok(info),
+                false => Ok(None),
             };
         };
         if *insecure {
@@ -162,32 +163,9 @@ impl Builder {
                 "certificates are always checked, #insecure is not offered".into(),
             ));
         }
-        // The redis crate builds its TLS configuration from rustls' default provider, and panics if there is none and rustls was compiled with
-        // more than one (or none): then only the process can say. Somebody else may install theirs at the same moment; that is as good.
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        // The redis crate takes a file without any certificate for an empty set of authorities.
-        for pem in self.ca.iter().chain(self.client.iter().map(|(certificate, _)| certificate)) {
-            if !pem.windows(PEM_MARK.len()).any(|window| window == PEM_MARK) {
-                return Err(ConfigError::InvalidCertificate("there is no PEM certificate in it".into()));
-            }
-        }
-        let certificates = redis::TlsCertificates {
-            client_tls: self
-                .client
-                .clone()
-                .map(|(client_cert, client_key)| redis::ClientTlsConfig { client_cert, client_key }),
-            root_cert: self.ca.clone(),
-        };
-        let client = redis::Client::build_with_tls(info, certificates);
-        let client = client.map_err(|e| ConfigError::InvalidCertificate(crate::error::words(&e)))?;
-        Ok(client.get_connection_info().clone())
+        self.certificates.config().map(Some)
     }
 }
-
-#[cfg(feature = "tls")]
-const PEM_MARK: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,9 @@
 //! Sockets that the redis crate is lent for as long as it takes to say who connects.
 //!
-//! The crate takes ten times as long to read a stream's entries as reading them in place does, and copies each of their strings. So where a
-//! connection does nothing but ask and be answered, over a socket that is not encrypted, the crate does what it is good at (HELLO, AUTH, SELECT, and
-//! all that servers answer to that), and [`RespWire`] the rest.
+//! The crate takes ten times as long to read a stream's entries as reading them in place does, and
+//! it copies each of their strings. It also can't be kept from reading messages that nobody takes.
+//! Therefore it only does what it is good at: HELLO, AUTH, SELECT, and everything that servers
+//! answer to these. [`RespWire`] does the rest.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -10,29 +11,33 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::{AsyncStream, MultiplexedConnection};
-use redis::{ConnectionAddr, ConnectionInfo, RedisResult};
+use redis::{ConnectionAddr, RedisResult};
 use sio_streams_core::Lane;
 use sio_streams_driver::wire::RespWire;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-use crate::connect::{config, introduce};
+use crate::connect::{Origin, config, introduce};
 
 /// A socket, of either kind.
 pub(crate) type Socket = Pin<Box<dyn AsyncStream + Send>>;
 
-/// Connects, if it is a plain socket.
-pub(crate) async fn connect(info: &ConnectionInfo, lane: &Lane) -> RedisResult<Option<RespWire<Socket>>> {
+/// Connects to the server, and logs in.
+pub(crate) async fn connect(origin: &Origin<'_>, lane: &Lane) -> RedisResult<RespWire<Socket>> {
+    let info = &origin.info;
     let socket: Socket = match info.addr() {
-        ConnectionAddr::Tcp(host, port) => {
-            let socket = TcpStream::connect((host.as_str(), *port)).await?;
-            // A batch is one write, and its sender waits for the reply: Nagle's algorithm could only delay it.
-            socket.set_nodelay(true)?;
-            Box::pin(socket)
+        ConnectionAddr::Tcp(host, port) => Box::pin(tcp(host, *port).await?),
+        #[cfg(feature = "tls")]
+        ConnectionAddr::TcpTls { host, port, .. } => {
+            let config = origin.tls.clone().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+            let name = rustls::pki_types::ServerName::try_from(host.clone())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            let socket = tcp(host, *port).await?;
+            Box::pin(tokio_rustls::TlsConnector::from(config).connect(name, socket).await?)
         }
         #[cfg(unix)]
         ConnectionAddr::Unix(path) => Box::pin(tokio::net::UnixStream::connect(path).await?),
-        _ => return Ok(None),
+        _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     };
     let lent = Lent(Arc::new(Mutex::new(Some(socket))));
     let (mut connection, task) =
@@ -45,7 +50,15 @@ pub(crate) async fn connect(info: &ConnectionInfo, lane: &Lane) -> RedisResult<O
     // Every reply has come: the crate holds back nothing that was read.
     drop(connection);
     let socket = lent.lock().take().ok_or_else(closed)?;
-    Ok(Some(RespWire::new(socket)))
+    Ok(RespWire::new(socket))
+}
+
+async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((host, port)).await?;
+    // A batch is one write, and its sender waits for the reply. Nagle's algorithm could only delay
+    // it.
+    socket.set_nodelay(true)?;
+    Ok(socket)
 }
 
 fn closed() -> io::Error {

@@ -7,8 +7,10 @@
 //! # Ok::<(), sio_streams_redis_rs::ConfigError>(())
 //! ```
 //!
-//! Redis 6.2 and later, and Valkey. Standalone servers, and whatever looks like one: a primary behind a stable address, a proxy. For Redis Cluster and
-//! Sentinel, give it to [`Cluster`](sio_streams_driver::cluster::Cluster) or [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
+//! The backend works with Redis 6.2 and later, and with Valkey. It connects to standalone servers,
+//! and to whatever looks like one: a primary behind a stable address, or a proxy. For Redis Cluster
+//! and Sentinel, give it to [`Cluster`](sio_streams_driver::cluster::Cluster) or
+//! [`Sentinel`](sio_streams_driver::sentinel::Sentinel).
 //!
 //! ```no_run
 //! use sio_streams_driver::{cluster::Cluster, sentinel::Sentinel};
@@ -30,25 +32,25 @@
 //! | `rediss://…` | TLS; needs the feature `tls`, which is on by default |
 //! | `unix:///path/to/socket[?db=0&user=…&pass=…]` | a Unix socket |
 //!
-//! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and password are percent-encoded.
+//! `valkey://` and `valkeys://` mean the same as the first two. Special characters in user and
+//! password are percent-encoded.
 //!
-//! The protocol is RESP3; where the server refuses it (`HELLO` unknown or disabled), RESP2. `?protocol=resp2` or `?protocol=resp3` insists on one.
-//! Over RESP2 with TLS a dead link is noticed later (see [`Builder::heartbeat`]), and there is no sharded Pub/Sub: the `redis` crate can't receive
-//! it there.
+//! The protocol is RESP3, or RESP2 if the server refuses RESP3 (`HELLO` is unknown or disabled).
+//! `?protocol=resp2` or `?protocol=resp3` insists on one.
 //!
-//! # Speed
-//!
-//! Over a plain socket, entries are read in place and never copied. Over TLS the `redis` crate reads them, which takes several times as long.
+//! The `redis` crate reads the URL, and logs in. Replies after that are read in place and never
+//! copied, and messages that nobody takes are left to the server.
 //!
 //! # TLS
 //!
-//! The certificates of the system are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others), or instead of them those given to
-//! `Builder::ca_certificate`. The `redis` crate takes its cryptography from rustls' process-wide default. If the program has not installed one
-//! by the time that a backend with a `rediss://` URL is built, the backend installs ring.
+//! The certificates of the system are trusted (`SSL_CERT_FILE` and `SSL_CERT_DIR` name others). If
+//! certificates are given to `Builder::ca_certificate`, only those are trusted. The cryptography is
+//! ring's, whatever the default of rustls is in the process.
 //!
 //! # Rights
 //!
-//! The least that an ACL user needs, for the streams `socket.io` and the channels whose names begin with `socket.io`:
+//! An ACL user needs at least these rights, for the stream `socket.io` and the channels whose names
+//! begin with `socket.io`:
 //!
 //! ```text
 //! ACL SETUSER sio on >password resetkeys resetchannels -@all
@@ -60,21 +62,24 @@
 //!
 //! - Connection state recovery needs `~sio:session:* +set +getrange +getdel +xrevrange` as well.
 //! - The classic dialect needs `+psubscribe +punsubscribe` as well.
-//! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub +pubsub|shardchannels` in place of the fourth line.
+//! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub
+//!   +pubsub|shardchannels` in place of the fourth line.
 //! - A database other than 0 needs `+select`.
-//! - `+client|setname`, and from Redis 7.2 on `+client|setinfo`, make the connections recognizable in `CLIENT LIST`, as `sio-streams:<lane>`.
-//!   They may be missing; the server then counts the refusals in its `ACL LOG`. The same is true of `+ping`: a refusal is an answer, too.
+//! - `+client|setname`, and from Redis 7.2 on `+client|setinfo`, make the connections recognizable
+//!   in `CLIENT LIST`, as `sio-streams:<lane>`. They may be missing. The server then counts the
+//!   refusals in its `ACL LOG`. The same is true of `+ping`, since a refusal is an answer, too.
 //!
 //! # What it does not do
 //!
-//! It never connects or sends a second time by itself: that is for the engine to decide. It sets no time limits either, except for its own
-//! heartbeat; the driver has its own.
+//! It never connects or sends a second time by itself. That is for the engine to decide. It sets no
+//! time limits either, except for its own heartbeat. The driver has its own.
 
 mod config;
 mod connect;
 mod direct;
 mod error;
-mod value;
+#[cfg(feature = "tls")]
+mod tls;
 mod wire;
 
 pub use config::{Builder, ConfigError, RedisBackend};

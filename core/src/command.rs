@@ -63,7 +63,7 @@ pub enum Command {
         fields: Arc<Fields>,
     },
     /// `XREAD BLOCK block COUNT count STREAMS stream after` → [`Reply::Entries`], which is empty if
-    /// no entry arrived before the block time was over.
+    /// no entry arrived before the block time was over, or [`Reply::Unreadable`].
     XRead {
         /// The stream's key.
         stream: ByteString,
@@ -209,6 +209,14 @@ pub enum Reply {
     Added(EntryId),
     /// Entries, in the order that the command asked for.
     Entries(Vec<Entry>),
+    /// The reply to an XREAD if the next entry can't be read, because a reply that has only this
+    /// entry is larger than the server, or something on the way, lets through.
+    Unreadable {
+        /// The next entry that can be read.
+        next: EntryId,
+        /// `true` if it is certain that only one entry before `next` can't be read.
+        alone: bool,
+    },
     /// The state of a stream, or `None` if there is no such stream.
     Stream(Option<StreamInfo>),
     /// The number of subscribers of each channel, in the order of the command's channels.

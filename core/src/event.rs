@@ -185,7 +185,7 @@ pub enum Event {
         /// those are lost.
         lost: Lost,
     },
-    /// Entries were trimmed before this node had read them.
+    /// Entries were trimmed before this node had read them, or one was too large to be read.
     Gap {
         /// The stream.
         stream: ByteString,

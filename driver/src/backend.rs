@@ -63,10 +63,15 @@ pub struct Timing {
     pub response: Duration,
     /// For a connection to be opened.
     pub connect: Duration,
-    /// Before a lost connection is first opened again. Doubles with each failure, less a random part. A failure is the first one again when a
-    /// connection has been of use: when it has got over what the last one was lost by.
+    /// The pause before a lost connection is first opened again, less a random part of up to a
+    /// half. 50 ms by default. From the second failure in a row on, the pause is at least a second,
+    /// and doubles with each failure. A failure counts as the first one again after a connection
+    /// that was of use. Such a connection has got over what the last one was lost by and has held
+    /// for a second, or it has held for five seconds.
     pub backoff_min: Duration,
-    /// At most before a connection is tried again.
+    /// The longest pause before a connection is opened again. From the second failure on, a random
+    /// part of up to a tenth is added. One second by default. If it is less than a second, it also
+    /// shortens the second pause and the time for which a connection must hold.
     pub backoff_max: Duration,
 }
 

@@ -1,11 +1,12 @@
 //! An emitter: it sends into a cluster without being a member of it.
 
+use core::time::Duration;
+
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, ConfigError, EntryId, Lane,
     Packet, Payload, Reply,
 };
 use tokio::sync::Mutex;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Backend, Connection, PushSender, Timing};
@@ -42,8 +43,22 @@ pub struct Emitter<B: Backend> {
     emitter: sio_streams_core::Emitter,
     backend: B,
     timing: Timing,
-    connection: Mutex<Option<B::Connection>>,
+    kept: Mutex<Kept<B::Connection>>,
 }
+
+/// The connection that is kept, and the time of its last use.
+#[derive(Debug)]
+struct Kept<C> {
+    connection: Option<C>,
+    used: Instant,
+}
+
+/// A connection that was used within this time is not checked before it is used again.
+const BUSY: Duration = Duration::from_millis(1);
+
+/// The time that is given to the end of a connection to be noticed. It is noticed when the runtime
+/// has asked the system for news.
+const NOTICE: Duration = Duration::from_millis(1);
 
 impl<B: Backend> Emitter<B> {
     /// Creates an emitter for a cluster with these options. It connects when it is first used.
@@ -53,7 +68,12 @@ impl<B: Backend> Emitter<B> {
     /// If the options are not valid.
     pub fn new(config: Config, backend: B) -> Result<Self, ConfigError> {
         let emitter = sio_streams_core::Emitter::new(config)?;
-        Ok(Emitter { emitter, backend, timing: Timing::default(), connection: Mutex::new(None) })
+        Ok(Emitter {
+            emitter,
+            backend,
+            timing: Timing::default(),
+            kept: Mutex::new(Kept { connection: None, used: Instant::now() }),
+        })
     }
 
     /// Sets the time limits for Redis.
@@ -115,13 +135,17 @@ impl<B: Backend> Emitter<B> {
     /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
     async fn execute(&self, command: Result<Command, CallError>) -> Fate {
         let command = command?;
-        let mut connection = self.connection.lock().await;
+        let mut kept = self.kept.lock().await;
+        let Kept { connection, used } = &mut *kept;
         let began = Instant::now();
         let mut retry = Retry::new(self.timing.backoff_min, self.timing.backoff_max);
         loop {
-            self.look(&mut connection).await;
+            if used.elapsed() >= BUSY {
+                drop_if_lost(connection).await;
+            }
             let kept = connection.is_some();
-            let result = self.try_on(&mut connection, command.clone()).await;
+            let result = self.try_on(connection, command.clone()).await;
+            *used = Instant::now();
             match &result {
                 // The connection had been lost before, so that nothing was sent.
                 Err(CommandError::NotSent(_)) if kept => {}
@@ -139,26 +163,6 @@ impl<B: Backend> Emitter<B> {
                 }
                 _ => return Ok(result?),
             }
-        }
-    }
-
-    /// Drops a connection whose end has arrived meanwhile.
-    async fn look(&self, connection: &mut Option<B::Connection>) {
-        let Some(open) = connection else { return };
-        let gone = {
-            // What has arrived is to be noticed first.
-            let notice = async {
-                yield_now().await;
-                yield_now().await;
-            };
-            tokio::select! {
-                biased;
-                _ = caught(async { open.lost().await }) => true,
-                () = notice => false,
-            }
-        };
-        if gone {
-            *connection = None;
         }
     }
 
@@ -198,5 +202,13 @@ impl<B: Backend> Emitter<B> {
             Ok(Err(panic)) => Err(CommandError::NotSent(panic)),
             Err(_) => Err(CommandError::NotSent("no connection in time".into())),
         }
+    }
+}
+
+/// Drops a connection whose end has arrived meanwhile.
+async fn drop_if_lost<C: Connection>(connection: &mut Option<C>) {
+    let Some(open) = connection else { return };
+    if timeout(NOTICE, caught(async { open.lost().await })).await.is_ok() {
+        *connection = None;
     }
 }

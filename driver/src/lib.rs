@@ -43,6 +43,7 @@ pub mod conformance;
 mod emitter;
 mod error;
 mod event;
+mod first;
 mod lane;
 mod lanes;
 mod links;
@@ -63,6 +64,7 @@ mod run;
 pub mod sentinel;
 mod sessions;
 mod start;
+mod unreadable;
 mod waiting;
 pub mod wire;
 

@@ -104,9 +104,11 @@ impl Namespace {
         &self.node
     }
 
-    /// Leaves the cluster in this namespace. Completes when the other nodes have been told. An
-    /// [`open`](Node::open) that is under way ends with [`Error::ClosedMeanwhile`]. Dropping the
-    /// future takes nothing back.
+    /// Leaves the cluster in this namespace. Completes when the other nodes have been told, or when
+    /// Redis could not be reached for [`Timing::response`](crate::backend::Timing::response). In that
+    /// case they are told when Redis is back, unless this takes too long. An [`open`](Node::open)
+    /// that is under way ends with [`Error::ClosedMeanwhile`]. Dropping the future takes nothing
+    /// back.
     ///
     /// # Errors
     ///
@@ -114,7 +116,11 @@ impl Namespace {
     pub async fn close(self) -> Result<(), Error> {
         let Namespace { node, nsp } = &self;
         let closed = node.calls.send(|done| Call::CloseNamespace { nsp: nsp.clone(), done });
-        closed?.await.map_err(|_| Error::Closed)?
+        match timeout(node.patience.close, closed?).await {
+            Ok(closed) => closed.map_err(|_| Error::Closed)?,
+            // Closing continues by itself.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Adds a client's socket to this node. From now on it is addressed, and it is in the room that

@@ -16,6 +16,8 @@ pub(crate) struct Patience {
     pub(crate) open: Duration,
     /// For a restored session to be accepted.
     pub(crate) accept: Duration,
+    /// For the other nodes to be told that a namespace is closed.
+    pub(crate) close: Duration,
 }
 
 /// A node of the cluster. It is cheap to clone, and all clones are the same node. When the last one

@@ -5,7 +5,8 @@
 //! use sio_streams_driver::sentinel::Sentinel;
 //!
 //! # fn example<D: Dialer>(sentinels: D, servers: D) -> Result<(), AddressError> {
-//! // `sentinels` is, say, RedisBackend::new("redis://10.0.0.1:26379"), and `servers` RedisBackend::new("redis://user:password@mymaster/0").
+//! // `sentinels` is, say, RedisBackend::new("redis://10.0.0.1:26379"), and `servers`
+//! // RedisBackend::new("redis://user:password@mymaster/0").
 //! let sentinel = Sentinel::new("mymaster", sentinels, servers).also("10.0.0.2:26379")?.also("10.0.0.3:26379")?;
 //! # drop(sentinel); Ok(()) }
 //! ```
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sio_streams_core::{CommandError, Lane};
 
 use crate::backend::{Backend, ConnectError, PushSender};
+use crate::first::first;
 use crate::wire::{Address, AddressError, Dialer, Value, WireConnection};
 
 /// A backend on the master that sentinels name. See the [module](self).
@@ -77,28 +79,22 @@ impl<D: Dialer> Backend for Sentinel<D> {
 
     async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<Self::Connection, ConnectError> {
         let count = self.addresses.len();
-        let first = self.turn.load(Ordering::Relaxed);
-        let mut complaints = Vec::new();
-        for turn in (0..count).map(|step| (first + step) % count) {
-            self.turn.store((turn + 1) % count, Ordering::Relaxed);
-            let sentinel = &self.addresses[turn];
-            let server = match self.ask(sentinel).await {
-                Ok(server) => server,
-                Err(why) => {
-                    complaints.push(format!("sentinel {sentinel}: {why}"));
-                    continue;
-                }
-            };
-            match self.open(&server, lane, pushes.clone()).await {
-                Ok(connection) => {
-                    self.turn.store(turn, Ordering::Relaxed);
-                    return Ok(connection);
-                }
-                // Another sentinel may know better.
-                Err(why) => complaints.push(format!("{server}, the master by sentinel {sentinel}: {why}")),
+        let begin = self.turn.load(Ordering::Relaxed);
+        // Neither a sentinel that hangs nor a server that hangs delays the other tries for long.
+        let tries = (0..count).map(|step| (begin + step) % count).map(|turn| {
+            let pushes = pushes.clone();
+            async move {
+                self.turn.store((turn + 1) % count, Ordering::Relaxed);
+                let sentinel = &self.addresses[turn];
+                let server = self.ask(sentinel).await.map_err(|why| format!("sentinel {sentinel}: {why}"))?;
+                let opened = self.open(&server, lane, pushes).await;
+                let connection =
+                    opened.map_err(|why| format!("{server}, the master by sentinel {sentinel}: {why}"))?;
+                self.turn.store(turn, Ordering::Relaxed);
+                Ok(connection)
             }
-        }
-        Err(ConnectError(complaints.join("; ")))
+        });
+        first(tries).await.map_err(|complaints: Vec<String>| ConnectError(complaints.join("; ")))
     }
 }
 

@@ -62,6 +62,7 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
                 .recovery
                 .as_ref()
                 .map_or(options.timing.response, |recovery| recovery.timeout),
+            close: options.timing.response,
         },
         calls,
     };

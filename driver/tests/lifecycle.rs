@@ -348,7 +348,8 @@ async fn a_restore_that_is_dropped_is_accepted_in_its_place() {
     within(taking).await.unwrap();
 }
 
-/// Who publishes only, and holds its events without taking any, is not refused for what concerns none of its clients.
+/// A node that only publishes, and holds its events without taking any, is not refused for what
+/// concerns none of its clients.
 #[tokio::test]
 async fn who_takes_no_events_can_publish_while_nothing_concerns_it() {
     for dialect in DIALECTS {
@@ -399,4 +400,30 @@ async fn news_of_links_does_not_pile_up() {
     .await;
     assert!((1..=8).contains(&links), "{links}");
     within(node.close()).await;
+}
+
+#[tokio::test]
+async fn closing_a_namespace_ends_though_redis_is_away() {
+    for dialect in DIALECTS {
+        let redis = MemoryRedis::new();
+        let backend = redis.backend();
+        let response = Duration::from_millis(50);
+        let timing = Timing { response, backoff_max: Duration::from_millis(50), ..Timing::default() };
+        let mut config = Config { dialect, ..Config::default() };
+        // What is left to say is given up later than any call of this test may take.
+        config.limits.in_flight_for = 5 * BOUND;
+        let options = Options { timing, ..Options::from(config) };
+        let (node, _events) = sio_streams_driver::start(options, backend.clone()).unwrap();
+        let nsp = within(node.open("/")).await.unwrap();
+        backend.cut();
+        within(nsp.close()).await.unwrap();
+        is_unknown(within(node.namespace("/").add_socket("a")).await);
+        // The others are told when Redis is back. Then the name is free.
+        let mut again = Box::pin(node.open("/"));
+        begin(&mut again);
+        backend.restore();
+        let nsp = within(again).await.unwrap();
+        works(&node, &nsp).await;
+        within(node.close()).await;
+    }
 }

@@ -25,7 +25,8 @@ enum Point {
     Drop,
 }
 
-/// Panics at these points, as many times as is said, with a lock in its hands that is poisoned from then on.
+/// The points at which the backend panics, once for each time that they are listed. It panics while
+/// it holds the lock, which is poisoned from then on.
 type Plan = Arc<Mutex<Vec<(Lane, Point)>>>;
 
 fn strike(plan: &Plan, lane: &Lane, point: Point) {
@@ -111,9 +112,11 @@ async fn a_panic_is_a_lost_link_that_is_told_and_everything_works_again() {
                 let plan = Plan::default();
                 let inner = redis.backend();
                 let backend = Panicky { inner: inner.clone(), plan: Arc::clone(&plan) };
+                let timing = Timing { backoff_max: Duration::from_millis(50), ..Timing::default() };
                 let config = Config { dialect, ..Config::default() };
-                let (node, mut events) = sio_streams_driver::start(config.clone(), backend).unwrap();
-                let (other, mut heard) = sio_streams_driver::start(config, redis.backend()).unwrap();
+                let options = Options { timing, ..Options::from(config) };
+                let (node, mut events) = sio_streams_driver::start(options.clone(), backend).unwrap();
+                let (other, mut heard) = sio_streams_driver::start(options, redis.backend()).unwrap();
                 let here = timeout(BOUND, node.open("/")).await.expect(&case).unwrap();
                 let there = timeout(BOUND, other.open("/")).await.expect(&case).unwrap();
                 here.add_socket("a").await.unwrap();
@@ -124,7 +127,8 @@ async fn a_panic_is_a_lost_link_that_is_told_and_everything_works_again() {
                 inner.restore();
                 let mut lost = 0;
                 let mut number = 0;
-                // Every message has a fate, and the node is there again when it hears what is said when its links are up.
+                // Every message has a fate. The node is there again if it hears what is said when
+                // its links are up.
                 let mut up = BTreeMap::from([(lane.clone(), true)]);
                 while lost == 0 || !up[lane] || !plan.lock().unwrap_or_else(|it| it.into_inner()).is_empty() {
                     number += 1;

@@ -91,12 +91,33 @@ impl Engine {
         if !self.is_awaited(&stream, id) {
             return;
         }
-        let info = match reply {
+        match reply {
             // A stream that does not exist yet is read from its beginning.
-            Ok(Reply::Stream(info)) => info.unwrap_or_else(StreamInfo::absent),
-            other => return self.inbox.failed(&mut self.cx, &stream, CommandError::of(other), false),
-        };
-        let Some(Told { rewound, cursor, findings, holes }) = self.inbox.told(&self.cx, &stream, &info)
+            Ok(Reply::Stream(info)) => {
+                self.inbox.counts(&stream);
+                self.stream_is(stream, &info.unwrap_or_else(StreamInfo::absent), is_located);
+            }
+            other => match CommandError::of(other) {
+                error @ CommandError::Unusable(_) => self.stream_uncounted(&stream, error, is_located),
+                error => self.inbox.failed(&mut self.cx, &stream, error, false),
+            },
+        }
+    }
+
+    /// Handles a server that can't tell a stream's end and its counters.
+    fn stream_uncounted(&mut self, stream: &ByteString, error: CommandError, is_located: bool) {
+        let Some(Batch { findings, .. }) = self.inbox.uncounted(&mut self.cx, stream, error) else { return };
+        self.report(stream, findings);
+        if is_located && !self.inbox.is_seeking(stream) {
+            self.stream_is_heard(stream);
+        }
+        self.inbox.read_on(&mut self.cx, stream);
+    }
+
+    /// Handles the state of a stream.
+    fn stream_is(&mut self, stream: ByteString, info: &StreamInfo, is_located: bool) {
+        let Some(Told { located, rewound, cursor, findings, holes }) =
+            self.inbox.told(&self.cx, &stream, info)
         else {
             return;
         };
@@ -107,10 +128,10 @@ impl Engine {
         let last = info.last_generated_id;
         self.outbox.located(&stream, last, rewound);
         self.outbox.has_read(&stream, cursor);
-        self.recoveries.window_told(&mut self.cx, &stream, last, &info);
+        self.recoveries.window_told(&mut self.cx, &stream, last, info);
         self.inbox.is_heard(&mut self.cx, &stream);
         self.inbox.read_on(&mut self.cx, &stream);
-        if is_located {
+        if is_located || located {
             self.stream_is_heard(&stream);
         }
     }
@@ -120,13 +141,19 @@ impl Engine {
         if !self.is_awaited(&stream, id) {
             return;
         }
-        let entries = match reply {
-            Ok(Reply::Entries(entries)) => entries,
+        let batch = match reply {
+            Ok(Reply::Entries(entries)) if self.inbox.is_seeking(&stream) => {
+                let last = entries.last().map(|entry| entry.id);
+                if let Some(info) = self.inbox.sought(&mut self.cx, &stream, last) {
+                    self.stream_is(stream, &info, true);
+                }
+                return;
+            }
+            Ok(Reply::Entries(entries)) => self.inbox.read(&mut self.cx, &stream, entries),
+            Ok(Reply::Unreadable { next, alone }) => self.inbox.pass_over(&stream, next, alone),
             other => return self.inbox.failed(&mut self.cx, &stream, CommandError::of(other), true),
         };
-        let Some(Batch { cursor, findings }) = self.inbox.read(&mut self.cx, &stream, entries) else {
-            return;
-        };
+        let Some(Batch { cursor, findings }) = batch else { return };
         self.outbox.has_read(&stream, cursor);
         self.report(&stream, findings);
         self.inbox.is_heard(&mut self.cx, &stream);

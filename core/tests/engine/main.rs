@@ -15,3 +15,4 @@ mod reading;
 mod recovery;
 mod reopening;
 mod requests;
+mod unreadable;

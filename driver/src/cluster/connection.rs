@@ -6,13 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::{join_all, select_all};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use sio_streams_core::{ByteString, Command, CommandError, Lane, Reply};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::link::{Answer, Link};
 use super::slots::{Slots, redirection, slot_of};
-use super::{Shared, ask_slots};
+use super::{SLOTS, Shared, read_slots};
 use crate::backend::{ConnectError, Connection, PushSender};
-use crate::wire::{Address, Dialer, WireConnection};
+use crate::first::first;
+use crate::wire::{Address, Dialer};
 
 /// The number of times that a command is sent elsewhere in one go, at most. Each `MOVED` or `ASK`
 /// should be the last.
@@ -22,30 +26,38 @@ const REDIRECTIONS: usize = 5;
 /// renewed before all servers are asked something.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long a replica may take to be connected to. It is asked for its subscribers, if it is there.
-const REPLICA_PATIENCE: Duration = Duration::from_secs(1);
+/// The time limit for the answer of a server that is asked for the servers. A later answer is of no
+/// use, because the question is soon asked again, perhaps of another server.
+const LOOKING: Duration = Duration::from_secs(1);
 
-/// After how long a replica is tried again that was not.
+/// The time for which replicas are waited for when all other servers have answered, and when they
+/// are connected to for the first time. A replica that takes longer is left out. It is not waited
+/// for again until it has let this node connect anew.
+const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The time after which a replica that was not there is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
-type Answer = Result<Reply, CommandError>;
-type Link<D> = WireConnection<<D as Dialer>::Wire>;
+/// The time limit for connecting to a replica. Nobody waits for it.
+const REPLICA_CONNECT: Duration = Duration::from_secs(10);
 
 /// The connections that serve a lane.
 pub struct ClusterConnection<D: Dialer> {
-    origin: Origin<D>,
+    origin: Arc<Origin<D>>,
     slots: Slots,
-    /// When it was last asked who the servers are.
+    /// The time at which a server was last asked for the servers.
     looked: Instant,
-    /// When the replicas were last tried that are not connected.
-    tried: Option<Instant>,
-    /// Whom the lane depends on beside the masters that its commands lead to: the subscriber's server for plain channels, the reader's.
+    /// The server that was asked then.
+    asked: Option<Address>,
+    /// The server that the lane depends on in addition to the masters that its commands lead to.
+    /// This is the subscriber's server for plain channels, or the reader's server.
     home: Address,
-    links: BTreeMap<Address, Link<D>>,
+    links: BTreeMap<Address, Link>,
+    replicas: Replicas,
     /// For questions about the cluster, if the links can't be asked.
-    questions: Option<(Address, Link<D>)>,
-    /// Where sharded channels are subscribed.
-    sharded: BTreeMap<ByteString, Address>,
+    questions: Option<(Address, Link)>,
+    /// The place where the channels of each slot are subscribed.
+    sharded: BTreeMap<u16, Place>,
     gone: Option<String>,
 }
 
@@ -54,6 +66,21 @@ struct Origin<D> {
     shared: Arc<Shared<D>>,
     lane: Lane,
     pushes: PushSender,
+}
+
+/// The replicas that are being connected to.
+#[derive(Default)]
+struct Replicas {
+    dialling: JoinSet<(Address, Option<Link>)>,
+    under_way: BTreeSet<Address>,
+    /// The time at which the replicas that are not connected were last tried.
+    tried: Option<Instant>,
+}
+
+/// The server at which channels of a slot are subscribed, and the channels.
+struct Place {
+    at: Address,
+    channels: BTreeSet<ByteString>,
 }
 
 /// A command, or the part of it that one server can do.
@@ -68,14 +95,33 @@ struct Part {
 }
 
 impl<D: Dialer> Origin<D> {
+    async fn dial(&self, address: &Address) -> Result<Link, ConnectError> {
+        let dialled = self.shared.dialer.dial(address, &self.lane, self.pushes.clone()).await;
+        match dialled {
+            Ok(connection) => Ok(Link::new(connection)),
+            Err(error) => Err(ConnectError(format!("{address}: {}", error.0))),
+        }
+    }
+
     /// Connects to all of them at once.
-    async fn dial(&self, addresses: Vec<Address>) -> Vec<(Address, Result<Link<D>, ConnectError>)> {
+    async fn dial_all(&self, addresses: Vec<Address>) -> Vec<(Address, Result<Link, ConnectError>)> {
         join_all(addresses.into_iter().map(|address| async {
-            let link = self.shared.dialer.dial(&address, &self.lane, self.pushes.clone()).await;
-            let link = link.map_err(|error| ConnectError(format!("{address}: {}", error.0)));
+            let link = self.dial(&address).await;
             (address, link)
         }))
         .await
+    }
+
+    /// Connects to one of them. A server that hangs does not delay the others for long.
+    async fn dial_any(&self, addresses: Vec<Address>) -> Result<(Address, Link), ConnectError> {
+        let tries = addresses.into_iter().map(|address| async {
+            let link = self.dial(&address).await?;
+            Ok((address, link))
+        });
+        first(tries).await.map_err(|errors: Vec<ConnectError>| {
+            let errors: Vec<String> = errors.into_iter().map(|error| error.0).collect();
+            ConnectError(errors.join("; "))
+        })
     }
 }
 
@@ -86,36 +132,44 @@ impl<D: Dialer> ClusterConnection<D> {
         pushes: PushSender,
     ) -> Result<Self, ConnectError> {
         let slots = shared.learn().await?;
-        let masters: Vec<Address> = slots.masters().iter().cloned().collect();
-        let home = match &lane {
+        let mut masters: Vec<Address> = slots.masters().iter().cloned().collect();
+        // Not all nodes should depend on the same master.
+        fastrand::shuffle(&mut masters);
+        let origin = Arc::new(Origin { shared, lane, pushes });
+        let mut links = BTreeMap::new();
+        let home = match &origin.lane {
             Lane::Reader(stream) => match slots.owner(slot_of(stream)) {
-                Some(owner) => owner.clone(),
+                Some(owner) => {
+                    links.insert(owner.clone(), origin.dial(owner).await?);
+                    owner.clone()
+                }
                 None => return Err(ConnectError(format!("nobody has the slot of {stream}"))),
             },
-            // Not the same for all nodes.
+            Lane::Writer | Lane::Recovery => {
+                for (address, result) in origin.dial_all(masters.clone()).await {
+                    links.insert(address, result?);
+                }
+                masters.pop().unwrap_or(origin.shared.dialer.home())
+            }
+            // Any of them will do.
             _ => {
-                masters.get(fastrand::usize(..masters.len().max(1))).cloned().unwrap_or(shared.dialer.home())
+                let (home, link) = origin.dial_any(masters).await?;
+                links.insert(home.clone(), link);
+                home
             }
         };
-        let wanted = match lane {
-            Lane::Writer | Lane::Recovery => masters,
-            _ => vec![home.clone()],
-        };
-        let mut connection = ClusterConnection {
-            origin: Origin { shared, lane, pushes },
+        Ok(ClusterConnection {
+            origin,
             slots,
             looked: Instant::now(),
-            tried: None,
+            asked: None,
             home,
-            links: BTreeMap::new(),
+            links,
+            replicas: Replicas::default(),
             questions: None,
             sharded: BTreeMap::new(),
             gone: None,
-        };
-        for (address, result) in connection.origin.dial(wanted).await {
-            connection.links.insert(address, result?);
-        }
-        Ok(connection)
+        })
     }
 
     /// Renews the map of the cluster, and connects to the replicas, since all servers are to be
@@ -124,55 +178,79 @@ impl<D: Dialer> ClusterConnection<D> {
         if self.looked.elapsed() >= LOOK_AGAIN {
             self.look_again().await;
         }
-        if self.tried.is_some_and(|tried| tried.elapsed() < TRY_AGAIN) {
-            return;
+        let first_time = self.replicas.tried.is_none();
+        if self.replicas.tried.is_none_or(|tried| tried.elapsed() >= TRY_AGAIN) {
+            self.replicas.tried = Some(Instant::now());
+            for replica in self.slots.replicas() {
+                if self.links.contains_key(replica) || !self.replicas.under_way.insert(replica.clone()) {
+                    continue;
+                }
+                let (origin, replica) = (Arc::clone(&self.origin), replica.clone());
+                self.replicas.dialling.spawn(async move {
+                    let link = timeout(REPLICA_CONNECT, origin.dial(&replica)).await;
+                    (replica, link.ok().and_then(Result::ok))
+                });
+            }
         }
-        self.tried = Some(Instant::now());
-        let absent =
-            self.slots.replicas().iter().filter(|replica| !self.links.contains_key(*replica)).cloned();
-        let dialling = absent.map(|replica| timeout(REPLICA_PATIENCE, self.origin.dial(vec![replica])));
-        let dialled = join_all(dialling).await;
-        for (address, result) in dialled.into_iter().filter_map(Result::ok).flatten() {
-            if let Ok(link) = result {
-                self.links.insert(address, link);
+        let patience = if first_time { REPLICA_PATIENCE } else { Duration::ZERO };
+        let until = Instant::now() + patience;
+        while let Ok(Some(dialled)) = timeout_at(until, self.replicas.dialling.join_next()).await {
+            let Ok((replica, link)) = dialled else {
+                // The task has panicked. It is not known which replica it was for, so all of them
+                // may be tried again.
+                self.replicas.under_way.clear();
+                continue;
+            };
+            self.replicas.under_way.remove(&replica);
+            if let Some(link) = link.filter(|_| self.slots.nodes().any(|node| *node == replica)) {
+                self.links.entry(replica).or_insert(link);
             }
         }
     }
 
-    /// Asks one of the servers that are connected. What it can't answer is found out otherwise.
+    /// Asks one of the connected masters for the servers, the next one each time, or the server to
+    /// which there is a connection for questions. If it does not answer soon, what is known stays
+    /// as it is.
     async fn look_again(&mut self) {
         self.looked = Instant::now();
         let masters = self.slots.masters();
-        let asked = self.links.iter_mut().find(|(node, _)| masters.contains(*node));
-        let Some((address, link)) = asked else { return };
-        let answer = match &mut self.questions {
-            None => ask_slots(link, address).await,
-            Some((address, link)) => ask_slots(link, address).await,
+        let is_next = |node: &&Address| self.asked.as_ref().is_none_or(|asked| asked < *node);
+        let connected = || self.links.keys().filter(|node| masters.contains(*node));
+        let Some(address) = connected().find(is_next).or_else(|| connected().next()).cloned() else { return };
+        self.asked = Some(address.clone());
+        let answer = match (&self.questions, self.links.get(&address)) {
+            (Some((address, link)), _) => {
+                timeout(LOOKING, link.ask(SLOTS)).await.map(|reply| (address, reply))
+            }
+            (None, Some(link)) => timeout(LOOKING, link.ask(SLOTS)).await.map(|reply| (&address, reply)),
+            (None, None) => return,
         };
-        match answer {
-            Ok(slots) if slots != self.slots => {
+        match answer.map(|(address, reply)| reply.and_then(|value| read_slots(value, address))) {
+            Ok(Ok(slots)) if slots != self.slots => {
                 self.slots = slots;
-                self.tried = None;
+                self.replicas.tried = None;
             }
-            Ok(_) => {}
-            // Some client crates have connections that can do nothing but subscribe. Then the questions need one of their own.
-            Err(CommandError::Unusable(_)) if self.questions.is_none() => {
-                let address = address.clone();
-                let link = self.origin.shared.dial_to_ask(&address).await;
-                self.questions = link.ok().map(|link| (address, link));
+            Ok(Ok(_)) => {}
+            // Some client crates have connections that can only subscribe. Then the questions need
+            // a connection of their own.
+            Ok(Err(CommandError::Unusable(_))) if self.questions.is_none() => {
+                let link = timeout(LOOKING, self.origin.shared.dial_to_ask(&address)).await;
+                self.questions =
+                    link.ok().and_then(Result::ok).map(|connection| (address, Link::new(connection)));
             }
-            Err(_) => self.questions = None,
+            Ok(Err(_)) | Err(_) => self.questions = None,
         }
     }
 
     /// Who has the slot of a key or channel. If nobody is known to, any server will say so.
-    fn owner(&self, name: &str) -> Address {
-        self.slots.owner(slot_of(name)).unwrap_or(&self.home).clone()
+    fn owner(&self, name: &str) -> &Address {
+        self.slots.owner(slot_of(name)).unwrap_or(&self.home)
     }
 
     /// Divides a command into parts for the servers.
     fn divide(&self, of: usize, command: Command) -> Vec<Part> {
-        let part = |command, at| Part { of, command, at, asking: false, optional: false };
+        let part =
+            |command, at: &Address| Part { of, command, at: at.clone(), asking: false, optional: false };
         let at = match &command {
             Command::XAdd { stream, .. }
             | Command::XRange { stream, .. }
@@ -181,35 +259,35 @@ impl<D: Dialer> ClusterConnection<D> {
                 self.owner(key)
             }
             // The engine must know when the stream moves: this lane does not follow it.
-            Command::XRead { .. } | Command::XInfoStream { .. } => self.home.clone(),
-            // Any server would pass a plain message on. The same for each channel, to keep the order.
+            Command::XRead { .. } | Command::XInfoStream { .. } => &self.home,
+            // Any server would pass a plain message on. All messages of a channel go to the same
+            // server, to keep their order.
             Command::Publish { channel, .. } => self.owner(channel),
             Command::PubSubNumSub { .. } | Command::PubSubChannels { .. } => {
                 let everyone = self.slots.nodes().filter_map(|node| {
                     let optional = !self.slots.masters().contains(node);
                     let there = !optional || self.links.contains_key(node);
-                    there.then(|| Part { optional, ..part(command.clone(), node.clone()) })
+                    there.then(|| Part { optional, ..part(command.clone(), node) })
                 });
                 return everyone.collect();
             }
             Command::Subscribe { channels, sharded: true } => {
-                let one = |channel: &ByteString| {
-                    let command = Command::Subscribe { channels: vec![channel.clone()], sharded: true };
-                    part(command, self.owner(channel))
-                };
-                return channels.iter().map(one).collect();
+                let parts = grouped(channels, |channel| self.owner(channel));
+                let each = |(at, channels)| part(Command::Subscribe { channels, sharded: true }, at);
+                return parts.into_iter().map(each).collect();
             }
             Command::Unsubscribe { channels, sharded: true } => {
-                let one = |channel: &ByteString| {
-                    let command = Command::Unsubscribe { channels: vec![channel.clone()], sharded: true };
-                    let at = self.sharded.get(channel).cloned().unwrap_or_else(|| self.owner(channel));
-                    part(command, at)
-                };
-                return channels.iter().map(one).collect();
+                let parts = grouped(channels, |channel| match self.sharded.get(&slot_of(channel)) {
+                    Some(place) => &place.at,
+                    None => self.owner(channel),
+                });
+                let each = |(at, channels)| part(Command::Unsubscribe { channels, sharded: true }, at);
+                return parts.into_iter().map(each).collect();
             }
-            _ => self.home.clone(),
+            _ => &self.home,
         };
-        vec![part(command, at)]
+        let at = at.clone();
+        vec![part(command, &at)]
     }
 
     /// Sends all parts to their servers at once. Returns the parts with their answers. Those of one
@@ -221,17 +299,20 @@ impl<D: Dialer> ClusterConnection<D> {
         }
         let absent = groups.keys().filter(|address| !self.links.contains_key(*address)).cloned().collect();
         let mut unreachable = BTreeMap::new();
-        for (address, result) in self.origin.dial(absent).await {
+        for (address, result) in self.origin.dial_all(absent).await {
             match result {
                 Ok(link) => drop(self.links.insert(address, link)),
                 Err(error) => drop(unreachable.insert(address, error.0)),
             }
         }
         let mut answered = Vec::new();
-        let mut running = Vec::new();
+        let (mut needed, mut others) = (Vec::new(), FuturesUnordered::new());
         for (address, parts) in groups {
             match self.links.remove(&address) {
-                Some(link) => running.push(run::<D>(address, link, parts)),
+                Some(link) if parts.iter().all(|part| part.optional) => {
+                    others.push(run(address, link, parts))
+                }
+                Some(link) => needed.push(run(address, link, parts)),
                 None => {
                     let why = unreachable.remove(&address).unwrap_or_default();
                     let not_sent = |part| (part, Err(CommandError::NotSent(why.clone())));
@@ -239,7 +320,22 @@ impl<D: Dialer> ClusterConnection<D> {
                 }
             }
         }
-        for (address, link, mut answers) in join_all(running).await {
+        let mut needed = core::pin::pin!(join_all(needed));
+        let mut late = Vec::new();
+        let mut done = loop {
+            tokio::select! {
+                done = needed.as_mut() => break done,
+                Some(one) = others.next() => late.push(one),
+            }
+        };
+        let until = Instant::now() + REPLICA_PATIENCE;
+        while let Ok(Some(one)) = timeout_at(until, others.next()).await {
+            late.push(one);
+        }
+        // The replicas that have not answered hang. Their links are dropped with the futures.
+        drop(others);
+        done.append(&mut late);
+        for (address, link, mut answers) in done {
             let lost = answers.iter().any(|(part, answer)| !part.optional && is_lost(answer));
             if lost || !answers.iter().any(|(_, answer)| is_lost(answer)) {
                 self.links.insert(address, link);
@@ -249,16 +345,22 @@ impl<D: Dialer> ClusterConnection<D> {
         answered
     }
 
-    /// Where a part must go that was refused by `MOVED` or `ASK`.
-    fn redirected(&self, part: &Part, answer: &Answer) -> Option<Part> {
+    /// Returns the parts to be sent instead of a part that was refused by `MOVED` or `ASK`. If the
+    /// part has several channels, it is not known which of them are meant. Then each becomes a part
+    /// of its own.
+    fn redirected(&self, part: &Part, answer: &Answer) -> Option<Vec<Part>> {
         let Err(CommandError::Server { code, message }) = answer else { return None };
         let asking = match code.as_str() {
             "MOVED" => false,
             "ASK" => true,
             _ => return None,
         };
+        let again = |command, at, asking| Part { at, asking, command, ..*part };
+        if let Some(singles) = singles(&part.command) {
+            return Some(singles.map(|command| again(command, part.at.clone(), false)).collect());
+        }
         let at = redirection(message, &part.at)?;
-        Some(Part { at, asking, command: part.command.clone(), ..*part })
+        Some(vec![again(part.command.clone(), at, asking)])
     }
 
     /// Applies an answer's meaning to the connection.
@@ -266,10 +368,24 @@ impl<D: Dialer> ClusterConnection<D> {
         match &answer {
             Ok(_) => match &part.command {
                 Command::Subscribe { channels, sharded: true } => {
-                    self.sharded.extend(channels.iter().map(|channel| (channel.clone(), part.at.clone())));
+                    for channel in channels {
+                        let new = || Place { at: part.at.clone(), channels: BTreeSet::new() };
+                        let place = self.sharded.entry(slot_of(channel)).or_insert_with(new);
+                        if place.at != part.at {
+                            place.at = part.at.clone();
+                        }
+                        place.channels.insert(channel.clone());
+                    }
                 }
                 Command::Unsubscribe { channels, sharded: true } => {
-                    self.sharded.retain(|channel, _| !channels.contains(channel));
+                    for channel in channels {
+                        let slot = slot_of(channel);
+                        let Some(place) = self.sharded.get_mut(&slot) else { continue };
+                        place.channels.remove(channel);
+                        if place.channels.is_empty() {
+                            self.sharded.remove(&slot);
+                        }
+                    }
                 }
                 _ => {}
             },
@@ -277,6 +393,14 @@ impl<D: Dialer> ClusterConnection<D> {
                 let why = format!("MOVED {message}: another server has the stream now");
                 self.gone.get_or_insert_with(|| why.clone());
                 return Err(CommandError::NotSent(why));
+            }
+            // The owner of the slot has no known address. That is no reason to leave the other
+            // servers.
+            Err(CommandError::Server { code, message })
+                if matches!(code.as_str(), "MOVED" | "ASK") && redirection(message, &part.at).is_none() =>
+            {
+                let message = format!("{code} {message}: the server is not known by any address");
+                return Err(CommandError::Server { code: "TRYAGAIN".to_owned(), message });
             }
             Err(CommandError::Server { code, message }) if code == "CLUSTERDOWN" => {
                 self.gone.get_or_insert_with(|| format!("CLUSTERDOWN {message}"));
@@ -298,31 +422,56 @@ impl<D: Dialer> ClusterConnection<D> {
         if !self.slots.masters().contains(&self.home) {
             return Some(format!("{} is no master any more", self.home));
         }
-        self.sharded.iter().find_map(|(channel, at)| {
-            let owner = self.owner(channel);
-            (owner != *at).then(|| format!("the slot of {channel} has moved from {at} to {owner}"))
+        self.sharded.iter().find_map(|(slot, Place { at, channels })| {
+            let owner = self.slots.owner(*slot).unwrap_or(&self.home);
+            let channel = channels.first()?;
+            (owner != at).then(|| format!("the slot of {channel} has moved from {at} to {owner}"))
         })
     }
 
-    async fn any_lost(&mut self) -> String {
-        loop {
-            let replicas = self.slots.replicas();
-            let losing = self.links.iter_mut().map(|(address, link)| {
-                let optional = replicas.contains(address);
-                Box::pin(async move { (address.clone(), optional, link.lost().await) })
-            });
-            let losing: Vec<_> = losing.collect();
-            if losing.is_empty() {
-                return "there is no connection".to_owned();
-            }
-            let ((address, optional, why), _, rest) = select_all(losing).await;
-            drop(rest);
-            if !optional {
-                return format!("{address}: {why}");
+    /// Returns `true` if the lane can do without this server.
+    fn is_optional(&self, address: &Address) -> bool {
+        self.slots.replicas().contains(address) && *address != self.home
+    }
+
+    /// Returns the reason if a link that is needed is lost. Lost links that are not needed are
+    /// forgotten.
+    fn known_to_be_lost(&mut self) -> Option<String> {
+        let ends = self.links.iter().filter_map(|(address, link)| Some((address.clone(), link.end()?)));
+        for (address, why) in Vec::from_iter(ends) {
+            if !self.is_optional(&address) {
+                return Some(format!("{address}: {why}"));
             }
             self.links.remove(&address);
         }
+        None
     }
+}
+
+/// Groups channels by the servers that they lead to.
+fn grouped<'a>(
+    channels: &[ByteString],
+    at: impl Fn(&ByteString) -> &'a Address,
+) -> BTreeMap<&'a Address, Vec<ByteString>> {
+    let mut groups: BTreeMap<&Address, Vec<ByteString>> = BTreeMap::new();
+    for channel in channels {
+        groups.entry(at(channel)).or_default().push(channel.clone());
+    }
+    groups
+}
+
+/// Returns the same command for each channel by itself, if there are several channels.
+fn singles(command: &Command) -> Option<impl Iterator<Item = Command> + use<>> {
+    let (channels, on) = match command {
+        Command::Subscribe { channels, sharded: true } => (channels, true),
+        Command::Unsubscribe { channels, sharded: true } => (channels, false),
+        _ => return None,
+    };
+    let single = move |channel| match on {
+        true => Command::Subscribe { channels: vec![channel], sharded: true },
+        false => Command::Unsubscribe { channels: vec![channel], sharded: true },
+    };
+    (channels.len() > 1).then(|| channels.clone().into_iter().map(single))
 }
 
 fn is_lost(answer: &Answer) -> bool {
@@ -330,11 +479,7 @@ fn is_lost(answer: &Answer) -> bool {
 }
 
 /// One server's parts, in order.
-async fn run<D: Dialer>(
-    address: Address,
-    mut link: Link<D>,
-    parts: Vec<Part>,
-) -> (Address, Link<D>, Vec<(Part, Answer)>) {
+async fn run(address: Address, link: Link, parts: Vec<Part>) -> (Address, Link, Vec<(Part, Answer)>) {
     let mut answered = Vec::with_capacity(parts.len());
     let mut parts = parts.into_iter().peekable();
     while let Some(first) = parts.next() {
@@ -377,6 +522,9 @@ fn merge(known: Option<Answer>, more: Answer) -> Answer {
 impl<D: Dialer> Connection for ClusterConnection<D> {
     async fn execute(&mut self, commands: Vec<Command>) -> Vec<Answer> {
         let count = commands.len();
+        if self.gone.is_none() {
+            self.gone = self.known_to_be_lost();
+        }
         if let Some(why) = &self.gone {
             return vec![Err(CommandError::NotSent(why.clone())); count];
         }
@@ -396,9 +544,12 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
             let mut again = Vec::new();
             for (part, answer) in self.send(core::mem::take(&mut parts)).await {
                 match self.redirected(&part, &answer) {
-                    Some(next) if round < REDIRECTIONS && (next.asking || !self.is_reader()) => {
-                        moved |= !next.asking;
-                        again.push(next);
+                    Some(next)
+                        if round < REDIRECTIONS
+                            && (next.iter().any(|next| next.asking) || !self.is_reader()) =>
+                    {
+                        moved |= !next.iter().any(|next| next.asking);
+                        again.extend(next);
                     }
                     _ => {
                         let answer = self.note(&part, answer);
@@ -423,24 +574,29 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
         answers.into_iter().map(|answer| answer.unwrap_or(Ok(Reply::Done))).collect()
     }
 
+    /// The links watch themselves, so it does no harm if this future is dropped.
     async fn lost(&mut self) -> String {
         loop {
+            if self.gone.is_none() {
+                self.gone = self.known_to_be_lost();
+            }
             if let Some(why) = &self.gone {
                 return why.clone();
             }
+            if self.links.is_empty() {
+                return self.gone.insert("there is no connection".to_owned()).clone();
+            }
             let watches = self.origin.lane == Lane::Subscriber;
             let next = self.looked + LOOK_AGAIN;
-            let lost = tokio::select! {
-                why = self.any_lost() => Some(why),
-                () = sleep_until(next), if watches => None,
+            let any = select_all(self.links.values().map(|link| Box::pin(link.lost())));
+            let look = tokio::select! {
+                _ = any => false,
+                () = sleep_until(next), if watches => true,
             };
-            self.gone = match lost {
-                Some(why) => Some(why),
-                None => {
-                    self.look_again().await;
-                    self.misplaced()
-                }
-            };
+            if look {
+                self.look_again().await;
+                self.gone = self.misplaced();
+            }
         }
     }
 }

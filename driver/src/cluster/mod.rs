@@ -44,6 +44,7 @@
 //! may be missing.
 
 mod connection;
+mod link;
 mod slots;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -51,7 +52,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sio_streams_core::{CommandError, Lane};
 
 use crate::backend::{Backend, ConnectError, PushSender};
-use crate::wire::{Address, AddressError, Dialer, Wire, WireConnection};
+use crate::first::first;
+use crate::wire::{Address, AddressError, Dialer, Value, Wire, WireConnection};
 pub use connection::ClusterConnection;
 use slots::Slots;
 pub use slots::slot_of;
@@ -118,27 +120,34 @@ impl<D: Dialer> Backend for Cluster<D> {
 }
 
 impl<D: Dialer> Shared<D> {
-    /// Asks one server after the other who has which slots.
+    /// Asks one server after the other for the owners of the slots. A server that hangs does not
+    /// delay the others for long.
     async fn learn(&self) -> Result<Slots, ConnectError> {
         let candidates = self.known().clone();
-        let mut why = String::from("no server of the cluster is known");
-        for address in candidates {
+        let tries = candidates.into_iter().map(|address| async {
             self.put_last(&address);
             match self.learn_from(&address).await {
-                Ok(slots) => {
-                    self.remember(&slots, address);
-                    return Ok(slots);
-                }
-                Err(error) => why = format!("{address}: {error}"),
+                Ok(slots) => Ok((slots, address)),
+                Err(error) => Err(format!("{address}: {error}")),
+            }
+        });
+        match first(tries).await {
+            Ok((slots, address)) => {
+                self.remember(&slots, address);
+                Ok(slots)
+            }
+            Err(mut errors) => {
+                let none = || "no server of the cluster is known".to_owned();
+                Err(ConnectError(errors.pop().unwrap_or_else(none)))
             }
         }
-        Err(ConnectError(why))
     }
 
     async fn learn_from(&self, address: &Address) -> Result<Slots, String> {
         let mut server = self.dial_to_ask(address).await.map_err(|error| error.0)?;
         check_state(&mut server).await?;
-        ask_slots(&mut server, address).await.map_err(|error| error.to_string())
+        let slots = server.ask(SLOTS).await.and_then(|value| read_slots(value, address));
+        slots.map_err(|error| error.to_string())
     }
 
     /// Opens a connection for questions. No messages come on it.
@@ -187,13 +196,13 @@ async fn check_state<W: Wire>(server: &mut WireConnection<W>) -> Result<(), Stri
     }
 }
 
-/// Asks a server who has which slots.
-async fn ask_slots<W: Wire>(
-    server: &mut WireConnection<W>,
-    address: &Address,
-) -> Result<Slots, CommandError> {
-    match Slots::read(server.ask(&["CLUSTER", "SLOTS"]).await?, address) {
+/// The command that asks for the owners of the slots.
+const SLOTS: &[&str] = &["CLUSTER", "SLOTS"];
+
+/// Reads the answer to [`SLOTS`] of the server at this address.
+fn read_slots(value: Value, address: &Address) -> Result<Slots, CommandError> {
+    match Slots::read(value, address) {
         Some(slots) if !slots.masters().is_empty() => Ok(slots),
-        _ => Err(CommandError::Unusable("the reply to CLUSTER SLOTS names no master".to_owned())),
+        _ => Err(CommandError::Lost("the reply to CLUSTER SLOTS names no master".to_owned())),
     }
 }

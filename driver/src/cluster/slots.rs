@@ -24,13 +24,25 @@ pub fn slot_of(name: &str) -> u16 {
 
 /// CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc: u16, _| match crc & 0x8000 {
-            0 => crc << 1,
-            _ => (crc << 1) ^ 0x1021,
-        })
-    })
+    bytes.iter().fold(0, |crc, byte| (crc << 8) ^ CRC[usize::from((crc >> 8) as u8 ^ byte)])
 }
+
+/// The checksums of the single bytes.
+const CRC: [u16; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
+            bit += 1;
+        }
+        table[byte] = crc;
+        byte += 1;
+    }
+    table
+};
 
 /// A cluster's map of slots, as a server tells it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,26 +53,30 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// Reads the reply to `CLUSTER SLOTS`: `[[first, last, [host, port, …], …replicas], …]`. A server that doesn't know its own address leaves it
-    /// out: it is the one that was asked then.
+    /// Reads the reply to `CLUSTER SLOTS`: `[[first, last, [host, port, id, metadata], …replicas],
+    /// …]`. A server that does not know its own host leaves it out. Then it is the server that was
+    /// asked. A range whose master has no usable address is left out.
     pub(super) fn read(value: Value, asked: &Address) -> Option<Self> {
         let mut slots = Slots::default();
         for range in value.list()? {
             let mut parts = range.list()?.into_iter();
             let first = parts.next()?.number()?.try_into().ok()?;
             let last = parts.next()?.number()?.try_into().ok()?;
-            let master = node(parts.next()?, asked)?;
-            slots.masters.insert(master.clone());
-            slots.ranges.push((first, last, master));
-            // One that is being replaced may have no address.
+            if let Some(master) = node(parts.next()?, asked) {
+                slots.masters.insert(master.clone());
+                slots.ranges.push((first, last, master));
+            }
+            // A replica that is being replaced may have no address.
             slots.replicas.extend(parts.filter_map(|replica| node(replica, asked)));
         }
+        slots.ranges.sort();
         Some(slots)
     }
 
     pub(super) fn owner(&self, slot: u16) -> Option<&Address> {
-        let range = self.ranges.iter().find(|(first, last, _)| (*first..=*last).contains(&slot));
-        range.map(|(_, _, master)| master)
+        let behind = self.ranges.partition_point(|(first, ..)| *first <= slot);
+        let (_, last, master) = self.ranges.get(behind.checked_sub(1)?)?;
+        (slot <= *last).then_some(master)
     }
 
     /// Returns the servers that have slots.
@@ -85,7 +101,16 @@ fn node(value: Value, asked: &Address) -> Option<Address> {
         Value::Nil => String::new(),
         host => host.text()?.to_string(),
     };
-    at(host, port, asked)
+    // The metadata behind the id may have the address of a server whose name is unknown, or the name
+    // of one whose address is unknown.
+    at(host, port, asked).or_else(|| {
+        let other = match parts.nth(1)? {
+            Value::List(items) => items.into_iter().nth(1)?.text()?,
+            Value::Map(pairs) => pairs.into_iter().next()?.1.text()?,
+            _ => return None,
+        };
+        (!other.is_empty()).then(|| at(other.to_string(), port, asked))?
+    })
 }
 
 /// Returns an address whose host may be missing.
@@ -93,6 +118,7 @@ fn at(host: String, port: u16, asked: &Address) -> Option<Address> {
     match (&*host, asked) {
         // The server does not know the host.
         ("?", _) => None,
+        _ if port == 0 => None,
         ("", Address::Tcp(host, _)) => Some(Address::Tcp(host.clone(), port)),
         ("", Address::Unix(_)) => None,
         _ => Some(Address::Tcp(host, port)),
@@ -153,6 +179,18 @@ mod tests {
         assert_eq!(slots.masters().len(), 2);
         assert_eq!(slots.replicas().iter().collect::<Vec<_>>(), [&tcp("asked", 5), &tcp("b", 2)]);
         assert_eq!(Slots::default().owner(0), None);
+        let nameless = |metadata| Value::List(vec![text("?"), Value::Int(6), text("id"), metadata]);
+        let metadata = Value::List(vec![text("ip"), text("f")]);
+        let reply = Value::List(vec![
+            range(200, 300, vec![nameless(Value::List(vec![]))]),
+            range(100, 199, vec![nameless(metadata)]),
+            range(0, 99, vec![node(text("a"), 1)]),
+            range(301, 400, vec![nameless(Value::Map(vec![(text("ip"), text("g"))]))]),
+        ]);
+        let slots = Slots::read(reply, &tcp("asked", 9)).unwrap();
+        let owners = [0, 99, 100, 199, 200, 300, 301, 400, 401].map(|slot| slots.owner(slot).cloned());
+        let (a, f, g) = (Some(tcp("a", 1)), Some(tcp("f", 6)), Some(tcp("g", 6)));
+        assert_eq!(owners, [a.clone(), a, f.clone(), f, None, None, g.clone(), g, None]);
         assert_eq!(Slots::read(text("ERR"), &tcp("asked", 9)), None);
     }
 

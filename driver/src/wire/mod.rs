@@ -47,16 +47,42 @@ pub trait Wire: Send + 'static {
     /// apart: see [`Connection::execute`].
     fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
-    /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of it. There is at least one channel.
+    /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of
+    /// them. There is at least one channel.
     fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
 
-    /// Completes when the connection is known to be lost, with words for the log. May be dropped and called again.
+    /// Makes several changes, in order, and returns one result for each. A wire that can send all of
+    /// them before the first is confirmed should do so. Otherwise thousands of rooms that are joined
+    /// one by one take as many round trips.
+    fn subscribe_all(
+        &mut self,
+        changes: Vec<Subscription>,
+    ) -> impl Future<Output = Vec<Result<(), CommandError>>> + Send {
+        async {
+            let mut results = Vec::with_capacity(changes.len());
+            for change in changes {
+                results.push(self.subscribe(change).await);
+            }
+            results
+        }
+    }
+
+    /// Completes when the connection is known to be lost, with words for the log. The future may be
+    /// dropped, and the method called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
 
     /// Returns `true` if messages are held back because there is no [room](PushSender::poll_room)
     /// for them. Answers behind them are not read then.
     fn is_stalled(&self) -> bool {
         false
+    }
+
+    /// Returns the number of replies that have come so far, or `None` if the wire does not count
+    /// them. By this number the answer to a [`ping`](Wire::ping) is noticed although its future was
+    /// dropped. Without the number, another ping is sent then, and the time for its answer begins
+    /// anew.
+    fn replies(&self) -> Option<u64> {
+        None
     }
 
     /// Asks for a sign of life. A refusal is one.
@@ -111,13 +137,24 @@ pub struct WireConnection<W> {
     heartbeat: Heartbeat,
     /// The time of the last sign of life.
     quiet: Instant,
+    /// The sign of life that was asked for and has not come.
+    asked: Option<Asked>,
     gone: Option<String>,
+}
+
+/// A sign of life that is awaited. It outlives the future that has asked for it, so a caller that
+/// drops that future does not put off the end of a dead connection.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    since: Instant,
+    /// The number of replies that had come by then, if the wire counts them.
+    replies: Option<u64>,
 }
 
 impl<W: Wire> WireConnection<W> {
     /// Creates a connection from a wire that has just been opened.
     pub fn new(wire: W, heartbeat: Heartbeat) -> Self {
-        WireConnection { wire, heartbeat, quiet: Instant::now(), gone: None }
+        WireConnection { wire, heartbeat, quiet: Instant::now(), asked: None, gone: None }
     }
 
     /// Sends one command that is not the engine's, such as `CLUSTER SLOTS`.
@@ -142,7 +179,7 @@ impl<W: Wire> WireConnection<W> {
             return (0..count).map(|_| Err(CommandError::NotSent(why.clone()))).collect();
         }
         let mut results = self.wire.send(commands).await;
-        self.quiet = Instant::now();
+        self.heard();
         results.resize_with(count, || Err(missing()));
         for result in &results {
             self.note(result);
@@ -173,15 +210,84 @@ impl<W: Wire> WireConnection<W> {
             .extend(replies.map(|(value, expected)| value.and_then(|value| reply::parse(value, expected))));
     }
 
-    async fn subscribe(&mut self, change: Subscription) -> Result<Reply, CommandError> {
-        if let Some(why) = &self.gone {
-            return Err(CommandError::NotSent(why.clone()));
+    /// Makes the gathered changes of subscriptions, and appends the results.
+    async fn subscribe(
+        &mut self,
+        changes: &mut Vec<Subscription>,
+        results: &mut Vec<Result<Reply, CommandError>>,
+    ) {
+        if changes.is_empty() {
+            return;
         }
-        let result = self.wire.subscribe(change).await;
-        self.quiet = Instant::now();
-        self.note(&result);
-        result.map(|()| Reply::Done)
+        let changes = core::mem::take(changes);
+        let count = changes.len();
+        if let Some(why) = &self.gone {
+            return results.extend((0..count).map(|_| Err(CommandError::NotSent(why.clone()))));
+        }
+        let mut done = self.wire.subscribe_all(changes).await;
+        self.heard();
+        done.resize_with(count, || Err(missing()));
+        done.iter().for_each(|result| self.note(result));
+        results.extend(done.into_iter().map(|result| result.map(|()| Reply::Done)));
     }
+
+    /// Notes that the server has answered.
+    fn heard(&mut self) {
+        self.quiet = Instant::now();
+        self.asked = None;
+    }
+
+    /// Returns the times of testing the connection.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        self.heartbeat
+    }
+
+    /// Waits for the end of the connection, and asks for a sign of life from time to time, because a
+    /// dead connection may look like an idle one. The future may be dropped, and the method called
+    /// again: the time that has passed without an answer counts.
+    async fn watch(&mut self) -> String {
+        let Heartbeat { interval, patience } = self.heartbeat;
+        loop {
+            if let Some(Asked { since, replies: Some(before) }) = self.asked {
+                // The future that has asked was dropped. The ping is not sent twice: any reply that
+                // comes now is its answer.
+                let left = patience.saturating_sub(since.elapsed());
+                let ended = timeout(left.min(patience / LOOKS), self.wire.lost()).await;
+                match ended {
+                    Ok(why) => return why,
+                    Err(_) if self.wire.is_stalled() || self.wire.replies() != Some(before) => self.heard(),
+                    Err(_) if left.is_zero() => return silence(patience),
+                    Err(_) => {}
+                }
+                continue;
+            }
+            let left = interval.saturating_sub(self.quiet.elapsed());
+            if let Ok(why) = timeout(left, self.wire.lost()).await {
+                return why;
+            }
+            // Messages that are held back come before the answer, and show that the server is alive.
+            if self.wire.is_stalled() {
+                self.heard();
+                continue;
+            }
+            self.asked = Some(Asked { since: Instant::now(), replies: self.wire.replies() });
+            let pong = timeout(patience, self.wire.ping()).await;
+            self.heard();
+            match pong {
+                Ok(Ok(()) | Err(CommandError::Server { .. } | CommandError::Unusable(_))) => {}
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return silence(patience),
+            }
+        }
+    }
+}
+
+/// The number of times per patience of a heartbeat that the connection is checked for an answer
+/// whose future was dropped.
+const LOOKS: u32 = 64;
+
+fn silence(patience: Duration) -> String {
+    format!("no answer to a PING within {patience:?}")
 }
 
 fn missing() -> CommandError {
@@ -193,30 +299,45 @@ impl<W: Wire> Connection for WireConnection<W> {
         let mut results = Vec::with_capacity(commands.len());
         let (mut batch, mut expected) =
             (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
+        let mut changes = Vec::new();
+        let stream = match commands.as_slice() {
+            [Command::XInfoStream { stream }] => Some(stream.clone()),
+            _ => None,
+        };
         for command in commands {
+            // Plain commands and changes of subscriptions wait for each other. Both in one batch are
+            // rare, because subscriptions have a lane of their own.
             let result = match Request::of(command) {
                 Request::Plain(args, expects) => {
+                    self.subscribe(&mut changes, &mut results).await;
                     batch.push(args);
                     expected.push(expects);
                     continue;
                 }
-                // What follows has to wait for what precedes it. It is rare: subscriptions have a lane of their own.
                 Request::Subscription(change) => {
                     self.flush(&mut batch, &mut expected, &mut results).await;
-                    self.subscribe(change).await
+                    changes.push(change);
+                    continue;
                 }
-                Request::Nothing => {
-                    self.flush(&mut batch, &mut expected, &mut results).await;
-                    Ok(Reply::Done)
-                }
+                Request::Nothing => Ok(Reply::Done),
                 Request::Unknown => {
-                    self.flush(&mut batch, &mut expected, &mut results).await;
                     Err(CommandError::Unusable("this backend does not know the command".into()))
                 }
             };
+            self.subscribe(&mut changes, &mut results).await;
+            self.flush(&mut batch, &mut expected, &mut results).await;
             results.push(result);
         }
+        self.subscribe(&mut changes, &mut results).await;
         self.flush(&mut batch, &mut expected, &mut results).await;
+        if let (Some(stream), [Err(CommandError::Server { code, .. })]) = (stream, results.as_slice())
+            && code == "ERR"
+        {
+            let (mut args, mut expected) =
+                (vec![Request::short_info(stream)], vec![request::Expected::Stream]);
+            results.clear();
+            self.flush(&mut args, &mut expected, &mut results).await;
+        }
         results
     }
 
@@ -224,26 +345,7 @@ impl<W: Wire> Connection for WireConnection<W> {
         if let Some(why) = &self.gone {
             return why.clone();
         }
-        let Heartbeat { interval, patience } = self.heartbeat;
-        let why = loop {
-            let left = interval.saturating_sub(self.quiet.elapsed());
-            if let Ok(why) = timeout(left, self.wire.lost()).await {
-                break why;
-            }
-            // What is held back stands before the answer, and its sender is alive.
-            if self.wire.is_stalled() {
-                self.quiet = Instant::now();
-                continue;
-            }
-            // A link can be dead and tell nobody.
-            let pong = timeout(patience, self.wire.ping()).await;
-            self.quiet = Instant::now();
-            match pong {
-                Ok(Ok(()) | Err(CommandError::Server { .. } | CommandError::Unusable(_))) => {}
-                Ok(Err(error)) => break error.to_string(),
-                Err(_) => break format!("no answer to a PING within {patience:?}"),
-            }
-        };
+        let why = self.watch().await;
         self.gone.get_or_insert(why).clone()
     }
 }

@@ -113,6 +113,12 @@ fn stream_info(value: Value) -> Option<StreamInfo> {
             b"first-entry" if !matches!(value, Value::Nil) => {
                 info.first_entry_id = Some(value.list()?.into_iter().next()?.id()?);
             }
+            // The full form has the first entries, as many as were asked for.
+            b"entries" => {
+                if let Some(first) = value.list()?.into_iter().next() {
+                    info.first_entry_id = Some(first.list()?.into_iter().next()?.id()?);
+                }
+            }
             _ => {}
         }
     }
@@ -185,6 +191,15 @@ mod tests {
             (bulk("recorded-first-entry-id"), bulk("4-4")),
             (bulk("first-entry"), Value::List(vec![bulk("4-4"), Value::Nil])),
         ]);
+        let full = Value::Map(vec![
+            (bulk("length"), Value::Int(2)),
+            (bulk("last-generated-id"), bulk("5-1")),
+            (bulk("max-deleted-entry-id"), bulk("0-0")),
+            (bulk("entries-added"), Value::Int(7)),
+            (bulk("entries"), Value::List(vec![Value::List(vec![bulk("4-4"), Value::List(vec![])])])),
+            (bulk("groups"), Value::List(vec![])),
+        ]);
+        assert_eq!(parse(full, Expected::Stream).unwrap(), parse(new.clone(), Expected::Stream).unwrap());
         let info = StreamInfo {
             length: 2,
             entries_added: Some(7),

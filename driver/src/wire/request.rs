@@ -94,8 +94,12 @@ impl Request {
             Command::GetDel { key } => {
                 Request::Plain([arg("GETDEL"), key.into_bytes()].into(), Expected::Value)
             }
+            // The full form with one entry tells the first one. The short form tells the first one
+            // and the last one, and then the last one may be too large for one reply.
             Command::XInfoStream { stream } => {
-                Request::Plain([arg("XINFO"), arg("STREAM"), stream.into_bytes()].into(), Expected::Stream)
+                let args =
+                    [arg("XINFO"), arg("STREAM"), stream.into_bytes(), arg("FULL"), arg("COUNT"), arg("1")];
+                Request::Plain(args.into(), Expected::Stream)
             }
             Command::Publish { channel, payload, sharded } => {
                 let publish = arg(if sharded { "SPUBLISH" } else { "PUBLISH" });
@@ -122,6 +126,11 @@ impl Request {
             Command::Release { .. } => Request::Nothing,
             _ => Request::Unknown,
         }
+    }
+
+    /// Returns the arguments of XINFO STREAM for servers that do not know the full form.
+    pub(super) fn short_info(stream: ByteString) -> Args {
+        [arg("XINFO"), arg("STREAM"), stream.into_bytes()].into()
     }
 
     /// Without names, UNSUBSCRIBE would mean all channels, and SUBSCRIBE is an error.

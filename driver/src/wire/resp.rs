@@ -14,7 +14,6 @@ use std::io;
 use sio_streams_core::{ByteString, Bytes, CommandError};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::Wire;
 use super::args::Args;
 use super::codec::{Scan, decode, encode, encoded_size};
 use super::entries::{self, Wrapping};
@@ -22,6 +21,7 @@ use super::pushed::{Pushed, message};
 use super::subscription::{Subscription, SubscriptionKind};
 use super::text::for_log;
 use super::value::Value;
+use super::{Wire, missing};
 use crate::backend::PushSender;
 
 /// The minimum of bytes that are read at once.
@@ -59,9 +59,11 @@ pub struct RespWire<S> {
     written: usize,
     /// The number of replies that are still to come.
     owed: usize,
-    /// Subscriptions that are just being changed on demand.
-    changing: usize,
-    /// Who takes the messages, if this connection is for subscriptions.
+    /// The number of replies that have come.
+    replies: u64,
+    /// The number of commands under way that end sharded subscriptions.
+    leaving: usize,
+    /// The place where messages go, if this connection is for subscriptions.
     pushes: Option<PushSender>,
     /// A message for which there is no room. Nothing behind it is read.
     held: Option<(ByteString, Bytes)>,
@@ -86,7 +88,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
             write: Vec::new(),
             written: 0,
             owed: 0,
-            changing: 0,
+            replies: 0,
+            leaving: 0,
             pushes: None,
             held: None,
             gone: None,
@@ -122,7 +125,55 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
             return Err(why.clone());
         }
         let next = poll_fn(|context| self.poll_next(context, entries)).await;
+        self.replies += u64::from(next.is_ok());
         next.map_err(|error| self.gone.insert(for_log(&error.to_string())).clone())
+    }
+
+    /// Writes the commands of a change. Returns the number of channels in each.
+    fn write_change(&mut self, Subscription { channels, kind, on }: &Subscription) -> Vec<usize> {
+        let name = match (kind, on) {
+            (SubscriptionKind::Channels, true) => "SUBSCRIBE",
+            (SubscriptionKind::Channels, false) => "UNSUBSCRIBE",
+            (SubscriptionKind::Sharded, true) => "SSUBSCRIBE",
+            (SubscriptionKind::Sharded, false) => "SUNSUBSCRIBE",
+            (SubscriptionKind::Patterns, true) => "PSUBSCRIBE",
+            (SubscriptionKind::Patterns, false) => "PUNSUBSCRIBE",
+        };
+        // Sharded channels of one command must have the same slot.
+        let at_once = if *kind == SubscriptionKind::Sharded { 1 } else { CHANNELS_AT_ONCE };
+        let mut counts = Vec::new();
+        for some in channels.chunks(at_once) {
+            let names = some.iter().map(|channel| channel.as_bytes().clone());
+            let args: Vec<Bytes> =
+                core::iter::once(Bytes::from_static(name.as_bytes())).chain(names).collect();
+            encode(&args.into(), &mut self.write);
+            counts.push(some.len());
+        }
+        counts
+    }
+
+    /// Waits until commands with these numbers of channels are confirmed or refused.
+    async fn confirmed(&mut self, counts: Vec<usize>) -> Result<(), CommandError> {
+        let mut refused = None;
+        for count in counts {
+            for _ in 0..count {
+                match self.next(None).await.map_err(CommandError::Lost)? {
+                    Came::Change => {}
+                    Came::Reply(Value::Error { code, message }) => {
+                        refused.get_or_insert(CommandError::Server { code, message });
+                        // One error refuses all channels of the command.
+                        break;
+                    }
+                    Came::Reply(other) => {
+                        let why = format!("a subscription is answered by {other:?}");
+                        let why = self.gone.insert(for_log(&why)).clone();
+                        return Err(CommandError::Lost(why));
+                    }
+                }
+            }
+            self.leaving = self.leaving.saturating_sub(1);
+        }
+        refused.map_or(Ok(()), Err)
     }
 
     fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
@@ -156,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
                         self.held = message(parts, at);
                     }
                     (Some(Pushed::Change { ended_sharded }), _) => {
-                        if ended_sharded && self.changing == 0 {
+                        if ended_sharded && self.leaving == 0 {
                             let words = "the server has ended a subscription: its slot has moved";
                             return Poll::Ready(Err(io::Error::other(words)));
                         }
@@ -218,58 +269,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         results
     }
 
-    /// All in one go, however many there are: each channel is confirmed by itself, in order, or its command is refused.
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
+        self.subscribe_all(vec![change]).await.pop().unwrap_or_else(|| Err(missing()))
+    }
+
+    /// All commands are written at once. Each channel is confirmed by itself, in order, or its
+    /// command is refused.
+    async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
+        let count = changes.len();
         if self.pushes.is_none() {
-            return Err(CommandError::Unusable("this connection is not for subscriptions".into()));
+            let unusable = CommandError::Unusable("this connection is not for subscriptions".into());
+            return vec![Err(unusable); count];
         }
         if let Some(why) = &self.gone {
-            return Err(CommandError::NotSent(why.clone()));
+            return vec![Err(CommandError::NotSent(why.clone())); count];
         }
-        let Subscription { channels, kind, on } = change;
-        let name = match (kind, on) {
-            (SubscriptionKind::Channels, true) => "SUBSCRIBE",
-            (SubscriptionKind::Channels, false) => "UNSUBSCRIBE",
-            (SubscriptionKind::Sharded, true) => "SSUBSCRIBE",
-            (SubscriptionKind::Sharded, false) => "SUNSUBSCRIBE",
-            (SubscriptionKind::Patterns, true) => "PSUBSCRIBE",
-            (SubscriptionKind::Patterns, false) => "PUNSUBSCRIBE",
-        };
-        // Sharded channels of one command must have the same slot.
-        let at_once = if kind == SubscriptionKind::Sharded { 1 } else { CHANNELS_AT_ONCE };
-        let mut counts = Vec::new();
-        for some in channels.chunks(at_once) {
-            let names = some.iter().map(|channel| channel.as_bytes().clone());
-            let args: Vec<Bytes> =
-                core::iter::once(Bytes::from_static(name.as_bytes())).chain(names).collect();
-            encode(&args.into(), &mut self.write);
-            counts.push(some.len());
-        }
+        let commands: Vec<Vec<usize>> = changes.iter().map(|change| self.write_change(change)).collect();
+        let mut results = Vec::with_capacity(count);
         let left_over = core::mem::take(&mut self.owed);
+        let mut lost = Ok(());
         for _ in 0..left_over {
-            self.reply(None).await.map_err(CommandError::Lost)?;
+            lost = lost.and(self.reply(None).await.map(drop));
         }
-        self.changing = counts.len();
-        let mut refused = None;
-        for count in counts {
-            for _ in 0..count {
-                match self.next(None).await.map_err(CommandError::Lost)? {
-                    Came::Change => {}
-                    Came::Reply(Value::Error { code, message }) => {
-                        refused.get_or_insert(CommandError::Server { code, message });
-                        // All of this command's channels are refused by one answer.
-                        break;
-                    }
-                    Came::Reply(other) => {
-                        let why = format!("a subscription is answered by {other:?}");
-                        let why = self.gone.insert(for_log(&why)).clone();
-                        return Err(CommandError::Lost(why));
-                    }
-                }
+        for (counts, change) in commands.into_iter().zip(&changes) {
+            let leaves = !change.on && change.kind == SubscriptionKind::Sharded;
+            self.leaving = if leaves { counts.len() } else { 0 };
+            let result = match &lost {
+                Ok(()) => self.confirmed(counts).await,
+                Err(why) => Err(CommandError::Lost(why.clone())),
+            };
+            if let Err(CommandError::Lost(why)) = &result {
+                lost = lost.and(Err(why.clone()));
             }
-            self.changing -= 1;
+            results.push(result);
         }
-        refused.map_or(Ok(()), Err)
+        self.leaving = 0;
+        results
     }
 
     async fn lost(&mut self) -> String {
@@ -287,6 +322,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
 
     fn is_stalled(&self) -> bool {
         self.held.is_some()
+    }
+
+    fn replies(&self) -> Option<u64> {
+        Some(self.replies)
     }
 }
 

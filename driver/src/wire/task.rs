@@ -1,30 +1,34 @@
 //! A wire that reads in a task of its own.
 
 use core::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_streams_core::CommandError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::Wire;
 use super::args::Args;
 use super::gone::Gone;
 use super::subscription::Subscription;
 use super::value::Value;
+use super::{Wire, missing};
 use crate::backend::PushSender;
 
 type Answers = Vec<Result<Value, CommandError>>;
 
 enum Request {
     Send(Vec<Args>, oneshot::Sender<Answers>),
-    Subscribe(Subscription, oneshot::Sender<Result<(), CommandError>>),
+    Subscribe(Vec<Subscription>, oneshot::Sender<Vec<Result<(), CommandError>>>),
 }
 
-/// A [`Wire`] in a task of its own, which ends with it. Messages reach those who take them though nothing is asked just now; as long as there is no
-/// room for them, nothing is read.
+/// A [`Wire`] in a task of its own, which ends with it. Messages are passed on even while no command
+/// is under way. While there is no room for them, nothing is read.
 pub struct TaskWire {
     requests: mpsc::UnboundedSender<Request>,
     pushes: PushSender,
+    /// The number of requests that have been answered.
+    replies: Arc<AtomicU64>,
     gone: Gone,
     task: AbortHandle,
 }
@@ -38,8 +42,10 @@ impl TaskWire {
     pub fn spawn(wire: impl Wire, pushes: PushSender) -> Self {
         let (requests, inbox) = mpsc::unbounded_channel();
         let gone = Gone::new();
-        let task = tokio::spawn(serve(wire, inbox, Ended(gone.clone()))).abort_handle();
-        TaskWire { requests, pushes, gone, task }
+        let replies = Arc::default();
+        let serving = serve(wire, inbox, Arc::clone(&replies), Ended(gone.clone()));
+        let task = tokio::spawn(serving).abort_handle();
+        TaskWire { requests, pushes, replies, gone, task }
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Result<T, CommandError> {
@@ -57,7 +63,12 @@ impl TaskWire {
     }
 }
 
-async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>, gone: Ended) {
+async fn serve<W: Wire>(
+    mut wire: W,
+    mut inbox: mpsc::UnboundedReceiver<Request>,
+    replies: Arc<AtomicU64>,
+    gone: Ended,
+) {
     loop {
         let request = tokio::select! {
             why = wire.lost() => return gone.0.set(why),
@@ -66,9 +77,10 @@ async fn serve<W: Wire>(mut wire: W, mut inbox: mpsc::UnboundedReceiver<Request>
         // The caller may have lost interest. Then the connection is dropped soon, too.
         match request {
             Some(Request::Send(commands, answer)) => drop(answer.send(wire.send(commands).await)),
-            Some(Request::Subscribe(change, answer)) => drop(answer.send(wire.subscribe(change).await)),
+            Some(Request::Subscribe(changes, answer)) => drop(answer.send(wire.subscribe_all(changes).await)),
             None => return,
         }
+        replies.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -91,7 +103,15 @@ impl Wire for TaskWire {
     }
 
     async fn subscribe(&mut self, change: Subscription) -> Result<(), CommandError> {
-        self.ask(|answer| Request::Subscribe(change, answer)).await?
+        self.subscribe_all(vec![change]).await.pop().unwrap_or_else(|| Err(missing()))
+    }
+
+    async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
+        let count = changes.len();
+        match self.ask(|answer| Request::Subscribe(changes, answer)).await {
+            Ok(results) => results,
+            Err(error) => vec![Err(error); count],
+        }
     }
 
     async fn lost(&mut self) -> String {
@@ -100,6 +120,10 @@ impl Wire for TaskWire {
 
     fn is_stalled(&self) -> bool {
         !self.pushes.has_room()
+    }
+
+    fn replies(&self) -> Option<u64> {
+        Some(self.replies.load(Ordering::Relaxed))
     }
 }
 

@@ -53,6 +53,7 @@ impl Encode for Reply {
             Reply::Channels(channels) => out.tag(5).put(channels),
             Reply::Value(value) => out.tag(6).put(value),
             Reply::Done => out.tag(7),
+            Reply::Unreadable { next, alone } => out.tag(8).put(next).put(alone),
             other => unknown(other),
         };
     }

@@ -1,13 +1,14 @@
 //! Servers with limits on output, input, time and rights.
 
 use core::time::Duration;
+use std::time::Instant;
 
 use super::common::*;
 use super::member::Member;
 use crate::Backend;
-use sio_streams_core::{BroadcastOptions, CommandError, Config, Dialect, Lane, Packet};
-use sio_streams_driver::{Emitter, Error, Event, Options};
-use sio_streams_testkit::{Chaos, Habit, Proxy, RedisServer};
+use sio_streams_core::{BroadcastOptions, CommandError, Config, Dialect, Lane, Lost, Packet};
+use sio_streams_driver::{Emitter, Error, Event, Events, Node, Options};
+use sio_streams_testkit::{Chaos, Direction, Habit, Proxy, RedisServer};
 
 fn packet(number: u64, size: usize) -> Packet {
     Packet::event("n", &(number, "x".repeat(size))).unwrap()
@@ -22,39 +23,123 @@ fn streams() -> Options {
     options(Config::default())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
-    let redis = RedisServer::start().unwrap();
-    let (node, mut events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
-    let nsp = within(node.open("/")).await.unwrap();
-    within(nsp.add_socket("a")).await.unwrap();
-    let (writer, _events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
-    let there = within(writer.open("/")).await.unwrap();
-    // From now on nothing is taken: the first few fill what may wait, and the others pile up in the
-    // stream.
-    redis.command(&["CLIENT", "PAUSE", "600000", "WRITE"]);
-    let fates: Vec<_> = (0..101)
-        .map(|number| {
-            let size = if number < 100 { 100_000 } else { 1 };
-            there.broadcast(packet(number, size), BroadcastOptions::all())
-        })
-        .collect();
-    redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 4mb 0"]);
-    redis.command(&["CLIENT", "UNPAUSE"]);
-    for fate in fates {
-        within(fate).await.unwrap();
-    }
-    let mut expected = 0;
-    while expected < 101 {
+/// Takes events up to the last broadcast. Returns the numbers of the broadcasts, the number of
+/// times that the reader's link was lost, and the gaps.
+async fn heard(events: &mut Events, last: u64) -> (Vec<u64>, usize, Vec<Lost>) {
+    let (mut numbers, mut losses, mut gaps) = (Vec::new(), 0, Vec::new());
+    while numbers.last() != Some(&last) {
         match within(events.next()).await.unwrap() {
             Event::Broadcast(broadcast) => {
                 let (_, number, _): (String, u64, String) = broadcast.packet.data.decode().unwrap();
-                assert_eq!(number, expected);
-                expected += 1;
+                numbers.push(number);
             }
-            Event::Gap { .. } | Event::Rewound { .. } => panic!("nothing was lost"),
+            Event::Link { lane: Lane::Reader(_), up: false, .. } => losses += 1,
+            Event::Gap { lost, .. } => gaps.push(lost),
+            Event::Rewound { .. } => panic!("nothing was lost"),
             _ => {}
         }
+    }
+    (numbers, losses, gaps)
+}
+
+/// Starts a node with a socket, over a proxy.
+async fn listener(proxy: &Chaos) -> (Node, Events) {
+    let (node, events) = sio_streams_driver::start(streams(), steady(&proxy.url())).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    within(nsp.add_socket("a")).await.unwrap();
+    (node, events)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
+    let (_node, mut events) = listener(&proxy).await;
+    let (writer, _events) = sio_streams_driver::start(streams(), steady(&redis.url())).unwrap();
+    let there = within(writer.open("/")).await.unwrap();
+    // The reader hears nothing until all messages are in the stream.
+    proxy.silence(Direction::Replies);
+    for number in 0..101 {
+        let size = if number < 100 { 100_000 } else { 1 };
+        within(there.broadcast(packet(number, size), BroadcastOptions::all())).await.unwrap();
+    }
+    redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 4mb 4mb 0"]);
+    proxy.speak();
+    let (numbers, losses, gaps) = heard(&mut events, 100).await;
+    assert_eq!(numbers, (0..=100).collect::<Vec<u64>>());
+    assert!(losses >= 2 && gaps.is_empty(), "{losses} {gaps:?}");
+}
+
+/// The entry is reported as a gap, and nothing else is. This holds if the server limits replies or
+/// if a proxy does, and wherever the entry is in the stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_too_large_alone_is_a_gap() {
+    for (alone, by_proxy) in [(true, false), (false, true)] {
+        let redis = RedisServer::start().unwrap();
+        let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
+        // Nodes of this dialect write nothing to the stream by themselves, so the large entry is
+        // the first one of the stream, or the second.
+        let config = Config { dialect: Dialect::Streams03, ..Config::default() };
+        let (writer, _events) =
+            sio_streams_driver::start(options(config.clone()), steady(&redis.url())).unwrap();
+        let there = within(writer.open("/")).await.unwrap();
+        let (node, mut events) =
+            sio_streams_driver::start(options(config.clone()), steady(&proxy.url())).unwrap();
+        let nsp = within(node.open("/")).await.unwrap();
+        within(nsp.add_socket("a")).await.unwrap();
+        let say = async |number, size| {
+            within(there.broadcast(packet(number, size), BroadcastOptions::all())).await.unwrap();
+        };
+        let first = if alone { 1 } else { 0 };
+        if !alone {
+            say(0, 1).await;
+            assert_eq!(heard(&mut events, 0).await.0, [0]);
+        }
+        match by_proxy {
+            true => proxy.habits(vec![Habit::LargestReply(1 << 20)]),
+            false => {
+                drop(redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 1mb 0"]))
+            }
+        }
+        say(first, 3_000_000).await;
+        say(first + 1, 1).await;
+        let (numbers, losses, gaps) = heard(&mut events, first + 1).await;
+        assert_eq!(numbers, [first + 1]);
+        assert_eq!(gaps, [Lost::Exactly(1)], "{alone}");
+        assert!(losses >= 2);
+        // After that, everything works as before, for the node that was there and for a new one.
+        say(first + 2, 1).await;
+        assert_eq!(heard(&mut events, first + 2).await, (vec![first + 2], 0, vec![]));
+        let (new, mut events) = sio_streams_driver::start(options(config), steady(&proxy.url())).unwrap();
+        let nsp = within(new.open("/")).await.unwrap();
+        within(nsp.add_socket("b")).await.unwrap();
+        say(first + 3, 1).await;
+        assert_eq!(heard(&mut events, first + 3).await.0, [first + 3]);
+    }
+}
+
+/// The connection opens, but is of no use. From the second time on, it is opened no more than once
+/// a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_connects_again_and_again() {
+    let redis = RedisServer::start().unwrap();
+    for habit in ["XREAD", "XINFO"] {
+        let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
+        let mut member = Member::start(Config::default(), steady(&proxy.url())).await;
+        member.send(0).await;
+        member.hears([0]).await;
+        proxy.habits(vec![Habit::CloseAt(habit)]);
+        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
+        // By then, all lanes have come back once.
+        until(|| member.losses(&reader()).len() >= 2).await;
+        let (began, before) = (Instant::now(), proxy.accepted());
+        until(|| proxy.accepted() >= before + 3).await;
+        // The bound holds on a slow machine, too.
+        let most = began.elapsed().as_secs_f64() + 2.0;
+        assert!(((proxy.accepted() - before) as f64) <= most, "{most}");
+        proxy.habits(Vec::new());
+        member.send(1).await;
+        member.hears([1]).await;
     }
 }
 
@@ -145,11 +230,27 @@ async fn a_burst_of_messages_arrives_whole() {
 /// Redis keeps what is not taken, up to its own limit, and nobody connects again and again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_sleeps_is_waited_for() {
-    const COUNT: u64 = 5_000;
     let redis = RedisServer::start().unwrap();
+    is_waited_for(&redis, steady(&redis.url())).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_an_application_that_sleeps_is_waited_for() {
+    let redis = RedisServer::builder().tls().start().unwrap();
+    for protocol in ["resp3", "resp2"] {
+        let url = format!("{}/?protocol={protocol}", redis.tls_url().unwrap());
+        let ca = std::fs::read(&redis.tls_files().unwrap().ca).unwrap();
+        let backend = Backend::builder(&url).ca_certificate(ca).heartbeat(Duration::from_secs(5), BOUND);
+        is_waited_for(&redis, backend.build().unwrap()).await;
+    }
+}
+
+async fn is_waited_for(redis: &RedisServer, backend: Backend) {
+    const COUNT: u64 = 5_000;
     let small =
         Options { event_buffer: 8, push_buffer: 64, push_buffer_bytes: 1 << 16, ..options(classic()) };
-    let (node, mut events) = sio_streams_driver::start(small, steady(&redis.url())).unwrap();
+    let (node, mut events) = sio_streams_driver::start(small, backend).unwrap();
     let nsp = within(node.open("/")).await.unwrap();
     within(nsp.add_socket("a")).await.unwrap();
     let sender = Member::start(classic(), steady(&redis.url())).await;
@@ -172,12 +273,20 @@ async fn an_application_that_sleeps_is_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emitter_looks_before_it_sends() {
     let redis = RedisServer::start().unwrap();
-    let emitter = Emitter::new(Config::default(), Backend::new(&redis.url()).unwrap()).unwrap();
+    let link = Proxy::start(redis.addr()).unwrap();
+    let emitter = Emitter::new(Config::default(), Backend::new(&link.url()).unwrap()).unwrap();
     for number in 0..5 {
         within(emitter.broadcast("/", packet(number, 1), BroadcastOptions::all())).await.unwrap();
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        // The last words of a server take a moment, too.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        link.drop_connections();
+        // The next broadcast waits for the second look at least, and until the server knows of the
+        // loss. What is noticed at one end is noticed at the other.
+        let mut looks = 0;
+        until(|| {
+            looks += 1;
+            let clients = redis.command(&["CLIENT", "LIST"]);
+            looks > 1 && !clients.as_str().unwrap().contains("sio-streams:")
+        })
+        .await;
     }
     assert_eq!(redis.command(&["XLEN", STREAM]).as_int(), Some(5));
 }
@@ -229,11 +338,11 @@ async fn a_proxy_that_does_not_let_reads_wait_is_not_asked_all_the_time() {
     let mut member = Member::start(Config::default(), steady(&proxy.url())).await;
     member.send(0).await;
     member.hears([0]).await;
-    let before = redis.calls("xread");
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    // A slow machine makes it fewer.
-    let asked = redis.calls("xread") - before;
-    assert!(asked < 60, "{asked} in four seconds");
+    // The pauses grow, so this number of reads takes at least a second and a half. A slow machine
+    // takes longer.
+    let (began, before) = (Instant::now(), redis.calls("xread"));
+    until(|| redis.calls("xread") >= before + 13).await;
+    assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
     member.send(1).await;
     member.hears([1]).await;
 }

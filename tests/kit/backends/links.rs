@@ -107,13 +107,16 @@ async fn over_resp2_a_link_that_is_cut_is_noticed_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_falls_silent_is_noticed_by_the_heartbeat() {
     let redis = RedisServer::start().unwrap();
-    for protocol in ["resp3", "resp2"] {
-        for lane in [Lane::Writer, reader(), Lane::Subscriber] {
-            let link = Proxy::start(redis.addr()).unwrap();
-            let url = format!("{}/?protocol={protocol}", link.url());
-            let mut connection = open_lively(&url, lane).await;
-            link.stall();
-            within(connection.lost()).await;
+    // The link is silent in both directions, or in one of them.
+    for stall in [Proxy::stall, Proxy::stall_requests, Proxy::stall_replies] {
+        for protocol in ["resp3", "resp2"] {
+            for lane in [Lane::Writer, reader(), Lane::Subscriber] {
+                let link = Proxy::start(redis.addr()).unwrap();
+                let url = format!("{}/?protocol={protocol}", link.url());
+                let mut connection = open_lively(&url, lane).await;
+                stall(&link);
+                within(connection.lost()).await;
+            }
         }
     }
 }

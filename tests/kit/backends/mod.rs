@@ -12,5 +12,7 @@ mod member;
 mod nodes;
 mod recovery;
 mod sentinel;
+mod silence;
 mod standalone;
 mod states;
+mod subscriptions;

@@ -71,6 +71,17 @@ impl GapDetector {
         }
     }
 
+    /// Notes that the entries behind the cursor, up to `next`, can't be read. `alone` is `true` if
+    /// this is exactly one entry.
+    pub(super) fn pass_over(&mut self, cursor: EntryId, next: EntryId, alone: bool) -> Finding {
+        // If it may be more than one, the next comparison finds the number again.
+        self.number = self.number.filter(|_| alone).map(|number| number.saturating_add(1));
+        self.due = None;
+        self.clear = next;
+        let after = self.hole.take().map_or(cursor, |(after, _)| after);
+        Finding::Gap { after, until: next, lost: if alone { Lost::Exactly(1) } else { Lost::Unknown } }
+    }
+
     /// Compares the numbers once everything up to the mark's entry has come, as far as it will.
     /// `cursor` is the last entry that came. `until` is the next entry if the mark's entry is gone.
     fn compare(&mut self, cursor: EntryId, until: EntryId) -> Option<Finding> {

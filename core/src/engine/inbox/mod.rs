@@ -47,6 +47,8 @@ pub(super) struct Inbox {
 /// The result of the server's answer about a stream.
 #[derive(Debug)]
 pub(super) struct Told {
+    /// `true` if the stream's end was not known before.
+    pub(super) located: bool,
     /// `true` if the server has lost entries.
     pub(super) rewound: bool,
     /// The last entry that has come.
@@ -79,7 +81,7 @@ impl Inbox {
     /// Returns the last entry of the stream that has come, once the stream's end is known.
     #[inline]
     pub(super) fn cursor(&self, stream: &ByteString) -> Option<EntryId> {
-        self.readers.get(stream)?.cursor
+        self.readers.get(stream)?.cursor_if_located()
     }
 
     /// Returns the namespaces that live on the stream.
@@ -255,7 +257,8 @@ impl Inbox {
             stream: stream.clone(),
             after: if overlap { cursor.before() } else { cursor },
             count: reader.count.saturating_add(overlap.into()),
-            block: cx.config.block_time,
+            // The end shows at once.
+            block: if reader.seeking { Duration::from_millis(1) } else { cx.config.block_time },
         };
         self.ask(cx, stream, command, Purpose::Read(stream.clone()));
     }
@@ -299,8 +302,17 @@ impl Inbox {
         reader.checked = cx.now;
         reader.suspect = false;
         reader.next = None;
-        let mut told =
-            Told { rewound: last < reader.known, cursor: last, findings: Vec::new(), holes: Vec::new() };
+        let located = reader.cursor_if_located().is_none();
+        if core::mem::take(&mut reader.seeking) {
+            reader.cursor = None;
+        }
+        let mut told = Told {
+            located,
+            rewound: last < reader.known,
+            cursor: last,
+            findings: Vec::new(),
+            holes: Vec::new(),
+        };
         match reader.cursor {
             Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
             None => {
@@ -396,6 +408,76 @@ impl Inbox {
         Some(Batch { cursor: reader.cursor?, findings })
     }
 
+    /// Passes over entries that can't be read, up to `next`. `alone` is `true` if this is exactly one
+    /// entry.
+    pub(super) fn pass_over(&mut self, stream: &ByteString, next: EntryId, alone: bool) -> Option<Batch> {
+        let reader = self.readers.get_mut(stream)?;
+        (reader.cut_off, reader.refused, reader.next) = (false, None, None);
+        let cursor = reader.cursor?;
+        if next <= cursor {
+            return Some(Batch { cursor, findings: Vec::new() });
+        }
+        reader.cursor = Some(next.before());
+        // Entries from before this node began to read are missing to nobody.
+        let finding = (!reader.seeking).then(|| reader.gaps.pass_over(cursor, next, alone));
+        Some(Batch { cursor: next.before(), findings: finding.into_iter().collect() })
+    }
+
+    /// Handles a server that can't tell its count. The entries that are held are taken as they are,
+    /// and reading continues. If nothing has come yet, the stream is read from its beginning to find
+    /// its end. The server is asked again later, and then shows what was missed.
+    pub(super) fn uncounted(
+        &mut self,
+        cx: &mut Context,
+        stream: &ByteString,
+        error: CommandError,
+    ) -> Option<Batch> {
+        let reader = self.readers.get_mut(stream)?;
+        if !core::mem::replace(&mut reader.uncounted, true) {
+            cx.events.push_back(Event::Refused { lane: Lane::Reader(stream.clone()), error });
+        }
+        (reader.suspect, reader.checked, reader.next) = (false, cx.now, None);
+        reader.seeking |= reader.cursor.is_none();
+        reader.cursor.get_or_insert(EntryId::ZERO);
+        let held = core::mem::take(&mut reader.held);
+        if !held.is_empty() {
+            self.unread.push_back(stream.clone());
+        }
+        let findings = reader.accept(held);
+        Some(Batch { cursor: reader.cursor?, findings })
+    }
+
+    /// Notes that the server has told its count.
+    pub(super) fn counts(&mut self, stream: &ByteString) {
+        if let Some(reader) = self.readers.get_mut(stream) {
+            reader.uncounted = false;
+        }
+    }
+
+    /// Returns `true` if the stream is read from its beginning to find its end.
+    pub(super) fn is_seeking(&self, stream: &ByteString) -> bool {
+        self.readers.get(stream).is_some_and(|reader| reader.seeking)
+    }
+
+    /// Continues to look for the stream's end behind this entry, the last one of a batch. Returns
+    /// the state of the stream if there are no more entries.
+    pub(super) fn sought(
+        &mut self,
+        cx: &mut Context,
+        stream: &ByteString,
+        last: Option<EntryId>,
+    ) -> Option<StreamInfo> {
+        let reader = self.readers.get_mut(stream)?;
+        (reader.refused, reader.cut_off) = (None, false);
+        if let Some(last) = last {
+            reader.cursor = Some(last);
+            self.read_on(cx, stream);
+            return None;
+        }
+        let last_generated_id = reader.cursor.unwrap_or_default();
+        Some(StreamInfo { last_generated_id, ..StreamInfo::default() })
+    }
+
     /// Handles the loss of the link. Reads that have not gone out are dropped, because the stream's
     /// end has to be known first. A command that is under way will fail, and its failure asks for
     /// the end.
@@ -443,7 +525,9 @@ impl Inbox {
             reader.refused = Some(error.clone());
             cx.events.push_back(Event::Refused { lane: lane.clone(), error });
         }
-        if mutant!(BreakIgnored) && self.readers.get(stream).is_some_and(Reader::is_located) {
+        if mutant!(BreakIgnored)
+            && self.readers.get(stream).is_some_and(|reader| reader.cursor_if_located().is_some())
+        {
             return self.read_on(cx, stream);
         }
         self.locate(cx, stream);

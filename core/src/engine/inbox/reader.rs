@@ -56,6 +56,11 @@ pub(super) struct Reader {
     pub(super) count: u32,
     /// `true` if the last read was cut off.
     pub(super) cut_off: bool,
+    /// `true` if the server can't tell its count, and this has been reported.
+    pub(super) uncounted: bool,
+    /// `true` if the stream's end is not known and the server can't tell it. The reader then reads
+    /// through the whole stream to find the end.
+    pub(super) seeking: bool,
     /// The mean size of an entry in bytes in the last full batch. It is 0 until there was one.
     pub(super) mean: usize,
     /// The entry that the next batch has to begin with. If it does not, something is missing.
@@ -114,6 +119,8 @@ impl Reader {
             newest: VecDeque::new(),
             count,
             cut_off: false,
+            uncounted: false,
+            seeking: false,
             mean: 0,
             next: None,
             gaps: GapDetector::default(),
@@ -134,9 +141,10 @@ impl Reader {
         }
     }
 
-    /// Returns `true` if the position in the stream is known.
-    pub(super) fn is_located(&self) -> bool {
-        self.cursor.is_some()
+    /// Returns the last entry that came, once the stream's end is known.
+    #[inline]
+    pub(super) fn cursor_if_located(&self) -> Option<EntryId> {
+        self.cursor.filter(|_| !self.seeking)
     }
 
     /// Makes the namespaces that were in doubt look again, because more is known about silent

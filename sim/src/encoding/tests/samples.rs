@@ -158,6 +158,8 @@ pub(super) fn replies() -> Vec<Reply> {
         Reply::Value(Some(Bytes::new())),
         Reply::Value(Some(Bytes::from_static(b"a"))),
         Reply::Done,
+        Reply::Unreadable { next: EntryId { ms: 1, seq: 2 }, alone: true },
+        Reply::Unreadable { next: EntryId { ms: 1, seq: 2 }, alone: false },
     ]
 }
 

@@ -8,9 +8,12 @@ use std::net::TcpStream;
 pub(super) struct Request(Vec<Vec<u8>>);
 
 impl Request {
-    /// Returns `true` if this is the command.
+    /// Returns `true` if the request begins with the words of this command.
     pub(super) fn is(&self, command: &str) -> bool {
-        self.0.first().is_some_and(|name| name.eq_ignore_ascii_case(command.as_bytes()))
+        let is_next = |(at, word): (usize, &str)| {
+            self.0.get(at).is_some_and(|name| name.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        command.split(' ').enumerate().all(is_next)
     }
 
     /// The number of bytes of its arguments.
@@ -46,6 +49,11 @@ pub(super) struct Requests(BufReader<TcpStream>);
 impl Requests {
     pub(super) fn new(client: TcpStream) -> Self {
         Requests(BufReader::new(client))
+    }
+
+    /// Returns `true` if a part of the next request has been read.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.0.buffer().is_empty()
     }
 
     /// The next; nothing when the client has closed the connection.

@@ -1,5 +1,8 @@
 //! One connection to Redis. It is opened when it is needed, and reopened when it is lost.
 
+mod reading;
+mod subscribing;
+
 use core::mem::{Discriminant, discriminant};
 use core::time::Duration;
 use std::sync::Arc;
@@ -12,15 +15,14 @@ use crate::backend::{Backend, Connection, PushSender, Timing};
 use crate::caught::caught;
 use crate::observe::Clean;
 use crate::retry::Retry;
+use reading::Reading;
+use subscribing::Subscribing;
 
 /// The approximate maximum of commands that are sent in one go.
 pub(crate) const BATCH: usize = 1_024;
 
-/// The shortest time for which a read can block.
-const NO_TIME: Duration = Duration::from_millis(1);
-
-/// The shortest and the longest pause after a read that returned too early.
-const HASTE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
+/// The reason of a loss if the server does not answer.
+const NO_ANSWER: &str = "the server did not answer in time";
 
 /// A report of a lane's task to the loop.
 #[derive(Debug)]
@@ -77,10 +79,8 @@ pub(crate) struct State {
     under_way: Vec<CommandId>,
     retry: Retry,
     stumbled: Stumbled,
-    /// `true` if the server has let the stream be read.
-    readable: bool,
-    /// Pauses for a server that does not block where it should.
-    hasty: Retry,
+    reading: Reading,
+    subscribing: Subscribing,
 }
 
 impl State {
@@ -91,8 +91,8 @@ impl State {
             under_way: Vec::new(),
             retry: Retry::new(timing.backoff_min, timing.backoff_max),
             stumbled: Stumbled::Nothing,
-            readable: false,
-            hasty: Retry::new(HASTE.0, HASTE.1),
+            reading: Reading::default(),
+            subscribing: Subscribing::default(),
         }
     }
 }
@@ -149,7 +149,9 @@ impl<B: Backend> LaneTask<B> {
                     match self.serve(connection, &pushes).await {
                         End::Unneeded => return,
                         End::Lost { reason, ids, results, over } => {
-                            self.state.stumbled = over;
+                            if over != Stumbled::Nothing {
+                                self.state.stumbled = over;
+                            }
                             self.went_down(reason, ids, results);
                         }
                     }
@@ -165,6 +167,7 @@ impl<B: Backend> LaneTask<B> {
             // A new connection could not take more messages, either.
             if self.state.stumbled == Stumbled::Overflow {
                 self.pushes.room().await;
+                self.state.stumbled = Stumbled::Nothing;
             }
         }
     }
@@ -234,8 +237,21 @@ impl<B: Backend> LaneTask<B> {
         batch
     }
 
+    /// Serves a connection that has just been opened. A connection has been of use if it got over the
+    /// trouble in which the last one was lost and held for a while, or if it held for long. The next
+    /// failure then counts as the first one.
     async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender) -> End {
         let opened = Instant::now();
+        let end = self.answer(&mut connection, pushes).await;
+        let (held, hold) = (opened.elapsed(), self.state.retry.hold());
+        if held >= hold && (self.state.stumbled == Stumbled::Nothing || held >= 5 * hold) {
+            self.state.stumbled = Stumbled::Nothing;
+            self.state.retry.succeeded();
+        }
+        end
+    }
+
+    async fn answer(&mut self, connection: &mut B::Connection, pushes: &PushSender) -> End {
         loop {
             let given = match self.inbox.try_recv() {
                 Ok(given) => Some(given),
@@ -262,18 +278,12 @@ impl<B: Backend> LaneTask<B> {
             }
             self.state.under_way.clone_from(&ids);
             let kinds: Vec<_> = commands.iter().map(discriminant).collect();
-            let results = self.execute(&mut connection, commands, pushes).await;
+            let results = self.execute(connection, commands, pushes).await;
             let end = results.iter().zip(&kinds).find_map(|(result, kind)| Some((ends(result)?, *kind)));
             if let Some((reason, kind)) = end {
                 return End::Lost { reason, ids, results, over: Stumbled::Command(kind) };
             }
-            let of_use = match self.state.stumbled {
-                Stumbled::Nothing => true,
-                Stumbled::Command(kind) => kinds.contains(&kind),
-                Stumbled::Overflow => false,
-            };
-            if of_use || opened.elapsed() >= self.timing.backoff_max {
-                self.state.retry.succeeded();
+            if matches!(self.state.stumbled, Stumbled::Command(kind) if kinds.contains(&kind)) {
                 self.state.stumbled = Stumbled::Nothing;
             }
             self.state.under_way.clear();
@@ -288,51 +298,15 @@ impl<B: Backend> LaneTask<B> {
         commands: Vec<Command>,
         pushes: &PushSender,
     ) -> Vec<Outcome> {
-        let read = match commands.as_slice() {
-            [Command::XRead { stream, after, count, block }] => {
-                Some((stream.clone(), *after, *count, *block))
-            }
-            _ => None,
-        };
-        let Some((stream, after, count, block)) = read else {
-            return self.ask(connection, commands, pushes).await;
-        };
-        if !self.state.readable {
-            // Without waiting, so that it is known at once whether the stream may be read at all.
-            let look = Command::XRead { stream, after, count, block: NO_TIME };
-            let found = self.ask(connection, vec![look], pushes).await;
-            self.state.readable = matches!(found.as_slice(), [Ok(_)]);
-            self.readable();
-            if !matches!(found.as_slice(), [Ok(Reply::Entries(entries))] if entries.is_empty()) {
-                return found;
-            }
+        match commands.as_slice() {
+            [Command::XRead { .. }] => self.read(connection, commands, pushes).await,
+            [Command::XInfoStream { .. }] => self.ask_for_count(connection, commands, pushes).await,
+            _ if self.lane == Lane::Subscriber => self.subscribe(connection, commands, pushes).await,
+            _ => self.ask(connection, commands, pushes).await,
         }
-        let asked = Instant::now();
-        let results = self.ask(connection, commands, pushes).await;
-        match results.as_slice() {
-            [Ok(Reply::Entries(entries))] if entries.is_empty() && asked.elapsed() < block / 2 => {
-                // Something between this node and Redis keeps reads from blocking. New entries are
-                // delayed by this pause, at most.
-                sleep(self.state.hasty.pause().min(block)).await;
-            }
-            [Err(CommandError::Server { .. } | CommandError::Unusable(_))] => {
-                self.state.readable = false;
-                self.readable();
-            }
-            _ => self.state.hasty.succeeded(),
-        }
-        results
     }
 
-    fn readable(&self) {
-        let Self { lane, instance, state: State { readable, .. }, .. } = self;
-        let _ = self.reports.send(Report::Readable {
-            lane: lane.clone(),
-            instance: *instance,
-            readable: *readable,
-        });
-    }
-
+    /// Sends commands, and waits for their replies within the time limit.
     async fn ask(
         &self,
         connection: &mut B::Connection,
@@ -349,7 +323,7 @@ impl<B: Backend> LaneTask<B> {
                 // The server is not slow: messages precede the answer, and the node does not take
                 // them.
                 Err(_) if !pushes.has_room() => {}
-                Err(_) => break (Vec::new(), "the server did not answer in time".to_owned()),
+                Err(_) => break (Vec::new(), NO_ANSWER.to_owned()),
             }
         };
         results.resize_with(count, || Err(CommandError::Lost(missing.clone())));
@@ -364,8 +338,9 @@ impl<B: Backend> LaneTask<B> {
     }
 }
 
-/// Why the connection is of no use any more, if so: it is lost, or the server says that it is not the one to talk to. Whoever listens at the
-/// same address may be another by now.
+/// Returns the reason that the connection is of no use any more, if there is one: it is lost, or the
+/// server says that another one is to be asked. Another server may be listening at the same address
+/// by now.
 pub(crate) fn ends(result: &Outcome) -> Option<String> {
     match result {
         Err(CommandError::Lost(reason) | CommandError::NotSent(reason)) => Some(reason.clone()),
