@@ -16,6 +16,9 @@ use super::log::{Written, call_of};
 use super::{HostView, Oracle, RoomModel};
 use crate::peer::is_home;
 
+/// The numbers of an author that are further apart do not belong together.
+const FAR: u64 = 1 << 16;
+
 /// The next event that a node must tell its application.
 #[derive(Debug)]
 pub(super) enum Expected {
@@ -201,9 +204,12 @@ impl Oracle {
         if let Some(seq) = written.seq {
             let seen = reader.seen.entry(message.uid.clone()).or_default();
             // An author's numbers rise. What comes late was given up; whether that is so is looked
-            // at in the end.
-            if seen.last_key_value().is_some_and(|(last, _)| *last >= seq) {
-                let fresh = !seen.contains_key(&seq);
+            // at in the end. A number that is far below all others begins a run of its own: its
+            // author has begun anew since, and this node was not there when the number was first
+            // read.
+            let fresh = !seen.contains_key(&seq);
+            let is_far = seen.range(seq..).next().is_none_or(|(next, _)| *next - seq > FAR);
+            if !(fresh && is_far) {
                 // The one that has overtaken it may have been lost since; its author can't know.
                 let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
                 let by = seen.range(seq..).next().map(|(by, _)| *by);

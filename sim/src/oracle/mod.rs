@@ -314,8 +314,9 @@ impl Oracle {
             if let Err(reason) = peer_validity::entry(&written.fields) {
                 self.fail("an entry that Node servers can't process", format!("{id}: {reason}"));
             }
-            self.numbered(stream, id, &written);
-            if let Some(message) = &written.message {
+            let is_first = self.numbered(stream, id, &written);
+            // A late copy is no sign of life: its author wrote it long ago.
+            if let Some(message) = written.message.as_ref().filter(|_| is_first) {
                 self.spoke(&message.nsp, &message.uid);
             }
         }
@@ -335,24 +336,27 @@ impl Oracle {
         self.histories.entry(stream.clone()).or_default().add(id, written);
     }
 
-    /// A sequence number means one message.
-    fn numbered(&mut self, stream: &ByteString, id: EntryId, written: &Rc<Written>) {
+    /// A sequence number means one message. Returns `true` if this entry is the first with the number.
+    fn numbered(&mut self, stream: &ByteString, id: EntryId, written: &Rc<Written>) -> bool {
         let (Some(seq), Some(message)) = (written.seq, &written.message) else {
-            return self.fail("an entry without a number", format!("{:?}", written.fields));
+            self.fail("an entry without a number", format!("{:?}", written.fields));
+            return true;
         };
         let (key, at) = ((message.uid.clone(), stream.clone(), seq), self.now);
         let first = || Numbered { first: written.clone(), id, at, times: 0 };
         let numbered = self.numbers.entry(key).or_insert_with(first);
         (numbered.id, numbered.at) = (id, at);
         numbered.times += 1;
+        let is_first = numbered.times == 1;
         if numbered.first.fields != written.fields {
             let details = format!("{seq}: {:?} and {:?}", numbered.first.fields, written.fields);
             self.fail("one number for two messages", details);
         }
+        is_first
     }
 
     /// A node hands out an entry. Not for the second time, unless it has looked for the first one,
-    /// and that came later or is gone.
+    /// and that came later (perhaps at the same moment) or is gone.
     fn hands_out(&mut self, host: usize, stream: &ByteString, fields: &Fields) {
         let view = &self.hosts[host];
         let retained = view.config.max_len >= 1_000 && !self.trimmed.contains(stream);
@@ -363,7 +367,7 @@ impl Oracle {
         let Some(before) = self.numbers.get(&(view.uid.clone(), stream.clone(), seq)) else { return };
         let there = self.histories.get(stream).is_some_and(|history| history.has(before.id));
         let searched = view.searched.get(stream).copied();
-        if there && searched.is_none_or(|searched| before.at <= searched) {
+        if there && searched.is_none_or(|searched| before.at < searched) {
             let details = format!(
                 "host {host}, {stream}: {seq} is {}, and was searched for at {searched:?}",
                 before.id
