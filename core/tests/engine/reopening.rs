@@ -45,6 +45,32 @@ fn it_is_not_told_of_what_had_been_read_before() {
     assert_eq!(cluster.heard(1), ["old", "new"]);
 }
 
+/// An entry for it may lie in a stream of other namespaces. Every node reads all streams.
+#[test]
+fn it_is_not_told_of_what_had_been_read_before_from_any_stream() {
+    let config = Config { stream_count: 4, ..config(Dialect::Streams03) };
+    let mut cluster = Cluster::with_configs([config]);
+    // The one is published in `socket.io-3`, the other in `socket.io-0`.
+    cluster.open(0, "/");
+    for again in [false, true] {
+        let now = cluster.now();
+        if again {
+            cluster.nodes[0].engine.close_namespace(now, "/orders").unwrap();
+        }
+        for stream in ["socket.io-0", "socket.io-3"] {
+            let data = r#"{"packet":{"type":2,"data":["a"]},"opts":{"rooms":[],"except":[],"flags":{}}}"#;
+            let fields = [("uid", "emitter"), ("nsp", "/orders"), ("type", "3"), ("data", data)];
+            let wall = 1_700_000_000_000 + cluster.millis;
+            cluster.store.add_entry(wall, stream, fields.into_iter().collect()).unwrap();
+        }
+        cluster.settle_commands();
+        cluster.nodes[0].engine.open_namespace(now, "/orders").unwrap();
+        cluster.settle();
+        let told = cluster.take(0, |event| matches!(event, Event::Broadcast(_)));
+        assert!(told.is_none(), "{told:?}, again: {again}");
+    }
+}
+
 #[test]
 fn it_is_told_of_what_is_read_afterwards_while_older_entries_wait() {
     let mut cluster = cluster(LocalDelivery::StreamOrder);

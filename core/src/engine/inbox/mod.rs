@@ -177,12 +177,10 @@ impl Inbox {
         let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
         let first = reader.users.is_empty();
         reader.users.insert(nsp.clone());
-        let waiting = (reader.batch.len() + reader.held.len()) as u64;
+        // Entries for the namespace may also wait in a stream of other namespaces.
+        self.readers.values_mut().for_each(|reader| reader.has_newcomer(nsp));
         if first {
             self.locate(cx, stream);
-        } else if waiting > 0 {
-            reader.newcomers.insert(nsp.clone(), reader.looked + waiting);
-            reader.newest.push_back((nsp.clone(), reader.looked + waiting));
         }
     }
 

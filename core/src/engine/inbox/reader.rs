@@ -147,6 +147,15 @@ impl Reader {
         self.cursor.filter(|_| !self.seeking)
     }
 
+    /// Notes that a namespace was opened. Entries that wait to be looked at came too early for it.
+    pub(super) fn has_newcomer(&mut self, nsp: &ByteString) {
+        let waiting = (self.batch.len() + self.held.len()) as u64;
+        if waiting > 0 {
+            self.newcomers.insert(nsp.clone(), self.looked + waiting);
+            self.newest.push_back((nsp.clone(), self.looked + waiting));
+        }
+    }
+
     /// Makes the namespaces that were in doubt look again, because more is known about silent
     /// nodes.
     pub(super) fn judge_again(&mut self, timers: &mut Timers, now: Time) {
