@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::link::{Answer, Link};
+use super::parts::{Part, grouped, is_lost, merge, run, singles};
 use super::slots::{Slots, redirection, slot_of};
 use super::{SLOTS, Shared, read_slots};
 use crate::backend::{ConnectError, Connection, PushSender};
@@ -81,17 +82,6 @@ struct Replicas {
 struct Place {
     at: Address,
     channels: BTreeSet<ByteString>,
-}
-
-/// A command, or the part of it that one server can do.
-struct Part {
-    /// The index of the command.
-    of: usize,
-    command: Command,
-    at: Address,
-    asking: bool,
-    /// `true` if the command is executed without this part if the server can't be reached.
-    optional: bool,
 }
 
 impl<D: Dialer> Origin<D> {
@@ -445,77 +435,6 @@ impl<D: Dialer> ClusterConnection<D> {
             self.links.remove(&address);
         }
         None
-    }
-}
-
-/// Groups channels by the servers that they lead to.
-fn grouped<'a>(
-    channels: &[ByteString],
-    at: impl Fn(&ByteString) -> &'a Address,
-) -> BTreeMap<&'a Address, Vec<ByteString>> {
-    let mut groups: BTreeMap<&Address, Vec<ByteString>> = BTreeMap::new();
-    for channel in channels {
-        groups.entry(at(channel)).or_default().push(channel.clone());
-    }
-    groups
-}
-
-/// Returns the same command for each channel by itself, if there are several channels.
-fn singles(command: &Command) -> Option<impl Iterator<Item = Command> + use<>> {
-    let (channels, on) = match command {
-        Command::Subscribe { channels, sharded: true } => (channels, true),
-        Command::Unsubscribe { channels, sharded: true } => (channels, false),
-        _ => return None,
-    };
-    let single = move |channel| match on {
-        true => Command::Subscribe { channels: vec![channel], sharded: true },
-        false => Command::Unsubscribe { channels: vec![channel], sharded: true },
-    };
-    (channels.len() > 1).then(|| channels.clone().into_iter().map(single))
-}
-
-fn is_lost(answer: &Answer) -> bool {
-    matches!(answer, Err(CommandError::Lost(_) | CommandError::NotSent(_)))
-}
-
-/// One server's parts, in order.
-async fn run(address: Address, link: Link, parts: Vec<Part>) -> (Address, Link, Vec<(Part, Answer)>) {
-    let mut answered = Vec::with_capacity(parts.len());
-    let mut parts = parts.into_iter().peekable();
-    while let Some(first) = parts.next() {
-        // `ASKING` applies only to the next command.
-        let mut together = vec![first];
-        if together[0].asking {
-            if let Err(error) = link.ask(&["ASKING"]).await {
-                answered.extend(together.into_iter().map(|part| (part, Err(error.clone()))));
-                continue;
-            }
-        } else {
-            while let Some(part) = parts.next_if(|part| !part.asking) {
-                together.push(part);
-            }
-        }
-        let answers = link.execute(together.iter().map(|part| part.command.clone()).collect()).await;
-        answered.extend(together.into_iter().zip(answers));
-    }
-    (address, link, answered)
-}
-
-/// Merges the answers of a command's parts.
-fn merge(known: Option<Answer>, more: Answer) -> Answer {
-    match (known, more) {
-        (None, answer) => answer,
-        (Some(Err(error)), _) | (Some(Ok(_)), Err(error)) => Err(error),
-        (Some(Ok(Reply::Counts(some))), Ok(Reply::Counts(more))) if some.len() == more.len() => {
-            let each = some.into_iter().zip(more);
-            Ok(Reply::Counts(each.map(|(one, other)| one.saturating_add(other)).collect()))
-        }
-        (Some(Ok(Reply::Channels(some))), Ok(Reply::Channels(more))) => {
-            // A plain channel can have subscribers at several servers.
-            let all: BTreeSet<ByteString> = some.into_iter().chain(more).collect();
-            Ok(Reply::Channels(all.into_iter().collect()))
-        }
-        (Some(known), Ok(_)) => known,
     }
 }
 

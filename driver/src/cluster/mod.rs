@@ -45,6 +45,7 @@
 
 mod connection;
 mod link;
+mod parts;
 mod slots;
 
 use std::sync::{Arc, Mutex, PoisonError};
