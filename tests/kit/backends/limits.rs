@@ -1,6 +1,8 @@
 //! Servers with limits on output, input, time and rights.
 
 use core::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::common::*;
@@ -23,6 +25,10 @@ fn streams() -> Options {
     options(Config::default())
 }
 
+/// The maximum of losses of the reader's link in these tests. A reader that asks for the same again
+/// and again loses it without an end.
+const MOST_LOSSES: usize = 40;
+
 /// Takes events up to the last broadcast. Returns the numbers of the broadcasts, the number of
 /// times that the reader's link was lost, and the gaps.
 async fn heard(events: &mut Events, last: u64) -> (Vec<u64>, usize, Vec<Lost>) {
@@ -33,7 +39,10 @@ async fn heard(events: &mut Events, last: u64) -> (Vec<u64>, usize, Vec<Lost>) {
                 let (_, number, _): (String, u64, String) = broadcast.packet.data.decode().unwrap();
                 numbers.push(number);
             }
-            Event::Link { lane: Lane::Reader(_), up: false, .. } => losses += 1,
+            Event::Link { lane: Lane::Reader(_), up: false, .. } => {
+                losses += 1;
+                assert!(losses <= MOST_LOSSES, "after {numbers:?}");
+            }
             Event::Gap { lost, .. } => gaps.push(lost),
             Event::Rewound { .. } => panic!("nothing was lost"),
             _ => {}
@@ -67,7 +76,8 @@ async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
     proxy.speak();
     let (numbers, losses, gaps) = heard(&mut events, 100).await;
     assert_eq!(numbers, (0..=100).collect::<Vec<u64>>());
-    assert!(losses >= 2 && gaps.is_empty(), "{losses} {gaps:?}");
+    // Two losses by a hundred entries, and one by fifty.
+    assert!((2..=MOST_LOSSES).contains(&losses) && gaps.is_empty(), "{losses} {gaps:?}");
 }
 
 /// The entry is reported as a gap, and nothing else is. This holds if the server limits replies or
@@ -118,28 +128,38 @@ async fn an_entry_that_is_too_large_alone_is_a_gap() {
     }
 }
 
-/// The connection opens, but is of no use. From the second time on, it is opened no more than once
-/// a second.
+/// The connection opens, but it is lost by the first read, by the first question, or by the second
+/// read. Then it is opened no more than once a second. The proxy takes a connection after the client
+/// has begun to connect, and before the connection is of use or is lost. So a slow machine does not
+/// bring two of these times closer together.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_connects_again_and_again() {
-    let redis = RedisServer::start().unwrap();
-    for habit in ["XREAD", "XINFO"] {
+    for habit in [Habit::CloseAt("XREAD"), Habit::CloseAt("XINFO"), Habit::CloseAtSecond("XREAD")] {
+        let redis = RedisServer::start().unwrap();
         let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
-        let mut member = Member::start(Config::default(), steady(&proxy.url())).await;
-        member.send(0).await;
-        member.hears([0]).await;
-        proxy.habits(vec![Habit::CloseAt(habit)]);
-        redis.command(&["CLIENT", "KILL", "TYPE", "normal"]);
-        // By then, all lanes have come back once.
-        until(|| member.losses(&reader()).len() >= 2).await;
-        let (began, before) = (Instant::now(), proxy.accepted());
-        until(|| proxy.accepted() >= before + 3).await;
-        // The bound holds on a slow machine, too.
-        let most = began.elapsed().as_secs_f64() + 2.0;
-        assert!(((proxy.accepted() - before) as f64) <= most, "{most}");
+        // However long it takes, all messages stay in the stream.
+        let config = || Config { max_len: u32::MAX.into(), ..Config::default() };
+        let mut listener = Member::start(config(), steady(&proxy.url())).await;
+        let sender = Member::start(config(), steady(&redis.url())).await;
+        sender.send(0).await;
+        listener.hears([0]).await;
+        // There is always something to read, so each connection gets to its second read.
+        let over = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&over);
+        let sending = sender.sends((1..).take_while(move |_| !is_over.load(Ordering::Relaxed)));
+        proxy.habits(vec![habit.clone()]);
+        // From here on, only the reader connects.
+        let before = proxy.accepted();
+        until(|| proxy.accepted() >= before + 4).await;
+        let accepted = &proxy.accepted_at()[before..];
+        for pair in accepted.windows(2) {
+            let pause = pair[1] - pair[0];
+            assert!(pause >= Duration::from_secs(1), "{habit:?}: {pause:?} of {accepted:?}");
+        }
+        over.store(true, Ordering::Relaxed);
         proxy.habits(Vec::new());
-        member.send(1).await;
-        member.hears([1]).await;
+        let count = within(sending).await.unwrap();
+        listener.hears(1..=count).await;
     }
 }
 
@@ -255,7 +275,10 @@ async fn is_waited_for(redis: &RedisServer, backend: Backend) {
     within(nsp.add_socket("a")).await.unwrap();
     let sender = Member::start(classic(), steady(&redis.url())).await;
     sender.sees(2).await;
-    within(sender.sends(0..COUNT)).await.unwrap();
+    // Each message has its own time limit: on a busy machine all of them together take minutes.
+    for number in 0..COUNT {
+        sender.send(number).await;
+    }
     let mut expected = 0;
     while expected < COUNT {
         match within(events.next()).await.unwrap() {

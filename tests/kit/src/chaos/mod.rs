@@ -5,7 +5,7 @@ mod requests;
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,6 +28,8 @@ pub enum Habit {
     Answer(&'static str, Vec<String>),
     /// Closes the connection when this command comes.
     CloseAt(&'static str),
+    /// Closes the connection when this command comes on it for the second time.
+    CloseAtSecond(&'static str),
     /// Leaves `BLOCK` and its number out of requests.
     StripBlock,
     /// Closes the connection when a request has more bytes.
@@ -61,7 +63,8 @@ struct Shared {
     silent: Mutex<Silent>,
     changed: Condvar,
     open: Mutex<Vec<TcpStream>>,
-    accepted: AtomicUsize,
+    /// The times at which connections were taken.
+    accepted: Mutex<Vec<Instant>>,
     closed: AtomicBool,
 }
 
@@ -84,7 +87,7 @@ impl Chaos {
             silent: Mutex::default(),
             changed: Condvar::new(),
             open: Mutex::default(),
-            accepted: AtomicUsize::new(0),
+            accepted: Mutex::default(),
             closed: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -131,7 +134,13 @@ impl Chaos {
 
     /// The number of connections that it has taken so far.
     pub fn accepted(&self) -> usize {
-        self.shared.accepted.load(Ordering::Relaxed)
+        lock(&self.shared.accepted).len()
+    }
+
+    /// The times at which it has taken them. Each is between the time at which the client began to
+    /// connect and the time at which its first request was passed on.
+    pub fn accepted_at(&self) -> Vec<Instant> {
+        lock(&self.shared.accepted).clone()
     }
 }
 
@@ -157,7 +166,7 @@ impl Shared {
             if self.closed.load(Ordering::Relaxed) {
                 return;
             }
-            self.accepted.fetch_add(1, Ordering::Relaxed);
+            lock(&self.accepted).push(Instant::now());
             // An unreachable target: the client sees its connection close.
             if let Ok(client) = client {
                 let _ = self.open(client);
@@ -190,6 +199,7 @@ impl Shared {
     /// Forwards requests until either side closes the connection, or a habit ends it.
     fn forward(&self, mut client: &TcpStream, mut server: &TcpStream) -> io::Result<()> {
         let mut requests = Requests::new(client.try_clone()?);
+        let mut seen: Vec<&str> = Vec::new();
         while self.has_more(client, &requests)? {
             let Some(mut request) = requests.next()? else { break };
             let mut answer = None;
@@ -202,6 +212,12 @@ impl Shared {
                         answer = Some(lines.iter().map(|line| format!("{line}\r\n")).collect())
                     }
                     Habit::CloseAt(command) if request.is(command) => return Ok(()),
+                    Habit::CloseAtSecond(command) if request.is(command) => {
+                        if seen.contains(command) {
+                            return Ok(());
+                        }
+                        seen.push(command);
+                    }
                     Habit::LargestRequest(bytes) if request.size() > *bytes => return Ok(()),
                     Habit::StripBlock => request.strip("BLOCK"),
                     _ => {}
