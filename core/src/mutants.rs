@@ -68,6 +68,7 @@ mutants! {
     RefusedGoodbyeForgotten: "a subscription that the server refused to end is not ended later",
     OffsetReplayed: "the replay begins at the packet that the client has, not behind it",
     OffsetOfAnyStream: "a packet from a stream that is not the namespace's has an offset",
+    GapBehindHeldSilent: "entries that were trimmed while others were held are missing silently, if the server does not count",
     FirstMissedSkipped: "the replay begins one entry too late",
     ReplayLagsBehind: "the last entry that was looked at is not replayed",
     SessionTakenFirst: "a session is taken before it is known whether it can be restored",

@@ -41,7 +41,9 @@ impl Engine {
         }
         // Each stream has an order of its own. A client whose offset were one of another stream would
         // be recovered from the wrong place.
-        let is_home = namespace.streams().any(|own| own == stream) || mutant!(OffsetOfAnyStream);
+        let is_home = self.cx.config.stream_count == 1
+            || namespace.streams().any(|own| own == stream)
+            || mutant!(OffsetOfAnyStream);
         let nsp = nsp.clone();
         let found = author.and_then(|name| namespace.known.get(name)).cloned();
         let is_known = found.is_some();

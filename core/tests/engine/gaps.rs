@@ -3,8 +3,8 @@
 
 use sio_streams_core::wire::entry;
 use sio_streams_core::{
-    Body, BroadcastOptions, Command, CommandError, Config, Dialect, Engine, EntryId, Event, Lane, Lost,
-    Message, NodeId, Reply, Time,
+    Body, BroadcastOptions, Command, CommandError, Config, Dialect, Engine, Entry, EntryId, Event, Fields,
+    Lane, Lost, Message, NodeId, Reply, StreamInfo, Time,
 };
 
 use crate::cluster::{Cluster, config, located, packet, stream_up_to};
@@ -266,4 +266,36 @@ fn after_each_reconnect_the_server_is_asked_what_it_counts_before_more_is_read()
     assert_eq!(cluster.heard(1).len(), 110);
     // No entry that had been read is lost, and no existing entry was missed.
     assert_eq!((rewound(&mut cluster, 1), gap(&mut cluster, 1)), (None, None));
+}
+
+/// The batch is held until the server has told its count. A server that does not count still tells
+/// its first entry, which is behind the whole batch here.
+#[test]
+fn what_was_trimmed_behind_a_batch_that_is_held_is_a_gap_without_counts() {
+    let id = |seq| EntryId { ms: 1, seq };
+    for first in [Some(id(196)), None] {
+        let mut engine = located(Time::ZERO);
+        let commands: Vec<_> = core::iter::from_fn(|| engine.poll_command()).collect();
+        let is_read = |command: &Command| matches!(command, Command::XRead { .. });
+        let (read, _) = commands.into_iter().find(|(_, command)| is_read(command)).unwrap();
+        let entries = (1..=100).map(|seq| Entry { id: id(seq), fields: Fields::new() });
+        engine.handle_reply(Time::ZERO, read, Ok(Reply::Entries(entries.collect())));
+        let (check, command) = engine.poll_command().unwrap();
+        assert!(matches!(command, Command::XInfoStream { .. }), "{command:?}");
+        let info = StreamInfo {
+            length: first.map_or(0, |_| 5),
+            last_generated_id: id(200),
+            first_entry_id: first,
+            ..StreamInfo::default()
+        };
+        engine.handle_reply(Time::ZERO, check, Ok(Reply::Stream(Some(info))));
+        let gaps: Vec<_> = core::iter::from_fn(|| engine.poll_event())
+            .filter_map(|event| match event {
+                Event::Gap { after, until, lost, .. } => Some((after, until, lost)),
+                _ => None,
+            })
+            .collect();
+        let behind = (id(100), first.unwrap_or(id(200)), Lost::Unknown);
+        assert_eq!(gaps, [(EntryId::ZERO, id(1), Lost::Unknown), behind]);
+    }
 }

@@ -141,6 +141,18 @@ impl GapDetector {
         finding
     }
 
+    /// Returns the gap behind `end`, the last of the entries that were held, if that entry has been
+    /// trimmed and the server does not count. What follows it may have been trimmed, too. If the
+    /// server counts, the numbers show this when the next entry comes.
+    pub(super) fn behind(&mut self, end: EntryId, info: &StreamInfo) -> Option<Finding> {
+        let until = info.first_entry_id.unwrap_or(info.last_generated_id);
+        let trimmed = info.entries_added.is_none() && until > end && !mutant!(GapBehindHeldSilent);
+        trimmed.then(|| {
+            self.clear = until;
+            Finding::Gap { after: end, until, lost: Lost::Unknown }
+        })
+    }
+
     /// Handles a check when the cursor's entry, and perhaps some behind it, have been trimmed.
     fn trimmed(
         &mut self,

@@ -330,7 +330,10 @@ impl Inbox {
                     reader.batch.extend(held);
                     reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
                 } else {
+                    let any = !held.is_empty();
                     findings.extend(reader.accept(held));
+                    let end = reader.cursor.unwrap_or(cursor);
+                    findings.extend(reader.gaps.behind(end, info).filter(|_| any));
                 }
                 // A comparison with `known` misses a loss if others have written enough entries
                 // since. But it may show a loss that the numbers don't show.
