@@ -58,21 +58,29 @@ impl Engine {
         if !first {
             return None;
         }
-        let mut event = if own {
-            self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
-        } else {
+        if !own {
             if self.cx.config.dialect.heartbeats() {
                 self.cluster.heard(&mut self.cx, &nsp, &uid, &body, parts.is_bridge());
             }
             if !is_known {
                 self.note_sender(&nsp, &uid);
             }
-            self.obey(Message { uid, nsp, body }, Some(id))
-        };
-        if let Some(Event::Broadcast(delivery)) = &mut event {
-            delivery.offset.take_if(|_| !is_home);
         }
-        event
+        let message = Message { uid, nsp, body };
+        match is_home {
+            true => self.act_on(message, id, own),
+            false => self.act_on(message, id, own).map(without_offset),
+        }
+    }
+
+    /// Does what an entry asks for that has not come before.
+    #[inline]
+    fn act_on(&mut self, message: Message, id: EntryId, own: bool) -> Option<Event> {
+        if !own {
+            return self.obey(message, Some(id));
+        }
+        let Message { uid, nsp, body } = message;
+        self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
     }
 
     /// Handles an entry of a namespace that is not open here. The entry is kept for recovery,
@@ -200,4 +208,12 @@ impl Engine {
             _ => {}
         }
     }
+}
+
+/// Returns the same event. If it is a delivery, its clients don't recover from it.
+fn without_offset(mut event: Event) -> Event {
+    if let Event::Broadcast(delivery) = &mut event {
+        delivery.offset = None;
+    }
+    event
 }
