@@ -460,7 +460,7 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
         }
         let mut moved = false;
         for round in 0..=REDIRECTIONS {
-            let mut again = Vec::new();
+            let mut again: Vec<(Part, Vec<Part>)> = Vec::new();
             for (part, answer) in self.send(core::mem::take(&mut parts)).await {
                 match self.redirected(&part, &answer) {
                     Some(next)
@@ -468,7 +468,7 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
                             && (next.iter().any(|next| next.asking) || !self.is_reader()) =>
                     {
                         moved |= !next.iter().any(|next| next.asking);
-                        again.extend(next);
+                        again.push((part, next));
                     }
                     _ => {
                         let answer = self.note(&part, answer);
@@ -483,9 +483,18 @@ impl<D: Dialer> Connection for ClusterConnection<D> {
                 break;
             }
             // The servers have answered in any order. The parts for one server go in the order of
-            // their commands.
-            again.sort_by_key(|part| part.of);
-            parts = again;
+            // their commands. A command that was taken apart is redirected one round later. Those
+            // behind it wait for it, so that they don't overtake it.
+            again.sort_by_key(|(part, _)| part.of);
+            let mut behind = false;
+            for (part, next) in again {
+                let is_taken_apart = next.len() > 1;
+                match behind && !is_taken_apart {
+                    true => parts.push(part),
+                    false => parts.extend(next),
+                }
+                behind |= is_taken_apart;
+            }
         }
         if moved && self.gone.is_none() {
             self.look_again().await;
