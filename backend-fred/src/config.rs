@@ -22,7 +22,8 @@ pub struct FredBackend {
 /// Which versions of the protocol may be spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocols {
-    /// RESP2 where commands are only answered. Where messages are pushed, RESP3, or RESP2 if the server refuses it.
+    /// RESP2 where commands are only answered. Where messages are pushed, RESP3, or RESP2 if the
+    /// server refuses it.
     Best,
     Resp2,
     Resp3,
@@ -102,7 +103,8 @@ impl Builder {
         self
     }
 
-    /// Presents this certificate, with its key, to a server that asks for one. Both are the contents of PEM files.
+    /// Presents this certificate, with its key, to a server that asks for one. Both are the
+    /// contents of PEM files.
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn client_certificate(mut self, pem: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
@@ -117,8 +119,8 @@ impl Builder {
         self
     }
 
-    /// After how long an idle connection is tried with a `PING`, and within which time the answer must come, else the connection counts as lost.
-    /// 5 seconds each by default.
+    /// After how long an idle connection is tried with a `PING`, and within which time the answer
+    /// must come, else the connection counts as lost. 5 seconds each by default.
     ///
     /// A link that is closed properly is noticed at once. The `PING` is for links that fall silent.
     #[must_use]
@@ -181,7 +183,8 @@ impl Builder {
         let password = self.password.or(password.filter(|password| !password.is_empty()));
         Ok(FredBackend {
             address,
-            // Without a password fred would log in as the default user. A user who needs none takes any.
+            // Without a password fred would log in as the default user. A user who needs none takes
+            // any.
             password: password.or_else(|| username.is_some().then(String::new)),
             username,
             database: database.filter(|&number| number != 0),

@@ -52,9 +52,11 @@ impl Dialer for FredBackend {
 }
 
 impl FredBackend {
-    /// Opens a connection of its own for a lane. Pub/Sub messages go to `on_push`, in order; it must not block.
+    /// Opens a connection of its own for a lane. Pub/Sub messages go to `on_push`, in order; it
+    /// must not block.
     ///
-    /// This is [`Backend::connect`] for programs that do without the driver. It waits as long as it takes: bound the time.
+    /// This is [`Backend::connect`] for programs that do without the driver. It waits as long as it
+    /// takes: bound the time.
     ///
     /// # Errors
     ///
@@ -88,7 +90,8 @@ impl FredBackend {
         let failed = |error: &subscriber::Error| for_log(&error.to_string());
         let refusal = match self.subscriber(address, self.protocols != Protocols::Resp2, pushes).await {
             Ok(wire) => return Ok(wire),
-            // Whatever the words are: proxies find many for not knowing `HELLO`, and some just close the connection.
+            // Whatever the words are: proxies find many for not knowing `HELLO`, and some just
+            // close the connection.
             Err(refusal @ subscriber::Error::Refused(_)) if self.protocols == Protocols::Best => refusal,
             Err(error) => return Err(ConnectError(failed(&error))),
         };
@@ -103,7 +106,8 @@ impl FredBackend {
         })
     }
 
-    /// fred takes half as long again to read RESP3, which has nothing to offer where nothing is pushed.
+    /// fred takes half as long again to read RESP3, which has nothing to offer where nothing is
+    /// pushed.
     async fn open_fred(&self, address: &Address, lane: &Lane) -> Result<FredWire, Error> {
         let protocol = match self.protocols {
             Protocols::Best | Protocols::Resp2 => RespVersion::RESP2,
@@ -137,7 +141,8 @@ impl FredBackend {
         let connection = ConnectionConfig {
             connection_timeout: ENDLESS,
             internal_command_timeout: ENDLESS,
-            // Nothing is sent twice: what becomes of a command whose reply is lost is the engine's to decide.
+            // Nothing is sent twice: what becomes of a command whose reply is lost is the engine's
+            // to decide.
             max_command_attempts: 1,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
             ..ConnectionConfig::default()
@@ -156,7 +161,8 @@ impl FredBackend {
 /// Connects.
 async fn connected(client: &Client) -> Result<Task<Result<(), Error>>, Error> {
     let mut connected = pin!(client.wait_for_connect());
-    // It begins to listen when it is first polled. Polled after the connection was opened, or refused, it would wait for ever.
+    // It begins to listen when it is first polled. Polled after the connection was opened, or
+    // refused, it would wait for ever.
     if let Poll::Ready(result) = poll_fn(|context| Poll::Ready(connected.as_mut().poll(context))).await {
         result?;
     }

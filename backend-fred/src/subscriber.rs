@@ -1,7 +1,8 @@
 //! The subscriber's connection.
 //!
-//! fred hands messages out through a ring, which overwrites those that are not taken at once: of a burst little is left. It can't be kept from
-//! reading either. So this one connection is read by [`RespWire`], which stops when nobody takes what comes.
+//! fred hands messages out through a ring, which overwrites those that are not taken at once: of a
+//! burst little is left. It can't be kept from reading either. So this one connection is read by
+//! [`RespWire`], which stops when nobody takes what comes.
 
 use core::pin::Pin;
 use std::io;

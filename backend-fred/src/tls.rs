@@ -22,7 +22,8 @@ impl Certificates {
     }
 
     pub(crate) fn connector(&self) -> Result<TlsConnector, ConfigError> {
-        // Named here, as rustls has no default of its own when the program has compiled it with more than one.
+        // Named here, as rustls has no default of its own when the program has compiled it with
+        // more than one.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

@@ -152,7 +152,8 @@ impl Node {
         self.engine.handle_reply(self.now, id, Ok(Reply::Entries(entries)));
     }
 
-    /// Takes all events and answers all commands. Returns the number of broadcasts among the events.
+    /// Takes all events and answers all commands. Returns the number of broadcasts among the
+    /// events.
     pub fn settle(&mut self) -> usize {
         let mut broadcasts = 0;
         self.settle_with(|event| broadcasts += usize::from(matches!(event, Event::Broadcast(_))));

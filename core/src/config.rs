@@ -280,8 +280,8 @@ pub struct ConfigError {
 }
 
 impl Config {
-    /// A server that takes longer than this hung, and may have kept others from speaking: half of what a node may be late by
-    /// before it counts as silent.
+    /// A server that takes longer than this hung, and may have kept others from speaking: half of
+    /// what a node may be late by before it counts as silent.
     pub(crate) fn notable_delay(&self) -> Duration {
         self.heartbeat_timeout.saturating_sub(self.heartbeat_interval) / 2
     }

@@ -2,8 +2,8 @@
 //! that would harm a client.
 //!
 //! The forms were seen in emitters in Python, C#, PHP and others, and in older versions of Node's
-//! own. `tests/interop/tests/decoders` compares all of them, and others that no emitter writes, with the
-//! real adapters.
+//! own. `tests/interop/tests/decoders` compares all of them, and others that no emitter writes,
+//! with the real adapters.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 

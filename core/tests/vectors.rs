@@ -1,5 +1,5 @@
-//! The recordings of the real adapters (`tests/interop/peers/record.mjs`) are read as the adapters mean
-//! them.
+//! The recordings of the real adapters (`tests/interop/peers/record.mjs`) are read as the adapters
+//! mean them.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 

@@ -1,6 +1,8 @@
-//! A backend of one's own: RESP3 over a TCP connection, by hand. `docs/writing-a-backend.md` walks through it.
+//! A backend of one's own: RESP3 over a TCP connection, by hand. `docs/writing-a-backend.md` walks
+//! through it.
 //!
-//! `cargo run -p sio-streams-driver --example own_backend -- 127.0.0.1:6379` runs the conformance suite with it.
+//! `cargo run -p sio-streams-driver --example own_backend -- 127.0.0.1:6379` runs the conformance
+//! suite with it.
 
 use std::io;
 

@@ -130,7 +130,8 @@ mod tests {
         engine.broadcast(now, "/", packet, sio_streams_core::BroadcastOptions::all())
     }
 
-    /// Sends a call of each kind. Returns a future that completes when each caller has been told that the node is closed.
+    /// Sends a call of each kind. Returns a future that completes when each caller has been told
+    /// that the node is closed.
     fn one_of_each(calls: &Calls) -> impl Future<Output = ()> + use<> {
         let nsp = || ByteString::from("/");
         let (count, counted) = oneshot::channel();

@@ -123,7 +123,8 @@ impl<B: Backend> Emitter<B> {
         self.execute(self.emitter.disconnect_sockets(nsp, opts, close)).await
     }
 
-    /// Emits an event to the servers. `packet` is `[event, …args]`: see [`Payload::event`]. There are no answers.
+    /// Emits an event to the servers. `packet` is `[event, …args]`: see [`Payload::event`]. There
+    /// are no answers.
     ///
     /// # Errors
     ///
@@ -132,7 +133,8 @@ impl<B: Backend> Emitter<B> {
         self.execute(self.emitter.server_side_emit(nsp, packet)).await
     }
 
-    /// As long as the command certainly had no effect because it went to the wrong place, it is sent again, to whoever listens there now.
+    /// Executes a command. While it certainly had no effect, because it went to the wrong server,
+    /// it is sent again, to the server that listens at the address now.
     async fn execute(&self, command: Result<Command, CallError>) -> Fate {
         let command = command?;
         let mut kept = self.kept.lock().await;

@@ -1,9 +1,9 @@
 //! A Redis in this process's memory, for demonstrations, and for tests that need no server.
 //!
-//! It behaves as a real server does, as far as a cluster can tell: see [`sio_streams_redis_model`]. Nodes
-//! on backends of the same [`MemoryRedis`] form a cluster. The connections of each backend can be
-//! cut and restored, as if the network of that node alone had failed. [`MemoryRedis::with`] acts on
-//! the server itself.
+//! It behaves as a real server does, as far as a cluster can tell: see [`sio_streams_redis_model`].
+//! Nodes on backends of the same [`MemoryRedis`] form a cluster. The connections of each backend
+//! can be cut and restored, as if the network of that node alone had failed. [`MemoryRedis::with`]
+//! acts on the server itself.
 
 use core::fmt;
 use core::time::Duration;

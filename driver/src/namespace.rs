@@ -105,10 +105,10 @@ impl Namespace {
     }
 
     /// Leaves the cluster in this namespace. Completes when the other nodes have been told, or when
-    /// Redis could not be reached for [`Timing::response`](crate::backend::Timing::response). In that
-    /// case they are told when Redis is back, unless this takes too long. An [`open`](Node::open)
-    /// that is under way ends with [`Error::ClosedMeanwhile`]. Dropping the future takes nothing
-    /// back.
+    /// Redis could not be reached for [`Timing::response`](crate::backend::Timing::response). In
+    /// that case they are told when Redis is back, unless this takes too long. An
+    /// [`open`](Node::open) that is under way ends with [`Error::ClosedMeanwhile`]. Dropping the
+    /// future takes nothing back.
     ///
     /// # Errors
     ///

@@ -140,7 +140,8 @@ mod tests {
         waiting.insert(first, Waiter::Published(fate));
         waiting.insert(second, Waiter::Count(count));
         assert_eq!(waiting.publishing(), 1);
-        // An event that does not match its waiter, and one without a waiter, change nothing for the others.
+        // An event that does not match its waiter, and one without a waiter, change nothing for the
+        // others.
         waiting.published(third, Ok(None));
         assert_eq!(waiting.publishing(), 1);
         waiting.published(first, Ok(None));

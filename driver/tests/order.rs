@@ -73,8 +73,8 @@ type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// A call that is to be made at the moment at which something is lost.
 type Next = Arc<Mutex<Option<Call>>>;
 
-/// A backend whose writer loses what it is given, before the server has seen it, when there is a call to be made at that moment. It is there
-/// again at once.
+/// A backend whose writer loses what it is given, before the server has seen it, when there is a
+/// call to be made at that moment. It is there again at once.
 struct Flaky {
     inner: MemoryBackend,
     next: Next,
@@ -111,8 +111,8 @@ impl Connection for FlakyConnection {
     }
 }
 
-/// What is handed out before the loss is known must not go out on the next connection, before what was lost is sent again: receivers would
-/// take that for a repetition.
+/// What is handed out before the loss is known must not go out on the next connection, before what
+/// was lost is sent again: receivers would take that for a repetition.
 #[tokio::test]
 async fn nothing_overtakes_what_was_lost() {
     let redis = MemoryRedis::new();

@@ -1,4 +1,5 @@
-//! The example of a backend of one's own, by the suite for all backends: on one server, in a cluster, and with links that break.
+//! The example of a backend of one's own, by the suite for all backends: on one server, in a
+//! cluster, and with links that break.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 

@@ -47,11 +47,13 @@ struct Client {
     got: Vec<(usize, EntryId)>,
 }
 
-/// The replay and what comes afterwards, while others never stop to publish: each packet once, in order.
+/// The replay and what comes afterwards, while others never stop to publish: each packet once, in
+/// order.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_replay_and_what_comes_behind_it_are_one() {
     const LAST: usize = 2_000;
-    /// After so many packets the client has been away once more: if it got no turn, they wait for it.
+    /// After so many packets the client has been away once more: if it got no turn, they wait for
+    /// it.
     const SHARE: usize = 400;
     let redis = MemoryRedis::new();
     let window = Recovery { window_entries: 50, ..patient() };

@@ -116,8 +116,8 @@ impl Engine {
         Some((id, command))
     }
 
-    /// Queues another count of the nodes that will hear the question. Returns its lane, or `None` if
-    /// there is nothing to count.
+    /// Queues another count of the nodes that will hear the question. Returns its lane, or `None`
+    /// if there is nothing to count.
     fn count_again(&mut self, ticket: Ticket) -> Option<Lane> {
         let (id, command) = self.count_for(ticket)?;
         let lane = command.lane();

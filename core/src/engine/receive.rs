@@ -39,8 +39,8 @@ impl Engine {
             self.is_first(stream, id, &self.cx.uid.clone(), parts.sequence());
             return None;
         }
-        // Each stream has an order of its own. A client whose offset were one of another stream would
-        // be recovered from the wrong place.
+        // Each stream has an order of its own. A client whose offset were one of another stream
+        // would be recovered from the wrong place.
         let is_home = self.cx.config.stream_count == 1
             || namespace.streams().any(|own| own == stream)
             || mutant!(OffsetOfAnyStream);

@@ -9,7 +9,8 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 
 /// Decodes base64 as leniently as the peers' decoder, Node's `Buffer.from(text, "base64")`. It
 /// needs no padding, takes more of it than is due, accepts the URL-safe alphabet, and skips line
-/// breaks, because encoders of other languages produce such text. Node turns any other input into garbage; here it is an error.
+/// breaks, because encoders of other languages produce such text. Node turns any other input into
+/// garbage; here it is an error.
 pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
     const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
         &base64::alphabet::STANDARD,

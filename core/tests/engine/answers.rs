@@ -103,7 +103,8 @@ fn a_question_whose_time_is_up_before_it_is_published_has_its_fate_told_later() 
     assert!(cluster.take(0, told).is_some());
 }
 
-/// The link is lost with the question, which is executed late. Who hears it is not known by what was counted before.
+/// The link is lost with the question, which is executed late. Who hears it is not known by what
+/// was counted before.
 #[test]
 fn a_question_that_is_executed_late_is_answered_by_everybody_who_hears_it_then() {
     for dialect in [Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {

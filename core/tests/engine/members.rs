@@ -116,7 +116,8 @@ fn a_node_that_stood_still_does_not_declare_others_silent() {
     cluster.pass(2_000);
     assert_eq!(down(&mut cluster, 0), None);
     assert_eq!(cluster.count(0), 2);
-    // A node that really died meanwhile is missed all the same, once the others have had their time again.
+    // A node that really died meanwhile is missed all the same, once the others have had their time
+    // again.
     let dead = cluster.uid(1);
     cluster.kill(1);
     stand_still(&mut cluster);
@@ -335,7 +336,8 @@ fn a_server_that_hangs_kills_nobody() {
     }
 }
 
-/// The node that judges loses its own link for writing just then, so that none of its own entries shows that the server hung.
+/// The node that judges loses its own link for writing just then, so that none of its own entries
+/// shows that the server hung.
 #[test]
 fn a_server_that_hangs_kills_nobody_for_a_node_that_only_hears() {
     for hang in [5_000, 9_000, 10_001, 15_000] {
@@ -360,7 +362,8 @@ fn a_server_that_hangs_kills_nobody_for_a_node_that_only_hears() {
     }
 }
 
-/// A server that takes no entries still answers reads. A node that can't write can't tell that from silence.
+/// A server that takes no entries still answers reads. A node that can't write can't tell that from
+/// silence.
 #[test]
 fn a_node_that_only_hears_does_not_judge_by_a_stream_that_stands_still() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);

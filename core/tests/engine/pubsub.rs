@@ -251,7 +251,8 @@ fn what_is_sent_while_a_link_is_down_is_lost_and_the_link_is_reported() {
     }
 }
 
-/// A reply may lie behind the loss of its link, or even behind the next connection. What it says is not true there.
+/// A reply may lie behind the loss of its link, or even behind the next connection. What it says is
+/// not true there.
 #[test]
 fn a_subscription_whose_link_is_lost_is_made_again_whatever_its_reply_says() {
     let lost = || CommandError::Lost("cut".into());

@@ -396,8 +396,8 @@ fn an_entry_that_a_backend_repeats_is_delivered_once() {
 fn a_packet_in_a_stream_of_other_namespaces_has_no_offset() {
     let config = Config { stream_count: 4, ..config(Dialect::Streams03) };
     let mut cluster = Cluster::with_configs([config]);
-    // The first two are published in `socket.io-3` and `socket.io-0`. Node's servers write the third
-    // to `socket.io--3`, and this project to `socket.io-1`.
+    // The first two are published in `socket.io-3` and `socket.io-0`. Node's servers write the
+    // third to `socket.io--3`, and this project to `socket.io-1`.
     for nsp in ["/", "/orders", "/notifications"] {
         cluster.open(0, nsp);
     }

@@ -101,8 +101,8 @@ fn node(value: Value, asked: &Address) -> Option<Address> {
         Value::Nil => String::new(),
         host => host.text()?.to_string(),
     };
-    // The metadata behind the id may have the address of a server whose name is unknown, or the name
-    // of one whose address is unknown.
+    // The metadata behind the id may have the address of a server whose name is unknown, or the
+    // name of one whose address is unknown.
     at(host, port, asked).or_else(|| {
         let other = match parts.nth(1)? {
             Value::List(items) => items.into_iter().nth(1)?.text()?,

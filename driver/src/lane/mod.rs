@@ -237,9 +237,9 @@ impl<B: Backend> LaneTask<B> {
         batch
     }
 
-    /// Serves a connection that has just been opened. A connection has been of use if it got over the
-    /// trouble in which the last one was lost and held for a while, or if it held for long. The next
-    /// failure then counts as the first one.
+    /// Serves a connection that has just been opened. A connection has been of use if it got over
+    /// the trouble in which the last one was lost and held for a while, or if it held for long. The
+    /// next failure then counts as the first one.
     async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender) -> End {
         let opened = Instant::now();
         let end = self.answer(&mut connection, pushes).await;
@@ -338,9 +338,9 @@ impl<B: Backend> LaneTask<B> {
     }
 }
 
-/// Returns the reason that the connection is of no use any more, if there is one: it is lost, or the
-/// server says that another one is to be asked. Another server may be listening at the same address
-/// by now.
+/// Returns the reason that the connection is of no use any more, if there is one: it is lost, or
+/// the server says that another one is to be asked. Another server may be listening at the same
+/// address by now.
 pub(crate) fn ends(result: &Outcome) -> Option<String> {
     match result {
         Err(CommandError::Lost(reason) | CommandError::NotSent(reason)) => Some(reason.clone()),

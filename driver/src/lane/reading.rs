@@ -14,8 +14,8 @@ use crate::observe::Clean;
 use crate::retry::Retry;
 use crate::unreadable::{Found, Search, Way};
 
-/// The number of reads of one or two entries that have to be cut off in a row before a way around an
-/// entry is looked for.
+/// The number of reads of one or two entries that have to be cut off in a row before a way around
+/// an entry is looked for.
 const CUTS: u32 = 2;
 
 /// The number of requests for the count that have to be cut off in a row before none is sent for a
@@ -119,8 +119,8 @@ impl<B: Backend> LaneTask<B> {
         let _ = self.reports.send(Report::Readable { lane, instance, readable });
     }
 
-    /// Asks for the server's count. Its reply also has the first entry, which may be too large for a
-    /// reply. While that is so, the server is asked less and less often.
+    /// Asks for the server's count. Its reply also has the first entry, which may be too large for
+    /// a reply. While that is so, the server is asked less and less often.
     pub(super) async fn ask_for_count(
         &mut self,
         connection: &mut B::Connection,
@@ -226,8 +226,8 @@ impl<B: Backend> LaneTask<B> {
     }
 }
 
-/// Returns `true` if the connection has ended during the command. A server that does not answer does
-/// not count, because it was not asked for too much.
+/// Returns `true` if the connection has ended during the command. A server that does not answer
+/// does not count, because it was not asked for too much.
 fn is_cut(result: &Outcome) -> bool {
     matches!(result, Err(CommandError::Lost(why)) if why != NO_ANSWER)
 }

@@ -7,8 +7,8 @@ use sio_streams_core::{Command, CommandError};
 use super::{LaneTask, Outcome, ends};
 use crate::backend::{Backend, PushSender};
 
-/// The maximum number of channels that are changed at once. Each portion has the time of a reply, so
-/// that time is enough for any number of channels.
+/// The maximum number of channels that are changed at once. Each portion has the time of a reply,
+/// so that time is enough for any number of channels.
 const CHANNELS: usize = 4_000;
 
 /// The state of changing subscriptions, which outlives a connection.
@@ -59,8 +59,8 @@ impl<B: Backend> LaneTask<B> {
     }
 }
 
-/// Notes the result of a command, or of a part of one. A command that was divided succeeds if all of
-/// its parts do.
+/// Notes the result of a command, or of a part of one. A command that was divided succeeds if all
+/// of its parts do.
 fn note(results: &mut Vec<Outcome>, number: usize, outcome: Outcome) {
     match results.get_mut(number) {
         None => results.push(outcome),

@@ -47,13 +47,13 @@ pub trait Wire: Send + 'static {
     /// apart: see [`Connection::execute`].
     fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
-    /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all of
-    /// them. There is at least one channel.
+    /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all
+    /// of them. There is at least one channel.
     fn subscribe(&mut self, change: Subscription) -> impl Future<Output = Result<(), CommandError>> + Send;
 
-    /// Makes several changes, in order, and returns one result for each. A wire that can send all of
-    /// them before the first is confirmed should do so. Otherwise thousands of rooms that are joined
-    /// one by one take as many round trips.
+    /// Makes several changes, in order, and returns one result for each. A wire that can send all
+    /// of them before the first is confirmed should do so. Otherwise thousands of rooms that are
+    /// joined one by one take as many round trips.
     fn subscribe_all(
         &mut self,
         changes: Vec<Subscription>,
@@ -242,9 +242,9 @@ impl<W: Wire> WireConnection<W> {
         self.heartbeat
     }
 
-    /// Waits for the end of the connection, and asks for a sign of life from time to time, because a
-    /// dead connection may look like an idle one. The future may be dropped, and the method called
-    /// again: the time that has passed without an answer counts.
+    /// Waits for the end of the connection, and asks for a sign of life from time to time, because
+    /// a dead connection may look like an idle one. The future may be dropped, and the method
+    /// called again: the time that has passed without an answer counts.
     async fn watch(&mut self) -> String {
         let Heartbeat { interval, patience } = self.heartbeat;
         loop {
@@ -265,7 +265,8 @@ impl<W: Wire> WireConnection<W> {
             if let Ok(why) = timeout(left, self.wire.lost()).await {
                 return why;
             }
-            // Messages that are held back come before the answer, and show that the server is alive.
+            // Messages that are held back come before the answer, and show that the server is
+            // alive.
             if self.wire.is_stalled() {
                 self.heard();
                 continue;
@@ -305,8 +306,8 @@ impl<W: Wire> Connection for WireConnection<W> {
             _ => None,
         };
         for command in commands {
-            // Plain commands and changes of subscriptions wait for each other. Both in one batch are
-            // rare, because subscriptions have a lane of their own.
+            // Plain commands and changes of subscriptions wait for each other. Both in one batch
+            // are rare, because subscriptions have a lane of their own.
             let result = match Request::of(command) {
                 Request::Plain(args, expects) => {
                     self.subscribe(&mut changes, &mut results).await;

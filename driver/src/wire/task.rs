@@ -22,8 +22,8 @@ enum Request {
     Subscribe(Vec<Subscription>, oneshot::Sender<Vec<Result<(), CommandError>>>),
 }
 
-/// A [`Wire`] in a task of its own, which ends with it. Messages are passed on even while no command
-/// is under way. While there is no room for them, nothing is read.
+/// A [`Wire`] in a task of its own, which ends with it. Messages are passed on even while no
+/// command is under way. While there is no room for them, nothing is read.
 pub struct TaskWire {
     requests: mpsc::UnboundedSender<Request>,
     pushes: PushSender,

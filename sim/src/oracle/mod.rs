@@ -336,7 +336,8 @@ impl Oracle {
         self.histories.entry(stream.clone()).or_default().add(id, written);
     }
 
-    /// A sequence number means one message. Returns `true` if this entry is the first with the number.
+    /// A sequence number means one message. Returns `true` if this entry is the first with the
+    /// number.
     fn numbered(&mut self, stream: &ByteString, id: EntryId, written: &Rc<Written>) -> bool {
         let (Some(seq), Some(message)) = (written.seq, &written.message) else {
             self.fail("an entry without a number", format!("{:?}", written.fields));

@@ -63,8 +63,8 @@ impl Trial<'_> {
         self.plan.network.latency.1 * hops
     }
 
-    /// Within this time everybody knows who is there. If a gap was reported meanwhile, somebody's word
-    /// may be missing. Then everybody knows after the next heartbeats.
+    /// Within this time everybody knows who is there. If a gap was reported meanwhile, somebody's
+    /// word may be missing. Then everybody knows after the next heartbeats.
     pub(super) fn check_members(&mut self, patience: Duration) -> Go {
         let gaps = self.world.watch().oracle.gaps;
         let mut end = self.world.now() + patience;

@@ -214,8 +214,8 @@ async fn older_calls(generation: Generation, client: RedisClient, dialect: Diale
     })
     .await?;
 
-    // In the classic dialect only the server with the socket answers. A missing answer shows when the time
-    // is up.
+    // In the classic dialect only the server with the socket answers. A missing answer shows when
+    // the time is up.
     let hasty;
     let asks = match dialect {
         Dialect::Classic => {

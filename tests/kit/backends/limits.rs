@@ -129,9 +129,9 @@ async fn an_entry_that_is_too_large_alone_is_a_gap() {
 }
 
 /// The connection opens, but it is lost by the first read, by the first question, or by the second
-/// read. Then it is opened no more than once a second. The proxy takes a connection after the client
-/// has begun to connect, and before the connection is of use or is lost. So a slow machine does not
-/// bring two of these times closer together.
+/// read. Then it is opened no more than once a second. The proxy takes a connection after the
+/// client has begun to connect, and before the connection is of use or is lost. So a slow machine
+/// does not bring two of these times closer together.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_connects_again_and_again() {
     for habit in [Habit::CloseAt("XREAD"), Habit::CloseAt("XINFO"), Habit::CloseAtSecond("XREAD")] {

@@ -205,8 +205,8 @@ async fn until_nobody_waits(writer: &mut impl Connects) {
     .await;
 }
 
-/// A replica that hangs is waited for once. After that it is asked nothing, and nobody waits for the
-/// attempts to connect to it.
+/// A replica that hangs is waited for once. After that it is asked nothing, and nobody waits for
+/// the attempts to connect to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_hangs_holds_up_nobody() {
     let cluster = block_in_place(|| RedisCluster::start(3)).unwrap();
@@ -221,7 +221,8 @@ async fn a_replica_that_hangs_holds_up_nobody() {
     let counts_one = [Ok(Reply::Counts(vec![1]))];
     within(async { while writer.execute(vec![count()]).await != counts_one || asked() == 0 {} }).await;
     let (asked_before, dialled) = (asked(), dialer.times(&address));
-    // The cluster does not give the replica up while it hangs. Otherwise nobody would ask it anyway.
+    // The cluster does not give the replica up while it hangs. Otherwise nobody would ask it
+    // anyway.
     for node in cluster.nodes() {
         node.command(&["CONFIG", "SET", "cluster-node-timeout", "3600000"]);
     }
@@ -288,8 +289,8 @@ async fn a_subscriber_leaves_a_master_that_hangs() {
 }
 
 /// The connections to the servers of a cluster end together: commands that lead to the others are
-/// not sent, either. This holds whether the caller has awaited the loss or not. Each server is still
-/// there, and would take the commands.
+/// not sent, either. This holds whether the caller has awaited the loss or not. Each server is
+/// still there, and would take the commands.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_after_the_end_is_not_sent() {
     let cluster = block_in_place(|| RedisCluster::start_without_replicas(3)).unwrap();

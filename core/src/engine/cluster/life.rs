@@ -36,9 +36,9 @@ impl Cluster {
         }
     }
 
-    /// Notes that something was published in the namespace, at `at` or later. No heartbeat is needed
-    /// for a while. The time of the reply does not matter: the other nodes may have read the entry
-    /// long before.
+    /// Notes that something was published in the namespace, at `at` or later. No heartbeat is
+    /// needed for a while. The time of the reply does not matter: the other nodes may have read the
+    /// entry long before.
     pub(in crate::engine) fn spoke_in(&mut self, cx: &mut Context, nsp: &str, at: Time) {
         if !cx.config.dialect.heartbeats() {
             return;
@@ -49,8 +49,8 @@ impl Cluster {
         }
     }
 
-    /// Schedules the heartbeat that follows one that was published. It may have become due while the
-    /// fate of that one was unknown.
+    /// Schedules the heartbeat that follows one that was published. It may have become due while
+    /// the fate of that one was unknown.
     pub(in crate::engine) fn beats_next(&mut self, cx: &mut Context, nsp: &str) {
         if !cx.config.dialect.heartbeats() || mutant!(SpokeByTheReply) {
             return;

@@ -409,8 +409,8 @@ impl Inbox {
         Some(Batch { cursor: reader.cursor?, findings })
     }
 
-    /// Passes over entries that can't be read, up to `next`. `alone` is `true` if this is exactly one
-    /// entry.
+    /// Passes over entries that can't be read, up to `next`. `alone` is `true` if this is exactly
+    /// one entry.
     pub(super) fn pass_over(&mut self, stream: &ByteString, next: EntryId, alone: bool) -> Option<Batch> {
         let reader = self.readers.get_mut(stream)?;
         (reader.cut_off, reader.refused, reader.next) = (false, None, None);
@@ -425,8 +425,8 @@ impl Inbox {
     }
 
     /// Handles a server that can't tell its count. The entries that are held are taken as they are,
-    /// and reading continues. If nothing has come yet, the stream is read from its beginning to find
-    /// its end. The server is asked again later, and then shows what was missed.
+    /// and reading continues. If nothing has come yet, the stream is read from its beginning to
+    /// find its end. The server is asked again later, and then shows what was missed.
     pub(super) fn uncounted(
         &mut self,
         cx: &mut Context,
