@@ -12,7 +12,7 @@ use bytestring::ByteString;
 use super::outbox::{Outgoing, What};
 use super::requests::{Request, Roll, Wanted};
 use super::{CallError, Content, Engine, Purpose, Timer};
-use crate::channel::{Carries, escape_glob};
+use crate::channel::escape_glob;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
 use crate::event::Event;
@@ -169,12 +169,9 @@ impl Engine {
         let total = counts[0].saturating_sub(own);
         let (mut named, mut present) = (0_u64, 0_u64);
         for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
-            // A room of this node may have the same name as that node. The room's subscription does
-            // not count as the node's.
-            let channel = self.cx.config.private_channel(&census.nsp, name.as_str());
-            let room =
-                self.cluster.channels.get(&channel).is_some_and(|(_, carries)| *carries == Carries::Room);
-            let count = one(count.saturating_sub(room.into()));
+            // A room may bear the name of the node, here or elsewhere. Its subscription can't be told
+            // from the node's, so the node counts as present.
+            let count = one(count);
             named = named.saturating_add(count);
             present += u64::from(count > 0);
             roll.named.insert(name, count);

@@ -200,6 +200,31 @@ fn a_link_that_comes_back_behind_the_count_makes_nobody_superfluous() {
     }
 }
 
+/// The subscription of such a room can't be told from the node's. While this node's link is down, its
+/// own subscriptions are not in force, and must not be subtracted from those of others.
+#[test]
+fn a_room_with_the_name_of_a_node_takes_nobody_away() {
+    for is_cut in [false, true] {
+        let mut cluster = Cluster::ready(&[Dialect::Sharded; 2]);
+        for index in [0, 1] {
+            cluster.broadcast(index, "hello");
+        }
+        let room = cluster.uid(1).as_str().to_owned().into();
+        cluster.nodes[0].engine.join("/", "s0", [room]).unwrap();
+        cluster.settle();
+        if is_cut {
+            cluster.cut(0, &Lane::Subscriber);
+        }
+        cluster.nodes[1].answers = false;
+        let asked = fetch(&mut cluster, 0);
+        cluster.pass(2_900);
+        assert_eq!(cluster.outcome(0, asked), None, "the other node is there, cut: {is_cut}");
+        cluster.pass(200);
+        let (_, outcome) = cluster.outcome(0, asked).expect("the time is up");
+        assert_eq!(outcome.missing, [cluster.uid(1)], "cut: {is_cut}");
+    }
+}
+
 #[test]
 fn channels_of_rooms_say_nothing_about_nodes() {
     let mut cluster = Cluster::ready(&[Dialect::Sharded; 3]);
