@@ -249,9 +249,12 @@ impl<A: App, W: Watch> World<A, W> {
     fn not_connected(&mut self, host: usize, slot: usize, reason: &str) {
         let Some(lane) = &mut self.hosts[host].lanes[slot] else { return };
         let first = !core::mem::replace(&mut lane.known_down, true);
+        let waits = !lane.inbox.is_empty() || !lane.stale.is_empty();
         self.retry_later(host, slot);
         if first {
             self.went_down(host, slot, reason, Vec::new());
+        } else if waits {
+            self.give_all_back(host, slot, reason, Vec::new());
         }
     }
 
@@ -281,8 +284,23 @@ impl<A: App, W: Watch> World<A, W> {
         self.went_down(host, slot, reason, replies);
     }
 
-    /// As the driver does: first the loss, then what it cost; what was not sent goes back.
+    /// As the driver does: first the loss, then what it cost.
     fn went_down(
+        &mut self,
+        host: usize,
+        slot: usize,
+        reason: &str,
+        replies: Vec<(Tag, Result<Reply, CommandError>)>,
+    ) {
+        let Some(lane) = &self.hosts[host].lanes[slot] else { return };
+        let name = lane.lane.clone();
+        self.mail(host, Mail::Link(name, false));
+        self.give_all_back(host, slot, reason, replies);
+    }
+
+    /// As the driver does after each failed attempt: what was not sent goes back, behind these
+    /// replies.
+    fn give_all_back(
         &mut self,
         host: usize,
         slot: usize,
@@ -294,7 +312,6 @@ impl<A: App, W: Watch> World<A, W> {
         let unsent = core::mem::take(&mut lane.stale).into_iter().chain(unsent);
         replies.extend(unsent.map(|tag| (tag, Err(CommandError::NotSent(reason.to_owned())))));
         let name = lane.lane.clone();
-        self.mail(host, Mail::Link(name.clone(), false));
         self.mail(host, Mail::Replies(name, replies));
     }
 

@@ -101,7 +101,7 @@ impl Client {
             connection.set_write_timeout(Some(bound))?;
             Ok(Self(connection))
         };
-        open().map_err(|e: RedisError| io::Error::other(e))
+        open().map_err(of_the_system)
     }
 
     /// Sends one command and reads its reply. A refusal by the server is a [`Reply::Error`].
@@ -115,7 +115,7 @@ impl Client {
             command.arg(arg.as_ref());
         }
         let reply = self.0.req_packed_command(&command.get_packed_command());
-        Reply::of(reply.map_err(io::Error::other)?)
+        Reply::of(reply.map_err(of_the_system)?)
     }
 
     /// Reads one reply that nobody asked for just now, such as a message of a subscription.
@@ -124,6 +124,34 @@ impl Client {
     ///
     /// If the connection is lost, or nothing comes in time.
     pub fn read_reply(&mut self) -> io::Result<Reply> {
-        Reply::of(self.0.recv_response().map_err(io::Error::other)?)
+        Reply::of(self.0.recv_response().map_err(of_the_system)?)
+    }
+}
+
+type Kept = std::sync::Arc<dyn std::error::Error + Send + Sync>;
+
+/// Returns the crate's error as one of the system's, of the same kind if there is one behind it.
+fn of_the_system(error: RedisError) -> io::Error {
+    // The crate gives its source as the pointer in which it keeps it.
+    let kept = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Kept>());
+    let behind = kept.and_then(|kept| kept.downcast_ref::<io::Error>());
+    let kind = behind.map_or(io::ErrorKind::Other, io::Error::kind);
+    io::Error::new(kind, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_the_system_keep_their_kind() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        drop(listener.accept().unwrap());
+        let kind = client.command(&["PING"]).unwrap_err().kind();
+        let kinds = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe];
+        assert!(kinds.contains(&kind), "{kind:?}");
     }
 }

@@ -164,8 +164,16 @@ impl RedisServer {
     }
 
     /// Runs one command on a fresh connection.
+    ///
+    /// If this process was stopped meanwhile and continues, the system ends a read that has a time
+    /// limit. Then the command is run again.
     pub fn try_command<A: AsRef<[u8]>>(&self, args: &[A]) -> io::Result<Reply> {
-        self.connect()?.command(args)
+        loop {
+            match self.connect()?.command(args) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
     }
 
     /// Runs one command on a fresh connection, which must not be refused.
