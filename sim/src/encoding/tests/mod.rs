@@ -71,7 +71,7 @@ fn commands_replies_and_errors_differ() {
     all_differ(&commands());
     has_tags(&commands(), 16);
     all_differ(&replies());
-    has_tags(&replies(), 7);
+    has_tags(&replies(), 8);
     all_differ(&errors());
     has_tags(&errors(), 4);
     assert_eq!(
