@@ -178,6 +178,16 @@ pub enum Command {
 }
 
 impl Command {
+    /// Returns the size of the message that the command publishes, in bytes. It is 0 if the command
+    /// publishes nothing.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Command::XAdd { fields, .. } => fields.size(),
+            Command::Publish { channel, payload, .. } => channel.len() + payload.len(),
+            _ => 0,
+        }
+    }
+
     /// Returns the lane that the command belongs on.
     pub fn lane(&self) -> Lane {
         match self {

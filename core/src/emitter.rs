@@ -4,10 +4,10 @@ use bytestring::ByteString;
 
 use crate::command::Command;
 use crate::config::{Config, ConfigError};
-use crate::engine::check_server_event;
 use crate::error::CallError;
 use crate::id::NodeId;
 use crate::message::Body;
+use crate::outgoing::check_server_event;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
 
@@ -111,6 +111,6 @@ impl Emitter {
         if !nsp.starts_with('/') {
             return Err(CallError::InvalidNamespace(nsp.into()));
         }
-        Ok(self.config.content(&NodeId::EMITTER, &nsp.into(), &body)?.into_command(&self.config))
+        self.config.message(&NodeId::EMITTER, &nsp.into(), &body)
     }
 }

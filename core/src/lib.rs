@@ -121,6 +121,7 @@ mod message;
 mod msgpack;
 #[cfg(sio_streams_mutants)]
 pub mod mutants;
+mod outgoing;
 mod packet;
 mod payload;
 mod rooms;

@@ -1,54 +1,34 @@
 //! The engine: the logic of one node of the cluster, without any I/O.
 
-mod answering;
-mod asking;
 mod by_namespace;
-mod calls;
 mod cluster;
-mod content;
 mod context;
 mod inbox;
 mod lanes;
-mod namespaces;
+mod node;
 mod outbox;
 mod purpose;
-mod receive;
 mod recovery;
-mod remote;
-mod replies;
 mod requests;
-mod sockets;
 mod timers;
-
-use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
-use crate::config::{Config, ConfigError, Dialect};
+use crate::config::{Config, ConfigError};
 use crate::error::CallError;
-use crate::event::{Event, Lag, Source};
-use crate::hash::Keyed;
-use crate::id::{EntryId, NodeId, Ticket, hex16};
-use crate::message::{Body, Message};
-use crate::packet::{BroadcastOptions, Packet};
-use crate::rooms::Rooms;
-use crate::session::Restored;
+use crate::event::{AckResponder, Answer, EmitResponder, Event, Lag, SocketsResponder};
+use crate::id::{NodeId, Ticket};
+use crate::message::Body;
+use crate::outgoing::check_server_event;
+use crate::packet::{BroadcastOptions, LocalSocket, Packet};
+use crate::payload::Payload;
+use crate::rooms::{RoomChange, Rooms};
+use crate::session::Session;
 use crate::time::Time;
-use crate::wire::{WireError, classic, pubsub};
-use cluster::Cluster;
-use context::{Context, InFlight};
-use inbox::Inbox;
-use outbox::{HandedOut, Next, Outbox, Outgoing, Settled, What};
-use purpose::Purpose;
-use recovery::{Ready, Recoveries};
-use requests::Requests;
-use timers::Timer;
-
-/// The longest accepted name of a node, in bytes. The names of the adapters have 16 to 20 bytes.
-const MAX_NAME: usize = 256;
+use node::Node;
+use outbox::What;
 
 /// A node of a Socket.IO cluster, as a state machine.
 ///
@@ -61,6 +41,9 @@ const MAX_NAME: usize = 256;
 /// - [`poll_timeout`](Engine::poll_timeout): when to call
 ///   [`handle_timeout`](Engine::handle_timeout) if nothing else happens.
 ///
+/// What is not taken out waits: nothing is lost, but commands go out late, and a request may time
+/// out before an answer that has come is looked at.
+///
 /// Poll for events first. The entries of a read are processed one at a time, as events are polled.
 /// The engine asks for the next read only when they are used up. An application that is slow to
 /// take events therefore slows down the reading of its streams, and nothing else. The streams are
@@ -70,88 +53,7 @@ const MAX_NAME: usize = 256;
 ///
 /// The crate's [first page](crate) shows a whole program.
 #[derive(Debug)]
-pub struct Engine {
-    cx: Context,
-    outbox: Outbox,
-    cluster: Cluster,
-    inbox: Inbox,
-    requests: Requests,
-    recoveries: Recoveries,
-    /// The open server counts of the application: the namespace of each, and the command that
-    /// counts.
-    counts: BTreeMap<Ticket, (ByteString, CommandId)>,
-    /// Inputs that have arrived but have not been processed. They change rooms, so each is
-    /// processed only when its events are polled.
-    pending: VecDeque<Pending>,
-}
-
-/// An input that waits to be processed and is not an entry of a stream.
-#[derive(Debug)]
-enum Pending {
-    /// The effect on this node of one of its own messages, with the message's entry in the stream,
-    /// if it has one. The message has the same effect on the other nodes.
-    Effect(Box<Due>, Option<EntryId>),
-    /// A Pub/Sub message.
-    Message(Box<Message>),
-    /// A request in the classic form.
-    Request(ByteString, NodeId, Box<classic::Request>),
-    /// A response in the classic form. Its meaning depends on what was asked.
-    Response(Box<classic::Keys>),
-}
-
-impl Pending {
-    fn is_for(&self, nsp: &str) -> bool {
-        match self {
-            Pending::Effect(due, _) => due.effect.nsp == *nsp,
-            Pending::Message(message) => message.nsp == *nsp,
-            Pending::Request(of, ..) => of == nsp,
-            // Nobody waits for a response once the namespace's requests are over.
-            Pending::Response(_) => false,
-        }
-    }
-}
-
-/// The effect of a published message on this node itself, once the message has its place in the
-/// stream.
-#[derive(Debug)]
-struct Effect {
-    nsp: ByteString,
-    kind: EffectKind,
-}
-
-/// An effect that is due once its message has its place in the stream. It is dropped if the
-/// namespace is closed before then, because a later namespace of the same name is not meant.
-#[derive(Debug)]
-struct Due {
-    effect: Effect,
-    /// The number of namespaces that had been closed at the time of the call.
-    closings: u64,
-}
-
-#[derive(Debug)]
-enum EffectKind {
-    Broadcast { packet: Packet, opts: BroadcastOptions },
-    Join { opts: BroadcastOptions, rooms: Vec<ByteString> },
-    Leave { opts: BroadcastOptions, rooms: Vec<ByteString> },
-    Disconnect { opts: BroadcastOptions, close: bool },
-}
-
-impl EffectKind {
-    /// Returns the effect of the message on each node, or `None` if the message asks something or
-    /// has no effect on sockets.
-    fn of(body: Body) -> Option<Self> {
-        Some(match body {
-            Body::Broadcast { packet, opts, request_id: None } => EffectKind::Broadcast { packet, opts },
-            Body::SocketsJoin { opts, rooms } => EffectKind::Join { opts, rooms },
-            Body::SocketsLeave { opts, rooms } => EffectKind::Leave { opts, rooms },
-            Body::DisconnectSockets { opts, close } => EffectKind::Disconnect { opts, close },
-            _ => return None,
-        })
-    }
-}
-
-pub(crate) use calls::check_server_event;
-pub(crate) use content::Content;
+pub struct Engine(Node);
 
 impl Engine {
     /// Creates a node that has no namespace yet.
@@ -164,246 +66,20 @@ impl Engine {
     /// Returns an error if the options can't work together.
     pub fn new(config: Config, seed: u64, now: Time) -> Result<Self, ConfigError> {
         config.validate()?;
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let uid = NodeId::new(hex16(rng.u64(..)));
-        let hash = Keyed(rng.u64(..), rng.u64(..));
-        Ok(Engine {
-            cx: Context::new(config, uid, hash, rng, now),
-            outbox: Outbox::default(),
-            cluster: Cluster::new(hash),
-            inbox: Inbox::default(),
-            requests: Requests::new(hash),
-            recoveries: Recoveries::new(hash),
-            counts: BTreeMap::new(),
-            pending: VecDeque::new(),
-        })
+        Ok(Engine(Node::new(config, seed, now)))
     }
 
-    /// Returns the name of this node in the cluster.
-    pub fn uid(&self) -> &NodeId {
-        &self.cx.uid
-    }
-
-    /// Returns the options.
-    pub fn config(&self) -> &Config {
-        &self.cx.config
-    }
-
-    /// Returns the sockets and rooms of a namespace, if it is open.
-    pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
-        self.cluster.namespaces.get(nsp).map(|namespace| &namespace.rooms)
-    }
-
-    /// Returns the next event, or `None` if there is no more.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.poll_pending_event() {
-                return Some(event);
-            }
-            // Restored sessions are taken only here. If the application is slow to take events, the
-            // sessions wait in `recoveries`, outside the event queue, within bounds of their own.
-            if self.recoveries.has_ready() {
-                if let Some(ready) = self.recoveries.next_ready(&mut self.cx) {
-                    self.restore(ready);
-                }
-                continue;
-            }
-            let (stream, entry, last) = self.inbox.next_entry(&mut self.cx)?;
-            let event = self.look_at(&stream, &entry);
-            if last {
-                self.inbox.is_heard(&mut self.cx, &stream);
-            }
-            // The events that the entry has queued happened before `event`. Nearly always the entry
-            // has queued no events. `event` is then returned directly, because an event is large
-            // and costly to move into the queue.
-            if self.cx.events.is_empty() {
-                self.recoveries.looked_at(&mut self.cx, &stream, entry.id);
-                if event.is_some() {
-                    return event;
-                }
-            } else {
-                self.cx.events.extend(event);
-                self.recoveries.looked_at(&mut self.cx, &stream, entry.id);
-            }
-        }
-    }
-
-    /// Restores a session: adds its socket and makes it join its rooms.
-    fn restore(&mut self, ready: Ready) {
-        let Ready { ticket, nsp, session, missed, position } = ready;
-        let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) else { return };
-        let mut changes = namespace.rooms.add(session.sid.clone());
-        if !mutant!(RestoredOutOfRooms) {
-            changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
-        }
-        let restored = Restored { ticket, nsp, session, missed, position, changes };
-        self.cx.events.push_back(Event::Restored(restored));
-    }
-
-    /// Returns the next of the events that have happened already. It processes no further entry.
-    ///
-    /// This is for a caller whose application takes no more broadcasts for now, but still waits for
-    /// the outcome of its own calls.
-    pub fn poll_pending_event(&mut self) -> Option<Event> {
-        loop {
-            if let Some(event) = self.cx.events.pop_front() {
-                return Some(event);
-            }
-            let event = match self.pending.pop_front()? {
-                Pending::Effect(due, _) if !self.cluster.is_meant(&due) => None,
-                Pending::Effect(due, entry) => self.apply(due.effect, entry, self.cx.uid.clone()),
-                Pending::Message(message) => self.receive(*message),
-                Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
-                Pending::Response(keys) => self.receive_classic_response(&keys).err().map(|reason| {
-                    let channel = self.cx.config.channel_prefix.clone();
-                    Event::Skipped { source: Source::Channel { channel }, reason }
-                }),
-            };
-            if let Some(event) = self.or_before(event) {
-                return Some(event);
-            }
-        }
-    }
-
-    /// Returns `event`, or the first of the events that happened before it; `event` is then queued
-    /// behind them. An event is large, so it is queued only if it has to wait.
-    fn or_before(&mut self, event: Option<Event>) -> Option<Event> {
-        if self.cx.events.is_empty() {
-            return event;
-        }
-        self.cx.events.extend(event);
-        self.cx.events.pop_front()
-    }
-
-    /// Returns the next command, or `None` if there is no more. The command's reply goes to
-    /// [`handle_reply`](Engine::handle_reply).
-    ///
-    /// Commands of the same [lane](Command::lane) must reach the server in the order in which they
-    /// are polled.
-    pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
-        let next = self.cx.lanes.pop().or_else(|| self.next_message());
-        if let Some((_, Command::XInfoStream { stream })) = &next {
-            self.inbox.asking(stream, self.outbox.last_published(stream));
-        }
-        next
-    }
-
-    /// Returns the next command of the outbox. In the dialects whose nodes subscribe, a question is
-    /// sent right behind the command that counts the nodes that will hear it.
-    fn next_message(&mut self) -> Option<(CommandId, Command)> {
-        loop {
-            let HandedOut { id, command, beat } = match self.outbox.poll(&mut self.cx)? {
-                Next::Command(handed_out) => handed_out,
-                Next::Question { ticket, acts, counted } => match self.requests.contains(ticket) {
-                    true if self.cx.config.dialect.subscribes() && !counted => {
-                        self.outbox.question_counted();
-                        match self.count_for(ticket) {
-                            Some(count) => return Some(count),
-                            None => continue,
-                        }
-                    }
-                    false if !acts || mutant!(QuestionDropped) => {
-                        self.outbox.drop_question(&mut self.cx);
-                        continue;
-                    }
-                    _ => self.outbox.send_next(&mut self.cx)?,
-                },
-            };
-            if let Some((stream, number)) = beat {
-                self.inbox.probes(&stream, number, self.cx.now);
-            }
-            return Some((id, command));
-        }
-    }
-
-    /// Handles the outcomes of messages.
-    fn settle(&mut self) {
-        while let Some(settled) = self.outbox.next_settled() {
-            match settled {
-                Settled::TakenAgain => self.cluster.nobody_could_speak(&mut self.cx, None),
-                Settled::Published { message, entry, tried } => self.is_published(message, entry, tried),
-                Settled::Failed(message, error) => self.has_failed(message, error),
-            }
-        }
-    }
-
-    /// Handles a message that has been published. `entry` is its place in the stream, if it has
-    /// one. `tried` is the time of its first try.
-    fn is_published(&mut self, message: Outgoing, entry: Option<EntryId>, tried: Time) {
-        let Outgoing { nsp, content, what, effect, .. } = message;
-        if matches!(content, Content::Entry { .. }) {
-            self.cluster.spoke_in(&mut self.cx, &nsp, tried);
-        }
-        if matches!(what, What::Beat) {
-            self.beat_is_out(&nsp);
-            self.cluster.beats_next(&mut self.cx, &nsp);
-        }
-        match what {
-            What::Message(ticket) => self.cx.events.push_back(Event::Published { ticket, entry }),
-            What::Farewell(nsp, number) => self.cluster.left(&mut self.cx, &nsp, number),
-            What::Order(ticket) => self.order_published(ticket, entry),
-            What::Request { ticket, acts } => self.request_published(ticket, acts, entry),
-            What::Notice | What::Beat => {}
-        }
-        self.pending.extend(effect.map(|effect| Pending::Effect(effect, entry)));
-    }
-
-    /// Handles a message that will not be sent, or will not be sent again.
-    fn has_failed(&mut self, message: Outgoing, error: CommandError) {
-        let Outgoing { nsp, content, what, effect, .. } = message;
-        match what {
-            What::Message(ticket) => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
-            What::Request { ticket, acts } => self.request_failed(ticket, acts, error),
-            What::Order(ticket) if self.requests.contains(ticket) => {
-                self.finish_request(ticket, false, Some(error));
-            }
-            What::Order(ticket) => self.cx.events.push_back(Event::PublishFailed { ticket, error }),
-            What::Farewell(nsp, number) => self.cluster.left(&mut self.cx, &nsp, number),
-            What::Notice | What::Beat => {
-                if matches!(what, What::Beat) {
-                    self.beat_is_out(&nsp);
-                    if !matches!(&error, CommandError::Server { code, .. } if code == "NOPERM") {
-                        self.cluster.beat_failed(&mut self.cx, &nsp);
-                    }
-                }
-                let (Content::Entry { stream, .. } | Content::Push { channel: stream, .. }) = content;
-                self.cx.events.push_back(Event::NoticeFailed { stream, error });
-            }
-        }
-        let effect = effect.filter(|_| !mutant!(EffectForgottenOnFailure));
-        self.pending.extend(effect.map(|effect| Pending::Effect(effect, None)));
-    }
-
-    /// Returns the time at which [`handle_timeout`](Engine::handle_timeout) is due, if nothing
-    /// happens before.
-    pub fn poll_timeout(&self) -> Option<Time> {
-        self.cx.timers.next()
-    }
-
-    /// Does everything that is due. A call that comes too early does no harm.
-    pub fn handle_timeout(&mut self, now: Time) {
+    /// Reports the reply to a command, or that the reply will never come. Replies to unknown
+    /// commands are ignored.
+    pub fn handle_reply(&mut self, now: Time, id: CommandId, reply: Result<Reply, CommandError>) {
         self.advance(now);
-        while let Some(timer) = self.cx.timers.pop(self.cx.now) {
-            match timer {
-                Timer::Heartbeat(nsp) => self.heartbeat_due(&nsp),
-                Timer::Expiry(nsp) => self.expiry_due(&nsp),
-                Timer::RequestTimeout(ticket) => self.request_due(ticket),
-                Timer::Recheck(nsp) => self.recheck(&nsp),
-                Timer::GiveUp(destination) => {
-                    self.outbox.expire(&mut self.cx, &destination);
-                    self.settle();
-                }
-                Timer::Retry(lane) => self.cx.lanes.resume(&lane),
-                Timer::Resubscribe(nsp) => self.cluster.subscribe(&mut self.cx, vec![nsp]),
-                Timer::Session(ticket) => self.recoveries.session_due(&mut self.cx, ticket),
-                Timer::Leave(nsp) => self.cluster.leave_due(&mut self.cx, &nsp),
-            }
-        }
+        self.0.replied(id, reply);
     }
 
-    /// Returns how far the node is behind each of its streams.
-    pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
-        self.inbox.lags()
+    /// Reports a Pub/Sub message, which came by a subscription to its channel or to a pattern.
+    pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
+        self.advance(now);
+        self.0.pushed(channel, payload);
     }
 
     /// Reports that a connection was lost, or that it is there (again).
@@ -413,90 +89,512 @@ impl Engine {
     /// itself after a while. A connection counts as there until it is reported lost.
     pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
         self.advance(now);
-        if !self.cx.lanes.set_up(lane, up) {
-            return;
-        }
-        self.cx.events.push_back(Event::Link { lane: lane.clone(), up });
-        if (lane, up) == (&Lane::Writer, true) {
-            self.beat_again();
-        }
-        if let (Lane::Reader(stream), false) = (lane, up) {
-            self.inbox.lost(&mut self.cx, stream);
-        }
-        if *lane == Lane::Subscriber {
-            self.cluster.subscriber_changed(&mut self.cx, up);
-        }
+        self.0.handle_link(lane, up);
     }
 
-    /// Reports a Pub/Sub message, which came by a subscription to its channel or to a pattern.
-    pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
+    /// Does everything that is due. A call that comes too early does no harm.
+    pub fn handle_timeout(&mut self, now: Time) {
         self.advance(now);
-        let Some((nsp, carries)) = self.cluster.carried(channel) else { return };
-        match self.read_push(&nsp, carries, payload).and_then(believable) {
-            Ok(Some(pending)) => self.pending.push_back(pending),
-            Ok(None) => {}
-            Err(reason) => {
-                let channel = ByteString::from(channel);
-                self.cx.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
-            }
-        }
+        self.0.handle_timeout();
     }
 
-    /// Decodes a Pub/Sub message. Returns `None` if it does not concern the namespace.
-    fn read_push(
-        &self,
-        nsp: &ByteString,
-        carries: Carries,
-        payload: &Bytes,
-    ) -> Result<Option<Pending>, WireError> {
-        let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
-        if matches!(carries, Carries::Messages | Carries::Room) {
-            let decode = match self.cx.config.dialect {
-                Dialect::Sharded => pubsub::decode_sharded,
-                _ => pubsub::decode,
-            };
-            return Ok(own(decode(payload)?));
-        }
-        let payload = self.cx.config.unparsed(payload).map_err(WireError::Codec)?;
-        Ok(match carries {
-            Carries::Requests => {
-                let (from, request) = classic::decode_request(&payload)?;
-                (from != self.cx.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
-            }
-            Carries::Responses => Some(Pending::Response(Box::new(classic::Keys::read(&payload)?))),
-            Carries::Broadcasts | Carries::Messages | Carries::Room => {
-                own(classic::decode_broadcast(&payload)?)
-            }
-        })
-    }
-
-    /// Reports the reply to a command, or that the reply will never come. Replies to unknown
-    /// commands are ignored.
-    pub fn handle_reply(&mut self, now: Time, id: CommandId, reply: Result<Reply, CommandError>) {
+    /// Enters the cluster in this namespace. [`Event::Ready`] reports that the namespace hears
+    /// everything. The namespace gets nothing that this node had read before the call. In
+    /// particular, it does not get what was still waiting when a namespace of this name was closed.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`],
+    /// [`CallError::Overlap`] or [`CallError::Full`].
+    pub fn open_namespace(&mut self, now: Time, nsp: &str) -> Result<(), CallError> {
         self.advance(now);
-        self.replied(id, reply);
+        self.0.open_namespace(nsp)
+    }
+
+    /// Leaves the cluster in this namespace and tells the other nodes. Open requests end with the
+    /// answers that have come. [`Event::Closed`] reports that the other nodes know.
+    ///
+    /// Messages from earlier calls are still published, and their outcomes are still reported.
+    /// However, they have no effect on this node any more, even if the namespace is opened again.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn close_namespace(&mut self, now: Time, nsp: &str) -> Result<(), CallError> {
+        self.advance(now);
+        self.0.close_namespace(nsp)
+    }
+
+    /// Leaves the cluster in every namespace: see [`close_namespace`](Engine::close_namespace).
+    pub fn close(&mut self, now: Time) {
+        self.advance(now);
+        self.0.close();
+    }
+
+    /// Reports that a client has connected to this node. From now on, messages address its socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn add_socket(
+        &mut self,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.0.cluster.add_socket(&mut self.0.cx, nsp, socket.into())
+    }
+
+    /// Reports that a client of this node is gone.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
+        self.0.cluster.remove_socket(&mut self.0.cx, nsp, socket)
+    }
+
+    /// Makes a socket of this node join rooms.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn join(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.0.cluster.join(&mut self.0.cx, nsp, socket, rooms)
+    }
+
+    /// Makes a socket of this node leave rooms.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn leave<'a>(
+        &mut self,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.0.cluster.leave_rooms(&mut self.0.cx, nsp, socket, rooms)
+    }
+
+    /// Sends a packet to the clients that `opts` match, on all nodes.
+    ///
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. The option
+    /// [`local_delivery`](crate::Config::local_delivery) decides when this node's own clients get
+    /// the packet, by an [`Event::Broadcast`]. Unless the option is
+    /// [`StreamOrder`](LocalDelivery::StreamOrder), this delivery has no fixed order relative to
+    /// what other nodes publish at the same time. The same is true of Node's adapters.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`].
+    pub fn broadcast(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Packet,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let local = opts.flags.is_local();
+        self.0.act(nsp, Body::Broadcast { packet, opts, request_id: None }, local)
+    }
+
+    /// Sends a packet to the clients that `opts` match, on all nodes, and collects their
+    /// acknowledgements.
+    ///
+    /// The call ends with [`Event::RequestDone`]. Before that, there is an [`Event::Answer`] from
+    /// each node with its number of clients, and one with each acknowledgement.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`].
+    pub fn broadcast_with_ack(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Packet,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.broadcast_with_ack(nsp, packet, opts)
+    }
+
+    /// Makes the sockets that `opts` match join rooms, on all nodes.
+    ///
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own sockets
+    /// join at that moment.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    pub fn sockets_join(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: Vec<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let local = opts.flags.is_local();
+        self.0.act(nsp, Body::SocketsJoin { opts, rooms }, local)
+    }
+
+    /// Makes the sockets that `opts` match leave rooms, on all nodes.
+    ///
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own sockets
+    /// leave at that moment.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    pub fn sockets_leave(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: Vec<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let local = opts.flags.is_local();
+        self.0.act(nsp, Body::SocketsLeave { opts, rooms }, local)
+    }
+
+    /// Disconnects the sockets that `opts` match, on all nodes. With `close`, it closes their
+    /// underlying connections too.
+    ///
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. At that moment
+    /// [`Event::DisconnectSockets`] names this node's own sockets.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    pub fn disconnect_sockets(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+        close: bool,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let local = opts.flags.is_local();
+        self.0.act(nsp, Body::DisconnectSockets { opts, close }, local)
+    }
+
+    /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an
+    /// [`Event::FetchSockets`].
+    ///
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] from each node that answers.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    pub fn fetch_sockets(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        opts: BroadcastOptions,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.fetch_sockets(nsp, opts)
+    }
+
+    /// Emits an event to the other servers. `packet` is an array of the event's name and its
+    /// arguments: see [`Payload::event`].
+    ///
+    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`].
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`],
+    /// [`CallError::Payload`] or [`CallError::Binary`].
+    pub fn server_side_emit(&mut self, now: Time, nsp: &str, packet: Payload) -> Result<Ticket, CallError> {
+        self.advance(now);
+        check_server_event(&packet)?;
+        let ticket = Ticket(self.0.cx.number());
+        self.0.publish(nsp, &Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket))?;
+        Ok(ticket)
+    }
+
+    /// Emits an event to the other servers and collects their answers. `packet` is an array of the
+    /// event's name and its arguments: see [`Payload::event`].
+    ///
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] from each node that answers.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`],
+    /// [`CallError::Payload`] or [`CallError::Binary`].
+    pub fn server_side_emit_with_ack(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        packet: Payload,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.server_side_emit_with_ack(nsp, packet)
+    }
+
+    /// Asks for the number of servers of the namespace.
+    ///
+    /// The call ends with [`Event::ServerCount`], within
+    /// [`request_timeout`](crate::Config::request_timeout).
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.server_count(nsp)
+    }
+
+    /// Stores a client's session, for
+    /// [`max_disconnection_duration`](crate::Recovery::max_disconnection_duration). Call it when
+    /// the client's connection is lost unexpectedly. A client that leaves by itself has no session.
+    ///
+    /// The call ends with [`Event::SessionSaved`].
+    ///
+    /// It may also be called now and then while the client is connected. If this server dies, the
+    /// client can then recover at another server.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::RecoveryOff`], [`CallError::UnknownNamespace`],
+    /// [`CallError::InvalidPid`], [`CallError::Payload`], [`CallError::SessionTooLarge`] or
+    /// [`CallError::Full`].
+    pub fn persist_session(&mut self, now: Time, nsp: &str, session: &Session) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.persist_session(nsp, session)
+    }
+
+    /// Restores a socket from a session that any server of the cluster has stored. `pid` and
+    /// `offset` are what the client sent. The caller need not check them.
+    ///
+    /// The call ends with [`Event::Restored`] or [`Event::NotRecovered`]. The event comes within
+    /// [`timeout`](crate::Recovery::timeout), plus the time that the backend needs to find out what
+    /// became of a command. The session stays stored unless it is restored, or its last command is
+    /// lost with its link.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::RecoveryOff`] or [`CallError::UnknownNamespace`].
+    pub fn restore_session(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        pid: &str,
+        offset: &str,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.restore_session(nsp, pid, offset)
+    }
+
+    /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms. It leaves out sockets
+    /// that are not here any more.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then gets no answer.
+    pub fn respond_sockets(
+        &mut self,
+        now: Time,
+        responder: SocketsResponder,
+        sockets: Vec<LocalSocket>,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.0.respond_sockets(&responder.0, sockets)
+    }
+
+    /// Answers [`Event::ServerSideEmit`] with one value.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then gets no answer.
+    pub fn respond_emit(
+        &mut self,
+        now: Time,
+        responder: EmitResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.0.respond(&responder.0, Answer::Emit(value))
+    }
+
+    /// Passes on one client's acknowledgement of a broadcast.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
+    /// [`CallError::Binary`]. The asking node then does not get the acknowledgement.
+    pub fn respond_ack(
+        &mut self,
+        now: Time,
+        responder: &AckResponder,
+        value: Payload,
+    ) -> Result<(), CallError> {
+        self.advance(now);
+        self.0.respond(&responder.0, Answer::Ack(value))
+    }
+
+    /// Asks all nodes for the ids of the sockets that are in any of `rooms`. If `rooms` is empty,
+    /// it asks for the ids of all sockets.
+    ///
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] with [`Answer::SocketIds`] from each node that answers, this
+    /// one included.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    pub fn sockets(&mut self, now: Time, nsp: &str, rooms: Vec<ByteString>) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.sockets(nsp, rooms)
+    }
+
+    /// Asks all nodes for the names of their rooms. The rooms of single sockets are included.
+    ///
+    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
+    /// there is an [`Event::Answer`] with [`Answer::Rooms`] from each node that answers, this one
+    /// included.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    pub fn all_rooms(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.all_rooms(nsp)
+    }
+
+    /// Makes one socket join a room, on whatever node the socket is.
+    ///
+    /// The call ends with [`Event::RequestDone`]. Before that, there is an [`Event::Answer`] with
+    /// [`Answer::Done`], unless no node has the socket.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    pub fn remote_join(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        room: impl Into<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let rooms = vec![room.into()];
+        self.0.order(nsp, socket.into(), |opts| Body::SocketsJoin { opts, rooms })
+    }
+
+    /// Makes one socket leave a room, on whatever node the socket is.
+    ///
+    /// The call ends as [`remote_join`](Engine::remote_join) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    pub fn remote_leave(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        room: impl Into<ByteString>,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        let rooms = vec![room.into()];
+        self.0.order(nsp, socket.into(), |opts| Body::SocketsLeave { opts, rooms })
+    }
+
+    /// Disconnects one socket, on whatever node the socket is. With `close`, it closes the
+    /// underlying connection too.
+    ///
+    /// The call ends as [`remote_join`](Engine::remote_join) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    pub fn remote_disconnect(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        socket: impl Into<ByteString>,
+        close: bool,
+    ) -> Result<Ticket, CallError> {
+        self.advance(now);
+        self.0.order(nsp, socket.into(), |opts| Body::DisconnectSockets { opts, close })
+    }
+
+    /// Returns the next event, or `None` if there is no more.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.0.poll_event()
+    }
+
+    /// Returns the next of the events that have happened already. It processes no further entry.
+    ///
+    /// This is for a caller whose application takes no more broadcasts for now, but still waits for
+    /// the outcome of its own calls.
+    pub fn poll_pending_event(&mut self) -> Option<Event> {
+        self.0.poll_pending_event()
+    }
+
+    /// Returns the next command, or `None` if there is no more. The command's reply goes to
+    /// [`handle_reply`](Engine::handle_reply).
+    ///
+    /// Commands of the same [lane](Command::lane) must reach the server in the order in which they
+    /// are polled.
+    pub fn poll_command(&mut self) -> Option<(CommandId, Command)> {
+        self.0.poll_command()
+    }
+
+    /// Returns the time at which [`handle_timeout`](Engine::handle_timeout) is due, if nothing
+    /// happens before.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.0.cx.timers.next()
+    }
+
+    /// Returns the name of this node in the cluster.
+    pub fn uid(&self) -> &NodeId {
+        &self.0.cx.uid
+    }
+
+    /// Returns the options.
+    pub fn config(&self) -> &Config {
+        &self.0.cx.config
+    }
+
+    /// Returns the sockets and rooms of a namespace, if it is open.
+    pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
+        self.0.cluster.namespaces.get(nsp).map(|namespace| &namespace.rooms)
+    }
+
+    /// Returns the streams from which a namespace is read, if it is open.
+    pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
+        self.0.cluster.namespaces.get(nsp).into_iter().flat_map(|namespace| namespace.streams())
+    }
+
+    /// Returns how far the node is behind each of its streams.
+    pub fn lags(&self) -> impl Iterator<Item = (&ByteString, Lag)> {
+        self.0.inbox.lags()
+    }
+
+    /// Returns `true` if no namespace is open or being closed, and no session is on its way to
+    /// Redis.
+    pub fn is_closed(&self) -> bool {
+        let Node { cluster, recoveries, .. } = &self.0;
+        cluster.is_empty() && !cluster.is_leaving() && !recoveries.is_saving()
     }
 
     fn advance(&mut self, now: Time) {
-        self.cx.now = self.cx.now.max(now);
-    }
-}
-
-/// Passes on `pending`, unless it would be kept under a name that no node bears.
-fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
-    match &pending {
-        Some(Pending::Message(message)) => check_name(message.uid.as_str())?,
-        Some(Pending::Request(_, from, _)) => check_name(from.as_str())?,
-        _ => {}
-    }
-    Ok(pending)
-}
-
-/// Returns an error if no node may bear this name. The names of other nodes are kept in memory, so
-/// their length is limited.
-fn check_name(uid: &str) -> Result<(), WireError> {
-    match uid.len() {
-        size if size > MAX_NAME => Err(WireError::NameTooLong { size, limit: MAX_NAME }),
-        _ => Ok(()),
+        let latest = &mut self.0.cx.now;
+        *latest = now.max(*latest);
     }
 }

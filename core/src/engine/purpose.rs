@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 
-use super::asking::Census;
+use super::cluster::Census;
 use super::outbox::Destination;
 use crate::id::Ticket;
 

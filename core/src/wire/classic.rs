@@ -72,6 +72,43 @@ pub enum Request {
     Common(Body),
 }
 
+impl Request {
+    /// Creates the older form of an order to the node that has this socket. A body that is no order
+    /// to sockets stays what it is.
+    pub(crate) fn order(socket: ByteString, order: Body, request_id: RequestId) -> Self {
+        match order {
+            Body::SocketsJoin { mut rooms, .. } if rooms.len() == 1 => {
+                Request::RemoteJoin { socket, room: rooms.remove(0), request_id }
+            }
+            Body::SocketsLeave { mut rooms, .. } if rooms.len() == 1 => {
+                Request::RemoteLeave { socket, room: rooms.remove(0), request_id }
+            }
+            Body::DisconnectSockets { close, .. } => Request::RemoteDisconnect { socket, close, request_id },
+            body => Request::Common(body),
+        }
+    }
+
+    /// Returns the socket, the order and the id of an order in its older form.
+    pub(crate) fn into_order(self) -> Option<(ByteString, Body, RequestId)> {
+        let opts = |socket: &ByteString| BroadcastOptions::to(socket.clone());
+        Some(match self {
+            Request::RemoteJoin { socket, room, request_id } => {
+                let order = Body::SocketsJoin { opts: opts(&socket), rooms: vec![room] };
+                (socket, order, request_id)
+            }
+            Request::RemoteLeave { socket, room, request_id } => {
+                let order = Body::SocketsLeave { opts: opts(&socket), rooms: vec![room] };
+                (socket, order, request_id)
+            }
+            Request::RemoteDisconnect { socket, close, request_id } => {
+                let order = Body::DisconnectSockets { opts: opts(&socket), close };
+                (socket, order, request_id)
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {

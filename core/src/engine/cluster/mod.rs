@@ -1,8 +1,10 @@
 //! The state of this node in the cluster: its namespaces, its subscriptions, and the other nodes.
 
+mod census;
 mod life;
 mod members;
 mod namespace;
+mod sockets;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use super::Due;
 use super::context::Context;
 use super::purpose::Purpose;
 use super::timers::Timer;
@@ -20,10 +21,12 @@ use crate::error::CallError;
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::rooms::Rooms;
+pub(super) use census::{Census, Roll};
 pub(super) use life::Expired;
 use members::Members;
 pub(super) use namespace::Namespace;
 use namespace::Subscription;
+pub(super) use sockets::{Due, delivery};
 
 /// The namespaces of this node.
 #[derive(Debug)]
@@ -83,9 +86,9 @@ impl Cluster {
         !self.closing.is_empty()
     }
 
-    /// Returns the number of namespaces that have been closed.
-    pub(super) fn closings(&self) -> u64 {
-        self.closings
+    /// Returns the name and the state of a namespace that is open.
+    pub(super) fn namespace(&self, nsp: &str) -> Result<(&ByteString, &Namespace), CallError> {
+        self.namespaces.get_key_value(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
     }
 
     /// Opens a namespace and subscribes to its channels. Returns its name, and the streams that it
@@ -129,8 +132,6 @@ impl Cluster {
             known: BTreeSet::new(),
             subscription: Subscription::No,
             subscriptions: 0,
-            rechecking: false,
-            rechecked: None,
             ready: false,
             last_spoken: cx.now,
             beating: false,
@@ -157,7 +158,7 @@ impl Cluster {
     pub(super) fn close(&mut self, cx: &mut Context, nsp: &str) -> Result<Closed, CallError> {
         let unknown = || CallError::UnknownNamespace(nsp.into());
         let (name, namespace) = self.namespaces.remove_entry(nsp).ok_or_else(unknown)?;
-        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe, Timer::Recheck] {
+        for timer in [Timer::Heartbeat, Timer::Expiry, Timer::Resubscribe] {
             cx.timers.cancel(&timer(name.clone()));
         }
         self.hashed.remove(&name);
@@ -196,13 +197,6 @@ impl Cluster {
             cx.timers.arm(Timer::Leave(name.clone()), cx.now + cx.config.limits.in_flight_for);
             self.closing.insert(name, Closing { number, farewells });
         }
-    }
-
-    /// Returns `true` if the namespace that was meant is still open. Nearly always nothing was
-    /// closed since.
-    pub(in crate::engine) fn is_meant(&self, due: &Due) -> bool {
-        let is_older = |namespace: &Namespace| namespace.closings <= due.closings;
-        due.closings == self.closings || self.namespaces.get(&due.effect.nsp).is_some_and(is_older)
     }
 
     /// Notes that one of the farewells has been said, or can't be said.

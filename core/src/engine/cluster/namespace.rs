@@ -39,10 +39,6 @@ pub(in crate::engine) struct Namespace {
     pub(in crate::engine) subscription: Subscription,
     /// The number of subscriptions that have come into force.
     pub(in crate::engine) subscriptions: u64,
-    /// `true` if a check of the nodes that owe answers is under way or scheduled.
-    pub(in crate::engine) rechecking: bool,
-    /// The time of the last such check.
-    pub(in crate::engine) rechecked: Option<Time>,
     pub(in crate::engine) ready: bool,
     /// The time at which an entry of this node was last published, or some time before.
     pub(in crate::engine) last_spoken: Time,

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::Content;
+use super::cluster::Due;
 use super::context::{Context, RETRY};
 use super::purpose::Purpose;
 use super::timers::Timer;
@@ -98,6 +98,27 @@ impl Outbox {
         self.last_number = number;
     }
 
+    /// Publishes a message when its turn comes, if the limits allow it.
+    #[inline]
+    pub(super) fn publish(
+        &mut self,
+        cx: &mut Context,
+        nsp: ByteString,
+        command: Command,
+        what: What,
+        effect: Option<Box<Due>>,
+    ) -> Result<(), CallError> {
+        let size = command.size();
+        self.admit(cx, size)?;
+        self.enqueue(cx, Outgoing { nsp, command, what, effect, size });
+        Ok(())
+    }
+
+    /// Publishes a message when its turn comes. It does not count against the limit in bytes.
+    pub(super) fn publish_anyway(&mut self, cx: &mut Context, nsp: ByteString, command: Command, what: What) {
+        self.enqueue(cx, Outgoing { nsp, command, what, effect: None, size: 0 });
+    }
+
     /// Returns an error if the message would exceed the limits.
     #[inline]
     pub(super) fn admit(&self, cx: &Context, size: usize) -> Result<(), CallError> {
@@ -163,14 +184,13 @@ impl Outbox {
         queue.map_or(EntryId::ZERO, |queue| queue.settled)
     }
 
-    /// Takes a message and sends it when its turn comes.
     #[inline]
-    pub(super) fn enqueue(&mut self, cx: &mut Context, message: Outgoing) {
+    fn enqueue(&mut self, cx: &mut Context, message: Outgoing) {
         self.messages += 1;
         self.bytes += message.size;
-        let destination = match &message.content {
-            Content::Entry { stream, .. } => Destination::Stream(stream.clone()),
-            Content::Push { .. } => Destination::Channels,
+        let destination = match message.stream() {
+            Some(stream) => Destination::Stream(stream.clone()),
+            None => Destination::Channels,
         };
         let queue = match self.queues.get_mut(&destination) {
             Some(queue) => queue,
@@ -479,7 +499,7 @@ fn hand_out(
         None => {
             item.tried = cx.now;
             *last_number = last_number.wrapping_add(1);
-            if let Content::Entry { fields, .. } = &mut item.message.content {
+            if let Command::XAdd { fields, .. } = &mut item.message.command {
                 // Write the number's own text. Formatting a reference would take one more
                 // allocation.
                 Arc::make_mut(fields).push(SEQUENCE_FIELD, (*last_number).to_string());
@@ -487,7 +507,7 @@ fn hand_out(
             *item.seq.insert(*last_number)
         }
     };
-    let command = item.message.content.clone().into_command(&cx.config);
+    let command = item.message.command.clone();
     let is_beat = matches!(item.message.what, What::Beat);
     let beat = match &destination {
         Destination::Stream(stream) if is_beat => Some((stream.clone(), number)),

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use crate::command::CommandError;
-use crate::engine::{Content, Due};
+use crate::command::{Command, CommandError};
+use crate::engine::cluster::Due;
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
 
@@ -20,7 +20,8 @@ pub(in crate::engine) enum Destination {
 #[derive(Debug)]
 pub(in crate::engine) struct Outgoing {
     pub(in crate::engine) nsp: ByteString,
-    pub(in crate::engine) content: Content,
+    /// The command that publishes it.
+    pub(in crate::engine) command: Command,
     pub(in crate::engine) what: What,
     pub(in crate::engine) effect: Option<Box<Due>>,
     /// The size in bytes that the message counts against the limits.
@@ -42,6 +43,24 @@ pub(in crate::engine) enum What {
     Order(Ticket),
     /// The farewell of this node to a namespace, with the number of its closing.
     Farewell(ByteString, u64),
+}
+
+impl Outgoing {
+    /// Returns the stream that the message goes to, or `None` if it goes to a channel.
+    pub(in crate::engine) fn stream(&self) -> Option<&ByteString> {
+        match &self.command {
+            Command::XAdd { stream, .. } => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of the stream or channel that the message goes to.
+    pub(in crate::engine) fn target(&self) -> ByteString {
+        match &self.command {
+            Command::XAdd { stream: target, .. } | Command::Publish { channel: target, .. } => target.clone(),
+            _ => ByteString::new(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -53,10 +53,9 @@ impl Pair {
         let mut fields = Fields::new();
         fields.push("uid", "me");
         fields.push("ticket", ticket.to_string());
-        let content = Content::Entry { stream: STREAM, fields: Arc::new(fields) };
+        let command = Command::XAdd { stream: STREAM, max_len: 10_000, fields: Arc::new(fields) };
         let what = What::Message(Ticket(ticket));
-        let size = content.size();
-        self.outbox.enqueue(&mut self.cx, Outgoing { nsp: "/".into(), content, what, effect: None, size });
+        self.outbox.publish(&mut self.cx, "/".into(), command, what, None).unwrap();
     }
 
     fn add(&mut self, fields: &Fields) -> EntryId {

@@ -6,20 +6,29 @@
 //! known are expected by name, and the others by number. Answers in the classic dialect carry no
 //! names, so there all nodes are expected by number.
 
+mod answers;
+mod counting;
 mod request;
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 use hashbrown::HashMap;
 
-use super::EffectKind;
 use super::by_namespace::ByNamespace;
-use crate::event::Answer;
+use super::context::Context;
+use super::timers::Timer;
+use crate::command::{CommandError, CommandId};
+use crate::error::CallError;
+use crate::event::{Answer, Event};
 use crate::hash::Keyed;
 use crate::id::{NodeId, RequestId, Ticket};
+use crate::message::Body;
 use crate::wire::classic::Asked;
-pub(super) use request::{Request, Roll};
+use counting::Check;
+pub(super) use counting::CountAgain;
+pub(super) use request::Request;
 
 /// The kind of answer that a question asks for.
 #[derive(Debug)]
@@ -29,17 +38,17 @@ pub(super) enum Wanted {
     Rooms,
     Values,
     Acks,
-    /// The node that has a socket. That node is then told this effect. `None` means that it has
-    /// been told.
-    Owner(Option<EffectKind>),
+    /// The node that has a socket. That node is then sent this order. `None` means that it has been
+    /// sent.
+    Owner(Option<Body>),
 }
 
 /// The result of taking an answer.
 #[derive(Debug)]
 pub(super) enum Taken {
     Answer(Answer),
-    /// The sender has the socket, and is to be told this effect.
-    Owner(EffectKind),
+    /// The sender has the socket, and is to be sent this order.
+    Owner(Body),
     Nothing,
 }
 
@@ -66,6 +75,11 @@ pub(super) struct Requests {
     by_namespace: ByNamespace,
     /// The requests that wait for a node, by its namespace and its name.
     by_node: HashMap<(ByteString, NodeId), BTreeSet<Ticket>, Keyed>,
+    /// The open server counts of the application: the namespace of each, and the command that
+    /// counts.
+    counts: BTreeMap<Ticket, (ByteString, CommandId)>,
+    /// The checks of the namespaces whose subscribers owe answers, or owed some before.
+    checks: BTreeMap<ByteString, Check>,
 }
 
 impl Requests {
@@ -75,21 +89,87 @@ impl Requests {
             by_id: HashMap::with_hasher(hash),
             by_namespace: ByNamespace::new(hash),
             by_node: HashMap::with_hasher(hash),
+            counts: BTreeMap::new(),
+            checks: BTreeMap::new(),
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.open.len()
+    /// Returns an error if no more requests may be open. A request that is over still counts while
+    /// Redis has not answered the commands that it caused. There are at most two of these at a
+    /// time.
+    pub(super) fn admit(&self, cx: &Context) -> Result<(), CallError> {
+        let limit = cx.config.limits.requests;
+        let open = self.open.len() + self.counts.len();
+        match open >= limit || cx.asking >= limit.saturating_mul(2) {
+            true => Err(CallError::Full { what: "open requests", limit }),
+            false => Ok(()),
+        }
     }
 
-    pub(super) fn insert(&mut self, ticket: Ticket, request: Request) {
+    /// Opens a request. `timeout` defaults to the option of that name.
+    pub(super) fn open(&mut self, cx: &mut Context, request: Request, timeout: Option<Duration>) -> Ticket {
+        let ticket = Ticket(cx.number());
+        self.insert(ticket, request);
+        if !mutant!(RequestTimeoutNotArmed) {
+            let timeout = timeout.unwrap_or(cx.config.request_timeout);
+            cx.timers.arm(Timer::RequestTimeout(ticket), cx.now + timeout);
+        }
+        ticket
+    }
+
+    fn insert(&mut self, ticket: Ticket, request: Request) {
         self.by_id.insert(request.id.clone(), ticket);
         self.by_namespace.insert(&request.nsp, ticket);
         self.open.insert(ticket, request);
     }
 
-    pub(super) fn get_mut(&mut self, ticket: Ticket) -> Option<&mut Request> {
-        self.open.get_mut(&ticket)
+    /// Ends the request if no answer is expected any more.
+    pub(super) fn finish_if_over(&mut self, cx: &mut Context, ticket: Ticket) {
+        if self.open.get(&ticket).is_some_and(Request::is_over) {
+            self.finish(cx, ticket, false, None);
+        }
+    }
+
+    /// Ends a request with the answers that have come.
+    pub(super) fn finish(
+        &mut self,
+        cx: &mut Context,
+        ticket: Ticket,
+        timed_out: bool,
+        error: Option<CommandError>,
+    ) {
+        if let Some(request) = self.remove(ticket) {
+            cx.timers.cancel(&Timer::RequestTimeout(ticket));
+            let outcome = request.outcome(timed_out, error, &cx.uid);
+            cx.events.push_back(Event::RequestDone { ticket, outcome });
+        }
+    }
+
+    /// Ends a request, or a server count, whose time is up.
+    pub(super) fn due(&mut self, cx: &mut Context, ticket: Ticket) {
+        self.finish(cx, ticket, true, None);
+        self.servers_not_counted(cx, ticket, "Redis did not answer in time");
+    }
+
+    /// Ends the requests and the server counts of a namespace that is closed.
+    pub(super) fn closed(&mut self, cx: &mut Context, nsp: &str) {
+        for ticket in self.by_namespace.of(nsp) {
+            self.finish(cx, ticket, false, None);
+        }
+        let counts = self.counts.iter().filter(|(_, (of, _))| of == nsp);
+        for ticket in Vec::from_iter(counts.map(|(ticket, _)| *ticket)) {
+            self.servers_not_counted(cx, ticket, "the namespace was closed");
+        }
+        if let Some((nsp, _)) = self.checks.remove_entry(nsp) {
+            cx.timers.cancel(&Timer::Recheck(nsp));
+        }
+    }
+
+    /// Expects an answer from the node that has the socket, whichever it is.
+    pub(super) fn expect_owner(&mut self, ticket: Ticket) {
+        if let Some(request) = self.open.get_mut(&ticket) {
+            request.expect_unnamed(1);
+        }
     }
 
     pub(super) fn contains(&self, ticket: Ticket) -> bool {
@@ -111,46 +191,15 @@ impl Requests {
         }
     }
 
-    /// Returns `true` if the roll says nothing about a subscriber that has answered.
-    pub(super) fn has_strangers(&self, ticket: Ticket, roll: &Roll) -> bool {
-        let request = self.open.get(&ticket);
-        request.is_some_and(|request| request.subscribed().any(|node| roll.has(node).is_none()))
-    }
-
-    /// Expects answers of the subscribers in the roll.
-    pub(super) fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
-        let by_name = by_name && !roll.is_doubtful;
-        let named = roll.present().filter(|_| by_name);
-        for node in named {
-            self.expect(ticket, node);
+    /// Notes that the node will not answer any more. Requests that waited for nobody else end.
+    pub(super) fn node_is_down(&mut self, cx: &mut Context, nsp: &ByteString, node: &NodeId) {
+        for ticket in self.gone(nsp, node) {
+            self.finish_if_over(cx, ticket);
         }
-        let Some(request) = self.open.get_mut(&ticket) else { return };
-        roll.present().filter(|_| by_name).for_each(|node| request.subscribes(node));
-        request.counted(roll, by_name);
-    }
-
-    /// Takes an answer of a node that gives its name. Returns `true` if the answer counts.
-    pub(super) fn answer(
-        &mut self,
-        ticket: Ticket,
-        from: &NodeId,
-        answer: &Answer,
-        by_stream: bool,
-        limit: usize,
-    ) -> bool {
-        let Some(request) = self.open.get_mut(&ticket) else { return false };
-        let counts = request.answer(from, answer, by_stream, limit);
-        match request.awaits(from) {
-            Some(false) => self.awaits_no_more(ticket, from),
-            // The node may have answered unexpectedly, and may still owe acknowledgements.
-            Some(true) => self.expect(ticket, from),
-            None => {}
-        }
-        counts
     }
 
     /// Notes that the node will not answer any more. Returns the requests that waited for it.
-    pub(super) fn gone(&mut self, nsp: &ByteString, node: &NodeId) -> BTreeSet<Ticket> {
+    fn gone(&mut self, nsp: &ByteString, node: &NodeId) -> BTreeSet<Ticket> {
         let waiting = self.by_node.remove(&(nsp.clone(), node.clone())).unwrap_or_default();
         for ticket in &waiting {
             if let Some(request) = self.open.get_mut(ticket) {
@@ -158,14 +207,6 @@ impl Requests {
             }
         }
         waiting
-    }
-
-    /// Updates the request with the nodes that subscribe now.
-    pub(super) fn look_after(&mut self, ticket: Ticket, roll: &Roll) {
-        let Some(request) = self.open.get_mut(&ticket) else { return };
-        for node in request.look_after(roll) {
-            self.awaits_no_more(ticket, &node);
-        }
     }
 
     fn awaits_no_more(&mut self, ticket: Ticket, node: &NodeId) {
@@ -179,7 +220,7 @@ impl Requests {
         }
     }
 
-    pub(super) fn remove(&mut self, ticket: Ticket) -> Option<Request> {
+    fn remove(&mut self, ticket: Ticket) -> Option<Request> {
         for node in Vec::from_iter(self.open.get(&ticket)?.awaited().cloned()) {
             self.awaits_no_more(ticket, &node);
         }
@@ -187,17 +228,6 @@ impl Requests {
         self.by_id.remove(&request.id);
         self.by_namespace.remove(&request.nsp, ticket);
         Some(request)
-    }
-
-    /// Returns the open requests of a namespace.
-    pub(super) fn of(&self, nsp: &str) -> Vec<Ticket> {
-        self.by_namespace.of(nsp)
-    }
-
-    /// Returns the open requests of a namespace that wait for subscribers.
-    pub(super) fn awaiting_subscribers(&self, nsp: &str) -> impl Iterator<Item = (Ticket, &Request)> {
-        let open = self.of(nsp).into_iter().filter_map(|ticket| Some((ticket, self.open.get(&ticket)?)));
-        open.filter(|(_, request)| request.awaits_subscribers())
     }
 }
 
@@ -223,7 +253,7 @@ mod tests {
         assert_eq!(requests.gone(&"/".into(), &node("nobody")), BTreeSet::new());
         assert_eq!(requests.gone(&"/other".into(), &node("a")), BTreeSet::new());
         for number in 0..999 {
-            requests.answer(Ticket(number), &node("a"), &Answer::Emit(Payload::null()), true, 10);
+            requests.counts_answer(Ticket(number), &node("a"), &Answer::Emit(Payload::null()), true, 10);
         }
         assert_eq!(requests.gone(&"/".into(), &node("a")), BTreeSet::from([Ticket(999)]));
         (0..1_000).for_each(|number| drop(requests.remove(Ticket(number))));

@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use super::{Taken, Wanted};
 use crate::command::CommandError;
+use crate::engine::cluster::Roll;
 use crate::event::{Answer, Outcome};
 use crate::id::{NodeId, RequestId};
 
@@ -40,32 +41,6 @@ enum Fate {
     Published,
     /// It is not known whether the message was published. An answer shows that it was heard.
     Unknown(CommandError),
-}
-
-/// The subscribers of a namespace at one moment, without this node.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Roll {
-    /// The number of nodes that subscribe.
-    pub(in crate::engine) others: u64,
-    /// The number of subscriptions of each node whose name was known.
-    pub(in crate::engine) named: BTreeMap<NodeId, u64>,
-    /// `true` if this node's own subscription may be counted among the others, because it was just
-    /// being made.
-    pub(in crate::engine) may_have_own: bool,
-    /// `true` if some of the names are not those of nodes.
-    pub(in crate::engine) is_doubtful: bool,
-}
-
-impl Roll {
-    /// Returns `true` if the node subscribes, or `None` if that was not asked.
-    pub(in crate::engine) fn has(&self, node: &NodeId) -> Option<bool> {
-        self.named.get(node).map(|count| *count > 0)
-    }
-
-    /// Returns the nodes that subscribe and whose names are known.
-    pub(in crate::engine) fn present(&self) -> impl Iterator<Item = &NodeId> {
-        self.named.iter().filter(|(_, count)| **count > 0).map(|(node, _)| node)
-    }
 }
 
 /// One question.
@@ -299,10 +274,12 @@ impl Request {
                     sockets.into_iter().flat_map(|socket| socket.rooms).collect();
                 Taken::Answer(Answer::Rooms(rooms.into_iter().collect()))
             }
-            (Wanted::Owner(kind), Answer::Sockets(sockets)) => match kind.take_if(|_| !sockets.is_empty()) {
-                Some(kind) => Taken::Owner(kind),
-                None => Taken::Nothing,
-            },
+            (Wanted::Owner(order), Answer::Sockets(sockets)) => {
+                match order.take_if(|_| !sockets.is_empty()) {
+                    Some(order) => Taken::Owner(order),
+                    None => Taken::Nothing,
+                }
+            }
             (_, answer) => Taken::Answer(answer),
         }
     }

@@ -2,13 +2,15 @@
 
 use bytestring::ByteString;
 
-use super::inbox::{Batch, Finding, Told};
-use super::{Engine, InFlight, Purpose};
+use super::Node;
 use crate::command::{CommandError, CommandId, Reply, StreamInfo};
+use crate::engine::context::InFlight;
+use crate::engine::inbox::{Batch, Finding, Told};
+use crate::engine::purpose::Purpose;
 use crate::event::Event;
 
-impl Engine {
-    pub(super) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
+impl Node {
+    pub(in crate::engine) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
         let Some(InFlight { command, purpose }) = self.cx.answered(id) else { return };
         match purpose {
             Purpose::Locate(stream) => self.stream_told(id, stream, reply, true),

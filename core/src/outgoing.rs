@@ -1,51 +1,38 @@
-//! Outgoing messages: the way and the encoding that a dialect has for each of them.
+//! Outgoing messages: the command and the encoding that a dialect has for each of them.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::CallError;
 use crate::command::{Command, Fields};
 use crate::config::{Config, Dialect};
-use crate::event::Answer;
-use crate::id::{NodeId, RequestId};
+use crate::error::CallError;
+use crate::event::{Answer, Asker, Way};
+use crate::id::NodeId;
 use crate::message::Body;
 use crate::payload::{Encoding, Payload, PayloadError};
 use crate::wire::classic::{self, Request, Response};
 use crate::wire::{entry, pubsub};
 
-/// A message that is ready to be sent.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    /// The message goes into the namespace's stream.
-    Entry { stream: ByteString, fields: Arc<Fields> },
-    /// The message goes through a channel.
-    Push { channel: ByteString, payload: Bytes },
-}
+/// Event names on which Node's namespaces fail if they are used between servers. The namespaces
+/// refuse to send the first three, and throw on the last one unless there is a listener.
+const RESERVED_BETWEEN_SERVERS: [&str; 4] = ["connect", "connection", "new_namespace", "error"];
 
-impl Content {
-    /// Returns the size of the message, in bytes.
-    pub(crate) fn size(&self) -> usize {
-        match self {
-            Content::Entry { fields, .. } => fields.size(),
-            Content::Push { channel, payload } => channel.len() + payload.len(),
+/// Returns an error if the servers can't be sent this event.
+pub(crate) fn check_server_event(packet: &Payload) -> Result<(), CallError> {
+    match packet.event_name() {
+        None => Err(PayloadError::NotAnEvent.into()),
+        Some(name) if RESERVED_BETWEEN_SERVERS.contains(&name.as_str()) => {
+            Err(CallError::ReservedEvent(name))
         }
-    }
-
-    pub(crate) fn into_command(self, config: &Config) -> Command {
-        match self {
-            Content::Entry { stream, fields } => Command::XAdd { stream, max_len: config.max_len, fields },
-            Content::Push { channel, payload } => {
-                Command::Publish { channel, payload, sharded: config.sharded() }
-            }
-        }
+        Some(_) => Ok(()),
     }
 }
 
 impl Config {
-    /// Encodes a message to all the other nodes.
-    pub(crate) fn content(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
+    /// Encodes a message to all the other nodes, as the command that publishes it.
+    pub(crate) fn message(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Command, CallError> {
         let asks = match body {
             Body::Broadcast { request_id, .. } => request_id.is_some(),
             Body::FetchSockets { .. } | Body::ServerSideEmit { request_id: Some(_), .. } => true,
@@ -60,7 +47,7 @@ impl Config {
     }
 
     /// Encodes a message that goes into the stream.
-    fn entry(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Content, CallError> {
+    fn entry(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Command, CallError> {
         let binary = |payload: &Payload| payload.encoding() == Encoding::MsgPack;
         if self.only_plaintext && entry::payloads(body).any(binary) {
             return Err(CallError::Binary);
@@ -72,11 +59,15 @@ impl Config {
         if beat && self.dialect == Dialect::Bridge {
             fields.push(entry::BRIDGE_FIELD, "1");
         }
-        Ok(Content::Entry { stream: self.stream_of(nsp), fields: shared })
+        Ok(Command::XAdd { stream: self.stream_of(nsp), max_len: self.max_len, fields: shared })
     }
 
-    fn push(&self, nsp: &ByteString, body: &Body, payload: Bytes) -> Content {
-        Content::Push { channel: self.channel_for(nsp, body), payload }
+    fn push(&self, nsp: &ByteString, body: &Body, payload: Bytes) -> Command {
+        self.publish(self.channel_for(nsp, body), payload)
+    }
+
+    fn publish(&self, channel: ByteString, payload: Bytes) -> Command {
+        Command::Publish { channel, payload, sharded: self.sharded() }
     }
 
     fn classic(&self, uid: &NodeId, nsp: &ByteString, body: &Body) -> Result<Bytes, PayloadError> {
@@ -98,26 +89,20 @@ impl Config {
     }
 
     /// Encodes a request that only the classic adapter has.
-    pub(super) fn classic_content(
+    pub(crate) fn classic_message(
         &self,
         uid: &NodeId,
         nsp: &ByteString,
         request: &Request,
-    ) -> Result<Content, PayloadError> {
+    ) -> Result<Command, PayloadError> {
         let payload = self.classic_request(uid, nsp, request)?;
-        Ok(Content::Push { channel: self.request_channel(nsp), payload })
+        Ok(self.publish(self.request_channel(nsp), payload))
     }
 
     /// Encodes an answer, which goes by the way that the question came.
-    pub(super) fn answer(
-        &self,
-        uid: &NodeId,
-        nsp: &ByteString,
-        to: &NodeId,
-        by_stream: bool,
-        request_id: RequestId,
-        answer: Answer,
-    ) -> Result<Content, CallError> {
+    pub(crate) fn answer(&self, uid: &NodeId, asker: &Asker, answer: Answer) -> Result<Command, CallError> {
+        let Asker { nsp, node: to, request_id, way } = asker;
+        let request_id = request_id.clone();
         let response = match answer {
             Answer::Sockets(sockets) => Response::Common(Body::FetchSocketsResponse { request_id, sockets }),
             Answer::Emit(packet) => Response::Common(Body::ServerSideEmitResponse { request_id, packet }),
@@ -132,14 +117,14 @@ impl Config {
         let payload = match (self.dialect, response) {
             (Dialect::Classic, response) => self.parsed(classic::encode_response(&response)?),
             (dialect, Response::Common(body)) => match dialect {
-                _ if by_stream => return self.entry(uid, nsp, &body),
+                _ if *way == Way::Stream => return self.entry(uid, nsp, &body),
                 Dialect::Sharded => pubsub::write_sharded(uid, nsp, &body)?,
                 _ => pubsub::write(uid, nsp, &body)?,
             },
             // No other dialect asks for these answers.
             (_, _) => return Err(PayloadError::NoRequest.into()),
         };
-        Ok(Content::Push { channel: self.response_channel(nsp, to.as_str()), payload })
+        Ok(self.publish(self.response_channel(nsp, to.as_str()), payload))
     }
 
     /// Encodes a payload with the parser that the application has chosen, unless the payload is
@@ -152,7 +137,7 @@ impl Config {
     }
 
     /// Does the reverse of `parsed`.
-    pub(super) fn unparsed(&self, payload: &Bytes) -> Result<Bytes, String> {
+    pub(crate) fn unparsed(&self, payload: &Bytes) -> Result<Bytes, String> {
         match &self.parser {
             Some(parser) if payload.first() != Some(&b'{') => parser.codec().decode(payload),
             _ => Ok(payload.clone()),

@@ -1,19 +1,24 @@
 //! Messages from the other nodes.
 
+use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::inbox::{NEAR, Sight};
-use super::sockets::delivery;
-use super::{Effect, EffectKind, Engine};
+use super::{Node, Pending};
+use crate::channel::Carries;
 use crate::command::{Entry, Fields};
 use crate::config::{Dialect, LocalDelivery};
+use crate::engine::cluster::delivery;
+use crate::engine::inbox::{NEAR, Sight};
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
-use crate::wire::WireError;
 use crate::wire::entry::{self, Parts};
+use crate::wire::{WireError, classic, pubsub};
 
-impl Engine {
+/// The longest accepted name of a node, in bytes. The names of the adapters have 16 to 20 bytes.
+const MAX_NAME: usize = 256;
+
+impl Node {
     /// Processes one entry of a stream. An error in an entry affects only that entry.
     pub(super) fn look_at(&mut self, stream: &ByteString, read: &Entry) -> Option<Event> {
         let (id, parts) = (read.id, Parts::of(&read.fields));
@@ -30,7 +35,7 @@ impl Engine {
             return None;
         };
         let author = parts.author();
-        if let Err(reason) = super::check_name(author.unwrap_or_default()) {
+        if let Err(reason) = check_name(author.unwrap_or_default()) {
             return skipped(reason);
         }
         let own = author == Some(self.cx.uid.as_str());
@@ -63,7 +68,7 @@ impl Engine {
                 self.cluster.heard(&mut self.cx, &nsp, &uid, &body, parts.is_bridge());
             }
             if !is_known {
-                self.note_sender(&nsp, &uid);
+                self.cluster.note_sender(&self.cx, &nsp, &uid);
             }
         }
         let message = Message { uid, nsp, body };
@@ -80,7 +85,7 @@ impl Engine {
             return self.obey(message, Some(id));
         }
         let Message { uid, nsp, body } = message;
-        self.apply(Effect { nsp, kind: EffectKind::of(body)? }, Some(id), uid)
+        self.cluster.apply(&mut self.cx, nsp, body, Some(id), uid)
     }
 
     /// Handles an entry of a namespace that is not open here. The entry is kept for recovery,
@@ -119,13 +124,54 @@ impl Engine {
         obeyed && !mutant!(OwnEntriesDropped)
     }
 
+    /// Handles a Pub/Sub message.
+    pub(in crate::engine) fn pushed(&mut self, channel: &str, payload: &Bytes) {
+        let Some((nsp, carries)) = self.cluster.carried(channel) else { return };
+        match self.read_push(&nsp, carries, payload).and_then(believable) {
+            Ok(Some(pending)) => self.pending.push_back(pending),
+            Ok(None) => {}
+            Err(reason) => {
+                let channel = ByteString::from(channel);
+                self.cx.events.push_back(Event::Skipped { source: Source::Channel { channel }, reason });
+            }
+        }
+    }
+
+    /// Decodes a Pub/Sub message. Returns `None` if it does not concern the namespace.
+    fn read_push(
+        &self,
+        nsp: &ByteString,
+        carries: Carries,
+        payload: &Bytes,
+    ) -> Result<Option<Pending>, WireError> {
+        let own = |message: Message| (message.nsp == *nsp).then(|| Pending::Message(Box::new(message)));
+        if matches!(carries, Carries::Messages | Carries::Room) {
+            let decode = match self.cx.config.dialect {
+                Dialect::Sharded => pubsub::decode_sharded,
+                _ => pubsub::decode,
+            };
+            return Ok(own(decode(payload)?));
+        }
+        let payload = self.cx.config.unparsed(payload).map_err(WireError::Codec)?;
+        Ok(match carries {
+            Carries::Requests => {
+                let (from, request) = classic::decode_request(&payload)?;
+                (from != self.cx.uid).then(|| Pending::Request(nsp.clone(), from, Box::new(request)))
+            }
+            Carries::Responses => Some(Pending::Response(Box::new(classic::Keys::read(&payload)?))),
+            Carries::Broadcasts | Carries::Messages | Carries::Room => {
+                own(classic::decode_broadcast(&payload)?)
+            }
+        })
+    }
+
     /// Does what a message that came by Pub/Sub asks for. The message may have waited until its
     /// namespace was closed.
     pub(super) fn receive(&mut self, message: Message) -> Option<Event> {
         if message.uid == self.cx.uid || !self.cluster.namespaces.contains_key(&message.nsp) {
             return None;
         }
-        self.note_sender(&message.nsp, &message.uid);
+        self.cluster.note_sender(&self.cx, &message.nsp, &message.uid);
         self.obey(message, None)
     }
 
@@ -139,14 +185,9 @@ impl Engine {
         let (way, by_stream) = (self.way_back(entry), entry.is_some());
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
         match body {
-            Body::SocketsJoin { opts, rooms } => {
-                return self.apply(Effect { nsp, kind: EffectKind::Join { opts, rooms } }, entry, uid);
-            }
-            Body::SocketsLeave { opts, rooms } => {
-                return self.apply(Effect { nsp, kind: EffectKind::Leave { opts, rooms } }, entry, uid);
-            }
-            Body::DisconnectSockets { opts, close } => {
-                return self.apply(Effect { nsp, kind: EffectKind::Disconnect { opts, close } }, entry, uid);
+            body
+            @ (Body::SocketsJoin { .. } | Body::SocketsLeave { .. } | Body::DisconnectSockets { .. }) => {
+                return self.cluster.apply(&mut self.cx, nsp, body, entry, uid);
             }
             Body::ServerSideEmit { packet, request_id } => {
                 let responder = request_id.map(|id| EmitResponder(asker(id)));
@@ -193,21 +234,6 @@ impl Engine {
             }
         }
     }
-
-    /// Remembers the name of a node that subscribes, so that the node can be named if its answer is
-    /// missing.
-    fn note_sender(&mut self, nsp: &ByteString, uid: &NodeId) {
-        if !self.cx.config.dialect.subscribes() || uid.is_emitter() {
-            return;
-        }
-        let limit = self.cx.config.limits.nodes;
-        match self.cluster.namespaces.get_mut(nsp) {
-            Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
-                namespace.known.insert(uid.owned());
-            }
-            _ => {}
-        }
-    }
 }
 
 /// Returns the same event. If it is a delivery, its clients don't recover from it.
@@ -216,4 +242,23 @@ fn without_offset(mut event: Event) -> Event {
         delivery.offset = None;
     }
     event
+}
+
+/// Passes on `pending`, unless it would be kept under a name that no node bears.
+fn believable(pending: Option<Pending>) -> Result<Option<Pending>, WireError> {
+    match &pending {
+        Some(Pending::Message(message)) => check_name(message.uid.as_str())?,
+        Some(Pending::Request(_, from, _)) => check_name(from.as_str())?,
+        _ => {}
+    }
+    Ok(pending)
+}
+
+/// Returns an error if no node may bear this name. The names of other nodes are kept in memory, so
+/// their length is limited.
+fn check_name(uid: &str) -> Result<(), WireError> {
+    match uid.len() {
+        size if size > MAX_NAME => Err(WireError::NameTooLong { size, limit: MAX_NAME }),
+        _ => Ok(()),
+    }
 }

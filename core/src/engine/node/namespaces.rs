@@ -2,25 +2,22 @@
 
 use bytestring::ByteString;
 
-use super::cluster::{Expired, Namespace};
-use super::outbox::{Destination, Outgoing, What};
-use super::{CallError, Engine, Purpose, Timer};
+use super::Node;
 use crate::command::{Command, Lane};
+use crate::engine::cluster::Expired;
+use crate::engine::outbox::{Destination, What};
+use crate::engine::purpose::Purpose;
+use crate::engine::recovery;
+use crate::engine::timers::Timer;
+use crate::error::CallError;
 use crate::event::{DownReason, Event};
-use crate::id::NodeId;
+use crate::id::{EntryId, NodeId, Ticket};
 use crate::message::Body;
+use crate::session::Session;
 
-impl Engine {
-    /// Enters the cluster in this namespace. [`Event::Ready`] reports that the namespace hears
-    /// everything. The namespace gets nothing that this node had read before the call. In
-    /// particular, it does not get what was still waiting when a namespace of this name was closed.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`],
-    /// [`CallError::Overlap`] or [`CallError::Full`].
-    pub fn open_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
-        self.advance(now);
+impl Node {
+    /// Enters the cluster in a namespace.
+    pub(in crate::engine) fn open_namespace(&mut self, nsp: &str) -> Result<(), CallError> {
         let (name, streams) = self.cluster.open(&mut self.cx, nsp)?;
         for stream in &streams {
             self.inbox.open(&mut self.cx, stream, &name);
@@ -31,21 +28,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Leaves the cluster in this namespace and tells the other nodes. Open requests end with the
-    /// answers that have come. [`Event::Closed`] reports that the other nodes know.
-    ///
-    /// Messages from earlier calls are still published, and their outcomes are still reported.
-    /// However, they have no effect on this node any more, even if the namespace is opened again.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::UnknownNamespace`].
-    pub fn close_namespace(&mut self, now: crate::Time, nsp: &str) -> Result<(), CallError> {
-        self.advance(now);
-        for ticket in self.requests.of(nsp) {
-            self.finish_request(ticket, false, None);
-        }
-        self.counts_closed(nsp);
+    /// Leaves the cluster in a namespace, and tells the other nodes.
+    pub(in crate::engine) fn close_namespace(&mut self, nsp: &str) -> Result<(), CallError> {
+        self.requests.closed(&mut self.cx, nsp);
         self.recoveries.recoveries_closed(&mut self.cx, nsp);
         let closed = self.cluster.close(&mut self.cx, nsp)?;
         let (name, namespace) = (&closed.name, &closed.namespace);
@@ -57,10 +42,10 @@ impl Engine {
         if namespace.ready
             && self.cx.config.dialect.heartbeats()
             && !mutant!(FarewellUnsaid)
-            && let Ok(content) = self.cx.config.content(&self.cx.uid, name, &Body::AdapterClose)
+            && let Ok(command) = self.cx.config.message(&self.cx.uid, name, &Body::AdapterClose)
         {
-            let (nsp, what) = (name.clone(), What::Farewell(name.clone(), closed.number));
-            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
+            let what = What::Farewell(name.clone(), closed.number);
+            self.outbox.publish_anyway(&mut self.cx, name.clone(), command, what);
             farewells += 1;
         }
         for stream in namespace.streams() {
@@ -73,25 +58,41 @@ impl Engine {
         Ok(())
     }
 
-    /// Leaves the cluster in every namespace: see [`close_namespace`](Engine::close_namespace).
-    pub fn close(&mut self, now: crate::Time) {
+    /// Leaves the cluster in every namespace.
+    pub(in crate::engine) fn close(&mut self) {
         let mut open: Vec<ByteString> = self.cluster.namespaces.keys().cloned().collect();
         open.sort();
         for nsp in open {
             // The namespace has just been seen to be open.
-            let _ = self.close_namespace(now, &nsp);
+            let _ = self.close_namespace(&nsp);
         }
     }
 
-    /// Returns `true` if no namespace is open or being closed, and no session is on its way to
-    /// Redis.
-    pub fn is_closed(&self) -> bool {
-        self.cluster.is_empty() && !self.cluster.is_leaving() && !self.recoveries.is_saving()
+    /// Stores a client's session.
+    pub(in crate::engine) fn persist_session(
+        &mut self,
+        nsp: &str,
+        session: &Session,
+    ) -> Result<Ticket, CallError> {
+        self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+        self.cluster.namespace(nsp)?;
+        self.recoveries.persist(&mut self.cx, nsp, session)
     }
 
-    /// Returns the streams from which a namespace is read, if it is open.
-    pub fn streams(&self, nsp: &str) -> impl Iterator<Item = &ByteString> {
-        self.cluster.namespaces.get(nsp).into_iter().flat_map(Namespace::streams)
+    /// Restores a socket from a session that any server of the cluster has stored.
+    pub(in crate::engine) fn restore_session(
+        &mut self,
+        nsp: &str,
+        pid: &str,
+        offset: &str,
+    ) -> Result<Ticket, CallError> {
+        self.cx.config.recovery.as_ref().ok_or(CallError::RecoveryOff)?;
+        let (nsp, namespace) = self.cluster.namespace(nsp)?;
+        // Recovery needs the order of the stream, and without streams there is no such order.
+        let (nsp, stream) = (nsp.clone(), namespace.stream.clone().ok_or(CallError::RecoveryOff)?);
+        let two_streams =
+            namespace.lost_stream.as_ref().is_some_and(|lost| self.inbox.cursor(lost) != Some(EntryId::ZERO));
+        self.recoveries.begin(&mut self.cx, recovery::Wanted { nsp, stream, two_streams, pid, offset })
     }
 
     /// Handles a stream whose end has become known, for the first time or after a break.
@@ -138,10 +139,9 @@ impl Engine {
     ///
     /// Heartbeats do not count against the limits, so a busy namespace can't silence the others.
     pub(super) fn announce(&mut self, nsp: &ByteString, body: Body) {
-        let Ok(content) = self.cx.config.content(&self.cx.uid, nsp, &body) else { return };
+        let Ok(command) = self.cx.config.message(&self.cx.uid, nsp, &body) else { return };
         if self.cluster.beats(nsp) {
-            let (nsp, what) = (nsp.clone(), What::Beat);
-            self.outbox.enqueue(&mut self.cx, Outgoing { nsp, content, what, effect: None, size: 0 });
+            self.outbox.publish_anyway(&mut self.cx, nsp.clone(), command, What::Beat);
         }
     }
 
@@ -177,7 +177,8 @@ impl Engine {
 
     /// Looks for nodes of the namespace that have been silent for too long.
     pub(super) fn expiry_due(&mut self, nsp: &ByteString) {
-        let Some(stream) = self.streams(nsp).next().cloned() else { return };
+        let Ok((_, namespace)) = self.cluster.namespace(nsp) else { return };
+        let Some(stream) = namespace.streams().next().cloned() else { return };
         let Some(heard_until) = self.inbox.heard_until(&stream) else { return };
         let Expired { silent, in_doubt } = self.cluster.expire(&mut self.cx, nsp, heard_until);
         if in_doubt {
@@ -200,9 +201,7 @@ impl Engine {
     }
 
     fn node_is_down(&mut self, nsp: &ByteString, node: NodeId, reason: DownReason) {
-        for ticket in self.requests.gone(nsp, &node) {
-            self.finish_if_over(ticket);
-        }
+        self.requests.node_is_down(&mut self.cx, nsp, &node);
         self.cx.events.push_back(Event::NodeDown { nsp: nsp.clone(), node, reason });
     }
 }

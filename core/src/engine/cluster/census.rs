@@ -1,0 +1,166 @@
+//! Counts of the nodes that subscribe in a namespace, and the names of these nodes.
+
+use std::collections::BTreeMap;
+
+use bytestring::ByteString;
+
+use super::Cluster;
+use crate::command::{Command, CommandError, Reply};
+use crate::engine::context::Context;
+use crate::id::NodeId;
+
+/// The subject of one `PUBSUB NUMSUB`. It asks for the number of subscriptions to the namespace's
+/// channel, to this node's own channel, and to the channels of the other nodes whose names are
+/// known.
+#[derive(Debug)]
+pub(in crate::engine) struct Census {
+    pub(in crate::engine) nsp: ByteString,
+    names: Vec<NodeId>,
+    /// The number of this node's own subscription, if it was in force when the command was made.
+    own: Option<u64>,
+}
+
+/// The subscribers of a namespace at one moment, without this node.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Roll {
+    /// The number of nodes that subscribe.
+    pub(in crate::engine) others: u64,
+    /// The number of subscriptions of each node whose name was known.
+    pub(in crate::engine) named: BTreeMap<NodeId, u64>,
+    /// `true` if this node's own subscription may be counted among the others, because it was just
+    /// being made.
+    pub(in crate::engine) may_have_own: bool,
+    /// `true` if some of the names are not those of nodes.
+    pub(in crate::engine) is_doubtful: bool,
+}
+
+impl Roll {
+    /// Returns `true` if the node subscribes, or `None` if that was not asked.
+    pub(in crate::engine) fn has(&self, node: &NodeId) -> Option<bool> {
+        self.named.get(node).map(|count| *count > 0)
+    }
+
+    /// Returns the nodes that subscribe and whose names are known.
+    pub(in crate::engine) fn present(&self) -> impl Iterator<Item = &NodeId> {
+        self.named.iter().filter(|(_, count)| **count > 0).map(|(node, _)| node)
+    }
+}
+
+impl Cluster {
+    /// Returns the command that asks which nodes subscribe, and what it asks about. `also` names
+    /// further nodes that must be checked.
+    pub(in crate::engine) fn census(
+        &self,
+        cx: &Context,
+        nsp: &str,
+        also: impl IntoIterator<Item = NodeId>,
+    ) -> Option<(Census, Command)> {
+        let (nsp, namespace) = self.namespaces.get_key_value(nsp)?;
+        let bridges = namespace.members.bridge_names().filter(|_| !mutant!(BridgeCountedTwice));
+        let mut names: Vec<NodeId> = namespace.known.iter().chain(bridges).cloned().chain(also).collect();
+        names.retain(|name| *name != cx.uid);
+        names.sort_unstable();
+        names.dedup();
+        let private = |name: &NodeId| cx.config.private_channel(nsp, name.as_str());
+        let channels = [namespace.channel.clone(), private(&cx.uid)];
+        let channels = channels.into_iter().chain(names.iter().map(private)).collect();
+        let census = Census { nsp: nsp.clone(), names, own: namespace.subscribed_since() };
+        Some((census, Command::PubSubNumSub { channels, sharded: cx.config.sharded() }))
+    }
+
+    /// Evaluates the numbers of a census. The names of nodes that do not subscribe any more are
+    /// forgotten.
+    pub(in crate::engine) fn roll(
+        &mut self,
+        cx: &Context,
+        census: Census,
+        reply: Result<Reply, CommandError>,
+    ) -> Result<Roll, CommandError> {
+        let counts = match reply {
+            Ok(Reply::Counts(counts)) if counts.len() == census.names.len() + 2 => counts,
+            other => return Err(CommandError::of(other)),
+        };
+        let sharded = cx.config.sharded();
+        let namespace = self.namespaces.get(&census.nsp);
+        // The channels of sharded Pub/Sub lie on several servers, whose numbers are taken at
+        // different moments. Moreover, a room may have a channel that looks like a node's.
+        // Therefore at most one own subscription is believed, and only if this node knows that it
+        // was in force all the time.
+        let steady = census.own.is_some_and(|since| {
+            namespace.is_some_and(|namespace| namespace.subscribed_since() == Some(since))
+        });
+        let own = if mutant!(OwnSubscriptionTaken) {
+            1
+        } else if sharded {
+            counts[1].min(steady.into())
+        } else {
+            counts[1]
+        };
+        let one = |count: u64| if sharded { count.min(1) } else { count };
+        let mut roll = Roll { may_have_own: sharded && !steady, ..Roll::default() };
+        let total = counts[0].saturating_sub(own);
+        let (mut named, mut present) = (0_u64, 0_u64);
+        for (name, count) in census.names.into_iter().zip(counts.into_iter().skip(2)) {
+            // A room may bear the name of the node, here or elsewhere. Its subscription can't be told
+            // from the node's, so the node counts as present.
+            let count = one(count);
+            named = named.saturating_add(count);
+            present += u64::from(count > 0);
+            roll.named.insert(name, count);
+        }
+        // There are more named nodes than nodes in total, so other nodes have rooms that are named
+        // like nodes.
+        roll.is_doubtful = named > total;
+        roll.others = match roll.is_doubtful {
+            true => total,
+            false => present.saturating_add(total - named),
+        };
+        if let Some(namespace) = self.namespaces.get_mut(&census.nsp) {
+            namespace.known.retain(|name| roll.named.get(name) != Some(&0));
+        }
+        Ok(roll)
+    }
+
+    /// Handles the list of a namespace's channels. Each node has a channel of its own, which bears
+    /// the node's name.
+    pub(in crate::engine) fn listed(&mut self, cx: &Context, nsp: &ByteString, channels: &[ByteString]) {
+        let Some(namespace) = self.namespaces.get_mut(nsp) else { return };
+        let prefix = cx.config.response_prefix(nsp);
+        let room = cx.config.limits.nodes.saturating_sub(namespace.known.len());
+        let name_in = |channel: &ByteString| {
+            let name = channel.strip_prefix(&*prefix)?.strip_suffix('#')?;
+            // The adapters draw names of this form. Any other channel belongs to a namespace whose
+            // name begins with the same text.
+            let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            let is_name = name.len() == 16 && name.bytes().all(is_digit);
+            is_name.then(|| NodeId::new(name.to_owned()))
+        };
+        let known = &namespace.known;
+        let new = channels.iter().filter_map(name_in);
+        let new = new.filter(|name| *name != cx.uid && !known.contains(name)).take(room);
+        let new: Vec<NodeId> = new.collect();
+        namespace.known.extend(new);
+    }
+
+    /// Remembers the name of a node that subscribes, so that the node can be named if its answer is
+    /// missing.
+    pub(in crate::engine) fn note_sender(&mut self, cx: &Context, nsp: &ByteString, uid: &NodeId) {
+        if !cx.config.dialect.subscribes() || uid.is_emitter() {
+            return;
+        }
+        let limit = cx.config.limits.nodes;
+        match self.namespaces.get_mut(nsp) {
+            Some(namespace) if namespace.known.len() < limit && !namespace.known.contains(uid) => {
+                namespace.known.insert(uid.owned());
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the number of nodes that are known by their heartbeats and are not in the roll.
+    pub(in crate::engine) fn others_than(&self, nsp: &str, roll: &Roll) -> usize {
+        let subscribes = |name: &&NodeId| roll.has(name) == Some(true);
+        let members = self.namespaces.get(nsp).map(|namespace| &namespace.members);
+        members.map_or(0, |all| all.names().filter(|name| !subscribes(name)).count())
+    }
+}

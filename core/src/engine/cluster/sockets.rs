@@ -1,0 +1,143 @@
+//! This node's own sockets. They come and go by themselves, or on request.
+
+use bytestring::ByteString;
+
+use super::{Cluster, Namespace};
+use crate::engine::context::Context;
+use crate::engine::recovery::is_recoverable;
+use crate::error::CallError;
+use crate::event::{Delivery, Event, Moved};
+use crate::id::{EntryId, NodeId};
+use crate::message::Body;
+use crate::packet::{BroadcastOptions, Packet};
+use crate::rooms::RoomChange;
+
+/// The effect on this node of one of its own messages. It is due once the message has its place in
+/// the stream. It is dropped if the namespace is closed before then, because a later namespace of
+/// the same name is not meant.
+#[derive(Debug)]
+pub(in crate::engine) struct Due {
+    pub(in crate::engine) nsp: ByteString,
+    pub(in crate::engine) body: Body,
+    /// The number of namespaces that had been closed at the time of the call.
+    closings: u64,
+}
+
+impl Cluster {
+    pub(in crate::engine) fn add_socket(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        socket: ByteString,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.change(cx, nsp, |namespace| namespace.rooms.add(socket))
+    }
+
+    pub(in crate::engine) fn remove_socket(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        socket: &str,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.change(cx, nsp, |namespace| namespace.rooms.remove(socket))
+    }
+
+    pub(in crate::engine) fn join(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.change(cx, nsp, |namespace| namespace.rooms.join(socket, rooms))
+    }
+
+    pub(in crate::engine) fn leave_rooms<'a>(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        socket: &str,
+        rooms: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.change(cx, nsp, |namespace| namespace.rooms.leave(socket, rooms))
+    }
+
+    /// Changes the rooms of a namespace, and subscribes to what they need.
+    fn change(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        change: impl FnOnce(&mut Namespace) -> Vec<RoomChange>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        let unknown = || CallError::UnknownNamespace(nsp.into());
+        let changes = change(self.namespaces.get_mut(nsp).ok_or_else(unknown)?);
+        self.rooms_changed(cx, nsp, &changes);
+        Ok(changes)
+    }
+
+    /// Returns the effect that a message of this node will have on its own sockets.
+    pub(in crate::engine) fn effect(&self, nsp: ByteString, body: Body) -> Box<Due> {
+        Box::new(Due { nsp, body, closings: self.closings })
+    }
+
+    /// Returns `true` if the namespace that was meant is still open. Nearly always nothing was
+    /// closed since.
+    pub(in crate::engine) fn is_meant(&self, due: &Due) -> bool {
+        let is_older = |namespace: &Namespace| namespace.closings <= due.closings;
+        due.closings == self.closings || self.namespaces.get(&due.nsp).is_some_and(is_older)
+    }
+
+    /// Applies the effect of a message to this node's own sockets. Returns `None` if the namespace
+    /// is not open, or if the message has no effect on sockets.
+    pub(in crate::engine) fn apply(
+        &mut self,
+        cx: &mut Context,
+        nsp: ByteString,
+        body: Body,
+        entry: Option<EntryId>,
+        from: NodeId,
+    ) -> Option<Event> {
+        Some(match body {
+            // Most effects are broadcasts, which need nothing of the namespace.
+            Body::Broadcast { packet, opts, request_id: None } => delivery(nsp, packet, opts, entry, from),
+            Body::SocketsJoin { opts, rooms } => {
+                let namespace = self.namespaces.get_mut(&nsp)?;
+                let sockets = namespace.rooms.matching(&opts);
+                let each =
+                    sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(cx, &nsp, &changes);
+                Event::SocketsJoin(Moved { nsp, sockets, rooms, changes })
+            }
+            Body::SocketsLeave { opts, rooms } => {
+                let namespace = self.namespaces.get_mut(&nsp)?;
+                let sockets = namespace.rooms.matching(&opts);
+                let each = sockets
+                    .iter()
+                    .take(if mutant!(LeaveIgnored) { 0 } else { usize::MAX })
+                    .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
+                let changes: Vec<_> = each.collect();
+                self.rooms_changed(cx, &nsp, &changes);
+                Event::SocketsLeave(Moved { nsp, sockets, rooms, changes })
+            }
+            Body::DisconnectSockets { opts, close } => {
+                let namespace = self.namespaces.get(&nsp)?;
+                Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// Creates the event by which a packet goes to this node's own sockets, in a namespace that is
+/// open.
+pub(in crate::engine) fn delivery(
+    nsp: ByteString,
+    packet: Packet,
+    opts: BroadcastOptions,
+    entry: Option<EntryId>,
+    from: NodeId,
+) -> Event {
+    let offset = entry.filter(|_| is_recoverable(&packet, &opts));
+    Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
+}
