@@ -77,6 +77,7 @@ mutants! {
     QuestionDropped: "what acts and has its answers already is not published",
     OwnSubscriptionTaken: "a node counts its own subscription among the others', whether it is in force or not",
     SpokeByTheReply: "the next heartbeat is counted from the reply to the last entry, not from the entry",
+    SlowApplicationForgotten: "what a node that only hears did not ask while its application was slow counts as heard",
     HeartbeatNotMadeUp: "a heartbeat that falls into an outage is left out",
     SilenceByTheClock: "silence is judged by the clock, whatever could be heard",
     NumbersOfNobody: "numbers count in entries of emitters and of nobody, too",

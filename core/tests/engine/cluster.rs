@@ -39,6 +39,8 @@ pub(crate) struct Node {
     pub(crate) stopped: bool,
     /// `true` if its application answers requests.
     pub(crate) answers: bool,
+    /// `true` if its application takes what the node has read.
+    pub(crate) takes: bool,
 }
 
 /// The fate of a reply to an XADD.
@@ -126,6 +128,7 @@ impl Cluster {
             noted: None,
             stopped: false,
             answers: true,
+            takes: true,
         });
         self.nodes.len() - 1
     }
@@ -190,7 +193,10 @@ impl Cluster {
             any = true;
             node.engine.handle_timeout(now);
         }
-        while let Some(event) = self.nodes[index].engine.poll_event() {
+        while let Some(event) = match &mut self.nodes[index] {
+            Node { engine, takes: true, .. } => engine.poll_event(),
+            Node { engine, .. } => engine.poll_pending_event(),
+        } {
             any = true;
             self.react(index, event);
         }

@@ -362,6 +362,35 @@ fn a_server_that_hangs_kills_nobody_for_a_node_that_only_hears() {
     }
 }
 
+/// While the application takes nothing, nothing is asked of the server, and so nothing shows that it
+/// hangs.
+#[test]
+fn a_slow_application_kills_nobody_for_a_node_that_only_hears() {
+    for slow in [9_000, 10_000, 12_000, 30_000] {
+        let mut cluster = Cluster::ready(&[Dialect::Streams02; 3]);
+        cluster.cut(0, &Lane::Writer);
+        cluster.pass(5_100);
+        cluster.nodes[0].takes = false;
+        // This is read and not looked at.
+        cluster.broadcast(2, "zero");
+        cluster.pass(100);
+        cluster.hang();
+        cluster.cut(1, &Lane::Writer);
+        cluster.pass(slow);
+        cluster.nodes[0].takes = true;
+        cluster.pass(100);
+        cluster.go_on(&[0, 2, 1]);
+        cluster.broadcast(2, "one");
+        cluster.pass(10);
+        cluster.broadcast(2, "two");
+        cluster.pass(1_000);
+        assert_eq!(down(&mut cluster, 0), None, "{slow} ms");
+        cluster.mend(1, &Lane::Writer);
+        cluster.pass(20_000);
+        assert_eq!(down(&mut cluster, 0), None, "{slow} ms");
+    }
+}
+
 /// A server that takes no entries still answers reads. A node that can't write can't tell that from
 /// silence.
 #[test]

@@ -42,6 +42,9 @@ pub(super) struct ReaderView {
     pub(super) broken: bool,
     /// Of those, the ones that the server has lost.
     pub(super) lost: BTreeSet<EntryId>,
+    /// The number of entries that the server has lost before the cursor, whether or not the node had
+    /// read them: it may have begun to read behind them.
+    passed: u64,
     /// The server has given a lost entry's id to another one: nobody can tell.
     doubled: bool,
     missed: u64,
@@ -149,6 +152,7 @@ impl Oracle {
                 Some((written, lost)) => {
                     // It may have been on its way when the server lost it.
                     reader.unread += u64::from(lost);
+                    reader.passed += u64::from(lost);
                     if lost { &mut reader.lost } else { &mut reader.came }.insert(entry.id);
                     reader.queue.push_back((entry.id, written, now));
                 }
@@ -257,6 +261,8 @@ impl Oracle {
             reader.missing.retain(|id, _| !gone.contains(id));
             reader.missed -= unreported;
             reader.unread += read;
+            let cursor = reader.cursor.unwrap_or_default();
+            reader.passed += gone.iter().filter(|id| **id <= cursor).count() as u64;
             reader.mixed = true;
             if reader.cursor.is_some_and(|cursor| gone.first().is_some_and(|first| *first <= cursor)) {
                 reader.unread += u64::from(read == 0);
@@ -328,7 +334,8 @@ impl Oracle {
                 }
                 // There are as many of these as were lost. Nobody can tell them apart: not by their
                 // number, and they lie behind the reader.
-                let cancelled = reader.doubled || reader.told || reader.behind == reader.lost.len() as u64;
+                let as_many = [reader.passed, reader.lost.len() as u64].contains(&reader.behind);
+                let cancelled = reader.doubled || reader.told || as_many;
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);
                     found.push(("a rewind in silence", details));

@@ -262,22 +262,26 @@ impl Inbox {
     }
 
     /// Called when everything that has come has been looked at. If there was no more, silence can
-    /// be judged by it.
+    /// be judged by it. Returns `true` if looking took so long that the server may have been stuck
+    /// unnoticed meanwhile.
     #[inline]
-    pub(super) fn is_heard(&mut self, cx: &mut Context, stream: &ByteString) {
+    #[must_use]
+    pub(super) fn is_heard(&mut self, cx: &mut Context, stream: &ByteString) -> bool {
         let now = cx.now;
         // As long as this node can write, its own entries prove what was heard. A server that
         // answers reads may still take no writes. So while this node can't write, a read proves
         // only the time before the last entry came.
         let can_write = !cx.lanes.is_down(&Lane::Writer);
-        let Some(reader) = self.readers.get_mut(stream) else { return };
-        if !can_write
-            && reader.batch.is_empty()
-            && let Some(asked) = reader.heard_since.take()
+        let Some(reader) = self.readers.get_mut(stream) else { return false };
+        if can_write || !reader.batch.is_empty() {
+            return false;
+        }
+        if let Some(asked) = reader.heard_since.take()
             && reader.hearing.round_trip(asked.min(reader.came_at), now)
         {
             reader.judge_again(&mut cx.timers, now);
         }
+        now.since(reader.answered_at) > cx.config.notable_delay() && !mutant!(SlowApplicationForgotten)
     }
 
     /// Returns how long the reply took if the stream's reader waits for it. The reader stops
@@ -290,6 +294,7 @@ impl Inbox {
     ) -> Option<Duration> {
         let reader = self.readers.get_mut(stream)?;
         reader.asked.take_if(|asked| *asked == id)?;
+        reader.answered_at = cx.now;
         Some(cx.now.since(reader.asked_at))
     }
 

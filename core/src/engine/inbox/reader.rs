@@ -82,6 +82,8 @@ pub(super) struct Reader {
     pub(super) asked: Option<CommandId>,
     /// The time at which that command was issued.
     pub(super) asked_at: Time,
+    /// The time at which a command of this reader was last answered.
+    pub(super) answered_at: Time,
     /// The time of the last request for new entries, if everything there was has come since and
     /// only has to be looked at.
     pub(super) heard_since: Option<Time>,
@@ -131,6 +133,7 @@ impl Reader {
             name_taken: false,
             asked: None,
             asked_at: now,
+            answered_at: now,
             heard_since: None,
             came_at: now,
             hearing: Hearing::since(now),

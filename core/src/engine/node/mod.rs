@@ -131,7 +131,7 @@ impl Node {
             let (stream, entry, last) = self.inbox.next_entry(&mut self.cx)?;
             let event = self.look_at(&stream, &entry);
             if last {
-                self.inbox.is_heard(&mut self.cx, &stream);
+                self.is_heard(&stream);
             }
             // The events that the entry has queued happened before `event`. Nearly always the entry
             // has queued no events. `event` is then returned directly, because an event is large

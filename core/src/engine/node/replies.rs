@@ -81,6 +81,14 @@ impl Node {
         true
     }
 
+    /// Handles a stream of which everything that has come has been looked at.
+    pub(super) fn is_heard(&mut self, stream: &ByteString) {
+        if self.inbox.is_heard(&mut self.cx, stream) {
+            // The application was slow, and nothing was asked of the server meanwhile.
+            self.cluster.nobody_could_speak(&mut self.cx, Some(stream));
+        }
+    }
+
     /// Handles the reply about a stream's end and its counters, or the error. `is_located` is
     /// `true` if the server was asked for the first time, or after a break.
     fn stream_told(
@@ -131,7 +139,7 @@ impl Node {
         self.outbox.located(&stream, last, rewound);
         self.outbox.has_read(&stream, cursor);
         self.recoveries.window_told(&mut self.cx, &stream, last, info);
-        self.inbox.is_heard(&mut self.cx, &stream);
+        self.is_heard(&stream);
         self.inbox.read_on(&mut self.cx, &stream);
         if is_located || located {
             self.stream_is_heard(&stream);
@@ -158,7 +166,7 @@ impl Node {
         let Some(Batch { cursor, findings }) = batch else { return };
         self.outbox.has_read(&stream, cursor);
         self.report(&stream, findings);
-        self.inbox.is_heard(&mut self.cx, &stream);
+        self.is_heard(&stream);
         self.inbox.read_on(&mut self.cx, &stream);
     }
 
