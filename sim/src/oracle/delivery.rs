@@ -214,7 +214,7 @@ impl Oracle {
                 let overtaken = seen.range(seq..).all(|(_, id)| !reader.lost.contains(id));
                 let by = seen.range(seq..).next().map(|(by, _)| *by);
                 if let Some((call, by)) = written.call.zip(by).filter(|_| fresh && overtaken) {
-                    self.passed_over(call, host, by);
+                    self.passed_over(call, host, by, (stream, id));
                 }
                 return Some(Expected::Repeated { id, nsp: message.nsp.clone() });
             }

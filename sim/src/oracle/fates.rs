@@ -138,8 +138,18 @@ impl Oracle {
             && deed.passed_over.iter().all(|(_, by)| numbered_again(*by))
     }
 
-    pub(super) fn passed_over(&mut self, number: u64, host: usize, by: u64) {
-        if let Some(deed) = self.deeds.get_mut(number as usize) {
+    /// A node took the entry of a call for a repetition, because of a number that it had read. It may
+    /// have begun to read behind an earlier copy, which was not for it. Neither is the late one.
+    pub(super) fn passed_over(
+        &mut self,
+        number: u64,
+        host: usize,
+        by: u64,
+        (stream, id): (&ByteString, EntryId),
+    ) {
+        let Some(deed) = self.deeds.get_mut(number as usize) else { return };
+        let there = |id: EntryId| self.histories.get(stream).is_some_and(|history| history.has(id));
+        if !deed.written.iter().any(|(other, copy)| other == stream && *copy < id && there(*copy)) {
             deed.passed_over.push((host, by));
         }
     }
