@@ -93,6 +93,20 @@ pub enum LocalDelivery {
     StreamOrder,
 }
 
+/// The owner of the rooms of a node's own sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RoomOwner {
+    /// The engine. The application tells it of each socket and each room
+    /// ([`add_socket`](crate::Engine::add_socket), [`join`](crate::Engine::join), …), and events
+    /// name the sockets that are meant.
+    #[default]
+    Engine,
+    /// The application, which has maps of its own, as server frameworks do. Events name no sockets:
+    /// the application matches their `opts` against its maps, follows the order at once, and
+    /// answers with what it finds there. The engine refuses the calls that would change its rooms.
+    Application,
+}
+
 /// The options of a node.
 ///
 /// ```
@@ -142,6 +156,8 @@ pub struct Config {
     pub only_plaintext: bool,
     /// The time at which this node's own clients get what it publishes.
     pub local_delivery: LocalDelivery,
+    /// The owner of the rooms of this node's own sockets.
+    pub room_owner: RoomOwner,
     /// The time to wait for answers to a request, unless the request's flags set another. The peers
     /// use a fixed 5 s.
     pub request_timeout: Duration,
@@ -264,6 +280,7 @@ impl Default for Config {
             parser: None,
             only_plaintext: false,
             local_delivery: LocalDelivery::default(),
+            room_owner: RoomOwner::default(),
             request_timeout: Duration::from_secs(5),
             recovery: None,
             limits: Limits::default(),

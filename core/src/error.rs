@@ -28,6 +28,9 @@ pub enum CallError {
     /// The message holds binary data, and `only_plaintext` is set.
     #[error("the message holds binary data, but only_plaintext is set")]
     Binary,
+    /// The rooms are the application's, so the engine can't change or list them.
+    #[error("the rooms are the application's (room_owner): ask it, not the engine")]
+    RoomsOfApplication,
     /// Connection state recovery is off.
     #[error("connection state recovery is off: set the option recovery")]
     RecoveryOff,

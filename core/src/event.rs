@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use crate::command::{CommandError, Lane};
 use crate::id::{EntryId, NodeId, RequestId, Ticket};
+use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
@@ -32,26 +33,36 @@ pub enum Event {
     /// A packet is to be sent to the sockets of this node that `opts` match. Call
     /// [`Rooms::matching`](crate::Rooms::matching) before the next event is polled.
     Broadcast(Delivery),
-    /// Sockets of this node have joined rooms.
+    /// Sockets of this node have joined rooms. If the rooms are the application's, it makes them
+    /// join now.
     SocketsJoin(Moved),
-    /// Sockets of this node have left rooms.
+    /// Sockets of this node have left rooms. If the rooms are the application's, it makes them leave
+    /// now.
     SocketsLeave(Moved),
     /// Sockets of this node are to be disconnected. The application disconnects them and then
     /// [removes](crate::Engine::remove_socket) them.
     DisconnectSockets {
         /// The namespace.
         nsp: ByteString,
-        /// The sockets.
+        /// The addressed sockets.
+        opts: BroadcastOptions,
+        /// The sockets of this node that `opts` match. The list is empty if the rooms are the
+        /// application's.
         sockets: Vec<ByteString>,
         /// `true` if the underlying connections are to be closed too.
         close: bool,
     },
     /// A node, perhaps this one, asks for these sockets of this node. Answer with
-    /// [`Engine::respond_sockets`](crate::Engine::respond_sockets), even if there are none.
+    /// [`Engine::respond_sockets`](crate::Engine::respond_sockets), even if there are none. If the
+    /// rooms are the application's, answer with
+    /// [`Engine::respond_sockets_in_rooms`](crate::Engine::respond_sockets_in_rooms).
     FetchSockets {
         /// The namespace.
         nsp: ByteString,
-        /// The ids of the matching sockets.
+        /// The addressed sockets.
+        opts: BroadcastOptions,
+        /// The ids of the sockets of this node that `opts` match. The list is empty if the rooms are
+        /// the application's.
         sockets: Vec<ByteString>,
         /// The right to answer.
         responder: SocketsResponder,
@@ -241,7 +252,9 @@ pub struct Delivery {
     /// The node that sent the packet, which may be this one.
     pub from: NodeId,
     /// The right to pass on acknowledgements, if the sender wants them. Call
-    /// [`Engine::respond_ack`](crate::Engine::respond_ack) once per client.
+    /// [`Engine::respond_ack`](crate::Engine::respond_ack) once per client. If the rooms are the
+    /// application's, first call
+    /// [`Engine::respond_client_count`](crate::Engine::respond_client_count).
     pub responder: Option<AckResponder>,
 }
 
@@ -250,11 +263,14 @@ pub struct Delivery {
 pub struct Moved {
     /// The namespace.
     pub nsp: ByteString,
-    /// The sockets that were addressed.
+    /// The addressed sockets.
+    pub opts: BroadcastOptions,
+    /// The sockets of this node that `opts` match. The list is empty if the rooms are the
+    /// application's.
     pub sockets: Vec<ByteString>,
     /// The rooms.
     pub rooms: Vec<ByteString>,
-    /// The changes that resulted.
+    /// The changes that resulted. There are none if the rooms are the application's.
     pub changes: Vec<RoomChange>,
 }
 
@@ -374,6 +390,20 @@ pub(crate) struct Asker {
     pub(crate) node: NodeId,
     pub(crate) request_id: RequestId,
     pub(crate) way: Way,
+    pub(crate) wants: Wants,
+}
+
+/// The form of the answer to a question about sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// The sockets themselves, or anything that is no socket.
+    Sockets,
+    /// Their ids.
+    Ids,
+    /// The names of their rooms.
+    Rooms,
+    /// The confirmation that there is such a socket, which is first given this order.
+    Owner(Box<Body>),
 }
 
 /// The way by which a message came.

@@ -133,7 +133,9 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use codec::{Codec, PayloadCodec};
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
-pub use config::{Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, SubscriptionMode};
+pub use config::{
+    Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, RoomOwner, SubscriptionMode,
+};
 pub use emitter::Emitter;
 pub use engine::Engine;
 pub use error::CallError;

@@ -101,6 +101,18 @@ pub enum Body {
 }
 
 impl Body {
+    /// Returns the addressed sockets, if the message is about sockets.
+    pub(crate) fn opts(&self) -> Option<&BroadcastOptions> {
+        match self {
+            Body::Broadcast { opts, .. }
+            | Body::SocketsJoin { opts, .. }
+            | Body::SocketsLeave { opts, .. }
+            | Body::DisconnectSockets { opts, .. }
+            | Body::FetchSockets { opts, .. } => Some(opts),
+            _ => None,
+        }
+    }
+
     /// Returns the message's number on the wire.
     pub fn kind(&self) -> u8 {
         match self {

@@ -101,7 +101,7 @@ impl Config {
 
     /// Encodes an answer, which goes by the way that the question came.
     pub(crate) fn answer(&self, uid: &NodeId, asker: &Asker, answer: Answer) -> Result<Command, CallError> {
-        let Asker { nsp, node: to, request_id, way } = asker;
+        let Asker { nsp, node: to, request_id, way, .. } = asker;
         let request_id = request_id.clone();
         let response = match answer {
             Answer::Sockets(sockets) => Response::Common(Body::FetchSocketsResponse { request_id, sockets }),

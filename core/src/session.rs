@@ -63,7 +63,9 @@ pub struct Restored {
     /// The entry of the stream up to which `missed` is complete. Later packets are delivered as to
     /// any socket.
     pub position: EntryId,
-    /// The changes in the rooms. The socket has been added, and is in its rooms.
+    /// The changes in the rooms. The socket has been added, and is in its rooms. If the rooms are the
+    /// application's, there are none, and the application makes the socket join the session's rooms
+    /// now.
     pub changes: Vec<RoomChange>,
 }
 

@@ -6,6 +6,12 @@ use sio_streams_core::{Engine, Event, Time};
 
 /// The logic under test. It runs on each node of a [`World`](crate::World).
 pub trait App: Sized {
+    /// Completes an event before the observers see it. An application that owns the rooms follows
+    /// the order here, and fills in the sockets that are meant. The default does nothing.
+    fn complete(&mut self, node: &mut Hand<'_>, event: &mut Event) {
+        let _ = (node, event);
+    }
+
     /// The engine has told of an event. The application can act on `node`, at once or by an alarm.
     fn event(&mut self, node: &mut Hand<'_>, event: Event);
 

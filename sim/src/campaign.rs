@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use sio_streams_core::RoomOwner;
+
 use crate::family::Family;
+use crate::plan::Plan;
 use crate::trace::Tracer;
 use crate::trial::{self, Report};
 use crate::{minimise, plan_generator, timeline};
@@ -27,6 +30,8 @@ pub struct Campaign {
     pub threads: usize,
     /// `true` to stop at the first violation.
     pub until_first: bool,
+    /// The owner of the rooms on all nodes.
+    pub rooms: RoomOwner,
 }
 
 impl Campaign {
@@ -78,31 +83,38 @@ impl Summary {
     }
 }
 
+/// The plan of a seed.
+fn plan(seed: u64, rooms: RoomOwner) -> Plan {
+    let mut plan = plan_generator::plan(seed);
+    plan.hosts.iter_mut().for_each(|host| host.config.room_owner = rooms);
+    plan
+}
+
 /// Runs one seed.
-pub fn run_seed(seed: u64) -> Report {
-    trial::run(&plan_generator::plan(seed), Tracer::default())
+pub fn run_seed(seed: u64, rooms: RoomOwner) -> Report {
+    trial::run(&plan(seed, rooms), Tracer::default())
 }
 
 /// Runs one seed, and hashes every byte of what happens.
-pub fn hash_seed(seed: u64) -> Report {
-    trial::run(&plan_generator::plan(seed), Tracer::exact())
+pub fn hash_seed(seed: u64, rooms: RoomOwner) -> Report {
+    trial::run(&plan(seed, rooms), Tracer::exact())
 }
 
 /// Runs one seed, and records what happens.
-pub fn record_seed(seed: u64) -> Report {
-    trial::run(&plan_generator::plan(seed), Tracer::recording())
+pub fn record_seed(seed: u64, rooms: RoomOwner) -> Report {
+    trial::run(&plan(seed, rooms), Tracer::recording())
 }
 
 /// Runs one seed, twice where its turn has come. A panic is a failure too.
-pub fn check_seed(seed: u64) -> (Option<Failure>, Report) {
+pub fn check_seed(seed: u64, rooms: RoomOwner) -> (Option<Failure>, Report) {
     let checked = std::panic::catch_unwind(|| {
-        let report = run_seed(seed);
+        let report = run_seed(seed, rooms);
         let rule = report.rule().map(str::to_owned);
         let failure = rule.map(|rule| Failure { seed, rule, details: report.failure().unwrap_or_default() });
         if failure.is_some() || !seed.is_multiple_of(TWICE) {
             return (failure, report);
         }
-        let hashes = [hash_seed(seed).hash, hash_seed(seed).hash];
+        let hashes = [hash_seed(seed, rooms).hash, hash_seed(seed, rooms).hash];
         let failure = (hashes[0] != hashes[1]).then(|| Failure {
             seed,
             rule: "one seed, two runs".to_owned(),
@@ -137,7 +149,7 @@ pub fn run(campaign: Campaign, found: impl Fn(&Failure) + Sync) -> Summary {
     let summary = Mutex::new(Summary::default());
     spread(campaign.threads, |number| {
         let seed = campaign.seed(number).filter(|_| number < campaign.seeds);
-        let Some((failure, report)) = seed.map(check_seed) else { return false };
+        let Some((failure, report)) = seed.map(|seed| check_seed(seed, campaign.rooms)) else { return false };
         failure.iter().for_each(&found);
         let goes_on = failure.is_none() || !campaign.until_first;
         let mut all = summary.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -173,8 +185,8 @@ impl Minimised {
 
 /// Looks for the shortest run that breaks the same rule as the seed. Returns `None` if the seed
 /// breaks no rule.
-pub fn minimise_seed(seed: u64) -> Option<Minimised> {
-    let (plan, runs) = minimise::minimise(&plan_generator::plan(seed))?;
+pub fn minimise_seed(seed: u64, rooms: RoomOwner) -> Option<Minimised> {
+    let (plan, runs) = minimise::minimise(&plan(seed, rooms))?;
     let report = trial::run(&plan, Tracer::recording());
     Some(Minimised { plan: plan.to_string(), report, runs })
 }

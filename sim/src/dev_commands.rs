@@ -52,8 +52,14 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
         mutants::activate(Some(index));
         let families = &Family::ALL;
         let seeds = seeds.saturating_mul(families.len() as u64);
-        let campaign =
-            Campaign { families, first: 0, seeds, threads: crate::processors(), until_first: true };
+        let campaign = Campaign {
+            families,
+            first: 0,
+            seeds,
+            threads: crate::processors(),
+            until_first: true,
+            rooms: sio_streams_core::RoomOwner::Engine,
+        };
         let summary = campaign::run(campaign, |_| {});
         mutants::activate(None);
         match summary.failures.first() {

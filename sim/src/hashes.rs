@@ -4,6 +4,8 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
+use sio_streams_core::RoomOwner;
+
 use crate::campaign::{hash_seed, spread};
 use crate::family::Family;
 
@@ -64,12 +66,12 @@ pub fn write(lines: &[Line]) -> String {
 }
 
 /// Runs these seeds, on so many threads, and hashes every byte of what happens.
-pub fn run(seeds: &[u64], threads: usize) -> Vec<Line> {
+pub fn run(seeds: &[u64], rooms: RoomOwner, threads: usize) -> Vec<Line> {
     let lines = Mutex::new(vec![None; seeds.len()]);
     spread(threads, |number| {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
         let Some(&seed) = seeds.get(at) else { return false };
-        let report = std::panic::catch_unwind(|| hash_seed(seed)).ok();
+        let report = std::panic::catch_unwind(|| hash_seed(seed, rooms)).ok();
         let hash = report.filter(|report| report.rule().is_none()).map(|report| report.hash);
         lines.lock().unwrap_or_else(std::sync::PoisonError::into_inner)[at] = Some(Line { seed, hash });
         true
@@ -105,6 +107,6 @@ mod tests {
     fn what_happens_is_what_was_recorded() {
         let some: Vec<Line> = read(RECORDED).unwrap().into_iter().step_by(60).collect();
         let seeds: Vec<u64> = some.iter().map(|line| line.seed).collect();
-        assert_eq!(run(&seeds, 1), some);
+        assert_eq!(run(&seeds, RoomOwner::Engine, 1), some);
     }
 }

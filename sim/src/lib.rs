@@ -91,6 +91,7 @@ mod fault;
 pub mod hashes;
 mod minimise;
 mod oracle;
+mod own_rooms;
 mod page;
 mod peer;
 mod peer_validity;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::{fs, thread};
 
 use clap::{Parser, Subcommand};
+use sio_streams_core::RoomOwner;
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
 use sio_streams_sim::{Family, hashes, page, text};
 
@@ -23,6 +24,9 @@ const SEEDS: &str = include_str!("../seeds.txt");
 struct Args {
     #[command(subcommand)]
     command: Command,
+    /// The rooms are those of the simulated applications, not of the engine.
+    #[arg(long, global = true)]
+    own_rooms: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -127,22 +131,25 @@ impl Only {
 }
 
 fn main() -> ExitCode {
-    let passed = match Args::parse().command {
+    let Args { command, own_rooms } = Args::parse();
+    let rooms = if own_rooms { RoomOwner::Application } else { RoomOwner::Engine };
+    let passed = match command {
         Command::Run { seeds, first, family, threads } => {
             let threads = threads.unwrap_or_else(processors);
-            run(seeds, first, Only::families(family), threads)
+            run(seeds, first, Only::families(family), rooms, threads)
         }
-        Command::Regressions => regressions(),
+        Command::Regressions => regressions(rooms),
         Command::Hashes { check, write, threads } => {
             let threads = threads.unwrap_or_else(processors);
-            let passed = if write { write_hashes(&check, threads) } else { check_hashes(&check, threads) };
+            let passed =
+                if write { write_hashes(&check, threads) } else { check_hashes(&check, rooms, threads) };
             passed.unwrap_or_else(|error| {
                 println!("{}: {error}", check.display());
                 false
             })
         }
-        Command::Replay { seed, html, wire, quiet } => replay(seed, html, wire, quiet),
-        Command::Minimise { seed, html } => minimise(seed, html),
+        Command::Replay { seed, html, wire, quiet } => replay(seed, rooms, html, wire, quiet),
+        Command::Minimise { seed, html } => minimise(seed, rooms, html),
         Command::Mutants { seeds, only } => dev_commands::mutants(seeds, only.as_deref()),
         Command::Differential { commands } => dev_commands::differential(commands),
         Command::Speed => {
@@ -162,21 +169,27 @@ fn tell(failure: &Failure) {
     println!("seed {} breaks a rule: {}; {details}", failure.seed, failure.rule);
 }
 
-fn run(seeds: u64, first: Option<u64>, families: &'static [Family], threads: usize) -> bool {
+fn run(
+    seeds: u64,
+    first: Option<u64>,
+    families: &'static [Family],
+    rooms: RoomOwner,
+    threads: usize,
+) -> bool {
     let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
     for family in families {
         println!("{family:?}: seeds from {}", family.seed(first));
     }
-    let campaign = Campaign { families, first, seeds, threads, until_first: false };
+    let campaign = Campaign { families, first, seeds, threads, until_first: false, rooms };
     let summary = campaign::run(campaign, tell);
-    finish(&summary)
+    finish(&summary, rooms)
 }
 
 /// Shows the first failure in its shortest form, and sums up.
-fn finish(summary: &Summary) -> bool {
+fn finish(summary: &Summary, rooms: RoomOwner) -> bool {
     if let Some(failure) = summary.failures.first() {
         println!("\nthe shortest run found that breaks the rule of seed {}:\n", failure.seed);
-        match campaign::minimise_seed(failure.seed) {
+        match campaign::minimise_seed(failure.seed, rooms) {
             Some(minimised) => print!("{}", minimised.text()),
             None => println!("none: replay --seed {}", failure.seed),
         }
@@ -186,7 +199,7 @@ fn finish(summary: &Summary) -> bool {
     summary.failures.is_empty()
 }
 
-fn regressions() -> bool {
+fn regressions(rooms: RoomOwner) -> bool {
     let mut summary = Summary::default();
     let started = std::time::Instant::now();
     for line in SEEDS.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
@@ -194,7 +207,7 @@ fn regressions() -> bool {
             println!("not a seed and what it found: {line:?}");
             return false;
         };
-        let (failure, report) = campaign::check_seed(seed);
+        let (failure, report) = campaign::check_seed(seed, rooms);
         summary.seeds += 1;
         summary.simulated += report.simulated;
         summary.events += report.events;
@@ -205,16 +218,16 @@ fn regressions() -> bool {
         }
     }
     summary.wall = started.elapsed();
-    finish(&summary)
+    finish(&summary, rooms)
 }
 
 /// The number of seeds of each family whose hashes are in the file.
 const HASHED: u64 = 300;
 
-fn check_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
+fn check_hashes(path: &Path, rooms: RoomOwner, threads: usize) -> Result<bool, Box<dyn Error>> {
     let recorded = hashes::read(&fs::read_to_string(path)?)?;
     let seeds: Vec<u64> = recorded.iter().map(|line| line.seed).collect();
-    let lines = hashes::run(&seeds, threads);
+    let lines = hashes::run(&seeds, rooms, threads);
     let differ = Vec::from_iter(lines.iter().zip(&recorded).filter(|(line, recorded)| line != recorded));
     for (line, _) in &differ {
         println!("seed {}: other things happen than were recorded", line.seed);
@@ -224,7 +237,7 @@ fn check_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
 }
 
 fn write_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
-    let lines = hashes::run(&Vec::from_iter(hashes::seeds(HASHED)), threads);
+    let lines = hashes::run(&Vec::from_iter(hashes::seeds(HASHED)), RoomOwner::Engine, threads);
     let failed = lines.iter().filter(|line| line.hash.is_none());
     failed.for_each(|line| println!("seed {} breaks a rule", line.seed));
     let passed = lines.iter().all(|line| line.hash.is_some());
@@ -249,8 +262,8 @@ fn write_page(html: Option<PathBuf>, title: &str, records: &[sio_streams_sim::Re
     }
 }
 
-fn replay(seed: u64, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
-    let (one, two) = (campaign::record_seed(seed), campaign::record_seed(seed));
+fn replay(seed: u64, rooms: RoomOwner, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
+    let (one, two) = (campaign::record_seed(seed, rooms), campaign::record_seed(seed, rooms));
     if !quiet {
         print!("{}", text(&one.records, wire));
     }
@@ -262,8 +275,8 @@ fn replay(seed: u64, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
     one.hash == two.hash && one.failure().is_none() && written
 }
 
-fn minimise(seed: u64, html: Option<PathBuf>) -> bool {
-    let Some(minimised) = campaign::minimise_seed(seed) else {
+fn minimise(seed: u64, rooms: RoomOwner, html: Option<PathBuf>) -> bool {
+    let Some(minimised) = campaign::minimise_seed(seed, rooms) else {
         println!("seed {seed} breaks no rule");
         return true;
     };

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use sio_streams_core::{AckResponder, EmitResponder, Event, LocalSocket, Payload, SocketsResponder};
 
 use crate::app::{App, Hand};
+use crate::own_rooms::OwnRooms;
 
 /// An answer that is due.
 #[derive(Debug)]
@@ -21,13 +22,14 @@ enum Answer {
 pub(crate) struct Responder {
     pub(crate) think: Duration,
     pub(crate) mute: u64,
+    pub(crate) rooms: OwnRooms,
     asked: u64,
     due: BTreeMap<u64, Answer>,
 }
 
 impl Responder {
     pub(crate) fn new(think: Duration, mute: u64) -> Self {
-        Responder { think, mute, asked: 0, due: BTreeMap::new() }
+        Responder { think, mute, rooms: OwnRooms::default(), asked: 0, due: BTreeMap::new() }
     }
 
     fn answer(&mut self, node: &mut Hand<'_>, answer: Answer) {
@@ -36,45 +38,51 @@ impl Responder {
             return;
         }
         if self.think.is_zero() {
-            give(node, answer);
+            self.give(node, answer);
         } else {
             self.due.insert(self.asked, answer);
             node.alarm(self.think, self.asked);
         }
     }
-}
 
-/// A namespace that was closed meanwhile, and a full queue, are no concern of who answers.
-fn give(node: &mut Hand<'_>, answer: Answer) {
-    let now = node.now;
-    match answer {
-        Answer::Sockets(nsp, sockets, responder) => {
-            let Some(rooms) = node.engine.rooms(&nsp) else { return };
-            let here: Vec<ByteString> = sockets.into_iter().filter(|socket| rooms.contains(socket)).collect();
-            let of = here.len();
-            let described = here.into_iter().enumerate().map(|(index, id)| LocalSocket {
-                id,
-                handshake: Payload::null(),
-                // Numbers can be carried.
-                data: Payload::encode(&(of, index)).unwrap_or(Payload::null()),
-            });
-            let _ = node.engine.respond_sockets(now, responder, described.collect());
-        }
-        Answer::Emit(responder, value) => {
-            let value = Payload::encode(&value).unwrap_or(Payload::null());
-            let _ = node.engine.respond_emit(now, responder, value);
-        }
-        Answer::Ack(responder, socket) => {
-            let value = Payload::encode(&*socket).unwrap_or(Payload::null());
-            let _ = node.engine.respond_ack(now, &responder, value);
+    /// A namespace that was closed meanwhile, and a full queue, are no concern of who answers.
+    fn give(&self, node: &mut Hand<'_>, answer: Answer) {
+        let now = node.now;
+        match answer {
+            Answer::Sockets(nsp, sockets, responder) => {
+                let Some(rooms) = self.rooms.of(node.engine, &nsp) else { return };
+                let here: Vec<ByteString> =
+                    sockets.into_iter().filter(|socket| rooms.contains(socket)).collect();
+                let of = here.len();
+                let described = here.into_iter().enumerate().map(|(index, id)| LocalSocket {
+                    id,
+                    handshake: Payload::null(),
+                    // Numbers can be carried.
+                    data: Payload::encode(&(of, index)).unwrap_or(Payload::null()),
+                });
+                let described = described.collect();
+                let _ = self.rooms.answer(node.engine, now, responder, &nsp, described);
+            }
+            Answer::Emit(responder, value) => {
+                let value = Payload::encode(&value).unwrap_or(Payload::null());
+                let _ = node.engine.respond_emit(now, responder, value);
+            }
+            Answer::Ack(responder, socket) => {
+                let value = Payload::encode(&*socket).unwrap_or(Payload::null());
+                let _ = node.engine.respond_ack(now, &responder, value);
+            }
         }
     }
 }
 
 impl App for Responder {
+    fn complete(&mut self, node: &mut Hand<'_>, event: &mut Event) {
+        self.rooms.follow(node.engine, event);
+    }
+
     fn event(&mut self, node: &mut Hand<'_>, event: Event) {
         match event {
-            Event::FetchSockets { nsp, sockets, responder } => {
+            Event::FetchSockets { nsp, sockets, responder, .. } => {
                 self.answer(node, Answer::Sockets(nsp, sockets, responder));
             }
             Event::ServerSideEmit { packet, responder: Some(responder), .. } => {
@@ -83,14 +91,16 @@ impl App for Responder {
             }
             Event::Broadcast(delivery) => {
                 let Some(responder) = delivery.responder else { return };
-                let Some(rooms) = node.engine.rooms(&delivery.nsp) else { return };
-                for socket in rooms.matching(&delivery.opts) {
+                let Some(rooms) = self.rooms.of(node.engine, &delivery.nsp) else { return };
+                let sockets = rooms.matching(&delivery.opts);
+                self.rooms.count_clients(node.engine, node.now, &responder, sockets.len());
+                for socket in sockets {
                     self.answer(node, Answer::Ack(responder.clone(), socket));
                 }
             }
             Event::DisconnectSockets { nsp, sockets, .. } => {
                 for socket in sockets {
-                    let _ = node.engine.remove_socket(&nsp, &socket);
+                    let _ = self.rooms.remove(node.engine, &nsp, &socket);
                 }
             }
             _ => {}
@@ -99,7 +109,7 @@ impl App for Responder {
 
     fn alarm(&mut self, node: &mut Hand<'_>, alarm: u64) {
         if let Some(answer) = self.due.remove(&alarm) {
-            give(node, answer);
+            self.give(node, answer);
         }
     }
 

@@ -10,7 +10,7 @@ use super::lanes::Lanes;
 use super::purpose::Purpose;
 use super::timers::{Timer, Timers};
 use crate::command::{Command, CommandId, Lane};
-use crate::config::Config;
+use crate::config::{Config, RoomOwner};
 use crate::event::Event;
 use crate::hash::{Keyed, Numbered};
 use crate::id::NodeId;
@@ -63,6 +63,12 @@ impl Context {
             timers: Timers::default(),
             events: VecDeque::new(),
         }
+    }
+
+    /// Returns `true` if the engine knows the rooms of this node's sockets.
+    #[inline]
+    pub(super) fn owns_rooms(&self) -> bool {
+        self.config.room_owner == RoomOwner::Engine
     }
 
     /// Draws the next number, for a command or a ticket.

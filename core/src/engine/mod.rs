@@ -21,14 +21,12 @@ use crate::error::CallError;
 use crate::event::{AckResponder, Answer, EmitResponder, Event, Lag, SocketsResponder};
 use crate::id::{NodeId, Ticket};
 use crate::message::Body;
-use crate::outgoing::check_server_event;
-use crate::packet::{BroadcastOptions, LocalSocket, Packet};
+use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::{RoomChange, Rooms};
 use crate::session::Session;
 use crate::time::Time;
 use node::Node;
-use outbox::What;
 
 /// A node of a Socket.IO cluster, as a state machine.
 ///
@@ -72,14 +70,12 @@ impl Engine {
     /// Reports the reply to a command, or that the reply will never come. Replies to unknown
     /// commands are ignored.
     pub fn handle_reply(&mut self, now: Time, id: CommandId, reply: Result<Reply, CommandError>) {
-        self.advance(now);
-        self.0.replied(id, reply);
+        self.at(now).replied(id, reply);
     }
 
     /// Reports a Pub/Sub message, which came by a subscription to its channel or to a pattern.
     pub fn handle_push(&mut self, now: Time, channel: &str, payload: &Bytes) {
-        self.advance(now);
-        self.0.pushed(channel, payload);
+        self.at(now).pushed(channel, payload);
     }
 
     /// Reports that a connection was lost, or that it is there (again).
@@ -88,14 +84,12 @@ impl Engine {
     /// engine then waits for the connection to come back, instead of retrying the commands by
     /// itself after a while. A connection counts as there until it is reported lost.
     pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
-        self.advance(now);
-        self.0.handle_link(lane, up);
+        self.at(now).handle_link(lane, up);
     }
 
     /// Does everything that is due. A call that comes too early does no harm.
     pub fn handle_timeout(&mut self, now: Time) {
-        self.advance(now);
-        self.0.handle_timeout();
+        self.at(now).handle_timeout();
     }
 
     /// Enters the cluster in this namespace. [`Event::Ready`] reports that the namespace hears
@@ -107,8 +101,7 @@ impl Engine {
     /// Returns [`CallError::InvalidNamespace`], [`CallError::NamespaceInUse`],
     /// [`CallError::Overlap`] or [`CallError::Full`].
     pub fn open_namespace(&mut self, now: Time, nsp: &str) -> Result<(), CallError> {
-        self.advance(now);
-        self.0.open_namespace(nsp)
+        self.at(now).open_namespace(nsp)
     }
 
     /// Leaves the cluster in this namespace and tells the other nodes. Open requests end with the
@@ -121,21 +114,19 @@ impl Engine {
     ///
     /// Returns [`CallError::UnknownNamespace`].
     pub fn close_namespace(&mut self, now: Time, nsp: &str) -> Result<(), CallError> {
-        self.advance(now);
-        self.0.close_namespace(nsp)
+        self.at(now).close_namespace(nsp)
     }
 
     /// Leaves the cluster in every namespace: see [`close_namespace`](Engine::close_namespace).
     pub fn close(&mut self, now: Time) {
-        self.advance(now);
-        self.0.close();
+        self.at(now).close();
     }
 
     /// Reports that a client has connected to this node. From now on, messages address its socket.
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::RoomsOfApplication`].
     pub fn add_socket(
         &mut self,
         nsp: &str,
@@ -148,7 +139,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::RoomsOfApplication`].
     pub fn remove_socket(&mut self, nsp: &str, socket: &str) -> Result<Vec<RoomChange>, CallError> {
         self.0.cluster.remove_socket(&mut self.0.cx, nsp, socket)
     }
@@ -157,7 +148,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::RoomsOfApplication`].
     pub fn join(
         &mut self,
         nsp: &str,
@@ -171,7 +162,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`].
+    /// Returns [`CallError::UnknownNamespace`] or [`CallError::RoomsOfApplication`].
     pub fn leave<'a>(
         &mut self,
         nsp: &str,
@@ -179,6 +170,22 @@ impl Engine {
         rooms: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<RoomChange>, CallError> {
         self.0.cluster.leave_rooms(&mut self.0.cx, nsp, socket, rooms)
+    }
+
+    /// Reports that rooms of the application have their first sockets on this node, or have lost their
+    /// last ones. It is needed with [`RoomOwner::Application`](crate::RoomOwner) in the dialect
+    /// [`Sharded`](crate::Dialect::Sharded), where rooms have channels. Elsewhere it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`CallError::UnknownNamespace`].
+    pub fn set_rooms_occupied(
+        &mut self,
+        nsp: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+        occupied: bool,
+    ) -> Result<(), CallError> {
+        self.0.cluster.set_occupied(&mut self.0.cx, nsp, rooms, occupied)
     }
 
     /// Sends a packet to the clients that `opts` match, on all nodes.
@@ -200,9 +207,7 @@ impl Engine {
         packet: Packet,
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let local = opts.flags.is_local();
-        self.0.act(nsp, Body::Broadcast { packet, opts, request_id: None }, local)
+        self.at(now).act(nsp, Body::Broadcast { packet, opts, request_id: None })
     }
 
     /// Sends a packet to the clients that `opts` match, on all nodes, and collects their
@@ -222,8 +227,7 @@ impl Engine {
         packet: Packet,
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.broadcast_with_ack(nsp, packet, opts)
+        self.at(now).broadcast_with_ack(nsp, packet, opts)
     }
 
     /// Makes the sockets that `opts` match join rooms, on all nodes.
@@ -241,19 +245,11 @@ impl Engine {
         opts: BroadcastOptions,
         rooms: Vec<ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let local = opts.flags.is_local();
-        self.0.act(nsp, Body::SocketsJoin { opts, rooms }, local)
+        self.at(now).act(nsp, Body::SocketsJoin { opts, rooms })
     }
 
-    /// Makes the sockets that `opts` match leave rooms, on all nodes.
-    ///
-    /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. This node's own sockets
-    /// leave at that moment.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
+    /// Makes the sockets that `opts` match leave rooms, on all nodes. The call ends, and fails, as
+    /// [`sockets_join`](Engine::sockets_join) does.
     pub fn sockets_leave(
         &mut self,
         now: Time,
@@ -261,9 +257,7 @@ impl Engine {
         opts: BroadcastOptions,
         rooms: Vec<ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let local = opts.flags.is_local();
-        self.0.act(nsp, Body::SocketsLeave { opts, rooms }, local)
+        self.at(now).act(nsp, Body::SocketsLeave { opts, rooms })
     }
 
     /// Disconnects the sockets that `opts` match, on all nodes. With `close`, it closes their
@@ -282,9 +276,7 @@ impl Engine {
         opts: BroadcastOptions,
         close: bool,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        let local = opts.flags.is_local();
-        self.0.act(nsp, Body::DisconnectSockets { opts, close }, local)
+        self.at(now).act(nsp, Body::DisconnectSockets { opts, close })
     }
 
     /// Asks all nodes for the sockets that `opts` match. This node is asked too, by an
@@ -302,8 +294,7 @@ impl Engine {
         nsp: &str,
         opts: BroadcastOptions,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.fetch_sockets(nsp, opts)
+        self.at(now).fetch_sockets(nsp, opts)
     }
 
     /// Emits an event to the other servers. `packet` is an array of the event's name and its
@@ -316,11 +307,7 @@ impl Engine {
     /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::ReservedEvent`],
     /// [`CallError::Payload`] or [`CallError::Binary`].
     pub fn server_side_emit(&mut self, now: Time, nsp: &str, packet: Payload) -> Result<Ticket, CallError> {
-        self.advance(now);
-        check_server_event(&packet)?;
-        let ticket = Ticket(self.0.cx.number());
-        self.0.publish(nsp, &Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket))?;
-        Ok(ticket)
+        self.at(now).server_side_emit(nsp, packet)
     }
 
     /// Emits an event to the other servers and collects their answers. `packet` is an array of the
@@ -339,8 +326,7 @@ impl Engine {
         nsp: &str,
         packet: Payload,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.server_side_emit_with_ack(nsp, packet)
+        self.at(now).server_side_emit_with_ack(nsp, packet)
     }
 
     /// Asks for the number of servers of the namespace.
@@ -352,8 +338,7 @@ impl Engine {
     ///
     /// Returns [`CallError::UnknownNamespace`] or [`CallError::Full`].
     pub fn server_count(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.server_count(nsp)
+        self.at(now).server_count(nsp)
     }
 
     /// Stores a client's session, for
@@ -371,8 +356,7 @@ impl Engine {
     /// [`CallError::InvalidPid`], [`CallError::Payload`], [`CallError::SessionTooLarge`] or
     /// [`CallError::Full`].
     pub fn persist_session(&mut self, now: Time, nsp: &str, session: &Session) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.persist_session(nsp, session)
+        self.at(now).persist_session(nsp, session)
     }
 
     /// Restores a socket from a session that any server of the cluster has stored. `pid` and
@@ -393,8 +377,7 @@ impl Engine {
         pid: &str,
         offset: &str,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.restore_session(nsp, pid, offset)
+        self.at(now).restore_session(nsp, pid, offset)
     }
 
     /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms. It leaves out sockets
@@ -402,48 +385,75 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
-    /// [`CallError::Binary`]. The asking node then gets no answer.
+    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`],
+    /// [`CallError::Binary`] or, from an application that [owns the rooms](crate::RoomOwner),
+    /// [`CallError::RoomsOfApplication`]. The asking node then gets no answer.
     pub fn respond_sockets(
         &mut self,
         now: Time,
         responder: SocketsResponder,
         sockets: Vec<LocalSocket>,
     ) -> Result<(), CallError> {
-        self.advance(now);
-        self.0.respond_sockets(&responder.0, sockets)
+        self.at(now).respond_sockets(&responder.0, sockets)
+    }
+
+    /// Answers [`Event::FetchSockets`] with the sockets that `opts` match, and their rooms. The answer
+    /// is for an application that [owns the rooms](crate::RoomOwner).
+    ///
+    /// # Errors
+    ///
+    /// As [`respond_sockets`](Engine::respond_sockets).
+    pub fn respond_sockets_in_rooms(
+        &mut self,
+        now: Time,
+        responder: SocketsResponder,
+        sockets: Vec<RemoteSocket>,
+    ) -> Result<(), CallError> {
+        self.at(now).respond_sockets_in_rooms(&responder.0, sockets)
     }
 
     /// Answers [`Event::ServerSideEmit`] with one value.
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
-    /// [`CallError::Binary`]. The asking node then gets no answer.
+    /// As [`respond_sockets`](Engine::respond_sockets).
     pub fn respond_emit(
         &mut self,
         now: Time,
         responder: EmitResponder,
         value: Payload,
     ) -> Result<(), CallError> {
-        self.advance(now);
-        self.0.respond(&responder.0, Answer::Emit(value))
+        self.at(now).respond(&responder.0, Answer::Emit(value))
+    }
+
+    /// Says how many clients of this node were sent the broadcast. An application that
+    /// [owns the rooms](crate::RoomOwner) says it once, before it passes on acknowledgements, and
+    /// even if there are none. Otherwise the engine has said it already.
+    ///
+    /// # Errors
+    ///
+    /// As [`respond_sockets`](Engine::respond_sockets).
+    pub fn respond_client_count(
+        &mut self,
+        now: Time,
+        responder: &AckResponder,
+        clients: u64,
+    ) -> Result<(), CallError> {
+        self.at(now).respond(&responder.0, Answer::ClientCount(clients))
     }
 
     /// Passes on one client's acknowledgement of a broadcast.
     ///
     /// # Errors
     ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`], [`CallError::Payload`] or
-    /// [`CallError::Binary`]. The asking node then does not get the acknowledgement.
+    /// As [`respond_sockets`](Engine::respond_sockets).
     pub fn respond_ack(
         &mut self,
         now: Time,
         responder: &AckResponder,
         value: Payload,
     ) -> Result<(), CallError> {
-        self.advance(now);
-        self.0.respond(&responder.0, Answer::Ack(value))
+        self.at(now).respond(&responder.0, Answer::Ack(value))
     }
 
     /// Asks all nodes for the ids of the sockets that are in any of `rooms`. If `rooms` is empty,
@@ -457,8 +467,7 @@ impl Engine {
     ///
     /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn sockets(&mut self, now: Time, nsp: &str, rooms: Vec<ByteString>) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.sockets(nsp, rooms)
+        self.at(now).sockets(nsp, rooms)
     }
 
     /// Asks all nodes for the names of their rooms. The rooms of single sockets are included.
@@ -471,8 +480,7 @@ impl Engine {
     ///
     /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
     pub fn all_rooms(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.all_rooms(nsp)
+        self.at(now).all_rooms(nsp)
     }
 
     /// Makes one socket join a room, on whatever node the socket is.
@@ -490,18 +498,12 @@ impl Engine {
         socket: impl Into<ByteString>,
         room: impl Into<ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
         let rooms = vec![room.into()];
-        self.0.order(nsp, socket.into(), |opts| Body::SocketsJoin { opts, rooms })
+        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsJoin { opts, rooms })
     }
 
-    /// Makes one socket leave a room, on whatever node the socket is.
-    ///
-    /// The call ends as [`remote_join`](Engine::remote_join) does.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    /// Makes one socket leave a room, on whatever node the socket is. The call ends, and fails, as
+    /// [`remote_join`](Engine::remote_join) does.
     pub fn remote_leave(
         &mut self,
         now: Time,
@@ -509,9 +511,8 @@ impl Engine {
         socket: impl Into<ByteString>,
         room: impl Into<ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
         let rooms = vec![room.into()];
-        self.0.order(nsp, socket.into(), |opts| Body::SocketsLeave { opts, rooms })
+        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsLeave { opts, rooms })
     }
 
     /// Disconnects one socket, on whatever node the socket is. With `close`, it closes the
@@ -529,8 +530,7 @@ impl Engine {
         socket: impl Into<ByteString>,
         close: bool,
     ) -> Result<Ticket, CallError> {
-        self.advance(now);
-        self.0.order(nsp, socket.into(), |opts| Body::DisconnectSockets { opts, close })
+        self.at(now).order(nsp, socket.into(), |opts| Body::DisconnectSockets { opts, close })
     }
 
     /// Returns the next event, or `None` if there is no more.
@@ -571,9 +571,10 @@ impl Engine {
         &self.0.cx.config
     }
 
-    /// Returns the sockets and rooms of a namespace, if it is open.
+    /// Returns the sockets and rooms of a namespace, if it is open and the rooms are the engine's.
     pub fn rooms(&self, nsp: &str) -> Option<&Rooms> {
-        self.0.cluster.namespaces.get(nsp).map(|namespace| &namespace.rooms)
+        let namespace = self.0.cluster.namespaces.get(nsp).filter(|_| self.0.cx.owns_rooms());
+        namespace.map(|namespace| &namespace.rooms)
     }
 
     /// Returns the streams from which a namespace is read, if it is open.
@@ -593,8 +594,9 @@ impl Engine {
         cluster.is_empty() && !cluster.is_leaving() && !recoveries.is_saving()
     }
 
-    fn advance(&mut self, now: Time) {
-        let latest = &mut self.0.cx.now;
-        *latest = now.max(*latest);
+    /// Advances the clock, and returns the node at that time.
+    fn at(&mut self, now: Time) -> &mut Node {
+        self.0.cx.now = now.max(self.0.cx.now);
+        &mut self.0
     }
 }

@@ -11,6 +11,7 @@ use sio_streams_core::{
 
 use super::{Encode, Encoder, unknown};
 
+/// The addressed sockets are left out where the event also has what follows from them.
 impl Encode for Event {
     fn encode(&self, out: &mut Encoder) {
         match self {
@@ -19,8 +20,10 @@ impl Encode for Event {
             Event::Broadcast(delivery) => out.tag(3).put(delivery),
             Event::SocketsJoin(moved) => out.tag(4).put(moved),
             Event::SocketsLeave(moved) => out.tag(5).put(moved),
-            Event::DisconnectSockets { nsp, sockets, close } => out.tag(6).put(nsp).put(sockets).put(close),
-            Event::FetchSockets { nsp, sockets, responder } => {
+            Event::DisconnectSockets { nsp, opts: _, sockets, close } => {
+                out.tag(6).put(nsp).put(sockets).put(close)
+            }
+            Event::FetchSockets { nsp, opts: _, sockets, responder } => {
                 out.tag(7).put(nsp).put(sockets).put(responder)
             }
             Event::ServerSideEmit { nsp, packet, from, responder } => {
@@ -98,7 +101,7 @@ impl Encode for AckResponder {
 
 impl Encode for Moved {
     fn encode(&self, out: &mut Encoder) {
-        let Moved { nsp, sockets, rooms, changes } = self;
+        let Moved { nsp, opts: _, sockets, rooms, changes } = self;
         out.put(nsp).put(sockets).put(rooms).put(changes);
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Source, Time,
+    Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source, Time,
 };
 
 use super::channels::is_channels_only;
@@ -113,9 +113,10 @@ fn says(
         | (Body::SocketsLeave { opts, rooms }, Event::SocketsLeave(told)) => {
             told.nsp == message.nsp && told.rooms == *rooms && same(opts, &told.sockets)
         }
-        (Body::DisconnectSockets { opts, close }, Event::DisconnectSockets { nsp, sockets, close: told }) => {
-            *nsp == message.nsp && close == told && same(opts, sockets)
-        }
+        (
+            Body::DisconnectSockets { opts, close },
+            Event::DisconnectSockets { nsp, sockets, close: told, .. },
+        ) => *nsp == message.nsp && close == told && same(opts, sockets),
         (Body::FetchSockets { opts, .. }, Event::FetchSockets { nsp, sockets, .. }) => {
             *nsp == message.nsp && same(opts, sockets)
         }
@@ -426,11 +427,12 @@ impl Oracle {
         }
     }
 
-    /// Compares what the engine says of a host's sockets.
-    pub(crate) fn check_rooms(&mut self, host: usize, engine: &sio_streams_core::Engine) {
+    /// Compares a host's sockets with what they should be. `rooms_of` returns the rooms of a
+    /// namespace.
+    pub(crate) fn check_rooms<'a>(&mut self, host: usize, rooms_of: impl Fn(&str) -> Option<&'a Rooms>) {
         let mut wrong = None;
         for (nsp, model) in &self.hosts[host].open {
-            let Some(rooms) = engine.rooms(nsp) else { continue };
+            let Some(rooms) = rooms_of(nsp) else { continue };
             if rooms.socket_count() != model.len() {
                 wrong = Some(format!("{nsp}: {} sockets, not {}", rooms.socket_count(), model.len()));
             }

@@ -30,11 +30,12 @@ impl Trial<'_> {
                 Err(CallError::Overlap(..)) => return eyes.oracle.namespace_refused(host, nsp),
                 Err(_) => return,
             }
+            node.app.rooms.opened(node.engine, nsp);
             let rooms = eyes.oracle.namespace_opened(host, nsp);
             for socket in 0..count {
                 let name = socket_name(host, socket);
                 rooms.add(&name);
-                let _ = node.engine.add_socket(nsp, name);
+                let _ = node.app.rooms.add(node.engine, nsp, name.into());
             }
         });
     }
@@ -129,20 +130,20 @@ impl Trial<'_> {
                 let name = socket_name(host, usize::from(*socket));
                 self.touch(host, nsp, |node, rooms| {
                     rooms.add(&name);
-                    let _ = node.engine.add_socket(nsp, name);
+                    let _ = node.app.rooms.add(node.engine, nsp, name.into());
                 });
             }
             Call::RemoveSocket { socket } => {
                 let name = socket_name(host, usize::from(*socket));
                 self.touch(host, nsp, |node, rooms| {
                     rooms.remove(&name);
-                    let _ = node.engine.remove_socket(nsp, &name);
+                    let _ = node.app.rooms.remove(node.engine, nsp, &name);
                 });
             }
             Call::LocalJoin { socket, room } => {
                 let (name, room) = (socket_name(host, usize::from(*socket)), name_of(*room));
                 self.touch(host, nsp, |node, rooms| {
-                    if node.engine.join(nsp, &name, [room.clone()]).is_ok() {
+                    if node.app.rooms.join(node.engine, nsp, &name, core::slice::from_ref(&room)).is_ok() {
                         rooms.join(&name, &[room]);
                     }
                 });
@@ -151,7 +152,7 @@ impl Trial<'_> {
                 let (name, room) = (socket_name(host, usize::from(*socket)), name_of(*room));
                 self.touch(host, nsp, |node, rooms| {
                     rooms.leave(&name, core::slice::from_ref(&room));
-                    let _ = node.engine.leave(nsp, &name, [&*room]);
+                    let _ = node.app.rooms.leave(node.engine, nsp, &name, core::slice::from_ref(&room));
                 });
             }
         }
@@ -174,6 +175,7 @@ impl Trial<'_> {
     pub(super) fn close(&mut self, host: usize, nsp: &str) {
         self.world.act(host, |node, eyes, _| {
             if node.engine.close_namespace(node.now, nsp).is_ok() {
+                node.app.rooms.closed(nsp);
                 eyes.oracle.namespace_closed(host, nsp);
             }
         });

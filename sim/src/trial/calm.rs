@@ -92,9 +92,9 @@ impl Trial<'_> {
 
     fn final_checks(&mut self) -> Go {
         for host in 0..self.world.hosts() {
-            let (engine, eyes) = self.world.engine_and_watch(host);
-            if let Some(engine) = engine {
-                eyes.oracle.check_rooms(host, engine);
+            let (node, eyes) = self.world.node_and_watch(host);
+            if let Some((engine, app)) = node {
+                eyes.oracle.check_rooms(host, |nsp| app.rooms.of(engine, nsp));
             }
         }
         let first = self.first_entries();

@@ -6,8 +6,10 @@ use bytestring::ByteString;
 use sio_streams_core::{Payload, Session};
 
 use super::{Broken, Go, Trial, ms};
+use crate::Node;
 use crate::oracle::clients::Whereabouts;
 use crate::plan::{Call, Doing, Kind, Target};
+use crate::responder::Responder;
 
 impl Trial<'_> {
     /// A client does something: where it is, or at `host`, if it comes there.
@@ -26,7 +28,7 @@ impl Trial<'_> {
             (Doing::Joins { room }, Whereabouts::At(at)) => {
                 let (sid, room) = (self.sid(client), self.room(room));
                 self.touch(at, nsp, |node, rooms| {
-                    if node.engine.join(nsp, &sid, [room.clone()]).is_ok() {
+                    if node.app.rooms.join(node.engine, nsp, &sid, core::slice::from_ref(&room)).is_ok() {
                         rooms.join(&sid, &[room]);
                     }
                 });
@@ -35,7 +37,7 @@ impl Trial<'_> {
                 let (sid, room) = (self.sid(client), self.room(room));
                 self.touch(at, nsp, |node, rooms| {
                     rooms.leave(&sid, core::slice::from_ref(&room));
-                    let _ = node.engine.leave(nsp, &sid, [&*room]);
+                    let _ = node.app.rooms.leave(node.engine, nsp, &sid, core::slice::from_ref(&room));
                 });
             }
             _ => {}
@@ -54,15 +56,15 @@ impl Trial<'_> {
         self.world.act(host, |node, eyes, _| {
             if eyes.oracle.hosts[host].open.contains_key(nsp) {
                 let sid = eyes.oracle.client_connects(client, host, nsp);
-                let _ = node.engine.add_socket(nsp, sid);
+                let _ = node.app.rooms.add(node.engine, nsp, sid);
             }
         });
     }
 
     /// The session of a client, as its node would store it.
-    fn session(node: &sio_streams_core::Engine, one: &crate::oracle::clients::Client) -> Option<Session> {
+    fn session(node: &Node<'_, Responder>, one: &crate::oracle::clients::Client) -> Option<Session> {
         let (sid, pid) = (one.sid.clone(), one.pid.clone());
-        let rooms = node.rooms(&one.nsp)?.of(&sid)?;
+        let rooms = node.app.rooms.of(node.engine, &one.nsp)?.of(&sid)?;
         Some(Session { sid, pid, rooms, data: Payload::null() })
     }
 
@@ -70,7 +72,7 @@ impl Trial<'_> {
         self.world.act(host, |node, eyes, _| {
             let one = &eyes.oracle.clients.all[client];
             let nsp = one.nsp.clone();
-            let Some(session) = Self::session(node.engine, one) else { return };
+            let Some(session) = Self::session(node, one) else { return };
             if node.engine.persist_session(node.now, &nsp, &session).is_ok() {
                 eyes.oracle.client_saved(client, &session);
             }
@@ -85,7 +87,7 @@ impl Trial<'_> {
             if let Some(rooms) = eyes.oracle.hosts[host].open.get_mut(&nsp) {
                 rooms.remove(&sid);
             }
-            let _ = node.engine.remove_socket(&nsp, &sid);
+            let _ = node.app.rooms.remove(node.engine, &nsp, &sid);
             eyes.oracle.client_drops(client, unseen);
         });
     }

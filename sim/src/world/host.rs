@@ -210,9 +210,11 @@ impl<A: App, W: Watch> World<A, W> {
                 let mut alarms = Vec::new();
                 loop {
                     let event = if slow { engine.poll_pending_event() } else { engine.poll_event() };
-                    let Some(event) = event else { break };
+                    let Some(mut event) = event else { break };
+                    let mut hand = Hand { host, now: local, engine, alarms: &mut alarms };
+                    app.complete(&mut hand, &mut event);
                     self.watch.saw(now, &Happening::Event { host, event: &event });
-                    app.event(&mut Hand { host, now: local, engine, alarms: &mut alarms }, event);
+                    app.event(&mut hand, event);
                 }
                 self.set_alarms(host, alarms);
             }

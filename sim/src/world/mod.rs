@@ -422,12 +422,12 @@ impl<A: App, W: Watch> World<A, W> {
     }
 
     /// An engine, and the observer.
-    pub(crate) fn engine_and_watch(&mut self, host: usize) -> (Option<&Engine>, &mut W) {
-        let engine = match self.hosts.get(host).map(|host| (&host.kind, host.alive)) {
-            Some((Kind::Node { engine, .. }, true)) => Some(engine),
+    pub(crate) fn node_and_watch(&mut self, host: usize) -> (Option<(&Engine, &A)>, &mut W) {
+        let node = match self.hosts.get(host).map(|host| (&host.kind, host.alive)) {
+            Some((Kind::Node { engine, app, .. }, true)) => Some((engine, app)),
             _ => None,
         };
-        (engine, &mut self.watch)
+        (node, &mut self.watch)
     }
 
     /// Sets whether the server counts entries, as servers do from Redis 7.0 on. By default it does.

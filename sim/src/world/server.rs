@@ -45,6 +45,8 @@ pub(super) struct Server {
     frozen_until: Time,
     /// Connections on which something has come while it executes nothing.
     waiting: Vec<ConnId>,
+    /// The commands of strangers that have come meanwhile.
+    strangers: Vec<Command>,
     refusals: Vec<(Time, Refusal)>,
     /// The messages that were said last, by anybody.
     pub(super) said: VecDeque<Command>,
@@ -55,6 +57,15 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn is_up(&self) -> bool {
         !self.down
+    }
+
+    /// Keeps a stranger's command for later if nothing is executed now.
+    pub(super) fn keeps(&mut self, now: Time, command: &Command) -> bool {
+        let keeps = self.frozen_until > now;
+        if keeps {
+            self.strangers.push(command.clone());
+        }
+        keeps
     }
 
     pub(super) fn wall(&self, now: Time) -> u64 {
@@ -247,6 +258,7 @@ impl<A: App, W: Watch> World<A, W> {
                 self.server.down = true;
                 self.server.frozen_until = Time::ZERO;
                 self.server.waiting.clear();
+                self.server.strangers.clear();
                 self.server.refusals.clear();
                 self.server.faltering = None;
                 self.server.set_refusals(now);
@@ -272,6 +284,9 @@ impl<A: App, W: Watch> World<A, W> {
                     self.server.redis.handle_timeout(wall);
                     for id in core::mem::take(&mut self.server.waiting) {
                         self.serve(id);
+                    }
+                    for command in core::mem::take(&mut self.server.strangers) {
+                        self.do_foreign(&command);
                     }
                     self.spread();
                 }

@@ -74,8 +74,11 @@ impl<A: App, W: Watch> World<A, W> {
         });
     }
 
-    /// Executes a foreign program's command.
+    /// Executes a foreign program's command, as soon as the server executes anything.
     pub(super) fn do_foreign(&mut self, command: &Command) {
+        if self.server.keeps(self.now, command) {
+            return;
+        }
         let wall = self.server.wall(self.now);
         // A stranger who writes through a client of his own is refused like everyone else.
         let client = self.server.redis.connect();

@@ -128,6 +128,7 @@ impl Cluster {
             lost_stream: cx.config.lost_stream_of(nsp).filter(|_| streams),
             channel: cx.config.request_channel(nsp),
             rooms: Rooms::new(seed),
+            occupied: BTreeSet::new(),
             members: Members::default(),
             known: BTreeSet::new(),
             subscription: Subscription::No,

@@ -31,7 +31,10 @@ pub(in crate::engine) struct Namespace {
     pub(in crate::engine) lost_stream: Option<ByteString>,
     /// The channel on which the namespace's nodes are counted, if they subscribe.
     pub(in crate::engine) channel: ByteString,
+    /// The sockets of this node and their rooms. It is empty if the rooms are the application's.
     pub(in crate::engine) rooms: Rooms,
+    /// The rooms in which the application has said that it has sockets, if the rooms are its own.
+    pub(in crate::engine) occupied: BTreeSet<ByteString>,
     pub(in crate::engine) members: Members,
     /// The nodes that have been heard, or listed as subscribers. The set is used only to name nodes
     /// that are missing.

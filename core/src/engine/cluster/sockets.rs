@@ -70,9 +70,36 @@ impl Cluster {
         change: impl FnOnce(&mut Namespace) -> Vec<RoomChange>,
     ) -> Result<Vec<RoomChange>, CallError> {
         let unknown = || CallError::UnknownNamespace(nsp.into());
-        let changes = change(self.namespaces.get_mut(nsp).ok_or_else(unknown)?);
+        let namespace = self.namespaces.get_mut(nsp).ok_or_else(unknown)?;
+        if !cx.owns_rooms() {
+            return Err(CallError::RoomsOfApplication);
+        }
+        let changes = change(namespace);
         self.rooms_changed(cx, nsp, &changes);
         Ok(changes)
+    }
+
+    /// Notes that rooms of the application have their first sockets, or have lost their last ones,
+    /// and subscribes to what they need.
+    pub(in crate::engine) fn set_occupied(
+        &mut self,
+        cx: &mut Context,
+        nsp: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+        occupied: bool,
+    ) -> Result<(), CallError> {
+        let unknown = || CallError::UnknownNamespace(nsp.into());
+        let namespace = self.namespaces.get_mut(nsp).ok_or_else(unknown)?;
+        if !cx.config.rooms_are_channels() {
+            return Ok(());
+        }
+        let change = |room: ByteString| match occupied {
+            true => namespace.occupied.insert(room.clone()).then_some(RoomChange::Create { room }),
+            false => namespace.occupied.remove(&room).then_some(RoomChange::Delete { room }),
+        };
+        let changes: Vec<RoomChange> = rooms.into_iter().filter_map(change).collect();
+        self.rooms_changed(cx, nsp, &changes);
+        Ok(())
     }
 
     /// Returns the effect that a message of this node will have on its own sockets.
@@ -107,7 +134,7 @@ impl Cluster {
                     sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
                 let changes: Vec<_> = each.collect();
                 self.rooms_changed(cx, &nsp, &changes);
-                Event::SocketsJoin(Moved { nsp, sockets, rooms, changes })
+                Event::SocketsJoin(Moved { nsp, opts, sockets, rooms, changes })
             }
             Body::SocketsLeave { opts, rooms } => {
                 let namespace = self.namespaces.get_mut(&nsp)?;
@@ -118,11 +145,11 @@ impl Cluster {
                     .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
                 let changes: Vec<_> = each.collect();
                 self.rooms_changed(cx, &nsp, &changes);
-                Event::SocketsLeave(Moved { nsp, sockets, rooms, changes })
+                Event::SocketsLeave(Moved { nsp, opts, sockets, rooms, changes })
             }
             Body::DisconnectSockets { opts, close } => {
                 let namespace = self.namespaces.get(&nsp)?;
-                Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, close }
+                Event::DisconnectSockets { sockets: namespace.rooms.matching(&opts), nsp, opts, close }
             }
             _ => return None,
         })

@@ -23,7 +23,7 @@ const SUBSCRIBE_AT_ONCE: usize = 100;
 impl Cluster {
     /// Returns the namespace that a channel belongs to, and what comes through the channel, if that
     /// is of interest.
-    pub(in crate::engine) fn carried(&self, channel: &str) -> Option<(ByteString, Carries)> {
+    pub(in crate::engine) fn carried(&self, cx: &Context, channel: &str) -> Option<(ByteString, Carries)> {
         if let Some(known) = self.channels.get(channel) {
             return Some(known.clone());
         }
@@ -33,7 +33,8 @@ impl Cluster {
             ends.filter_map(by_prefix).find(|((_, carries), _)| *carries == Carries::Broadcasts)?;
         // The message is of no interest if nobody here is in the room.
         let room = rest.strip_suffix('#')?;
-        let heard = self.namespaces.get(nsp)?.rooms.has_room(room) || mutant!(EmptyRoomHeard);
+        let namespace = self.namespaces.get(nsp)?;
+        let heard = !cx.owns_rooms() || namespace.rooms.has_room(room) || mutant!(EmptyRoomHeard);
         heard.then(|| (nsp.clone(), *carries))
     }
 
@@ -103,7 +104,8 @@ impl Cluster {
     /// Returns the channels of a namespace, including those of its rooms.
     pub(super) fn all_channels(&self, cx: &Context, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
         let channels = cx.config.channels(nsp, cx.uid.as_str()).into_iter().map(|(channel, _)| channel);
-        channels.chain(cx.config.room_channels(nsp, namespace.rooms.names())).collect()
+        let rooms = namespace.rooms.names().chain(&namespace.occupied);
+        channels.chain(cx.config.room_channels(nsp, rooms)).collect()
     }
 
     /// Subscribes to the patterns and channels of these namespaces.

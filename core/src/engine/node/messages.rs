@@ -9,7 +9,7 @@ use crate::command::{Entry, Fields};
 use crate::config::{Dialect, LocalDelivery};
 use crate::engine::cluster::delivery;
 use crate::engine::inbox::{NEAR, Sight};
-use crate::event::{Answer, Asker, EmitResponder, Event, Source, Way};
+use crate::event::{Answer, Asker, EmitResponder, Event, Source, Wants, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
 use crate::wire::entry::{self, Parts};
@@ -126,7 +126,7 @@ impl Node {
 
     /// Handles a Pub/Sub message.
     pub(in crate::engine) fn pushed(&mut self, channel: &str, payload: &Bytes) {
-        let Some((nsp, carries)) = self.cluster.carried(channel) else { return };
+        let Some((nsp, carries)) = self.cluster.carried(&self.cx, channel) else { return };
         match self.read_push(&nsp, carries, payload).and_then(believable) {
             Ok(Some(pending)) => self.pending.push_back(pending),
             Ok(None) => {}
@@ -183,7 +183,13 @@ impl Node {
             return Some(delivery(nsp, packet, opts, entry, uid));
         }
         let (way, by_stream) = (self.way_back(entry), entry.is_some());
-        let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
+        let asker = |request_id: RequestId| Asker {
+            nsp: nsp.clone(),
+            node: uid.clone(),
+            request_id,
+            way,
+            wants: Wants::Sockets,
+        };
         match body {
             body
             @ (Body::SocketsJoin { .. } | Body::SocketsLeave { .. } | Body::DisconnectSockets { .. }) => {
@@ -205,7 +211,7 @@ impl Node {
                     self.deliver_with_ack(asker(id), packet, opts);
                 }
             }
-            Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),
+            Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), opts),
             Body::FetchSocketsResponse { request_id, sockets } => {
                 self.answered(&request_id, &uid, Answer::Sockets(sockets), by_stream);
             }

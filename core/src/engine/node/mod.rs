@@ -84,9 +84,10 @@ impl Node {
         }
     }
 
-    /// Publishes a message that has an effect on this node too. With `local`, it has its effect on
-    /// this node alone.
-    pub(super) fn act(&mut self, nsp: &str, body: Body, local: bool) -> Result<Ticket, CallError> {
+    /// Publishes a message that has an effect on this node too. If its flags say so, it has its
+    /// effect on this node alone.
+    pub(super) fn act(&mut self, nsp: &str, body: Body) -> Result<Ticket, CallError> {
+        let local = body.opts().is_some_and(|opts| opts.flags.is_local());
         let ticket = Ticket(self.cx.number());
         let name = self.cluster.namespace(nsp)?.0.clone();
         let at_once = if local && !mutant!(LocalPublished) {
@@ -152,9 +153,12 @@ impl Node {
     fn restore(&mut self, ready: Ready) {
         let Ready { ticket, nsp, session, missed, position } = ready;
         let Some(namespace) = self.cluster.namespaces.get_mut(&nsp) else { return };
-        let mut changes = namespace.rooms.add(session.sid.clone());
-        if !mutant!(RestoredOutOfRooms) {
-            changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
+        let mut changes = Vec::new();
+        if self.cx.owns_rooms() {
+            changes.extend(namespace.rooms.add(session.sid.clone()));
+            if !mutant!(RestoredOutOfRooms) {
+                changes.extend(namespace.rooms.join(&session.sid, session.rooms.iter().cloned()));
+            }
         }
         let restored = Restored { ticket, nsp, session, missed, position, changes };
         self.cx.events.push_back(Event::Restored(restored));

@@ -1,5 +1,7 @@
 //! Questions and answers, to the other nodes and from them.
 
+use std::collections::BTreeSet;
+
 use bytestring::ByteString;
 
 use super::Node;
@@ -11,7 +13,7 @@ use crate::engine::purpose::Purpose;
 use crate::engine::requests::{CountAgain, Request, Wanted};
 use crate::engine::timers::Timer;
 use crate::error::CallError;
-use crate::event::{AckResponder, Answer, Asker, Delivery, Event, Outcome, SocketsResponder, Way};
+use crate::event::{AckResponder, Answer, Asker, Delivery, Event, Outcome, SocketsResponder, Wants, Way};
 use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::message::{Body, Message};
 use crate::outgoing::check_server_event;
@@ -46,7 +48,19 @@ impl Node {
         let body = Body::FetchSockets { opts: opts.clone(), request_id: id.clone() };
         let ticket = self.ask(nsp, id.clone(), body, Wanted::Sockets, &opts)?;
         self.requests.expect(ticket, &self.cx.uid);
-        self.sockets_wanted(self.asker_self(nsp, id), &opts);
+        self.sockets_wanted(self.asker_self(nsp, id), opts);
+        Ok(ticket)
+    }
+
+    /// Emits an event to the other servers.
+    pub(in crate::engine) fn server_side_emit(
+        &mut self,
+        nsp: &str,
+        packet: Payload,
+    ) -> Result<Ticket, CallError> {
+        check_server_event(&packet)?;
+        let ticket = Ticket(self.cx.number());
+        self.publish(nsp, &Body::ServerSideEmit { packet, request_id: None }, What::Message(ticket))?;
         Ok(ticket)
     }
 
@@ -69,16 +83,18 @@ impl Node {
         rooms: Vec<ByteString>,
     ) -> Result<Ticket, CallError> {
         let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
-        let own = Answer::SocketIds(self.cluster.namespace(nsp)?.1.rooms.matching(&opts));
+        let rooms = &self.cluster.namespace(nsp)?.1.rooms;
+        let own = self.cx.owns_rooms().then(|| Answer::SocketIds(rooms.matching(&opts)));
         let ask = |request_id| classic::Request::SocketIds { rooms: opts.rooms.clone(), request_id };
-        self.ask_old(nsp, Wanted::SocketIds, &opts, ask, Some(own))
+        self.ask_old(nsp, Wanted::SocketIds, &opts, ask, own)
     }
 
     /// Asks all nodes for the names of their rooms.
     pub(in crate::engine) fn all_rooms(&mut self, nsp: &str) -> Result<Ticket, CallError> {
-        let own = Answer::Rooms(self.cluster.namespace(nsp)?.1.rooms.names().cloned().collect());
+        let rooms = &self.cluster.namespace(nsp)?.1.rooms;
+        let own = self.cx.owns_rooms().then(|| Answer::Rooms(rooms.names().cloned().collect()));
         let ask = |request_id| classic::Request::AllRooms { request_id };
-        self.ask_old(nsp, Wanted::Rooms, &BroadcastOptions::all(), ask, Some(own))
+        self.ask_old(nsp, Wanted::Rooms, &BroadcastOptions::all(), ask, own)
     }
 
     /// Opens a request and queues its question.
@@ -119,6 +135,7 @@ impl Node {
                 self.cx.config.message(&self.cx.uid, &name, &body)?
             }
         };
+        let asks_application = !self.cx.owns_rooms() && !matches!(wanted, Wanted::Owner(_));
         let by_owner = matches!(wanted, Wanted::Owner(_)) && self.cx.config.dialect == Dialect::Classic;
         // Only the node that has the socket answers.
         let counts = self.cx.config.dialect.subscribes() && !by_owner;
@@ -127,9 +144,16 @@ impl Node {
         if by_owner {
             self.requests.expect_owner(ticket);
         }
-        if let Some(own) = own {
-            self.requests.expect(ticket, &self.cx.uid);
-            self.answered(&id, &self.cx.uid.clone(), own, false);
+        match own {
+            Some(own) => {
+                self.requests.expect(ticket, &self.cx.uid);
+                self.answered(&id, &self.cx.uid.clone(), own, false);
+            }
+            None if asks_application => {
+                self.requests.expect(ticket, &self.cx.uid);
+                self.sockets_wanted(self.asker_self(nsp, id), opts.clone());
+            }
+            None => {}
         }
         Ok(ticket)
     }
@@ -275,7 +299,8 @@ impl Node {
 
     /// Returns this node as the one that asks.
     fn asker_self(&self, nsp: &str, request_id: RequestId) -> Asker {
-        Asker { nsp: nsp.into(), node: self.cx.uid.clone(), request_id, way: Way::Local }
+        let node = self.cx.uid.clone();
+        Asker { nsp: nsp.into(), node, request_id, way: Way::Local, wants: Wants::Sockets }
     }
 
     /// Delivers a packet to clients whose acknowledgements are wanted.
@@ -291,7 +316,7 @@ impl Node {
         let responder = Some(AckResponder(Box::new(asker.clone())));
         let delivery = Delivery { nsp, packet, opts, offset: None, from, responder };
         self.cx.events.push_back(Event::Broadcast(delivery));
-        if mutant!(CountOfNoneForgotten) && clients == 0 {
+        if !self.cx.owns_rooms() || mutant!(CountOfNoneForgotten) && clients == 0 {
             return;
         }
         // The asking node waits for the number of clients, even if there are no clients. If the
@@ -300,10 +325,11 @@ impl Node {
     }
 
     /// Asks the application for its sockets.
-    pub(in crate::engine) fn sockets_wanted(&mut self, asker: Asker, opts: &BroadcastOptions) {
+    pub(super) fn sockets_wanted(&mut self, asker: Asker, opts: BroadcastOptions) {
         let Ok((nsp, namespace)) = self.cluster.namespace(&asker.nsp) else { return };
-        let (nsp, sockets) = (nsp.clone(), namespace.rooms.matching(opts));
-        self.cx.events.push_back(Event::FetchSockets { nsp, sockets, responder: SocketsResponder(asker) });
+        let (nsp, sockets) = (nsp.clone(), namespace.rooms.matching(&opts));
+        let responder = SocketsResponder(asker);
+        self.cx.events.push_back(Event::FetchSockets { nsp, opts, sockets, responder });
     }
 
     /// Answers the question for this node's sockets. Their rooms are added here.
@@ -313,12 +339,43 @@ impl Node {
         sockets: Vec<LocalSocket>,
     ) -> Result<(), CallError> {
         let rooms = &self.cluster.namespace(&asker.nsp)?.1.rooms;
+        if !self.cx.owns_rooms() {
+            return Err(CallError::RoomsOfApplication);
+        }
         let with_rooms = |LocalSocket { id, handshake, data }| {
             let rooms = rooms.of(&id)?;
             Some(RemoteSocket { id, handshake, rooms, data })
         };
         let sockets = sockets.into_iter().filter_map(with_rooms).collect();
         self.respond(asker, Answer::Sockets(sockets))
+    }
+
+    /// Answers the question for this node's sockets with what the application has found, in the form
+    /// that was asked for.
+    pub(in crate::engine) fn respond_sockets_in_rooms(
+        &mut self,
+        asker: &Asker,
+        sockets: Vec<RemoteSocket>,
+    ) -> Result<(), CallError> {
+        let answer = match &asker.wants {
+            Wants::Sockets => Answer::Sockets(sockets),
+            Wants::Ids => Answer::SocketIds(sockets.into_iter().map(|socket| socket.id).collect()),
+            Wants::Rooms => {
+                let rooms: BTreeSet<ByteString> =
+                    sockets.into_iter().flat_map(|socket| socket.rooms).collect();
+                Answer::Rooms(rooms.into_iter().collect())
+            }
+            // Only the node that has the socket answers.
+            Wants::Owner(_) if sockets.is_empty() => return Ok(()),
+            Wants::Owner(order) => {
+                let nsp = self.cluster.namespace(&asker.nsp)?.0.clone();
+                let event =
+                    self.cluster.apply(&mut self.cx, nsp, (**order).clone(), None, asker.node.clone());
+                self.cx.events.extend(event);
+                Answer::Done
+            }
+        };
+        self.respond(asker, answer)
     }
 
     /// Sends an answer by the way that the question came.
@@ -382,6 +439,7 @@ impl Node {
         let opts = BroadcastOptions::to(socket.clone());
         let order = order(opts.clone());
         let (name, namespace) = self.cluster.namespace(nsp)?;
+        // An application that owns the rooms knows whether it has the socket.
         if !namespace.rooms.contains(&socket) {
             let same = order.clone();
             let ask = |request_id| classic::Request::order(socket, same, request_id);
@@ -415,10 +473,14 @@ impl Node {
         request: classic::Request,
     ) -> Option<Event> {
         let (_, namespace) = self.cluster.namespace(nsp).ok()?;
+        if let classic::Request::Common(body) = request {
+            return self.receive(Message { uid: from, nsp: nsp.clone(), body });
+        }
+        if !self.cx.owns_rooms() {
+            self.ask_application(nsp, from, request);
+            return None;
+        }
         let (answer, request_id) = match request {
-            classic::Request::Common(body) => {
-                return self.receive(Message { uid: from, nsp: nsp.clone(), body });
-            }
             classic::Request::SocketIds { rooms, request_id } => {
                 let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
                 (Answer::SocketIds(namespace.rooms.matching(&opts)), request_id)
@@ -440,8 +502,28 @@ impl Node {
         None
     }
 
+    /// Asks the application, which owns the rooms, for the sockets that a request in the classic form
+    /// is about.
+    fn ask_application(&mut self, nsp: &ByteString, node: NodeId, request: classic::Request) {
+        let (wants, opts, request_id) = match request {
+            classic::Request::SocketIds { rooms, request_id } => {
+                let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
+                (Wants::Ids, opts, request_id)
+            }
+            classic::Request::AllRooms { request_id } => {
+                (Wants::Rooms, BroadcastOptions::default(), request_id)
+            }
+            order => {
+                let Some((socket, order, request_id)) = order.into_order() else { return };
+                (Wants::Owner(Box::new(order)), BroadcastOptions::to(socket), request_id)
+            }
+        };
+        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub, wants };
+        self.sockets_wanted(asker, opts);
+    }
+
     fn answer_classic(&mut self, nsp: &ByteString, node: NodeId, request_id: RequestId, answer: Answer) {
-        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub };
+        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub, wants: Wants::Sockets };
         if let Err(error) = self.respond(&asker, answer) {
             let error = CommandError::NotSent(error.to_string());
             let stream = self.cx.config.response_prefix(nsp);

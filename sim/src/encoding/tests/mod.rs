@@ -2,7 +2,7 @@ mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sio_streams_core::{Command, CommandError, Event, Lane, Reply};
+use sio_streams_core::{BroadcastOptions, Command, CommandError, Event, Lane, Reply};
 
 use super::*;
 use crate::fault::Fault;
@@ -90,9 +90,14 @@ fn events_differ() {
     let mut events = events();
     events.push(asked());
     let Event::FetchSockets { nsp, responder, .. } = asked() else { unreachable!() };
-    events.push(Event::FetchSockets { nsp, sockets: texts(&["a"]), responder });
+    events.push(Event::FetchSockets {
+        nsp,
+        opts: BroadcastOptions::all(),
+        sockets: texts(&["a"]),
+        responder,
+    });
     let Event::FetchSockets { sockets, responder, .. } = asked() else { unreachable!() };
-    events.push(Event::FetchSockets { nsp: text("/a"), sockets, responder });
+    events.push(Event::FetchSockets { nsp: text("/a"), opts: BroadcastOptions::all(), sockets, responder });
     all_differ(&events);
     has_tags(&events, 26);
 }

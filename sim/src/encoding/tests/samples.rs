@@ -205,7 +205,13 @@ pub(super) fn deliveries() -> Vec<Delivery> {
 
 pub(super) fn moved() -> Vec<Moved> {
     let (room, socket) = (|| text("r"), || text("s"));
-    let base = Moved { nsp: text("/"), sockets: vec![], rooms: vec![], changes: vec![] };
+    let base = Moved {
+        nsp: text("/"),
+        opts: BroadcastOptions::all(),
+        sockets: vec![],
+        rooms: vec![],
+        changes: vec![],
+    };
     let changes = [
         RoomChange::Create { room: room() },
         RoomChange::Create { room: socket() },
@@ -373,10 +379,20 @@ pub(super) fn events() -> Vec<Event> {
     let ([ticket, other], _) = given();
     let (s, node, error) = (|| text("s"), || NodeId::new("a"), || server("OOM", "full"));
     let mut events = vec![
-        Event::DisconnectSockets { nsp: s(), sockets: vec![], close: false },
-        Event::DisconnectSockets { nsp: text("t"), sockets: vec![], close: false },
-        Event::DisconnectSockets { nsp: s(), sockets: texts(&["a"]), close: false },
-        Event::DisconnectSockets { nsp: s(), sockets: vec![], close: true },
+        Event::DisconnectSockets { nsp: s(), opts: BroadcastOptions::all(), sockets: vec![], close: false },
+        Event::DisconnectSockets {
+            nsp: text("t"),
+            opts: BroadcastOptions::all(),
+            sockets: vec![],
+            close: false,
+        },
+        Event::DisconnectSockets {
+            nsp: s(),
+            opts: BroadcastOptions::all(),
+            sockets: texts(&["a"]),
+            close: false,
+        },
+        Event::DisconnectSockets { nsp: s(), opts: BroadcastOptions::all(), sockets: vec![], close: true },
         Event::ServerSideEmit { nsp: s(), packet: json("1"), from: node(), responder: None },
         Event::ServerSideEmit { nsp: text("t"), packet: json("1"), from: node(), responder: None },
         Event::ServerSideEmit { nsp: s(), packet: json("2"), from: node(), responder: None },
