@@ -11,7 +11,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::{classic, pubsub};
 use sio_streams_core::{
-    Command, CommandError, CommandId, Config, Dialect, EntryId, Lane, Message, Reply, SubscriptionMode, Time,
+    Command, CommandError, CommandId, Config, Dialect, EntryId, Lane, Message, Reply, RoomOwner,
+    SubscriptionMode, Time,
 };
 
 use crate::peer_validity;
@@ -106,7 +107,12 @@ impl HostView {
         Some(match self.config.dialect {
             Dialect::Classic => match (rest(""), rest("-request"), rest("-response")) {
                 (Some(""), ..) => Part::Broadcasts,
-                (Some(rest), ..) if rest.strip_suffix('#').is_some_and(|room| rooms.has(room)) => {
+                // An engine that does not know the rooms tells of broadcasts to any of them.
+                (Some(rest), ..)
+                    if rest.strip_suffix('#').is_some_and(|room| {
+                        rooms.has(room) || self.config.room_owner == RoomOwner::Application
+                    }) =>
+                {
                     Part::Broadcasts
                 }
                 (_, Some(""), _) => Part::Requests,
