@@ -111,7 +111,8 @@ fn simulation(workspace: &Workspace) -> Result<()> {
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
     process::run(workspace.cargo().args(simulator).arg("hashes"))?;
     // The seeds are drawn at random, and printed.
-    process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))
+    process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))?;
+    process::run(workspace.cargo().args(simulator).args(["run", "--own-rooms", "--seeds", SIMULATED_SEEDS]))
 }
 
 fn fuzz(workspace: &Workspace) -> Result<()> {

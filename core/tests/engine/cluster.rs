@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
-    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Dialect, Engine, EntryId, Event,
-    Lane, LocalSocket, Outcome, Packet, Payload, Reply, StreamInfo, Ticket, Time,
+    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine, EntryId,
+    Event, Lane, LocalSocket, Outcome, Packet, Payload, RemoteSocket, Reply, RoomChange, RoomOwner, Rooms,
+    StreamInfo, Ticket, Time,
 };
 use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
@@ -39,6 +40,8 @@ pub(crate) struct Node {
     pub(crate) stopped: bool,
     /// `true` if its application answers requests.
     pub(crate) answers: bool,
+    /// The sockets in `/` and their rooms, if they are the application's.
+    pub(crate) own: Option<Rooms>,
     /// `true` if its application takes what the node has read.
     pub(crate) takes: bool,
 }
@@ -117,6 +120,7 @@ impl Cluster {
     }
 
     pub(crate) fn add_with_seed(&mut self, config: Config, seed: u64) -> usize {
+        let own = (config.room_owner == RoomOwner::Application).then(|| Rooms::new([7; 16]));
         self.nodes.push(Node {
             engine: Engine::new(config, seed, self.now()).unwrap(),
             events: Vec::new(),
@@ -128,6 +132,7 @@ impl Cluster {
             noted: None,
             stopped: false,
             answers: true,
+            own,
             takes: true,
         });
         self.nodes.len() - 1
@@ -136,7 +141,10 @@ impl Cluster {
     pub(crate) fn open(&mut self, index: usize, nsp: &str) {
         let now = self.now();
         self.nodes[index].engine.open_namespace(now, nsp).unwrap();
-        self.nodes[index].engine.add_socket(nsp, format!("s{index}")).unwrap();
+        match &mut self.nodes[index].own {
+            Some(rooms) => drop(rooms.add(format!("s{index}").into())),
+            None => drop(self.nodes[index].engine.add_socket(nsp, format!("s{index}")).unwrap()),
+        }
         self.settle();
         assert!(self.take(index, |event| matches!(event, Event::Ready { .. })).is_some(), "not ready");
     }
@@ -249,7 +257,20 @@ impl Cluster {
         let now = self.now();
         let node = &mut self.nodes[index];
         let uid = node.engine.uid().to_string();
+        if let Some(rooms) = &mut node.own {
+            follow(&mut node.engine, rooms, now, &event);
+        }
         match event {
+            Event::FetchSockets { opts, responder, .. } if node.answers && node.own.is_some() => {
+                let rooms = node.own.as_ref().unwrap();
+                let found = rooms.matching(&opts).into_iter().map(|id| RemoteSocket {
+                    rooms: rooms.of(&id).unwrap(),
+                    id,
+                    handshake: Payload::from_json("{}").unwrap(),
+                    data: Payload::null(),
+                });
+                node.engine.respond_sockets_in_rooms(now, responder, found.collect()).unwrap();
+            }
             Event::FetchSockets { sockets, responder, .. } if node.answers => {
                 let details = sockets.into_iter().map(|id| LocalSocket {
                     id,
@@ -264,7 +285,8 @@ impl Cluster {
             }
             Event::Broadcast(delivery) => {
                 if let (Some(responder), true) = (&delivery.responder, node.answers) {
-                    for socket in node.engine.rooms(&delivery.nsp).unwrap().matching(&delivery.opts) {
+                    let rooms = node.own.as_ref().or_else(|| node.engine.rooms(&delivery.nsp));
+                    for socket in rooms.unwrap().matching(&delivery.opts) {
                         let value = Payload::encode(&*socket).unwrap();
                         node.engine.respond_ack(now, responder, value).unwrap();
                     }
@@ -469,6 +491,33 @@ impl Cluster {
 
     pub(crate) fn uid(&self, index: usize) -> sio_streams_core::NodeId {
         self.nodes[index].engine.uid().clone()
+    }
+}
+
+/// Does what an application does that owns the rooms.
+fn follow(engine: &mut Engine, rooms: &mut Rooms, now: Time, event: &Event) {
+    let changes: Vec<RoomChange> = match event {
+        Event::Broadcast(Delivery { responder: Some(responder), opts, .. }) => {
+            let clients = rooms.count_matching(opts) as u64;
+            return engine.respond_client_count(now, responder, clients).unwrap();
+        }
+        Event::SocketsJoin(moved) => {
+            let sockets = rooms.matching(&moved.opts);
+            sockets.iter().flat_map(|socket| rooms.join(socket, moved.rooms.iter().cloned())).collect()
+        }
+        Event::SocketsLeave(moved) => {
+            let sockets = rooms.matching(&moved.opts);
+            let left = || moved.rooms.iter().map(|room| &**room);
+            sockets.iter().flat_map(|socket| rooms.leave(socket, left())).collect()
+        }
+        _ => return,
+    };
+    for change in changes {
+        match change {
+            RoomChange::Create { room } => engine.set_rooms_occupied("/", [room], true).unwrap(),
+            RoomChange::Delete { room } => engine.set_rooms_occupied("/", [room], false).unwrap(),
+            _ => {}
+        }
     }
 }
 

@@ -222,7 +222,7 @@ impl Node {
             let HandedOut { id, command, beat } = match self.outbox.poll(&mut self.cx)? {
                 Next::Command(handed_out) => handed_out,
                 Next::Question { ticket, acts, counted } => match self.requests.contains(ticket) {
-                    true if self.cx.config.dialect.subscribes() && !counted => {
+                    true if self.requests.counts(ticket) && !counted => {
                         self.outbox.question_counted();
                         match self.count_for(ticket) {
                             Some(count) => return Some(count),

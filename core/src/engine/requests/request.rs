@@ -53,6 +53,9 @@ pub(in crate::engine) struct Request {
     /// expected any more.
     pub(in crate::engine) acts: bool,
     fate: Fate,
+    /// `true` if the nodes that hear it are counted. They are not if only the one that has a socket
+    /// answers.
+    counts: bool,
     /// `true` if the number of subscribers is known. The question can't be over before that.
     counted: bool,
     /// The reason that the number of subscribers can't be known.
@@ -100,6 +103,7 @@ impl Request {
             wanted,
             acts,
             fate: Fate::Open,
+            counts,
             counted: !counts,
             uncountable: None,
             nodes: BTreeMap::new(),
@@ -152,6 +156,11 @@ impl Request {
 
     pub(in crate::engine) fn is_uncountable(&mut self, error: CommandError) {
         self.uncountable = Some(error);
+    }
+
+    /// Returns `true` if the nodes that hear the question are counted.
+    pub(in crate::engine) fn counts(&self) -> bool {
+        self.counts
     }
 
     /// Notes that the subscribers are being counted once more.
