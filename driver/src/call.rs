@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::error::Error;
 use crate::opening::{Done, Token};
 use crate::outcomes::Fate;
+use crate::queued::Queued;
 use crate::waiting::Waiter;
 
 /// Reads or changes the engine's state, and sends the answer itself.
@@ -80,36 +81,38 @@ impl Calls {
     }
 
     /// Asks the engine something that it answers at once.
-    pub(crate) async fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&mut Engine, Time) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+        ask: impl FnOnce(&mut Engine, Time) -> Result<T, CallError> + Send + 'static,
+    ) -> Queued<T> {
         let answer = self.send(|answer| {
             // The caller may have lost interest.
             Call::Ask(Box::new(move |engine, now| drop(answer.send(ask(engine, now)))))
         });
-        answer?.await.map_err(|_| Error::Closed)
+        Queued::new(async { Ok(answer?.await.map_err(|_| Error::Closed)??) })
     }
 
     /// Starts something whose end `waiter` waits for. Completes when it is started.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         &self,
         start: impl FnOnce(&mut Engine, Time) -> Result<Ticket, CallError> + Send + 'static,
         waiter: Waiter,
-    ) -> Result<(), Error> {
+    ) -> Queued<()> {
         let started = self.send(|started| Call::Start { start: Box::new(start), waiter, started });
-        started?.await.map_err(|_| Error::Closed)?
+        Queued::new(async { started?.await.map_err(|_| Error::Closed)? })
     }
 }
 
 impl WeakCalls {
     /// Asks the engine something that it answers at once.
-    pub(crate) async fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Engine, Time) -> Result<T, CallError> + Send + 'static,
-    ) -> Result<T, Error> {
-        let calls = self.0.upgrade().map(Calls).ok_or(Error::Closed)?;
-        Ok(calls.ask(ask).await??)
+    ) -> Queued<T> {
+        match self.0.upgrade() {
+            Some(sender) => Calls(sender).ask(ask),
+            None => Queued::new(async { Err(Error::Closed) }),
+        }
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
         let told = one_of_each(&calls);
         drop(inbox);
         told.await;
-        assert!(matches!(calls.ask(|_, _| ()).await, Err(Error::Closed)));
+        assert!(matches!(calls.ask(|_, _| Ok(())).await, Err(Error::Closed)));
         let (done, _) = oneshot::channel();
         let started = calls.start(broadcast, Waiter::Count(done)).await;
         assert!(matches!(started, Err(Error::Closed)));
@@ -192,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_is_answered_by_the_engine_that_takes_it() {
         let (calls, mut inbox) = calls();
-        let asking = tokio::spawn(async move { calls.ask(|engine, _| engine.uid().clone()).await });
+        let asking = tokio::spawn(async move { calls.ask(|engine, _| Ok(engine.uid().clone())).await });
         let mut engine = engine();
         let Some(Call::Ask(ask)) = inbox.recv().await else { panic!() };
         ask(&mut engine, Time::ZERO);

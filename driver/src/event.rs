@@ -2,11 +2,14 @@
 
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
-    Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, SocketsResponder, Source,
+    Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
+    SocketsResponder, Source,
 };
 
 use crate::call::WeakCalls;
+#[cfg(doc)]
 use crate::error::Error;
+use crate::queued::Queued;
 
 /// Something that the application should do or know. Events come in order. While they are not
 /// taken, the streams are not read any further.
@@ -24,7 +27,10 @@ pub enum Event {
     DisconnectSockets {
         /// The namespace.
         nsp: ByteString,
-        /// The sockets.
+        /// The addressed sockets.
+        opts: BroadcastOptions,
+        /// The sockets of this node that `opts` match. The list is empty if the rooms are the
+        /// application's.
         sockets: Vec<ByteString>,
         /// `true` if the underlying connections are to be closed, too.
         close: bool,
@@ -33,7 +39,10 @@ pub enum Event {
     FetchSockets {
         /// The namespace.
         nsp: ByteString,
-        /// The ids of the sockets.
+        /// The addressed sockets.
+        opts: BroadcastOptions,
+        /// The ids of the sockets of this node that `opts` match. The list is empty if the rooms are
+        /// the application's.
         sockets: Vec<ByteString>,
         /// Takes the answer.
         reply: SocketsReply,
@@ -156,11 +165,12 @@ impl Event {
             }),
             CoreEvent::SocketsJoin(moved) => Event::SocketsJoin(moved),
             CoreEvent::SocketsLeave(moved) => Event::SocketsLeave(moved),
-            CoreEvent::DisconnectSockets { nsp, sockets, close } => {
-                Event::DisconnectSockets { nsp, sockets, close }
+            CoreEvent::DisconnectSockets { nsp, opts, sockets, close } => {
+                Event::DisconnectSockets { nsp, opts, sockets, close }
             }
-            CoreEvent::FetchSockets { nsp, sockets, responder } => {
-                Event::FetchSockets { nsp, sockets, reply: SocketsReply { responder, calls: calls.clone() } }
+            CoreEvent::FetchSockets { nsp, opts, sockets, responder } => {
+                let reply = SocketsReply { responder, calls: calls.clone() };
+                Event::FetchSockets { nsp, opts, sockets, reply }
             }
             CoreEvent::ServerSideEmit { nsp, packet, from, responder } => {
                 let reply = responder.map(|responder| EmitReply { responder, calls: calls.clone() });
@@ -190,6 +200,7 @@ pub struct Broadcast {
     /// The packet.
     pub packet: Packet,
     /// The sockets that are to get the packet: those of this node that matched when its turn came.
+    /// The list is empty if the rooms are the application's: then match `opts`.
     pub sockets: Vec<ByteString>,
     /// The packet's addressees and flags.
     pub opts: BroadcastOptions,
@@ -216,9 +227,20 @@ impl SocketsReply {
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
-    pub async fn send(self, sockets: Vec<LocalSocket>) -> Result<(), Error> {
+    pub fn send(self, sockets: Vec<LocalSocket>) -> Queued<()> {
         let SocketsReply { responder, calls } = self;
-        calls.ask(move |engine, now| engine.respond_sockets(now, responder, sockets)).await
+        calls.ask(move |engine, now| engine.respond_sockets(now, responder, sockets))
+    }
+
+    /// Answers with the sockets and their rooms, from an application that
+    /// [owns the rooms](sio_streams_core::RoomOwner).
+    ///
+    /// # Errors
+    ///
+    /// If the answer can't be sent: [`Error::Call`] says why.
+    pub fn send_in_rooms(self, sockets: Vec<RemoteSocket>) -> Queued<()> {
+        let SocketsReply { responder, calls } = self;
+        calls.ask(move |engine, now| engine.respond_sockets_in_rooms(now, responder, sockets))
     }
 }
 
@@ -235,9 +257,9 @@ impl EmitReply {
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
-    pub async fn send(self, value: Payload) -> Result<(), Error> {
+    pub fn send(self, value: Payload) -> Queued<()> {
         let EmitReply { responder, calls } = self;
-        calls.ask(move |engine, now| engine.respond_emit(now, responder, value)).await
+        calls.ask(move |engine, now| engine.respond_emit(now, responder, value))
     }
 }
 
@@ -254,8 +276,20 @@ impl AckReply {
     /// # Errors
     ///
     /// If it can't be sent: [`Error::Call`] says why.
-    pub async fn send(&self, value: Payload) -> Result<(), Error> {
+    pub fn send(&self, value: Payload) -> Queued<()> {
         let responder = self.responder.clone();
-        self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value)).await
+        self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value))
+    }
+
+    /// Says how many clients of this node were sent the packet. An application that
+    /// [owns the rooms](sio_streams_core::RoomOwner) says it once, before it passes on
+    /// acknowledgements, and even if there are none. Otherwise it has been said already.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be sent: [`Error::Call`] says why.
+    pub fn clients(&self, clients: u64) -> Queued<()> {
+        let responder = self.responder.clone();
+        self.calls.ask(move |engine, now| engine.respond_client_count(now, &responder, clients))
     }
 }

@@ -59,6 +59,7 @@ mod outcomes;
 mod publishing;
 mod pushes;
 mod queue;
+mod queued;
 mod retry;
 mod run;
 pub mod sentinel;
@@ -77,6 +78,7 @@ pub use options::Options;
 pub use outcomes::{Acks, Names, Responses, Sockets};
 pub use publishing::Publishing;
 pub use queue::Events;
+pub use queued::Queued;
 pub use sio_streams_core;
 pub use start::{StartError, start};
 

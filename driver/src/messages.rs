@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::outcomes::{Acks, Responses, Sockets};
 use crate::publishing::Publishing;
+use crate::queued::Queued;
 use crate::waiting::Waiter;
 
 impl Namespace {
@@ -43,15 +44,14 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]: nothing has happened. Later failures are told by the [`Outcome`](sio_streams_core::Outcome).
-    pub async fn broadcast_with_ack(&self, packet: Packet, opts: BroadcastOptions) -> Result<Acks, Error> {
+    pub fn broadcast_with_ack(&self, packet: Packet, opts: BroadcastOptions) -> Queued<Acks> {
         let (sender, values) = mpsc::unbounded_channel();
         let (done, outcome) = oneshot::channel();
-        self.start(
+        let started = self.start(
             move |engine, now, nsp| engine.broadcast_with_ack(now, nsp, packet, opts),
             Waiter::Acks { values: sender, done },
-        )
-        .await?;
-        Ok(Acks { values, outcome })
+        );
+        Queued::new(async { started.await.map(|()| Acks { values, outcome }) })
     }
 
     /// Makes the sockets that `opts` match join rooms, on all nodes.
@@ -104,18 +104,20 @@ impl Namespace {
     ///
     /// [`Error::Call`]; [`Error::Command`] if the request could not be published;
     /// [`Error::Closed`].
-    pub async fn server_side_emit_with_ack(&self, packet: Payload) -> Result<Responses, Error> {
+    pub fn server_side_emit_with_ack(&self, packet: Payload) -> Queued<Responses> {
         let (done, answers) = oneshot::channel();
-        self.start(
+        let started = self.start(
             move |engine, now, nsp| engine.server_side_emit_with_ack(now, nsp, packet),
             Waiter::Responses { responses: Vec::new(), done },
-        )
-        .await?;
-        let mut responses = answers.await.map_err(|_| Error::Closed)?;
-        match responses.outcome.error.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(responses),
-        }
+        );
+        Queued::new(async {
+            started.await?;
+            let mut responses = answers.await.map_err(|_| Error::Closed)?;
+            match responses.outcome.error.take() {
+                Some(error) => Err(error.into()),
+                None => Ok(responses),
+            }
+        })
     }
 
     /// Returns the sockets of all nodes that `opts` match. Nodes that don't answer don't make the
@@ -125,18 +127,20 @@ impl Namespace {
     ///
     /// [`Error::Call`]; [`Error::Command`] if the request could not be published;
     /// [`Error::Closed`].
-    pub async fn fetch_sockets(&self, opts: BroadcastOptions) -> Result<Sockets, Error> {
+    pub fn fetch_sockets(&self, opts: BroadcastOptions) -> Queued<Sockets> {
         let (done, found) = oneshot::channel();
-        self.start(
+        let started = self.start(
             move |engine, now, nsp| engine.fetch_sockets(now, nsp, opts),
             Waiter::Sockets { found: Vec::new(), done },
-        )
-        .await?;
-        let mut sockets = found.await.map_err(|_| Error::Closed)?;
-        match sockets.outcome.error.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(sockets),
-        }
+        );
+        Queued::new(async {
+            started.await?;
+            let mut sockets = found.await.map_err(|_| Error::Closed)?;
+            match sockets.outcome.error.take() {
+                Some(error) => Err(error.into()),
+                None => Ok(sockets),
+            }
+        })
     }
 
     /// Returns the number of servers that the namespace has, including this one.
@@ -144,9 +148,12 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Command`]; [`Error::Closed`].
-    pub async fn server_count(&self) -> Result<u64, Error> {
+    pub fn server_count(&self) -> Queued<u64> {
         let (done, count) = oneshot::channel();
-        self.start(|engine, now, nsp| engine.server_count(now, nsp), Waiter::Count(done)).await?;
-        Ok(count.await.map_err(|_| Error::Closed)??)
+        let started = self.start(|engine, now, nsp| engine.server_count(now, nsp), Waiter::Count(done));
+        Queued::new(async {
+            started.await?;
+            Ok(count.await.map_err(|_| Error::Closed)??)
+        })
     }
 }

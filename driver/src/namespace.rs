@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use sio_streams_core::{ByteString, CallError, Engine, Ticket, Time};
+use sio_streams_core::{
+    BroadcastOptions, ByteString, CallError, Engine, RoomChange, RoomOwner, Rooms, Ticket, Time,
+};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -11,6 +13,7 @@ use crate::error::Error;
 use crate::node::Node;
 use crate::opening::Token;
 use crate::publishing::Publishing;
+use crate::queued::Queued;
 use crate::waiting::Waiter;
 
 impl Node {
@@ -30,24 +33,27 @@ impl Node {
     ///
     /// [`Error::Call`] if the namespace is open already, or its name is not valid;
     /// [`Error::NotOpened`]; [`Error::ClosedMeanwhile`]; [`Error::Closed`].
-    pub async fn open(&self, nsp: impl Into<ByteString>) -> Result<Namespace, Error> {
-        let nsp = nsp.into();
-        let token = Token::default();
-        let mut attempt = Attempt { calls: &self.calls, nsp: &nsp, token: &token, given_up: false };
-        let opened =
-            self.calls.send(|done| Call::Open { nsp: nsp.clone(), token: Arc::clone(&token), done })?;
-        match timeout(self.patience.open, opened).await {
-            Ok(opened) => {
-                // The result is known here, so that there is nothing to take back.
-                attempt.given_up = true;
-                opened.map_err(|_| Error::Closed)??;
-                Ok(self.namespace(nsp.clone()))
+    pub fn open(&self, nsp: impl Into<ByteString>) -> Queued<Namespace> {
+        let (nsp, token) = (nsp.into(), Token::default());
+        let opened = self.calls.send(|done| Call::Open { nsp: nsp.clone(), token: Arc::clone(&token), done });
+        let (calls, within) = (self.calls.clone(), self.patience.open);
+        let namespace = self.namespace(nsp.clone());
+        let attempt = Attempt { calls, nsp, token, given_up: opened.is_err() };
+        Queued::new(async move {
+            let mut attempt = attempt;
+            match timeout(within, opened?).await {
+                Ok(opened) => {
+                    // The result is known here, so that there is nothing to take back.
+                    attempt.given_up = true;
+                    opened.map_err(|_| Error::Closed)??;
+                    Ok(namespace)
+                }
+                Err(_) => {
+                    let why = attempt.give_up()?.await.map_err(|_| Error::Closed)?;
+                    Err(Error::NotOpened { nsp: namespace.nsp, within, why })
+                }
             }
-            Err(_) => {
-                let why = attempt.give_up()?.await.map_err(|_| Error::Closed)?;
-                Err(Error::NotOpened { nsp: nsp.clone(), within: self.patience.open, why })
-            }
-        }
+        })
     }
 
     /// Returns the handle of a namespace by its name. The handle's calls fail while the namespace
@@ -58,23 +64,23 @@ impl Node {
 }
 
 /// An attempt to open a namespace. It is taken back when its future is dropped.
-struct Attempt<'a> {
-    calls: &'a Calls,
-    nsp: &'a ByteString,
-    token: &'a Token,
+struct Attempt {
+    calls: Calls,
+    nsp: ByteString,
+    token: Token,
     given_up: bool,
 }
 
-impl Attempt<'_> {
+impl Attempt {
     /// Takes the attempt back, and returns the reason that it has not succeeded.
     fn give_up(&mut self) -> Result<oneshot::Receiver<String>, Error> {
         self.given_up = true;
-        let (nsp, token) = (self.nsp.clone(), Arc::clone(self.token));
+        let (nsp, token) = (self.nsp.clone(), Arc::clone(&self.token));
         self.calls.send(|why| Call::Abandon { nsp, token, why })
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.given_up {
             // If the node is closed, so is the namespace.
@@ -85,8 +91,8 @@ impl Drop for Attempt<'_> {
 
 /// A namespace that is open on a node. It is cheap to clone.
 ///
-/// A message is queued as soon as its call returns. All other calls take effect when their future
-/// is first polled. Dropping the future afterwards takes nothing back.
+/// Every call is in line as soon as it returns, behind all earlier calls of this node's handles, and
+/// takes effect in its turn. Its future gives the result.
 #[derive(Clone, Debug)]
 pub struct Namespace {
     pub(crate) node: Node,
@@ -113,56 +119,67 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`] if the namespace is closed already; [`Error::Closed`].
-    pub async fn close(self) -> Result<(), Error> {
-        let Namespace { node, nsp } = &self;
-        let closed = node.calls.send(|done| Call::CloseNamespace { nsp: nsp.clone(), done });
-        match timeout(node.patience.close, closed?).await {
-            Ok(closed) => closed.map_err(|_| Error::Closed)?,
-            // Closing continues by itself.
-            Err(_) => Ok(()),
-        }
+    pub fn close(self) -> Queued<()> {
+        let closed = self.node.calls.send(|done| Call::CloseNamespace { nsp: self.nsp.clone(), done });
+        let patience = self.node.patience.close;
+        Queued::new(async move {
+            match timeout(patience, closed?).await {
+                Ok(closed) => closed.map_err(|_| Error::Closed)?,
+                // Closing continues by itself.
+                Err(_) => Ok(()),
+            }
+        })
     }
 
     /// Adds a client's socket to this node. From now on it is addressed, and it is in the room that
-    /// bears its id.
+    /// bears its id. Returns the changes that resulted.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub async fn add_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+    pub fn add_socket(&self, socket: impl Into<ByteString>) -> Queued<Vec<RoomChange>> {
         let socket = socket.into();
-        self.ask(move |engine, nsp| engine.add_socket(nsp, socket).map(drop)).await
+        self.ask(move |engine, nsp| engine.add_socket(nsp, socket))
     }
 
-    /// Removes a client's socket from this node.
+    /// Removes a client's socket from this node. Returns the changes that resulted.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub async fn remove_socket(&self, socket: impl Into<ByteString>) -> Result<(), Error> {
+    pub fn remove_socket(&self, socket: impl Into<ByteString>) -> Queued<Vec<RoomChange>> {
         let socket = socket.into();
-        self.ask(move |engine, nsp| engine.remove_socket(nsp, &socket).map(drop)).await
+        self.ask(move |engine, nsp| engine.remove_socket(nsp, &socket))
     }
 
-    /// Makes a socket of this node join rooms.
+    /// Makes a socket of this node join rooms. Returns the changes that resulted.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub async fn join(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+    pub fn join(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Queued<Vec<RoomChange>> {
         let socket = socket.into();
-        self.ask(move |engine, nsp| engine.join(nsp, &socket, rooms).map(drop)).await
+        self.ask(move |engine, nsp| engine.join(nsp, &socket, rooms))
     }
 
-    /// Makes a socket of this node leave rooms.
+    /// Makes a socket of this node leave rooms. Returns the changes that resulted.
     ///
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub async fn leave(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Result<(), Error> {
+    pub fn leave(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Queued<Vec<RoomChange>> {
         let socket = socket.into();
-        self.ask(move |engine, nsp| engine.leave(nsp, &socket, rooms.iter().map(|room| &**room)).map(drop))
-            .await
+        self.ask(move |engine, nsp| engine.leave(nsp, &socket, rooms.iter().map(|room| &**room)))
+    }
+
+    /// Reports that rooms of an application that [owns them](sio_streams_core::RoomOwner) have their
+    /// first sockets on this node, or have lost their last ones. Only the dialect `Sharded` needs it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub fn set_rooms_occupied(&self, rooms: Vec<ByteString>, occupied: bool) -> Queued<()> {
+        self.ask(move |engine, nsp| engine.set_rooms_occupied(nsp, rooms, occupied))
     }
 
     /// Returns the rooms of a socket of this node, its own included, or `None` if this node does
@@ -171,31 +188,46 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub async fn rooms(&self, socket: impl Into<ByteString>) -> Result<Option<Vec<ByteString>>, Error> {
+    pub fn rooms(&self, socket: impl Into<ByteString>) -> Queued<Option<Vec<ByteString>>> {
         let socket = socket.into();
-        self.ask(move |engine, nsp| {
-            let unknown = || CallError::UnknownNamespace(nsp.into());
-            engine.rooms(nsp).map(|rooms| rooms.of(&socket)).ok_or_else(unknown)
-        })
-        .await
+        self.ask_rooms(move |rooms| rooms.of(&socket))
     }
 
-    async fn ask<T: Send + 'static>(
+    /// Returns the sockets of this node that `opts` match.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`]; [`Error::Closed`].
+    pub fn matching(&self, opts: BroadcastOptions) -> Queued<Vec<ByteString>> {
+        self.ask_rooms(move |rooms| rooms.matching(&opts))
+    }
+
+    fn ask_rooms<T: Send + 'static>(&self, ask: impl FnOnce(&Rooms) -> T + Send + 'static) -> Queued<T> {
+        self.ask(move |engine, nsp| match engine.rooms(nsp) {
+            Some(rooms) => Ok(ask(rooms)),
+            None if engine.config().room_owner == RoomOwner::Application => {
+                Err(CallError::RoomsOfApplication)
+            }
+            None => Err(CallError::UnknownNamespace(nsp.into())),
+        })
+    }
+
+    fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Engine, &str) -> Result<T, CallError> + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Queued<T> {
         let nsp = self.nsp.clone();
-        Ok(self.node.calls.ask(move |engine, _| ask(engine, &nsp)).await??)
+        self.node.calls.ask(move |engine, _| ask(engine, &nsp))
     }
 
     /// Starts something whose end `waiter` waits for. Completes when it is started.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         &self,
         start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
         waiter: Waiter,
-    ) -> Result<(), Error> {
+    ) -> Queued<()> {
         let nsp = self.nsp.clone();
-        self.node.calls.start(move |engine, now| start(engine, now, &nsp), waiter).await
+        self.node.calls.start(move |engine, now| start(engine, now, &nsp), waiter)
     }
 
     /// Queues a message of about this size.

@@ -7,7 +7,9 @@ use sio_streams_core::{ByteString, Lag, NodeId};
 
 use crate::admission::Admission;
 use crate::call::{Call, Calls};
+#[cfg(doc)]
 use crate::error::Error;
+use crate::queued::Queued;
 
 /// The times that a node's calls wait, at most.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +43,8 @@ impl Node {
     /// # Errors
     ///
     /// [`Error::Closed`].
-    pub async fn lags(&self) -> Result<Vec<(ByteString, Lag)>, Error> {
-        self.calls.ask(|engine, _| engine.lags().map(|(stream, lag)| (stream.clone(), lag)).collect()).await
+    pub fn lags(&self) -> Queued<Vec<(ByteString, Lag)>> {
+        self.calls.ask(|engine, _| Ok(engine.lags().map(|(stream, lag)| (stream.clone(), lag)).collect()))
     }
 
     /// Leaves the cluster, and closes the connections.

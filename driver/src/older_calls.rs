@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::outcomes::Names;
+use crate::queued::Queued;
 use crate::waiting::Waiter;
 
 impl Namespace {
@@ -19,8 +20,8 @@ impl Namespace {
     ///
     /// [`Error::Call`]; [`Error::Command`] if the request could not be published;
     /// [`Error::Closed`].
-    pub async fn sockets(&self, rooms: Vec<ByteString>) -> Result<Names, Error> {
-        self.names(move |engine, now, nsp| engine.sockets(now, nsp, rooms)).await
+    pub fn sockets(&self, rooms: Vec<ByteString>) -> Queued<Names> {
+        self.names(move |engine, now, nsp| engine.sockets(now, nsp, rooms))
     }
 
     /// Returns the names of all rooms of all nodes, including those of single sockets.
@@ -28,8 +29,8 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`sockets`](Namespace::sockets).
-    pub async fn all_rooms(&self) -> Result<Names, Error> {
-        self.names(|engine, now, nsp| engine.all_rooms(now, nsp)).await
+    pub fn all_rooms(&self) -> Queued<Names> {
+        self.names(|engine, now, nsp| engine.all_rooms(now, nsp))
     }
 
     /// Makes one socket join a room, on any node.
@@ -37,14 +38,10 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::NoSuchSocket`]; [`Error::Call`]; [`Error::Command`]; [`Error::Closed`].
-    pub async fn remote_join(
-        &self,
-        socket: impl Into<ByteString>,
-        room: impl Into<ByteString>,
-    ) -> Result<(), Error> {
+    pub fn remote_join(&self, socket: impl Into<ByteString>, room: impl Into<ByteString>) -> Queued<()> {
         let (socket, room) = (socket.into(), room.into());
         let name = socket.clone();
-        self.operate(name, move |engine, now, nsp| engine.remote_join(now, nsp, socket, room)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_join(now, nsp, socket, room))
     }
 
     /// Makes one socket leave a room, on any node.
@@ -52,14 +49,10 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`remote_join`](Namespace::remote_join).
-    pub async fn remote_leave(
-        &self,
-        socket: impl Into<ByteString>,
-        room: impl Into<ByteString>,
-    ) -> Result<(), Error> {
+    pub fn remote_leave(&self, socket: impl Into<ByteString>, room: impl Into<ByteString>) -> Queued<()> {
         let (socket, room) = (socket.into(), room.into());
         let name = socket.clone();
-        self.operate(name, move |engine, now, nsp| engine.remote_leave(now, nsp, socket, room)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_leave(now, nsp, socket, room))
     }
 
     /// Disconnects one socket, on any node. With `close`, its underlying connection is
@@ -68,39 +61,45 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`remote_join`](Namespace::remote_join).
-    pub async fn remote_disconnect(&self, socket: impl Into<ByteString>, close: bool) -> Result<(), Error> {
+    pub fn remote_disconnect(&self, socket: impl Into<ByteString>, close: bool) -> Queued<()> {
         let socket = socket.into();
         let name = socket.clone();
-        self.operate(name, move |engine, now, nsp| engine.remote_disconnect(now, nsp, socket, close)).await
+        self.operate(name, move |engine, now, nsp| engine.remote_disconnect(now, nsp, socket, close))
     }
 
-    async fn names(
+    fn names(
         &self,
         start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
-    ) -> Result<Names, Error> {
+    ) -> Queued<Names> {
         let (done, names) = oneshot::channel();
-        self.start(start, Waiter::Names { found: BTreeSet::new(), done }).await?;
-        let mut names = names.await.map_err(|_| Error::Closed)?;
-        match names.outcome.error.take() {
-            Some(error) => Err(error.into()),
-            None => Ok(names),
-        }
+        let started = self.start(start, Waiter::Names { found: BTreeSet::new(), done });
+        Queued::new(async {
+            started.await?;
+            let mut names = names.await.map_err(|_| Error::Closed)?;
+            match names.outcome.error.take() {
+                Some(error) => Err(error.into()),
+                None => Ok(names),
+            }
+        })
     }
 
-    async fn operate(
+    fn operate(
         &self,
         socket: ByteString,
         start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Queued<()> {
         let (done, outcome) = oneshot::channel();
-        self.start(start, Waiter::Operation { executed: false, done }).await?;
-        match outcome.await.map_err(|_| Error::Closed)? {
-            (true, _) => Ok(()),
-            (false, Outcome { error: Some(error), .. }) => Err(error.into()),
-            (false, outcome) => {
-                let missing = outcome.missing.len() as u64 + outcome.missing_unnamed;
-                Err(Error::NoSuchSocket { socket, missing })
+        let started = self.start(start, Waiter::Operation { executed: false, done });
+        Queued::new(async {
+            started.await?;
+            match outcome.await.map_err(|_| Error::Closed)? {
+                (true, _) => Ok(()),
+                (false, Outcome { error: Some(error), .. }) => Err(error.into()),
+                (false, outcome) => {
+                    let missing = outcome.missing.len() as u64 + outcome.missing_unnamed;
+                    Err(Error::NoSuchSocket { socket, missing })
+                }
             }
-        }
+        })
     }
 }

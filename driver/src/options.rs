@@ -14,7 +14,11 @@ pub struct Options {
     /// The time limits for Redis.
     pub timing: Timing,
     /// The number of events that wait for the application before the streams are not read any
-    /// further. 1 024 by default.
+    /// further, and before calls are refused with
+    /// [`Error::EventsNotTaken`](crate::Error::EventsNotTaken) at twice that number. 1 024 by
+    /// default. An application that only publishes need not take events: from half of this number
+    /// on, broadcasts and orders that concern no socket of this node are not told. It may also drop
+    /// [`Events`](crate::Events): then nothing is kept for it.
     pub event_buffer: usize,
     /// The number of Pub/Sub messages that may wait for the node. 16 384 by default.
     ///

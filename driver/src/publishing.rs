@@ -40,6 +40,15 @@ impl Publishing {
     pub(crate) fn refused(error: impl Into<Error>) -> Self {
         Publishing(State::Refused(Some(error.into())))
     }
+
+    /// Returns the error if the message was refused at once, because it would have exceeded the
+    /// limits. `None` says that the message is in line, or that the node is closed.
+    pub fn refusal(&self) -> Option<&Error> {
+        match &self.0 {
+            State::Refused(error) => error.as_ref(),
+            State::Queued(_) => None,
+        }
+    }
 }
 
 impl Future for Publishing {

@@ -154,6 +154,11 @@ impl Teller {
         self.untaken() >= self.shared.capacity
     }
 
+    /// Returns `true` if half of the room is taken.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.untaken() >= self.shared.capacity.div_ceil(2)
+    }
+
     /// Returns the number of items that have been told and not been taken.
     pub(crate) fn untaken(&self) -> usize {
         self.shared.untaken.load(Ordering::Acquire) + self.fresh.len()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sio_streams_core::{
-    CallError, Command, CommandError, Engine, Event as CoreEvent, Lane, Reply, Ticket, Time,
+    CallError, Command, CommandError, Engine, Event as CoreEvent, Lane, Reply, RoomOwner, Ticket, Time,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -217,10 +217,12 @@ impl Run {
                 if let CoreEvent::Refused { lane, error } = &other {
                     self.troubles.insert(lane.clone(), error.to_string());
                 }
-                // An application that takes no events at least does not pile up those that concern
-                // none of its clients.
+                // What concerns none of its sockets never fills the queue: an application that only
+                // publishes need not take events.
+                let dispensable =
+                    |event: &Event| engine.config().room_owner == RoomOwner::Engine && concerns_nobody(event);
                 if let Some(event) = Event::from_core(other, engine, &self.calls)
-                    && !(self.events.is_full() && concerns_nobody(&event))
+                    && !(self.events.is_half_full() && dispensable(&event))
                 {
                     self.events.tell(Told::Event(event));
                 }
@@ -242,8 +244,14 @@ impl Run {
     }
 }
 
+/// Returns `true` if the event is an order to sockets, and this node has none of them.
 fn concerns_nobody(event: &Event) -> bool {
-    matches!(event, Event::Broadcast(broadcast) if broadcast.sockets.is_empty())
+    match event {
+        Event::Broadcast(broadcast) => broadcast.sockets.is_empty(),
+        Event::SocketsJoin(moved) | Event::SocketsLeave(moved) => moved.sockets.is_empty(),
+        Event::DisconnectSockets { sockets, .. } => sockets.is_empty(),
+        _ => false,
+    }
 }
 
 /// Adds a time to an instant. A sum that can't be represented becomes an instant that is never

@@ -1,6 +1,6 @@
 //! Connection state recovery.
 
-use sio_streams_core::{Restored, Session};
+use sio_streams_core::{ByteString, CallError, Engine, Payload, Restored, Session, Ticket, Time};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -8,6 +8,7 @@ use crate::acceptance::{Acceptance, Place};
 use crate::call::Call;
 use crate::error::Error;
 use crate::namespace::Namespace;
+use crate::queued::Queued;
 use crate::waiting::Waiter;
 
 impl Namespace {
@@ -22,11 +23,45 @@ impl Namespace {
     /// [`Error::Call`]: nothing has happened. [`Error::Command`]: the session was not stored, or (with
     /// [`CommandError::Lost`](sio_streams_core::CommandError::Lost)) it may have been stored.
     /// [`Error::Closed`].
-    pub async fn persist_session(&self, session: Session) -> Result<(), Error> {
+    pub fn persist_session(&self, session: Session) -> Queued<()> {
+        self.save(move |engine, now, nsp| engine.persist_session(now, nsp, &session))
+    }
+
+    /// Takes leave of a client whose connection was lost: stores its session, with the rooms that its
+    /// socket is in, and removes the socket, in one step. Completes when the session is stored. The
+    /// socket is removed even if the session can't be stored.
+    ///
+    /// An application that [owns the rooms](sio_streams_core::RoomOwner) removes the socket itself,
+    /// and calls [`persist_session`](Namespace::persist_session).
+    ///
+    /// # Errors
+    ///
+    /// As [`persist_session`](Namespace::persist_session). [`Error::NoSuchSocket`] if this node does
+    /// not have the socket.
+    pub fn suspend(
+        &self,
+        sid: impl Into<ByteString>,
+        pid: impl Into<ByteString>,
+        data: Payload,
+    ) -> Queued<()> {
+        let (sid, pid) = (sid.into(), pid.into());
+        self.save(move |engine, now, nsp| {
+            let rooms = engine.rooms(nsp).and_then(|rooms| rooms.of(&sid)).unwrap_or_default();
+            engine.remove_socket(nsp, &sid)?;
+            engine.persist_session(now, nsp, &Session { sid, pid, rooms, data })
+        })
+    }
+
+    fn save(
+        &self,
+        start: impl FnOnce(&mut Engine, Time, &str) -> Result<Ticket, CallError> + Send + 'static,
+    ) -> Queued<()> {
         let (done, saved) = oneshot::channel();
-        self.start(move |engine, now, nsp| engine.persist_session(now, nsp, &session), Waiter::Saved(done))
-            .await?;
-        Ok(saved.await.map_err(|_| Error::Closed)??)
+        let started = self.start(start, Waiter::Saved(done));
+        Queued::new(async {
+            started.await?;
+            Ok(saved.await.map_err(|_| Error::Closed)??)
+        })
     }
 
     /// Makes a socket of a client's session again. Any server of the cluster may have stored the
@@ -49,32 +84,35 @@ impl Namespace {
     /// the events are not taken within [`Recovery::timeout`](sio_streams_core::Recovery::timeout),
     /// as they can't be by a task that awaits this: then the session is stored again, and can be
     /// restored later. [`Error::Command`] if that fails. [`Error::Call`]; [`Error::Closed`].
-    pub async fn restore_session<T: Send + 'static>(
+    pub fn restore_session<T: Send + 'static>(
         &self,
         pid: &str,
         offset: &str,
         accept: impl FnOnce(Restored) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Queued<T> {
         let (pid, offset) = (pid.to_owned(), offset.to_owned());
         let (told, restored) = oneshot::channel();
         let (done, mut accepted) = oneshot::channel();
         let place = Place::default();
         // The caller may have lost interest.
         let accept = move |restored| drop(done.send(accept(restored)));
-        self.start(
+        let started = self.start(
             move |engine, now, nsp| engine.restore_session(now, nsp, &pid, &offset),
             Waiter::Restored(Acceptance::new(told, accept, place.clone())),
-        )
-        .await?;
-        restored.await.map_err(|_| Error::Closed)??;
-        if let Ok(accepted) = timeout(self.node.patience.accept, &mut accepted).await {
-            return accepted.map_err(|_| Error::Closed);
-        }
-        match place.withdraw() {
-            // It has been accepted just now, or is just being accepted.
-            None => accepted.await.map_err(|_| Error::Closed),
-            Some(restored) => Err(self.put_back(restored.session).await?),
-        }
+        );
+        let namespace = self.clone();
+        Queued::new(async move {
+            started.await?;
+            restored.await.map_err(|_| Error::Closed)??;
+            if let Ok(accepted) = timeout(namespace.node.patience.accept, &mut accepted).await {
+                return accepted.map_err(|_| Error::Closed);
+            }
+            match place.withdraw() {
+                // It has been accepted just now, or is just being accepted.
+                None => accepted.await.map_err(|_| Error::Closed),
+                Some(restored) => Err(namespace.put_back(restored.session).await?),
+            }
+        })
     }
 
     /// Stores a session again that was not accepted. Returns the error that tells the caller so.

@@ -181,7 +181,9 @@ impl Node {
                 Pending::Request(nsp, from, request) => self.receive_classic(&nsp, from, *request),
                 Pending::Response(keys) => match self.requests.read_response(&keys) {
                     Ok(found) => {
-                        found.map(|(ticket, answer)| self.answered_unnamed(ticket, answer));
+                        if let Some((ticket, answer)) = found {
+                            self.answered_unnamed(ticket, answer);
+                        }
                         None
                     }
                     Err(reason) => {

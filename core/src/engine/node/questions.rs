@@ -443,7 +443,7 @@ impl Node {
         if !namespace.rooms.contains(&socket) {
             let same = order.clone();
             let ask = |request_id| classic::Request::order(socket, same, request_id);
-            return self.ask_old(nsp, Wanted::Owner(Some(order)), &opts, ask, None);
+            return self.ask_old(nsp, Wanted::Owner(Some(Box::new(order))), &opts, ask, None);
         }
         let (name, uid) = (name.clone(), self.cx.uid.clone());
         let ticket = Ticket(self.cx.number());

@@ -48,7 +48,7 @@ impl Requests {
         ticket: Ticket,
         from: &NodeId,
         answer: Answer,
-    ) -> Option<Body> {
+    ) -> Option<Box<Body>> {
         match self.open.get_mut(&ticket)?.take(answer) {
             Taken::Answer(answer) => {
                 cx.events.push_back(Event::Answer { ticket, from: from.clone(), answer });

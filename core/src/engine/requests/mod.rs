@@ -40,7 +40,7 @@ pub(super) enum Wanted {
     Acks,
     /// The node that has a socket. That node is then sent this order. `None` means that it has been
     /// sent.
-    Owner(Option<Body>),
+    Owner(Option<Box<Body>>),
 }
 
 /// The result of taking an answer.
@@ -48,7 +48,7 @@ pub(super) enum Wanted {
 pub(super) enum Taken {
     Answer(Answer),
     /// The sender has the socket, and is to be sent this order.
-    Owner(Body),
+    Owner(Box<Body>),
     Nothing,
 }
 
