@@ -11,11 +11,11 @@ use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::{Event, Events, Options};
 use tokio::runtime::Handle;
 
-/// Set to anything: a million times in place of some thousands.
+/// Set to anything: hundreds of thousands of times in place of some thousands.
 const FULL: &str = "SIO_STREAMS_FAULTS_FULL";
 
 /// The memory may grow by this much: the allocator may keep what it was given back.
-const GROWTH: usize = 3 << 20;
+const GROWTH: usize = 1 << 20;
 
 fn rounds(short: usize, full: usize) -> usize {
     if env::var_os(FULL).is_some() { full } else { short }
