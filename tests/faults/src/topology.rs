@@ -21,7 +21,7 @@ pub enum Topology {
     /// Three masters, each with a replica.
     Cluster(RedisCluster),
     /// A master with a replica, and three sentinels.
-    Sentinel(RedisSentinel),
+    Sentinel(Box<RedisSentinel>),
 }
 
 /// The kind of a [`Topology`].
@@ -61,7 +61,7 @@ impl Topology {
     pub fn start(kind: Kind) -> Self {
         match kind {
             Kind::Cluster => Topology::Cluster(RedisCluster::start(3).unwrap()),
-            Kind::Sentinel => Topology::Sentinel(RedisSentinel::start().unwrap()),
+            Kind::Sentinel => Topology::Sentinel(RedisSentinel::start().unwrap().into()),
         }
     }
 

@@ -108,8 +108,14 @@ fn options() -> Result<Options, String> {
         let known = match &*name {
             "--minutes" => number().map(|value| options.minutes = value),
             "--seed" => number().map(|value| options.seed = value),
-            "--cluster" => Some(options.kind = Some(Kind::Cluster)),
-            "--sentinel" => Some(options.kind = Some(Kind::Sentinel)),
+            "--cluster" => {
+                options.kind = Some(Kind::Cluster);
+                Some(())
+            }
+            "--sentinel" => {
+                options.kind = Some(Kind::Sentinel);
+                Some(())
+            }
             _ => None,
         };
         if known.is_none() {
