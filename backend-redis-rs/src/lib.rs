@@ -61,7 +61,8 @@
 //! ```
 //!
 //! - Connection state recovery needs `~sio:session:* +set +getrange +getdel +xrevrange` as well.
-//! - The classic dialect needs `+psubscribe +punsubscribe` as well.
+//! - The classic dialect needs `+psubscribe +punsubscribe` as well, and a channel pattern for each
+//!   namespace, such as `&socket.io#/#*`: Redis compares patterns letter by letter.
 //! - Sharded Pub/Sub needs `+spublish +ssubscribe +sunsubscribe +pubsub|shardnumsub
 //!   +pubsub|shardchannels` in place of the fourth line.
 //! - A database other than 0 needs `+select`.

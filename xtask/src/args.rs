@@ -69,8 +69,10 @@ pub(crate) enum Task {
     /// Break links and servers at random, and compare what was sent with what arrived
     ///
     /// Fails at the first violation, with its seed.
+    #[command(after_help = "Example:\n  cargo xtask soak --cluster --minutes 30")]
     Soak {
-        /// `--minutes <n>` (default 10), `--seed <n>`
+        /// `--minutes <n>` (default 10), `--seed <n>`; `--cluster` or `--sentinel` in place of one
+        /// server
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },

@@ -10,7 +10,10 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
     let mut command = workspace.cargo();
     command
         .args(["run", "--release", "--locked", "-p", "sio-streams-faults", "--bin", "soak", "--"])
-        .args(args);
+        .args(args)
+        // The allocator of Linux keeps memory apart for each thread. There are many threads here,
+        // and what it keeps would hide what the nodes hold.
+        .env("MALLOC_ARENA_MAX", "1");
     if let Some((name, binary)) = machine.redis.environment() {
         command.env(name, binary);
     }

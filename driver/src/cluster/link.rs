@@ -108,3 +108,92 @@ async fn serve<W: Wire>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::future::pending;
+    use core::time::Duration;
+
+    use super::*;
+    use crate::wire::{Args, Heartbeat, Subscription};
+
+    /// Answers PING, and does with anything else what its name says.
+    struct Scripted;
+
+    impl Wire for Scripted {
+        async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
+            let mut results = Vec::new();
+            for command in commands {
+                results.push(match command.name() {
+                    b"LOSE" => Err(CommandError::Lost("cut off".to_owned())),
+                    b"PANIC" => panic!("so it was planned"),
+                    b"HANG" => pending().await,
+                    _ => Ok(Value::Nil),
+                });
+            }
+            results
+        }
+
+        async fn subscribe(&mut self, _: Subscription) -> Result<(), CommandError> {
+            Ok(())
+        }
+
+        async fn lost(&mut self) -> String {
+            pending().await
+        }
+    }
+
+    fn link() -> Link {
+        let second = Duration::from_secs(1);
+        Link::new(WireConnection::new(Scripted, Heartbeat { interval: second, patience: second }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_is_done() {
+        let link = link();
+        assert_eq!(link.ask(&["PING"]).await, Ok(Value::Nil));
+        assert_eq!(link.end(), None);
+    }
+
+    /// What the server was doing when the connection ended may have been done. What comes later was
+    /// certainly not sent. Both have the reason.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_under_way_is_lost_and_what_comes_later_is_not_sent() {
+        for (words, reason) in [
+            (&["LOSE"], "cut off"),
+            (&["PANIC"], "the backend has panicked: so it was planned"),
+            (&["HANG"], "no answer to HANG within 1s"),
+        ] {
+            let link = link();
+            assert_eq!(link.ask(words).await, Err(CommandError::Lost(reason.to_owned())));
+            assert_eq!(link.lost().await, reason);
+            assert_eq!(link.end().as_deref(), Some(reason));
+            assert_eq!(link.ask(&["PING"]).await, Err(CommandError::NotSent(reason.to_owned())));
+        }
+    }
+
+    /// A job that was given and not begun when the connection ended is lost: the caller can't know
+    /// that it was not begun.
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_behind_it_is_lost_with_it() {
+        let link = link();
+        let (hung, waiting) = tokio::join!(link.ask(&["HANG"]), link.ask(&["PING"]));
+        let lost = Err(CommandError::Lost("no answer to HANG within 1s".to_owned()));
+        assert_eq!((hung, waiting), (lost.clone(), lost));
+    }
+
+    /// The task has ended, but has not noted the reason yet.
+    #[tokio::test(start_paused = true)]
+    async fn the_reason_is_waited_for() {
+        let (jobs, inbox) = mpsc::unbounded_channel();
+        let gone = Gone::new();
+        let link = Link { jobs, gone: gone.clone(), task: tokio::spawn(async {}).abort_handle() };
+        drop(inbox);
+        let noting = async {
+            tokio::task::yield_now().await;
+            gone.set("closed");
+        };
+        let (answer, ()) = tokio::join!(link.ask(&["PING"]), noting);
+        assert_eq!(answer, Err(CommandError::NotSent("closed".to_owned())));
+    }
+}

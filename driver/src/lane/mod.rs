@@ -78,6 +78,8 @@ pub(crate) struct State {
     /// The commands that were given to the connection and have not been answered.
     under_way: Vec<CommandId>,
     retry: Retry,
+    /// The time at which the connection was opened.
+    opened: Instant,
     stumbled: Stumbled,
     reading: Reading,
     subscribing: Subscribing,
@@ -90,6 +92,7 @@ impl State {
             ups: 0,
             under_way: Vec::new(),
             retry: Retry::new(timing.backoff_min, timing.backoff_max),
+            opened: Instant::now(),
             stumbled: Stumbled::Nothing,
             reading: Reading::default(),
             subscribing: Subscribing::default(),
@@ -241,9 +244,9 @@ impl<B: Backend> LaneTask<B> {
     /// the trouble in which the last one was lost and held for a while, or if it held for long. The
     /// next failure then counts as the first one.
     async fn serve(&mut self, mut connection: B::Connection, pushes: &PushSender) -> End {
-        let opened = Instant::now();
+        self.state.opened = Instant::now();
         let end = self.answer(&mut connection, pushes).await;
-        let (held, hold) = (opened.elapsed(), self.state.retry.hold());
+        let (held, hold) = (self.state.opened.elapsed(), self.state.retry.hold());
         if held >= hold && (self.state.stumbled == Stumbled::Nothing || held >= 5 * hold) {
             self.state.stumbled = Stumbled::Nothing;
             self.state.retry.succeeded();

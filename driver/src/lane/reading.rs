@@ -209,6 +209,8 @@ impl<B: Backend> LaneTask<B> {
                 },
                 [result] if is_cut(result) => {
                     sleep(self.state.retry.hold()).await;
+                    // If the search fails, the connection that it began with has not held.
+                    self.state.opened = Instant::now();
                     let connecting = caught(async { self.backend.connect(&self.lane, pushes.clone()).await });
                     match timeout(self.timing.connect, connecting).await {
                         Ok(Ok(Ok(opened))) => *connection = opened,

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use sio_streams_driver::backend::Backend;
+use sio_streams_driver::wire::Dialer;
 use sio_streams_fred::FredBackend;
 use sio_streams_redis_rs::RedisBackend;
 
 /// A Redis client with a backend.
 pub trait Client: Send + Sync + 'static {
     /// The backend.
-    type Backend: Backend;
+    type Backend: Backend + Dialer + Clone;
 
     /// A backend for the server behind this URL. A link that is silent for longer than this is
     /// noticed.

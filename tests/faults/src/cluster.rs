@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::node::NODE;
 use crate::server::{NSP, REQUEST_TIMEOUT};
 use crate::verdict::{Count, judge, without_repeats};
-use crate::{Client, Fate, NodeServer, Report, Server};
+use crate::{Client, Fate, Links, NodeServer, Report, Server};
 
 /// The time limit for anything that is only waited for. It is generous: a loaded machine is no
 /// failure.
@@ -31,9 +31,9 @@ pub const STREAM: &str = "socket.io";
 /// Servers of ours, each behind links of its own, and perhaps a Node server, whose connection is
 /// its own business.
 #[derive(Debug)]
-pub struct Cluster<C> {
+pub struct Cluster<C, L = Links> {
     /// The servers of ours.
-    pub servers: Vec<Server>,
+    pub servers: Vec<Server<L>>,
     /// The Node server.
     pub node: Option<NodeServer>,
     rooms: AtomicU32,
@@ -80,9 +80,16 @@ impl<C: Client> Cluster<C> {
         for letter in b'a'..b'a' + count {
             servers.push(Server::start::<C>(&char::from(letter).to_string(), redis, options.clone()).await);
         }
-        let cluster = Cluster { servers, node, rooms: AtomicU32::new(0), client: PhantomData };
+        let cluster = Cluster::of(servers, node);
         cluster.alive().await;
         cluster
+    }
+}
+
+impl<C, L> Cluster<C, L> {
+    /// A cluster of these servers.
+    pub fn of(servers: Vec<Server<L>>, node: Option<NodeServer>) -> Self {
+        Cluster { servers, node, rooms: AtomicU32::new(0), client: PhantomData }
     }
 
     /// The number of servers.
@@ -141,16 +148,16 @@ impl<C: Client> Cluster<C> {
     /// # Errors
     ///
     /// Says what is wrong.
-    pub async fn judge(&self, excused: impl Fn(&Server, EntryId) -> bool) -> Result<Books, String> {
+    pub async fn judge(&self, excused: impl Fn(&Server<L>, EntryId) -> bool) -> Result<Books, String> {
         let mut books = Books::default();
         for author in &self.servers {
-            let fates = author.fates();
+            let (first, fates) = (author.first(), author.fates());
             for server in &self.servers {
                 let heard = server.heard(author.name());
                 let count = match server.name() == author.name() {
                     // Its own client gets what is given up as well, as with Node's adapters.
-                    true => judge(&own(&fates), &heard, |_| false),
-                    false => judge(&fates, &heard, |id| excused(server, id)),
+                    true => judge(first, &own(&fates), &heard, |_| false),
+                    false => judge(first, &fates, &heard, |id| excused(server, id)),
                 };
                 let count = count.map_err(|why| {
                     let told = Vec::from_iter(server.reports().into_iter().filter(Report::is_loss));
@@ -166,7 +173,7 @@ impl<C: Client> Cluster<C> {
             if let Some(node) = &self.node {
                 let (heard, repeats) = without_repeats(&node.heard(author.name()).await);
                 let uid = author.node().uid();
-                let late = |server: &Server| server.count_repeats_of(uid.as_str());
+                let late = |server: &Server<L>| server.count_repeats_of(uid.as_str());
                 let repeated: usize = repeats.values().map(|times| times - 1).sum();
                 // Node may have missed what ours did not, but it can't have seen more; it may only
                 // have seen it sooner.
@@ -177,7 +184,8 @@ impl<C: Client> Cluster<C> {
                     }
                     sleep(Duration::from_millis(5)).await;
                 }
-                let count = judge(&fates, &heard, |_| true).map_err(|why| format!("to Node: {why}"))?;
+                let count =
+                    judge(first, &fates, &heard, |_| true).map_err(|why| format!("to Node: {why}"))?;
                 books.node_heard += count.heard;
                 books.node_repeats += repeated;
             }
@@ -230,7 +238,7 @@ impl<C: Client> Cluster<C> {
     }
 
     /// Asks everybody everything, by this server.
-    async fn answers(&self, server: &Server) {
+    async fn answers(&self, server: &Server<L>) {
         let all = BroadcastOptions::all;
         let (who, nsp, size) = (server.name(), server.nsp(), self.size());
         answered(who, "servers", size, async || nsp.server_count().await.map(|count| count as usize)).await;

@@ -88,12 +88,27 @@ pub fn quick(dialect: Dialect) -> Options {
 
 /// A server of ours, behind links of its own, with one client whose socket bears the server's name.
 #[derive(Debug)]
-pub struct Server {
+pub struct Server<L = Links> {
     name: String,
-    links: Links,
+    links: L,
     nsp: Namespace,
-    fates: Mutex<Vec<Fate>>,
+    said: Mutex<Said>,
     state: Arc<State>,
+}
+
+/// What it has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// The number of messages whose fates have been forgotten.
+    forgotten: u32,
+    /// The fates of those that follow.
+    fates: Vec<Fate>,
+}
+
+impl Said {
+    fn next(&self) -> u32 {
+        self.forgotten + u32::try_from(self.fates.len()).unwrap()
+    }
 }
 
 #[derive(Debug)]
@@ -127,9 +142,11 @@ impl Server {
         let backend = links.backend::<C>(|port| redis.url_via(port), options.timing.response);
         Self::start_on(name, links, backend, options).await
     }
+}
 
+impl<L> Server<L> {
     /// Starts a node on a backend that uses these links.
-    pub async fn start_on<B>(name: &str, links: Links, backend: B, options: Options) -> Self
+    pub async fn start_on<B>(name: &str, links: L, backend: B, options: Options) -> Self
     where
         B: sio_streams_driver::backend::Backend,
     {
@@ -138,7 +155,7 @@ impl Server {
         tokio::spawn(listen(events, state.clone()));
         let nsp = node.open(NSP).await.unwrap();
         nsp.add_socket(name.to_owned()).await.unwrap();
-        Server { name: name.to_owned(), links, nsp, fates: Mutex::default(), state }
+        Server { name: name.to_owned(), links, nsp, said: Mutex::default(), state }
     }
 
     /// Its name, which is its client's, too.
@@ -147,7 +164,7 @@ impl Server {
     }
 
     /// The proxies of its connections.
-    pub fn links(&self) -> &Links {
+    pub fn links(&self) -> &L {
         &self.links
     }
 
@@ -164,34 +181,59 @@ impl Server {
     /// Sends this many numbers at once; done when the fate of each is known, and its own
     /// application has taken what came of them: it would refuse more if too much were left.
     pub async fn say(&self, count: u32) {
-        let first = {
-            let mut fates = lock(&self.fates);
-            let first = fates.len();
-            fates.resize(first + count as usize, Fate::Open);
-            u32::try_from(first).unwrap()
+        self.say_all(count, |number| numbered(&self.name, number)).await;
+    }
+
+    /// Sends one number, with so many bytes on top.
+    pub async fn say_large(&self, bytes: usize) {
+        let packet = |number| Packet::event(NUMBER, &(&self.name, number, "x".repeat(bytes))).unwrap();
+        self.say_all(1, packet).await;
+    }
+
+    async fn say_all(&self, count: u32, packet: impl Fn(u32) -> Packet) {
+        let (first, place) = {
+            let mut said = lock(&self.said);
+            let (first, place) = (said.next(), said.fates.len());
+            said.fates.resize(place + count as usize, Fate::Open);
+            (first, place)
         };
-        let each = (first..first + count).map(|number| async move {
-            let packet = numbered(&self.name, number);
-            let fate = match self.nsp.broadcast(packet, BroadcastOptions::all()).await {
-                Ok(Some(id)) => Fate::Published(id),
-                Ok(None) => unreachable!("it is not local"),
-                Err(Error::Command(error)) => Fate::Failed(error),
-                Err(error) => Fate::Refused(error.to_string()),
-            };
-            lock(&self.fates)[number as usize] = fate;
+        let each = (first..first + count).map(|number| {
+            let packet = packet(number);
+            async move {
+                let fate = match self.nsp.broadcast(packet, BroadcastOptions::all()).await {
+                    Ok(Some(id)) => Fate::Published(id),
+                    Ok(None) => unreachable!("it is not local"),
+                    Err(Error::Command(error)) => Fate::Failed(error),
+                    Err(error) => Fate::Refused(error.to_string()),
+                };
+                lock(&self.said).fates[place + (number - first) as usize] = fate;
+            }
         });
         join_all(each).await;
         self.takes_all().await;
     }
 
-    /// The fates of all that it said.
+    /// The fates of all that it said and that have not been forgotten.
     pub fn fates(&self) -> Vec<Fate> {
-        lock(&self.fates).clone()
+        lock(&self.said).fates.clone()
+    }
+
+    /// The number of the first of them.
+    pub fn first(&self) -> u32 {
+        lock(&self.said).forgotten
     }
 
     /// The number of messages that it has sent.
     pub fn said(&self) -> u32 {
-        u32::try_from(lock(&self.fates).len()).unwrap()
+        lock(&self.said).next()
+    }
+
+    /// Forgets what it has said, heard and reported, so that a record of hours stays small. Nothing
+    /// may be on its way.
+    pub fn forget(&self) {
+        let mut said = lock(&self.said);
+        *said = Said { forgotten: said.next(), fates: Vec::new() };
+        *lock(&self.state.books) = Books::default();
     }
 
     /// The entries of what it published.
@@ -200,7 +242,7 @@ impl Server {
             Fate::Published(id) => Some(*id),
             _ => None,
         };
-        lock(&self.fates).iter().filter_map(id).collect()
+        lock(&self.said).fates.iter().filter_map(id).collect()
     }
 
     /// The numbers that its client got of an author.
@@ -300,7 +342,9 @@ fn deliver(broadcast: Broadcast, state: &State) {
         }
         return;
     }
-    if let Ok((event, author, number)) = broadcast.packet.data.decode::<(String, String, u32)>()
+    let data = &broadcast.packet.data;
+    let large = || data.decode().map(|(event, author, number, _): (_, _, _, String)| (event, author, number));
+    if let Ok((event, author, number)) = data.decode::<(String, String, u32)>().or_else(|_| large())
         && event == NUMBER
         && !broadcast.sockets.is_empty()
     {

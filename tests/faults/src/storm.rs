@@ -48,7 +48,7 @@ pub async fn storm<C: Client>(gusts: usize, rng: &mut Rng) -> Result<Weather, St
         for server in &cluster.servers {
             for link in server.links().each() {
                 for _ in 0..rng.usize(..3) {
-                    link.inject(any(rng));
+                    link.inject(any(rng, 100_000));
                     injected += 1;
                 }
             }
@@ -99,7 +99,8 @@ pub async fn storm<C: Client>(gusts: usize, rng: &mut Rng) -> Result<Weather, St
     Ok(weather)
 }
 
-fn any(rng: &mut Rng) -> Fault {
+/// Any fault of a link, at one of so many next bytes.
+pub fn any(rng: &mut Rng, bytes: u64) -> Fault {
     let what = match rng.u8(..10) {
         0 => Trouble::Truncate,
         1 => Trouble::Stall(Duration::from_millis(rng.u64(1..2_500))),
@@ -107,5 +108,5 @@ fn any(rng: &mut Rng) -> Fault {
         _ => Trouble::Cut,
     };
     let direction = [Direction::Requests, Direction::Replies][rng.usize(..2)];
-    Fault { direction, after: rng.u64(..100_000), what }
+    Fault { direction, after: rng.u64(..bytes), what }
 }

@@ -19,7 +19,8 @@ pub struct Count {
     pub excused: usize,
 }
 
-/// Compares the fates of an author's messages with the numbers of those that came, in their order.
+/// Compares the fates of an author's messages, whose numbers begin with `first`, with the numbers of
+/// those that came, in their order.
 ///
 /// `excused` says for an entry whether its loss was reported to somebody who could know.
 ///
@@ -27,13 +28,18 @@ pub struct Count {
 ///
 /// Says what is wrong: a message that came twice or out of order, that came though it was reported
 /// not to, or that did not come though it was published.
-pub fn judge(fates: &[Fate], heard: &[u32], excused: impl Fn(EntryId) -> bool) -> Result<Count, String> {
+pub fn judge(
+    first: u32,
+    fates: &[Fate],
+    heard: &[u32],
+    excused: impl Fn(EntryId) -> bool,
+) -> Result<Count, String> {
     if let Some(pair) = heard.windows(2).find(|pair| pair[0] >= pair[1]) {
         return Err(format!("{} came after {}", pair[1], pair[0]));
     }
     let mut count = Count { heard: heard.len(), ..Count::default() };
     let mut rest = heard.iter().copied().peekable();
-    for (number, fate) in (0_u32..).zip(fates) {
+    for (number, fate) in (first..).zip(fates) {
         let came = rest.next_if_eq(&number).is_some();
         match fate {
             Fate::Published(id) => {
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_arrived_must_be_what_was_said() {
-        let judge = |heard: &[u32]| judge(&fates(), heard, |_| false);
+        let judge = |heard: &[u32]| judge(0, &fates(), heard, |_| false);
         assert_eq!(judge(&[0, 2, 4]), Ok(Count { published: 3, failed: 2, heard: 3, excused: 0 }));
         assert_eq!(judge(&[0, 1, 2, 4]), Ok(Count { published: 3, failed: 2, heard: 4, excused: 0 }));
         for wrong in [&[0, 2][..], &[0, 2, 2, 4], &[0, 4, 2], &[0, 2, 3, 4], &[0, 2, 4, 5], &[]] {
@@ -97,9 +103,18 @@ mod tests {
     #[test]
     fn a_loss_that_was_reported_is_excused() {
         let excused = |id: EntryId| id.seq == 1;
-        let count = judge(&fates(), &[0, 4], excused).unwrap();
+        let count = judge(0, &fates(), &[0, 4], excused).unwrap();
         assert_eq!(count, Count { published: 3, failed: 2, heard: 2, excused: 1 });
-        assert!(judge(&fates(), &[0, 2], excused).is_err());
+        assert!(judge(0, &fates(), &[0, 2], excused).is_err());
+    }
+
+    #[test]
+    fn numbers_may_begin_anywhere() {
+        let count = judge(7, &fates(), &[7, 9, 11], |_| false).unwrap();
+        assert_eq!(count, Count { published: 3, failed: 2, heard: 3, excused: 0 });
+        for wrong in [&[0, 2, 4][..], &[6, 7, 9, 11], &[7, 9, 11, 12]] {
+            assert!(judge(7, &fates(), wrong, |_| false).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stderr, reason = "a test that fails shows what it printed")]
 
-use std::fs;
-
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
 use sio_streams_driver::{Error, Event, Options};
 use sio_streams_faults::cluster::{stream_end, until};
+use sio_streams_faults::memory::resident;
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, RedisRs};
 use sio_streams_testkit::RedisServer;
@@ -16,13 +15,6 @@ use sio_streams_testkit::RedisServer;
 /// The number of messages, and the length of each: altogether far more than a node may hold.
 const MESSAGES: usize = 1_500;
 const LENGTH: usize = 30_000;
-
-/// The memory of this process, in bytes, where the system tells.
-fn memory() -> Option<usize> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    Some(line.split_whitespace().next()?.parse::<usize>().ok()? * 1_024)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
@@ -48,7 +40,7 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     });
 
     slow.set_awake(false);
-    let before = memory();
+    let before = resident();
     let text = "x".repeat(LENGTH);
     for _ in 0..MESSAGES {
         let packet = Packet::event("long", &(&text,)).unwrap();
@@ -72,7 +64,7 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
     .await;
     let held = lag().await;
     assert!(held.waiting <= 101, "a batch, and the entry that it overlaps: {held:?}");
-    if let (Some(before), Some(after)) = (before, memory()) {
+    if let (Some(before), Some(after)) = (before, resident()) {
         let grown = after.saturating_sub(before);
         eprintln!(
             "{held:?}; memory grew by {} KiB while {} KiB were sent",

@@ -84,48 +84,51 @@ async fn a_reply_that_is_too_large_is_asked_for_in_parts() {
 /// if a proxy does, and wherever the entry is in the stream.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_that_is_too_large_alone_is_a_gap() {
-    for (alone, by_proxy) in [(true, false), (false, true)] {
-        let redis = RedisServer::start().unwrap();
-        let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
-        // Nodes of this dialect write nothing to the stream by themselves, so the large entry is
-        // the first one of the stream, or the second.
-        let config = Config { dialect: Dialect::Streams03, ..Config::default() };
-        let (writer, _events) =
-            sio_streams_driver::start(options(config.clone()), steady(&redis.url())).unwrap();
-        let there = within(writer.open("/")).await.unwrap();
-        let (node, mut events) =
-            sio_streams_driver::start(options(config.clone()), steady(&proxy.url())).unwrap();
-        let nsp = within(node.open("/")).await.unwrap();
-        within(nsp.add_socket("a")).await.unwrap();
-        let say = async |number, size| {
-            within(there.broadcast(packet(number, size), BroadcastOptions::all())).await.unwrap();
-        };
-        let first = if alone { 1 } else { 0 };
-        if !alone {
-            say(0, 1).await;
-            assert_eq!(heard(&mut events, 0).await.0, [0]);
-        }
-        match by_proxy {
-            true => proxy.habits(vec![Habit::LargestReply(1 << 20)]),
-            false => {
-                drop(redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 1mb 0"]))
-            }
-        }
-        say(first, 3_000_000).await;
-        say(first + 1, 1).await;
-        let (numbers, losses, gaps) = heard(&mut events, first + 1).await;
-        assert_eq!(numbers, [first + 1]);
-        assert_eq!(gaps, [Lost::Exactly(1)], "{alone}");
-        assert!(losses >= 2);
-        // After that, everything works as before, for the node that was there and for a new one.
-        say(first + 2, 1).await;
-        assert_eq!(heard(&mut events, first + 2).await, (vec![first + 2], 0, vec![]));
-        let (new, mut events) = sio_streams_driver::start(options(config), steady(&proxy.url())).unwrap();
-        let nsp = within(new.open("/")).await.unwrap();
-        within(nsp.add_socket("b")).await.unwrap();
-        say(first + 3, 1).await;
-        assert_eq!(heard(&mut events, first + 3).await.0, [first + 3]);
+    tokio::join!(is_a_gap(true, false), is_a_gap(false, true));
+}
+
+/// `alone` is `true` if the entry is the first one of the stream, and `false` if it is the second.
+async fn is_a_gap(alone: bool, by_proxy: bool) {
+    let redis = RedisServer::start().unwrap();
+    let proxy = Chaos::start(redis.addr(), Vec::new()).unwrap();
+    // Nodes of this dialect write nothing to the stream by themselves. There are dozens of
+    // reconnects, and another test is about their pace.
+    let options = || {
+        let mut options = options(Config { dialect: Dialect::Streams03, ..Config::default() });
+        options.timing.backoff_max = Duration::from_millis(50);
+        options
+    };
+    let (writer, _events) = sio_streams_driver::start(options(), steady(&redis.url())).unwrap();
+    let there = within(writer.open("/")).await.unwrap();
+    let (node, mut events) = sio_streams_driver::start(options(), steady(&proxy.url())).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    within(nsp.add_socket("a")).await.unwrap();
+    let say = async |number, size| {
+        within(there.broadcast(packet(number, size), BroadcastOptions::all())).await.unwrap();
+    };
+    let first = if alone { 1 } else { 0 };
+    if !alone {
+        say(0, 1).await;
+        assert_eq!(heard(&mut events, 0).await.0, [0]);
     }
+    match by_proxy {
+        true => proxy.habits(vec![Habit::LargestReply(1 << 20)]),
+        false => drop(redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 1mb 0"])),
+    }
+    say(first, 3_000_000).await;
+    say(first + 1, 1).await;
+    let (numbers, losses, gaps) = heard(&mut events, first + 1).await;
+    assert_eq!(numbers, [first + 1]);
+    assert_eq!(gaps, [Lost::Exactly(1)], "{alone}");
+    assert!(losses >= 2);
+    // After that, everything works as before, for the node that was there and for a new one.
+    say(first + 2, 1).await;
+    assert_eq!(heard(&mut events, first + 2).await, (vec![first + 2], 0, vec![]));
+    let (new, mut events) = sio_streams_driver::start(options(), steady(&proxy.url())).unwrap();
+    let nsp = within(new.open("/")).await.unwrap();
+    within(nsp.add_socket("b")).await.unwrap();
+    say(first + 3, 1).await;
+    assert_eq!(heard(&mut events, first + 3).await.0, [first + 3]);
 }
 
 /// The connection opens, but it is lost by the first read, by the first question, or by the second

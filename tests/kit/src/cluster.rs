@@ -206,14 +206,33 @@ impl RedisCluster {
 
     /// Kills a master, and waits until its replica has taken its place.
     pub fn fail_over(&self, master: usize) -> io::Result<()> {
-        let replica = &self.nodes[self.partner(master)];
         self.nodes[master].kill();
+        self.promote_partner(master)?;
+        self.settle()
+    }
+
+    /// Freezes a master until its replica has taken its place. It lives on as the replica.
+    pub fn depose(&self, master: usize) -> io::Result<()> {
+        self.nodes[master].pause()?;
+        let promoted = self.promote_partner(master);
+        self.nodes[master].resume()?;
+        promoted.and_then(|()| self.settle())
+    }
+
+    /// Starts a server again that was killed, and waits until it is a part of the cluster.
+    pub fn rejoin(&self, place: usize) -> io::Result<()> {
+        self.nodes[place].restart()?;
+        self.settle()
+    }
+
+    /// Waits until the replica of a master that is silent has taken its place.
+    fn promote_partner(&self, master: usize) -> io::Result<()> {
+        let replica = &self.nodes[self.partner(master)];
         let may_not = |yes_or_no| replica.order(&["CONFIG", "SET", "cluster-replica-no-failover", yes_or_no]);
         may_not("no")?;
         self.set_timeout(IMPATIENT)?;
         self.until(|_| replica.is("master"))?;
-        may_not("yes")?;
-        self.settle()
+        may_not("yes")
     }
 
     /// Kills a master and its replica, and waits until the others find that the cluster is down.
@@ -231,13 +250,16 @@ impl RedisCluster {
     }
 
     fn alive(&self) -> impl Iterator<Item = &RedisServer> {
-        self.nodes.iter().filter(|node| node.is_running())
+        self.nodes.iter().filter(|node| node.is_awake())
     }
 
     /// Has a replica take over from its master, which lives on as its replica.
     pub fn hand_over(&self, master: usize) -> io::Result<()> {
         let replica = &self.nodes[self.partner(master)];
         let deadline = Instant::now() + BOUND;
+        // A master that has voted for a replica votes for none of the same master within twice this
+        // time.
+        self.set_timeout(IMPATIENT)?;
         loop {
             // Refused while the two are just connecting.
             let asked = replica.order(&["CLUSTER", "FAILOVER"]);
@@ -255,7 +277,7 @@ impl RedisCluster {
     }
 
     fn running(&self) -> &RedisServer {
-        match self.nodes.iter().find(|node| node.is_running()) {
+        match self.alive().next() {
             Some(node) => node,
             None => panic!("no server of the cluster runs"),
         }

@@ -81,14 +81,41 @@ impl RedisSentinel {
     pub fn fail_over(&self) -> io::Result<()> {
         let other = 1 - self.master();
         self.servers[1 - other].kill();
+        self.promote(other)
+    }
+
+    /// Freezes the master until all sentinels name the other server. It lives on as the replica.
+    /// Writes that it takes until the sentinels reach it are lost.
+    pub fn depose(&self) -> io::Result<()> {
+        let old = self.master();
+        self.servers[old].pause()?;
+        let promoted = self.promote(1 - old);
+        self.servers[old].resume()?;
+        promoted.and_then(|()| self.until(|all| all.follows(old)))
+    }
+
+    /// Starts a server again that was killed, and waits until it is the replica.
+    pub fn rejoin(&self, place: usize) -> io::Result<()> {
+        self.servers[place].restart()?;
+        self.until(|all| all.follows(place))
+    }
+
+    fn promote(&self, place: usize) -> io::Result<()> {
         self.set_patience(IMPATIENT)?;
-        self.until(|all| all.is_master(other))?;
+        self.until(|all| all.is_master(place))?;
         self.set_patience(PATIENT)
+    }
+
+    /// Returns `true` if this server is a replica that has all that its master has.
+    fn follows(&self, place: usize) -> bool {
+        let Ok(role) = self.servers[place].try_command(&["ROLE"]) else { return false };
+        let part = |at: usize| role.items().get(at).and_then(Reply::as_str);
+        part(0) == Some("slave") && part(3) == Some("connected")
     }
 
     fn set_patience(&self, milliseconds: &str) -> io::Result<()> {
         let set = ["SENTINEL", "SET", MASTER, "down-after-milliseconds", milliseconds];
-        let mut alive = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+        let mut alive = self.sentinels.iter().filter(|sentinel| sentinel.is_awake());
         alive.try_for_each(|sentinel| sentinel.order(&set))
     }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, io, thread};
 
@@ -32,6 +33,8 @@ const PORT_TRIES: usize = 10;
 #[derive(Debug)]
 pub struct RedisServer {
     process: Mutex<Option<Child>>,
+    /// `true` while the process is frozen.
+    paused: AtomicBool,
     port: u16,
     tls: Option<(u16, TlsFiles)>,
     credentials: Option<Credentials>,
@@ -72,6 +75,7 @@ impl RedisServer {
         };
         let mut server = Self {
             process: Mutex::new(None),
+            paused: AtomicBool::new(false),
             port: 0,
             tls: None,
             credentials: options.credentials(),
@@ -226,6 +230,12 @@ impl RedisServer {
             let _ = process.kill();
             let _ = process.wait();
         }
+        self.paused.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if it runs and is not frozen.
+    pub fn is_awake(&self) -> bool {
+        self.is_running() && !self.paused.load(Ordering::Relaxed)
     }
 
     /// Returns `true` if it has been started and not been killed.
@@ -253,12 +263,16 @@ impl RedisServer {
 
     /// Freezes the process (SIGSTOP): connections stay open, nothing is answered.
     pub fn pause(&self) -> io::Result<()> {
-        self.signal("-STOP")
+        self.signal("-STOP")?;
+        self.paused.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Lets a frozen process go on (SIGCONT).
     pub fn resume(&self) -> io::Result<()> {
-        self.signal("-CONT")
+        self.signal("-CONT")?;
+        self.paused.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     fn signal(&self, signal: &str) -> io::Result<()> {

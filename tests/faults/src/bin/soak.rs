@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: all faults at random, for a given time. A violation ends it, and prints the
-//! seed.
+//! `cargo xtask soak`: all faults at random, for a given time, on one server, on a cluster, or
+//! behind sentinels. A violation ends it, and prints the seed.
 
 #![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use sio_streams_faults::cluster::Books;
 use sio_streams_faults::loss::{self, Crash};
+use sio_streams_faults::siege::{Sums, siege};
+use sio_streams_faults::topology::Kind;
 use sio_streams_faults::{Client, Fred, RedisRs, storm};
 
 /// The sums so far.
@@ -90,31 +92,103 @@ async fn round<C: Client>(rng: &mut Rng, figures: &mut Figures) -> Result<(), St
     Ok(())
 }
 
-/// `--minutes <n>` and `--seed <n>`.
-fn options() -> Result<(u64, u64), String> {
-    let (mut minutes, mut seed) = (10, fastrand::u64(..));
+/// What is asked for.
+struct Options {
+    minutes: u64,
+    seed: u64,
+    /// One server by default.
+    kind: Option<Kind>,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options { minutes: 10, seed: fastrand::u64(..), kind: None };
     let mut args = std::env::args().skip(1);
     while let Some(name) = args.next() {
-        let value = args.next().and_then(|value| value.parse().ok());
-        match (&*name, value) {
-            ("--minutes", Some(value)) => minutes = value,
-            ("--seed", Some(value)) => seed = value,
-            _ => return Err(format!("{name}: --minutes <n> and --seed <n> are known")),
+        let mut number = || args.next().and_then(|value| value.parse().ok());
+        let known = match &*name {
+            "--minutes" => number().map(|value| options.minutes = value),
+            "--seed" => number().map(|value| options.seed = value),
+            "--cluster" => {
+                options.kind = Some(Kind::Cluster);
+                Some(())
+            }
+            "--sentinel" => {
+                options.kind = Some(Kind::Sentinel);
+                Some(())
+            }
+            _ => None,
+        };
+        if known.is_none() {
+            return Err(format!("{name}: --minutes <n>, --seed <n>, --cluster and --sentinel are known"));
         }
     }
-    Ok((minutes, seed))
+    Ok(options)
+}
+
+fn print(sums: &Sums, elapsed: Duration, violations: usize) {
+    let books = &sums.books;
+    println!("{:>9} minutes, {} gusts, {} sets of four nodes", elapsed.as_secs() / 60, sums.gusts, sums.sets);
+    println!("{:>9} messages published, {} reported as failed", books.published, books.failed);
+    println!("{:>9} deliveries at other nodes, {} repeats passed over", books.heard, books.repeated);
+    let list = |counts: Vec<String>| counts.join(", ");
+    let deeds = sums.deeds.iter().map(|(deed, count)| format!("{count} {deed:?}")).collect();
+    println!(
+        "{:>9} times something happened to servers: {}",
+        sums.deeds.values().sum::<usize>(),
+        list(deeds)
+    );
+    let links = sums.links.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    println!(
+        "{:>9} times something happened to a node's links: {}",
+        sums.links.values().sum::<usize>(),
+        list(links)
+    );
+    println!("{:>9} links reported lost, {} attempts to connect", sums.downs, sums.attempts);
+    println!(
+        "{:>9} acknowledged messages lost by Redis, {} deliveries less for it; {} rewinds reported, {} gaps",
+        sums.lost, books.excused, sums.rewinds, sums.gaps
+    );
+    let (told, untold) = sums.forked;
+    println!(
+        "{:>9} deliveries less because there were two masters, {untold} of them not reported",
+        told + untold
+    );
+    println!("{:>9.1} s at most until everything had come to everybody", sums.slowest.as_secs_f64());
+    if let Some((early, late)) = sums.memory {
+        println!("{:>9} KiB of memory at the end, {} early on", late / 1_024, early / 1_024);
+    }
+    println!("{violations:>9} violations");
+}
+
+async fn on_several_servers(kind: Kind, options: &Options) -> ExitCode {
+    let (started, mut sums) = (Instant::now(), Sums::default());
+    let time = Duration::from_secs(60 * options.minutes);
+    let outcome = siege(kind, time, &mut Rng::with_seed(options.seed), &mut sums).await;
+    let outcome = outcome.and_then(|()| sums.memory_is_flat());
+    print(&sums, started.elapsed(), usize::from(outcome.is_err()));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            println!("VIOLATION: {why}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let (minutes, seed) = match options() {
+    let options = match options() {
         Ok(options) => options,
         Err(why) => {
             println!("{why}");
             return ExitCode::from(2);
         }
     };
+    let Options { minutes, seed, kind } = options;
     println!("soak: seed {seed}");
+    if let Some(kind) = kind {
+        return on_several_servers(kind, &options).await;
+    }
     let (started, end) = (Instant::now(), Duration::from_secs(60 * minutes));
     let (mut rng, mut figures) = (Rng::with_seed(seed), Figures::default());
     while started.elapsed() < end {

@@ -30,3 +30,4 @@ mod members;
 mod publisher;
 mod reader;
 mod refusals;
+mod topologies;

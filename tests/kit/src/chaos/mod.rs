@@ -3,6 +3,7 @@
 mod replies;
 mod requests;
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +63,8 @@ struct Shared {
     habits: Mutex<Vec<Habit>>,
     silent: Mutex<Silent>,
     changed: Condvar,
-    open: Mutex<Vec<TcpStream>>,
+    /// Both ends of each connection that is open, by its number.
+    open: Mutex<BTreeMap<usize, [TcpStream; 2]>>,
     /// The times at which connections were taken.
     accepted: Mutex<Vec<Instant>>,
     closed: AtomicBool,
@@ -132,6 +134,16 @@ impl Chaos {
         *lock(&self.shared.target) = target;
     }
 
+    /// The number of connections that are open through it.
+    pub fn connections(&self) -> usize {
+        lock(&self.shared.open).len()
+    }
+
+    /// Closes the connections that are open now. New ones are accepted.
+    pub fn drop_connections(&self) {
+        self.shared.close_connections();
+    }
+
     /// The number of connections that it has taken so far.
     pub fn accepted(&self) -> usize {
         lock(&self.shared.accepted).len()
@@ -150,9 +162,7 @@ impl Drop for Chaos {
         self.speak();
         // It sleeps in accept: knock.
         let _ = TcpStream::connect(self.addr);
-        for socket in lock(&self.shared.open).drain(..) {
-            let _ = socket.shutdown(Shutdown::Both);
-        }
+        self.shared.close_connections();
     }
 }
 
@@ -166,26 +176,37 @@ impl Shared {
             if self.closed.load(Ordering::Relaxed) {
                 return;
             }
-            lock(&self.accepted).push(Instant::now());
+            let number = {
+                let mut accepted = lock(&self.accepted);
+                accepted.push(Instant::now());
+                accepted.len()
+            };
             // An unreachable target: the client sees its connection close.
             if let Ok(client) = client {
-                let _ = self.open(client);
+                let _ = self.open(number, client);
             }
         }
     }
 
-    fn open(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
+    fn close_connections(&self) {
+        for socket in lock(&self.open).values().flatten() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn open(self: &Arc<Self>, number: usize, client: TcpStream) -> io::Result<()> {
         let target = *lock(&self.target);
         let server = TcpStream::connect(target)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        lock(&self.open).extend([client.try_clone()?, server.try_clone()?]);
+        lock(&self.open).insert(number, [client.try_clone()?, server.try_clone()?]);
         let (from, to) = (server.try_clone()?, client.try_clone()?);
         let shared = Arc::clone(self);
         thread::spawn(move || {
             let _ = shared.answer(&from, &to);
             let _ = to.shutdown(Shutdown::Both);
             let _ = from.shutdown(Shutdown::Both);
+            lock(&shared.open).remove(&number);
         });
         let shared = Arc::clone(self);
         thread::spawn(move || {
