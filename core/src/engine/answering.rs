@@ -5,14 +5,14 @@ use super::requests::Taken;
 use super::{CallError, Engine};
 use crate::config::Dialect;
 use crate::event::{AckResponder, Answer, Asker, Delivery, EmitResponder, Event, SocketsResponder, Way};
-use crate::id::{NodeId, RequestId, Ticket};
+use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::time::Time;
 
 impl Engine {
     /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms. It leaves out sockets
-    /// that are not here any more.
+    /// that are not here any more. Data that is `null` becomes `{}`.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl Engine {
         let rooms = &self.open(&responder.0.nsp)?.1.rooms;
         let with_rooms = |LocalSocket { id, handshake, data }| {
             let rooms = rooms.of(&id)?;
-            Some(RemoteSocket { id, handshake, rooms, data })
+            Some(RemoteSocket { id, handshake, rooms, data: data.or_empty_object() })
         };
         let sockets = sockets.into_iter().filter_map(with_rooms).collect();
         self.respond(&responder.0, Answer::Sockets(sockets))
@@ -71,7 +71,13 @@ impl Engine {
     }
 
     /// Delivers a packet to clients whose acknowledgements are wanted.
-    pub(super) fn deliver_with_ack(&mut self, asker: Asker, packet: Packet, opts: BroadcastOptions) {
+    pub(super) fn deliver_with_ack(
+        &mut self,
+        asker: Asker,
+        packet: Packet,
+        opts: BroadcastOptions,
+        entry: Option<EntryId>,
+    ) {
         let Some(namespace) = self.cluster.namespaces.get(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
@@ -80,6 +86,7 @@ impl Engine {
             nsp,
             packet,
             opts,
+            entry,
             offset: None,
             from,
             responder,

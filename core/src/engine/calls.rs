@@ -68,7 +68,7 @@ impl Engine {
         let ticket = self.ask(nsp, id.clone(), body, Wanted::Acks, &opts)?;
         self.expect_self(ticket);
         let asker = self.asker_self(nsp, id);
-        self.deliver_with_ack(asker, packet, opts);
+        self.deliver_with_ack(asker, packet, opts, None);
         Ok(ticket)
     }
 

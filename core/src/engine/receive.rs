@@ -134,7 +134,7 @@ impl Engine {
     fn obey(&mut self, message: Message, entry: Option<EntryId>) -> Option<Event> {
         let Message { uid, nsp, body } = message;
         if let Body::Broadcast { packet, opts, request_id: None } = body {
-            return Some(delivery(nsp, packet, opts, entry, uid));
+            return Some(delivery(nsp, packet, opts, entry, uid, self.cx.config.recovery.is_some()));
         }
         let (way, by_stream) = (self.way_back(entry), entry.is_some());
         let asker = |request_id: RequestId| Asker { nsp: nsp.clone(), node: uid.clone(), request_id, way };
@@ -161,7 +161,7 @@ impl Engine {
             Body::AdapterClose => self.node_closed(&nsp, &uid),
             Body::Broadcast { packet, opts, request_id } => {
                 if let Some(id) = request_id {
-                    self.deliver_with_ack(asker(id), packet, opts);
+                    self.deliver_with_ack(asker(id), packet, opts, entry);
                 }
             }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), &opts),

@@ -78,7 +78,9 @@ impl Engine {
         let Effect { nsp, kind } = effect;
         Some(match kind {
             // Most effects are broadcasts, which need nothing of the namespace.
-            EffectKind::Broadcast { packet, opts } => delivery(nsp, packet, opts, entry, from),
+            EffectKind::Broadcast { packet, opts } => {
+                delivery(nsp, packet, opts, entry, from, self.cx.config.recovery.is_some())
+            }
             EffectKind::Join { opts, rooms } => {
                 let namespace = self.cluster.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
@@ -115,7 +117,8 @@ pub(super) fn delivery(
     opts: BroadcastOptions,
     entry: Option<EntryId>,
     from: NodeId,
+    recovery: bool,
 ) -> Event {
-    let offset = entry.filter(|_| is_recoverable(&packet, &opts));
-    Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
+    let offset = entry.filter(|_| recovery && is_recoverable(&packet, &opts));
+    Event::Broadcast(Delivery { nsp, packet, opts, entry, offset, from, responder: None })
 }

@@ -406,7 +406,7 @@ fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
         socket.received.push(seen.clone());
         socket.offsets.push(broadcast.offset);
         if let Some(line) = &socket.line {
-            front::event(line, &broadcast.nsp, &broadcast.packet, broadcast.offset);
+            front::send(line, broadcast.frames());
         }
         if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
             let (acks, value) = (acks.clone(), to_payload(value));
