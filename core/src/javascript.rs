@@ -20,6 +20,20 @@ pub(crate) fn number_text(number: f64) -> String {
     }
 }
 
+/// Returns the number whose text in JavaScript is `text`, if there is one. `Infinity` and `NaN`
+/// don't count.
+pub(crate) fn number(text: &str) -> Option<f64> {
+    /// No number has a longer text.
+    const LONGEST: usize = 32;
+    // Most names are no numbers. The first character tells.
+    let first = *text.as_bytes().first()?;
+    if !(first.is_ascii_digit() || first == b'-') || text.len() > LONGEST {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    (number.is_finite() && number_text(number) == text).then_some(number)
+}
+
 /// Returns the text of a date, given in milliseconds since 1970, as `Date.prototype.toString` prints
 /// it where the time zone is UTC.
 pub(crate) fn date_text(millis: u64) -> String {
@@ -71,6 +85,51 @@ pub(crate) fn whole(number: f64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Node says the same: String(Number(text)) === text.
+    #[test]
+    fn a_number_is_what_javascript_would_write() {
+        for (text, value) in [
+            ("0", 0.0),
+            ("5", 5.0),
+            ("-7", -7.0),
+            ("1.5", 1.5),
+            ("9007199254740991", 9_007_199_254_740_991.0),
+            ("1e+21", 1e21),
+            ("1e-7", 1e-7),
+            ("100000000000000000000", 1e20),
+        ] {
+            assert_eq!(number(text), Some(value), "{text}");
+        }
+        for text in [
+            "",
+            "-",
+            "-0",
+            "+5",
+            "05",
+            "5.0",
+            "5.",
+            ".5",
+            " 5",
+            "5 ",
+            "1e3",
+            "1e21",
+            "1E+21",
+            "0x5",
+            "NaN",
+            "Infinity",
+            "-Infinity",
+            "inf",
+            "-inf",
+            "9007199254740993",
+            "5a",
+            "\u{664}",
+            "1_0",
+        ] {
+            assert_eq!(number(text), None, "{text}");
+        }
+        assert_eq!(number(&"1".repeat(1_000)), None);
+    }
 
     // The texts are Node's, with TZ=UTC.
     #[test]

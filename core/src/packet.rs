@@ -83,6 +83,9 @@ impl Packet {
 /// addressed. A socket in any room of `except` is left out. Every socket is in a room that bears
 /// its own id, so a socket id can be used as a room.
 ///
+/// In JavaScript a room may be a number, and `5` is another room than `"5"`. Here the room `"5"`
+/// stands for both.
+///
 /// ```
 /// use core::time::Duration;
 /// use sio_streams_core::BroadcastOptions;
