@@ -135,7 +135,9 @@ pub use bytes::Bytes;
 pub use bytestring::ByteString;
 pub use codec::{Codec, PayloadCodec};
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
-pub use config::{Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, SubscriptionMode};
+pub use config::{
+    Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, SubscriptionMode, UnknownDialect,
+};
 pub use elements::Elements;
 pub use emitter::Emitter;
 pub use engine::Engine;
