@@ -68,7 +68,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             Event::Broadcast(it) => greeted.extend(engine.rooms(&it.nsp).expect("open").matching(&it.opts)),
             Event::Published { .. } => _ = engine.fetch_sockets(now, "/", BroadcastOptions::all())?,
             Event::FetchSockets { sockets, responder, .. } => {
-                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null());
+                let connected = Handshake::at(now.as_micros() / 1_000);
+                let tell = |id| LocalSocket::new(id, &connected, Payload::empty_object());
                 let told: Result<_, _> = sockets.into_iter().map(tell).collect();
                 engine.respond_sockets(now, responder, told?)?;
             }

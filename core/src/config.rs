@@ -1,5 +1,7 @@
 //! The options of a node. They bear the peers' names and defaults.
 
+use core::fmt;
+use core::str::FromStr;
 use core::time::Duration;
 
 use bytestring::ByteString;
@@ -31,6 +33,45 @@ pub enum Dialect {
     /// `@socket.io/redis-adapter`, formerly `socket.io-redis`. Everything goes through Pub/Sub. A
     /// node does not receive messages that are sent while its connection is down.
     Classic,
+}
+
+/// The name of a dialect: `streams-0.2`, `streams-0.3`, `bridge`, `sharded` or `classic`.
+///
+/// ```
+/// use sio_streams_core::Dialect;
+///
+/// assert_eq!("streams-0.2".parse(), Ok(Dialect::Streams02));
+/// assert_eq!(Dialect::Bridge.to_string(), "bridge");
+/// assert_eq!("0.2".parse::<Dialect>().unwrap_err().to_string(),
+///     "\"0.2\" is no dialect: choose streams-0.2, streams-0.3, bridge, sharded or classic");
+/// ```
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Dialect::Streams02 => "streams-0.2",
+            Dialect::Streams03 => "streams-0.3",
+            Dialect::Bridge => "bridge",
+            Dialect::Sharded => "sharded",
+            Dialect::Classic => "classic",
+        })
+    }
+}
+
+/// A text that names no [`Dialect`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no dialect: choose streams-0.2, streams-0.3, bridge, sharded or classic")]
+pub struct UnknownDialect(String);
+
+impl FromStr for Dialect {
+    type Err = UnknownDialect;
+
+    /// Reads the name as [`Display`](fmt::Display) writes it.
+    fn from_str(name: &str) -> Result<Self, UnknownDialect> {
+        const ALL: [Dialect; 5] =
+            [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge, Dialect::Sharded, Dialect::Classic];
+        let named = ALL.into_iter().find(|dialect| dialect.to_string() == name);
+        named.ok_or_else(|| UnknownDialect(name.into()))
+    }
 }
 
 impl Dialect {
@@ -416,6 +457,16 @@ mod tests {
         assert!(lost.starts_with("socket.io--"), "{lost}");
         let read: ByteString = config.stream_of("/notifications");
         assert!(["socket.io-0", "socket.io-1", "socket.io-2", "socket.io-3"].contains(&&*read), "{read}");
+    }
+
+    #[test]
+    fn a_dialect_is_read_as_it_is_written() {
+        for name in ["streams-0.2", "streams-0.3", "bridge", "sharded", "classic"] {
+            assert_eq!(name.parse::<Dialect>().map(|dialect| dialect.to_string()), Ok(name.to_owned()));
+        }
+        for name in ["", "Bridge", " bridge", "streams-0.4"] {
+            assert_eq!(name.parse::<Dialect>(), Err(UnknownDialect(name.into())));
+        }
     }
 
     #[test]

@@ -245,9 +245,14 @@ pub struct Delivery {
     pub packet: Packet,
     /// The addressed sockets, and the flags.
     pub opts: BroadcastOptions,
-    /// The packet's id in the stream, if clients that miss the packet can recover it. If connection
-    /// state recovery is on, append it to the packet's data as a last argument, as a string. A
-    /// packet that came by a stream in which its namespace is not published has no offset.
+    /// The packet's id in the stream, if it came by a stream, or was published there before it was
+    /// delivered.
+    pub entry: Option<EntryId>,
+    /// The offset that clients get with the packet, from which they recover later: `entry`, if
+    /// connection state recovery is on and the packet is one that a client can miss.
+    /// [`frames`](Delivery::frames) appends it to the packet's arguments, as a string. Without
+    /// recovery there is none. A packet that came by a stream in which its namespace is not
+    /// published has none either.
     pub offset: Option<EntryId>,
     /// The node that sent the packet, which may be this one.
     pub from: NodeId,

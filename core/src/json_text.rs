@@ -8,6 +8,32 @@ pub(crate) fn append(array: &str, last: &str) -> Option<String> {
     Some(format!("[{rest}{comma}\"{last}\"]"))
 }
 
+/// Returns the next element of a well-formed array, and what follows it. `rest` is what follows the
+/// array's opening bracket, or one of its elements. Returns `None` at the end of the array.
+pub(crate) fn next_element(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = rest.trim_ascii_start();
+    let rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+    let (mut level, mut in_string, mut escaped) = (0_usize, false, false);
+    let ends = |byte: u8| matches!(byte, b',' | b']' | b' ' | b'\n' | b'\t' | b'\r');
+    let mut end = rest.len();
+    for (at, &byte) in rest.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            _ if level == 0 && ends(byte) => {
+                end = at;
+                break;
+            }
+            b'[' | b'{' => level += 1,
+            b']' | b'}' => level -= 1,
+            _ => {}
+        }
+    }
+    (end > 0).then(|| rest.split_at(end))
+}
+
 /// Replaces each escaped lone surrogate in a well-formed JSON text.
 pub(crate) fn replace_lone_surrogates(json: &[u8]) -> Vec<u8> {
     let unit = |at: usize| {

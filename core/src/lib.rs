@@ -41,7 +41,7 @@
 //!             }
 //!             Event::Broadcast(delivery) => {
 //!                 let to = engine.rooms(&delivery.nsp).unwrap().matching(&delivery.opts);
-//!                 println!("{} goes to {to:?}", delivery.packet.data.as_json().unwrap());
+//!                 println!("{} goes to {to:?}", delivery.frames().text);
 //!                 delivered += to.len();
 //!                 break 'turn;
 //!             }
@@ -79,6 +79,8 @@
 //!   payload keeps the bytes in which it arrived and is decoded on demand.
 //! - [`Rooms`] tracks which sockets of this node are in which rooms.
 //! - [`wire`] converts between bytes and [`Message`]s, for programs that need only the codec.
+//!   [`Frames`](wire::Frames) and [`FrameReader`](wire::FrameReader) are what goes through the
+//!   connections to clients.
 //!
 //! # What it holds to
 //!
@@ -109,6 +111,7 @@ mod channel;
 mod codec;
 mod command;
 mod config;
+mod elements;
 mod emitter;
 mod engine;
 mod error;
@@ -135,7 +138,9 @@ pub use codec::{Codec, PayloadCodec};
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
 pub use config::{
     Config, ConfigError, Dialect, Limits, LocalDelivery, Recovery, RoomOwner, SubscriptionMode,
+    UnknownDialect,
 };
+pub use elements::Elements;
 pub use emitter::Emitter;
 pub use engine::Engine;
 pub use error::CallError;

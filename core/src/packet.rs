@@ -5,6 +5,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 use serde::Serialize;
 
+use crate::javascript::date_text;
 use crate::payload::{Payload, PayloadError};
 
 /// The packet type of an event, the only type that servers broadcast to clients.
@@ -81,6 +82,9 @@ impl Packet {
 /// Empty `rooms` address every socket in the namespace. Otherwise the union of the rooms is
 /// addressed. A socket in any room of `except` is left out. Every socket is in a room that bears
 /// its own id, so a socket id can be used as a room.
+///
+/// In JavaScript a room may be a number, and `5` is another room than `"5"`. Here the room `"5"`
+/// stands for both.
 ///
 /// ```
 /// use core::time::Duration;
@@ -219,12 +223,21 @@ pub struct LocalSocket {
     pub id: ByteString,
     /// The client's handshake.
     pub handshake: Payload,
-    /// The data that the application attached to the socket.
+    /// The data that the application attached to the socket. If there is none, it is
+    /// [`{}`](Payload::empty_object).
     pub data: Payload,
 }
 
 impl LocalSocket {
     /// Creates a socket with the given handshake and data.
+    ///
+    /// ```
+    /// use sio_streams_core::{Handshake, LocalSocket, Payload};
+    ///
+    /// let handshake = Handshake { address: "192.0.2.1".into(), ..Handshake::at(1_700_000_000_000) };
+    /// let socket = LocalSocket::new("a socket's id", &handshake, Payload::empty_object()).unwrap();
+    /// assert_eq!(socket.handshake.decode::<Handshake>().unwrap(), handshake);
+    /// ```
     ///
     /// # Errors
     ///
@@ -245,7 +258,7 @@ impl LocalSocket {
 pub struct Handshake {
     /// The HTTP headers of the first request, with names in lower case.
     pub headers: serde_json::Map<String, serde_json::Value>,
-    /// The time of the handshake, as JavaScript's `Date` prints it.
+    /// The time of the handshake, as JavaScript's `Date` prints it. [`Handshake::at`] makes it.
     pub time: String,
     /// The client's IP address.
     pub address: String,
@@ -261,4 +274,20 @@ pub struct Handshake {
     pub query: serde_json::Map<String, serde_json::Value>,
     /// The data that the client sent to authenticate itself.
     pub auth: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Handshake {
+    /// Creates the handshake of a client that connected at this time, in milliseconds since 1970.
+    /// Everything else is empty.
+    ///
+    /// ```
+    /// use sio_streams_core::Handshake;
+    ///
+    /// let handshake = Handshake::at(1_700_000_000_000);
+    /// assert_eq!(handshake.issued, 1_700_000_000_000);
+    /// assert_eq!(handshake.time, "Tue Nov 14 2023 22:13:20 GMT+0000 (Coordinated Universal Time)");
+    /// ```
+    pub fn at(issued: u64) -> Self {
+        Handshake { issued, time: date_text(issued), ..Handshake::default() }
+    }
 }

@@ -19,7 +19,7 @@ pub const MAX_PAYLOAD: usize = 256 << 20;
 const ENVELOPE_DEPTH: usize = 5;
 
 /// The deepest nesting of arrays and maps in a payload.
-const DEPTH: usize = MAX_DEPTH - ENVELOPE_DEPTH;
+pub(crate) const DEPTH: usize = MAX_DEPTH - ENVELOPE_DEPTH;
 
 /// The initial capacity for an encoded value. Most values need less than this, or not much more.
 const ROOM: usize = 64;
@@ -37,7 +37,9 @@ pub enum Encoding {
 /// A value in encoded form, as it arrived or will be sent: JSON text or MessagePack.
 ///
 /// Cloning is cheap, because clones share the bytes. The value is decoded on demand, into a type
-/// that the caller chooses.
+/// that the caller chooses: as a whole by [`decode`](Payload::decode), and an argument at a time by
+/// [`arg`](Payload::arg) and [`args`](Payload::args). Which encoding arrives is up to the sender, and
+/// makes no difference to these.
 ///
 /// ```
 /// use sio_streams_core::{Encoding, Payload};
@@ -93,6 +95,9 @@ pub enum PayloadError {
     /// value.
     #[error("beside binary data, an object with \"_placeholder\": true can't be sent to clients")]
     Placeholder,
+    /// The arguments of an acknowledgement are not an array.
+    #[error("the arguments of an acknowledgement are an array")]
+    NotAnArray,
     /// The classic Pub/Sub adapter has no message of this kind.
     #[error("the classic adapter has no message of this kind")]
     NoRequest,
@@ -104,6 +109,12 @@ pub enum PayloadError {
 pub struct DecodeError {
     wanted: &'static str,
     reason: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new<T>(reason: String) -> Self {
+        DecodeError { wanted: core::any::type_name::<T>(), reason }
+    }
 }
 
 impl Payload {
@@ -245,6 +256,21 @@ impl Payload {
         Payload { encoding: Encoding::Json, bytes: Bytes::from_static(b"null") }
     }
 
+    /// Returns `{}`. It is the data of a socket to which the application has attached none, as on
+    /// Node: applications there, and the admin UI, read properties of it, which `null` does not have.
+    pub fn empty_object() -> Self {
+        Payload { encoding: Encoding::Json, bytes: Bytes::from_static(b"{}") }
+    }
+
+    /// Returns the value, or `{}` in place of `null`.
+    pub(crate) fn or_empty_object(self) -> Self {
+        let null = match self.encoding {
+            Encoding::Json => *self.bytes == *b"null",
+            Encoding::MsgPack => *self.bytes == [0xc0],
+        };
+        if null { Payload::empty_object() } else { self }
+    }
+
     /// Wraps a value that a reader of the wire has already checked.
     pub(crate) fn from_wire(encoding: Encoding, bytes: Bytes) -> Self {
         Payload { encoding, bytes }
@@ -272,7 +298,8 @@ impl Payload {
         &self.bytes
     }
 
-    /// Returns the JSON text, if the value is encoded as JSON.
+    /// Returns the JSON text, if the value is encoded as JSON. [`to_json`](Payload::to_json) gives one
+    /// in any case.
     pub fn as_json(&self) -> Option<&str> {
         match self.encoding {
             Encoding::Json => core::str::from_utf8(&self.bytes).ok(),
@@ -299,7 +326,7 @@ impl Payload {
                 Err(reason) => reason,
             },
         };
-        Err(DecodeError { wanted: core::any::type_name::<T>(), reason })
+        Err(DecodeError::new::<T>(reason))
     }
 
     fn decode_msgpack<T: DeserializeOwned>(&self) -> Result<T, String> {

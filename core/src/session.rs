@@ -38,7 +38,7 @@ pub struct Session {
     pub pid: ByteString,
     /// The rooms that the socket was in, including the one with its own id.
     pub rooms: Vec<ByteString>,
-    /// The data that the application attached to the socket.
+    /// The data that the application attached to the socket. `null` is stored as `{}`.
     pub data: Payload,
 }
 
@@ -80,8 +80,8 @@ impl Missed {
         &self.0.packet
     }
 
-    /// Returns the packet's id in the stream. It is appended to the packet's data, as with a
-    /// [`Delivery`](crate::Delivery).
+    /// Returns the packet's id in the stream. [`frames`](Missed::frames) appends it to the packet's
+    /// arguments, as with a [`Delivery`](crate::Delivery).
     pub fn offset(&self) -> EntryId {
         self.0.id
     }

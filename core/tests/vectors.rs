@@ -440,7 +440,7 @@ fn entries_are_written_byte_for_byte_as_the_peers_write_them() {
         }
     }
     // An answer of `undefined` is written as null, as Node represents it. A room that is a number
-    // is written as text.
+    // is written as text, too.
     other.retain(|label| !label.contains("undefined") && !label.contains("odd-rooms"));
     assert_eq!(other, [""; 0]);
     assert!(same > if cfg!(miri) { 5 } else { 190 }, "{same}");

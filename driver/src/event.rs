@@ -1,5 +1,6 @@
 //! The events of a node, as the application gets them.
 
+use sio_streams_core::wire::Frames;
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
     Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
@@ -160,6 +161,7 @@ impl Event {
                 nsp: delivery.nsp,
                 packet: delivery.packet,
                 opts: delivery.opts,
+                entry: delivery.entry,
                 offset: delivery.offset,
                 from: delivery.from,
             }),
@@ -204,13 +206,24 @@ pub struct Broadcast {
     pub sockets: Vec<ByteString>,
     /// The packet's addressees and flags.
     pub opts: BroadcastOptions,
-    /// The offset that is to be appended to the packet's data if connection state recovery is on.
-    /// `None` for packets that are not recovered.
+    /// The packet's id in the stream, if it came by a stream, or was published there before it was
+    /// delivered.
+    pub entry: Option<EntryId>,
+    /// The offset that [`frames`](Broadcast::frames) appends to the packet's arguments: `entry`, if
+    /// connection state recovery is on and the packet is one that a client can miss.
     pub offset: Option<EntryId>,
     /// The node that sent the packet. It may be this one.
     pub from: NodeId,
     /// Takes the clients' acknowledgements, if the sender wants them.
     pub acks: Option<AckReply>,
+}
+
+impl Broadcast {
+    /// Makes the frames that bring the packet to each of the sockets, with the offset if there is
+    /// one. If acknowledgements are wanted, set the packet's id first.
+    pub fn frames(&self) -> Frames {
+        self.packet.frames(&self.nsp, self.offset)
+    }
 }
 
 /// Takes the answer to [`Event::FetchSockets`]. If it is dropped without an answer, the server that

@@ -75,8 +75,8 @@ impl Namespace {
     /// It must not block. It runs even if the future is dropped meanwhile, since the session is
     /// stored nowhere else then.
     ///
-    /// The application appends each packet's [`offset`](sio_streams_core::Missed::offset) to its
-    /// data, as with any broadcast.
+    /// Each packet goes to the client with its [`offset`](sio_streams_core::Missed::offset):
+    /// [`Missed::frames`](sio_streams_core::Missed::frames) makes the frames with it.
     ///
     /// # Errors
     ///

@@ -2,6 +2,7 @@
 //! on.
 
 pub mod engine;
+pub mod frames;
 pub mod ids;
 pub mod memory;
 pub mod readers;

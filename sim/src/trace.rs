@@ -154,7 +154,7 @@ impl Watch for Tracer {
 fn entry_of(what: &Happening<'_>) -> Option<EntryId> {
     match what {
         Happening::Executed { reply: Ok(Reply::Added(id)), .. } => Some(*id),
-        Happening::Event { event: Event::Broadcast(delivery), .. } => delivery.offset,
+        Happening::Event { event: Event::Broadcast(delivery), .. } => delivery.entry,
         Happening::Event { event: Event::Published { entry, .. }, .. } => *entry,
         Happening::Event { event: Event::Repeated { id, .. }, .. } => Some(*id),
         _ => None,
@@ -262,9 +262,9 @@ fn short(command: &Command) -> String {
 fn told(event: &Event) -> String {
     match event {
         Event::Broadcast(delivery) => {
-            let offset = delivery.offset.map(|offset| format!(" at {offset}")).unwrap_or_default();
+            let entry = delivery.entry.map(|entry| format!(" at {entry}")).unwrap_or_default();
             format!(
-                "{} broadcast {}{offset} from {}",
+                "{} broadcast {}{entry} from {}",
                 delivery.nsp,
                 data(&delivery.packet.data),
                 delivery.from

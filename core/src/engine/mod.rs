@@ -381,7 +381,7 @@ impl Engine {
     }
 
     /// Answers [`Event::FetchSockets`]. The engine adds the sockets' rooms. It leaves out sockets
-    /// that are not here any more.
+    /// that are not here any more. Data that is `null` becomes `{}`.
     ///
     /// # Errors
     ///
@@ -470,15 +470,8 @@ impl Engine {
         self.at(now).sockets(nsp, rooms)
     }
 
-    /// Asks all nodes for the names of their rooms. The rooms of single sockets are included.
-    ///
-    /// The call ends with [`Event::RequestDone`], even if some nodes did not answer. Before that,
-    /// there is an [`Event::Answer`] with [`Answer::Rooms`] from each node that answers, this one
-    /// included.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    /// Asks all nodes for the names of their rooms. The rooms of single sockets are included. The call
+    /// ends, and fails, as [`sockets`](Engine::sockets) does, with [`Answer::Rooms`].
     pub fn all_rooms(&mut self, now: Time, nsp: &str) -> Result<Ticket, CallError> {
         self.at(now).all_rooms(nsp)
     }

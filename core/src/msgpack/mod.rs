@@ -4,17 +4,20 @@
 //! Nothing here allocates in proportion to a length that the input merely claims.
 
 mod error;
+mod json;
 mod reader;
 mod rewrite;
 mod timestamp;
 mod writer;
 
 pub use error::MsgPackError;
+pub(crate) use json::{buffer, placeholder, to_json};
 pub(crate) use reader::{Facts, Head, Reader, facts};
 pub(crate) use rewrite::{First, append, first, prepend, without_extensions};
 pub(crate) use timestamp::{TIMESTAMP, date};
 pub(crate) use writer::{
-    write_array, write_bin, write_bool, write_map, write_signed, write_str, write_unsigned,
+    write_array, write_bin, write_bool, write_float, write_map, write_nil, write_signed, write_str,
+    write_unsigned,
 };
 
 /// The deepest nesting of arrays and maps in output, and in MessagePack input. Deeper input is

@@ -1,5 +1,7 @@
 //! Timestamps, which are extension −1 of MessagePack, in JavaScript's text form.
 
+use crate::javascript::civil;
+
 /// The extension type of a JavaScript `Date`.
 pub(crate) const TIMESTAMP: i8 = -1;
 
@@ -36,18 +38,6 @@ pub(crate) fn date(content: &[u8]) -> Option<String> {
         _ => format!("{}{:06}", if year < 0 { '-' } else { '+' }, year.unsigned_abs()),
     };
     Some(format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"))
-}
-
-/// Returns year, month and day in the proleptic Gregorian calendar, `days` after 1970-01-01.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Days are counted from 0000-03-01, so that the leap day ends a year, in eras of 400 years.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let (day, month) = (day_of_year - (153 * shifted + 2) / 5 + 1, (shifted + 2) % 12 + 1);
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]

@@ -26,6 +26,10 @@ pub(crate) fn write_bin(out: &mut Vec<u8>, bytes: &[u8]) {
     infallible!(rmp::encode::write_bin(out, bytes));
 }
 
+pub(crate) fn write_nil(out: &mut Vec<u8>) {
+    infallible!(rmp::encode::write_nil(out));
+}
+
 pub(crate) fn write_bool(out: &mut Vec<u8>, value: bool) {
     infallible!(rmp::encode::write_bool(out, value));
 }
@@ -36,6 +40,10 @@ pub(crate) fn write_unsigned(out: &mut Vec<u8>, value: u64) {
 
 pub(crate) fn write_signed(out: &mut Vec<u8>, value: i64) {
     infallible!(rmp::encode::write_sint(out, value));
+}
+
+pub(crate) fn write_float(out: &mut Vec<u8>, value: f64) {
+    infallible!(rmp::encode::write_f64(out, value));
 }
 
 fn len32(len: usize) -> u32 {

@@ -3,6 +3,7 @@
 use bytestring::ByteString;
 
 use super::encoder::Encoder;
+use crate::javascript::number;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
 use crate::payload::{Payload, PayloadError};
@@ -49,7 +50,10 @@ pub(super) fn data<S: Encoder>(body: &Body, out: &mut S) -> Result<(), PayloadEr
         }
         Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
             self::opts(opts, out)?;
-            strings("rooms", rooms, out)
+            match body {
+                Body::SocketsLeave { .. } => selected("rooms", rooms, out),
+                _ => strings("rooms", rooms, out),
+            }
         }),
         Body::DisconnectSockets { opts, close } => out.map(2, |out| {
             self::opts(opts, out)?;
@@ -118,8 +122,8 @@ pub(super) fn opts<S: Encoder>(opts: &BroadcastOptions, out: &mut S) -> Result<(
 
 pub(super) fn opts_value<S: Encoder>(opts: &BroadcastOptions, out: &mut S) -> Result<(), PayloadError> {
     out.map(3, |out| {
-        strings("rooms", &opts.rooms, out)?;
-        strings("except", &opts.except, out)?;
+        selected("rooms", &opts.rooms, out)?;
+        selected("except", &opts.except, out)?;
         out.key("flags");
         flags(&opts.flags, out)
     })
@@ -164,6 +168,26 @@ pub(super) fn socket<S: Encoder>(socket: &RemoteSocket, out: &mut S) -> Result<(
         strings("rooms", &socket.rooms, out)?;
         out.key("data");
         out.payload(&socket.data)
+    })
+}
+
+/// Writes the rooms that a message selects among those that exist. In JavaScript the rooms `5` and
+/// `"5"` are two. Here they are one, so both are written. See `docs/decisions`, 0015.
+pub(super) fn selected<S: Encoder>(
+    key: &'static str,
+    rooms: &[ByteString],
+    out: &mut S,
+) -> Result<(), PayloadError> {
+    let numbers = rooms.iter().filter(|room| number(room).is_some()).count();
+    out.key(key);
+    out.array(rooms.len() + numbers, |out| {
+        for room in rooms {
+            out.str(room);
+            if let Some(number) = number(room) {
+                out.number(room, number);
+            }
+        }
+        Ok(())
     })
 }
 

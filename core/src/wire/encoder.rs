@@ -1,5 +1,6 @@
 //! One interface for writing both encodings, so that each message is spelled out once.
 
+use crate::javascript::whole;
 use crate::msgpack;
 use crate::payload::{Encoding, Payload, PayloadError};
 
@@ -15,6 +16,8 @@ pub(super) trait Encoder: Sized {
     fn any_key(&mut self, key: &str) -> Result<(), PayloadError>;
     fn str(&mut self, value: &str);
     fn unsigned(&mut self, value: u64);
+    /// Writes a number. `text` is what JavaScript writes for it.
+    fn number(&mut self, text: &str, value: f64);
     fn bool(&mut self, value: bool);
     fn payload(&mut self, value: &Payload) -> Result<(), PayloadError>;
 }
@@ -114,6 +117,11 @@ impl Encoder for JsonEncoder {
         }
     }
 
+    fn number(&mut self, text: &str, _: f64) {
+        self.separate();
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
     fn bool(&mut self, value: bool) {
         self.separate();
         self.out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -163,6 +171,15 @@ impl Encoder for MsgPackEncoder {
 
     fn unsigned(&mut self, value: u64) {
         msgpack::write_unsigned(&mut self.out, value);
+    }
+
+    fn number(&mut self, _: &str, value: f64) {
+        match (whole(value), whole(-value)) {
+            (Some(value), _) => msgpack::write_unsigned(&mut self.out, value),
+            // At most 2^53, so the cast keeps every bit.
+            (_, Some(value)) => msgpack::write_signed(&mut self.out, -(value as i64)),
+            _ => msgpack::write_float(&mut self.out, value),
+        }
     }
 
     fn bool(&mut self, value: bool) {

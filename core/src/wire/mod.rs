@@ -1,4 +1,5 @@
-//! Stateless conversion between bytes and messages.
+//! Conversion between bytes and messages. Only [`FrameReader`] has a state: a packet with binary
+//! values comes in several frames.
 //!
 //! | module | what it reads and writes |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | [`pubsub`] | a Pub/Sub message of streams-0.3 and of the sharded adapter: `{uid, nsp, type, data}` |
 //! | [`classic`] | the messages of the classic Pub/Sub adapter |
 //! | [`session`] | a stored session: `{sid, pid, rooms, data}` in MessagePack |
+//! | [`Frames`], [`FrameReader`] | the frames between servers and clients, text and binary |
 //!
 //! Decoding never panics, and needs memory only in proportion to its input. Payloads stay in place:
 //! they are slices of the input. Encoding writes only what a Node peer can read.
@@ -24,7 +26,7 @@
 //! .collect();
 //! let message = entry::decode(&fields).unwrap();
 //! let Body::Broadcast { packet, .. } = message.body else { unreachable!() };
-//! assert_eq!(packet.data.as_json(), Some(r#"["hi"]"#));
+//! assert_eq!(packet.data.event_name().as_deref(), Some("hi"));
 //! ```
 
 #[cfg(test)]
@@ -45,5 +47,5 @@ pub mod pubsub;
 pub mod session;
 
 pub use self::error::WireError;
-pub use self::frames::Frames;
+pub use self::frames::{FrameError, FrameLimits, FrameReader, Frames, Received};
 pub use crate::msgpack::MsgPackError;

@@ -71,9 +71,14 @@ pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
     Ok(truthy)
 }
 
-/// Reads an array of names.
+/// Reads an array of names. A number behind its own text is the same name.
 pub(super) fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
-    reader.array(name)
+    let mut names = reader.array(|reader| {
+        let number = matches!(reader.peek()?, Head::Unsigned(_) | Head::Signed(_) | Head::Float(_));
+        Ok::<_, MsgPackError>((name(reader)?, number))
+    })?;
+    names.dedup_by(|(name, number), (before, _)| *number && name == before);
+    Ok(names.into_iter().map(|(name, _)| name).collect())
 }
 
 /// Reads the names in any value that JavaScript converts to a set: an array, the characters of a

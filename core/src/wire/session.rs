@@ -50,12 +50,13 @@ pub fn decode_with_namespace(value: &[u8]) -> Result<(Session, Option<ByteString
         pid: pid.ok_or(WireError::MissingField("pid"))?,
         rooms: rooms.ok_or(WireError::MissingField("rooms"))?,
         // Some encoders omit a value that is `undefined` in JavaScript.
-        data: data.unwrap_or_else(Payload::null),
+        data: data.unwrap_or_else(Payload::empty_object),
     };
     Ok((session, nsp))
 }
 
-/// Writes a session as the peers do, with the same keys in the same order.
+/// Writes a session as the peers do, with the same keys in the same order. Data that is `null` is
+/// written as `{}`: Node applications read properties of it.
 ///
 /// # Errors
 ///
@@ -88,7 +89,7 @@ fn write(session: &Session, nsp: Option<&str>) -> Result<Bytes, PayloadError> {
             Ok::<(), PayloadError>(())
         })?;
         encoder.key("data");
-        encoder.payload(&session.data)?;
+        encoder.payload(&session.data.clone().or_empty_object())?;
         if let Some(nsp) = nsp {
             encoder.key("nsp");
             encoder.str(nsp);

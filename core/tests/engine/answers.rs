@@ -418,3 +418,21 @@ fn rooms_and_namespaces_whose_channels_are_the_same_are_apart() {
         assert!(cluster.nodes[0].engine.open_namespace(now, &private).is_err(), "{dialect:?}");
     }
 }
+
+/// Applications on Node, and the admin UI, read properties of the data.
+#[test]
+fn a_socket_without_data_has_an_empty_object() {
+    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Sharded, Dialect::Classic] {
+        let mut cluster = Cluster::ready(&[dialect; 2]);
+        let now = cluster.now();
+        // The application of each node answers with `null`.
+        let asked = cluster.nodes[0].engine.fetch_sockets(now, "/", BroadcastOptions::all()).unwrap();
+        cluster.settle();
+        let (answers, _) = cluster.outcome(0, asked).expect("over");
+        let data = answers.into_iter().flat_map(|answer| match answer {
+            Answer::Sockets(sockets) => sockets.into_iter().map(|socket| socket.data.to_string()).collect(),
+            _ => Vec::new(),
+        });
+        assert_eq!(data.collect::<Vec<_>>(), ["{}", "{}"], "{dialect:?}");
+    }
+}

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine, EntryId,
-    Event, Lane, LocalSocket, Outcome, Packet, Payload, RemoteSocket, Reply, RoomChange, RoomOwner, Rooms,
-    StreamInfo, Ticket, Time,
+    Event, Lane, LocalDelivery, LocalSocket, Outcome, Packet, Payload, Recovery, RemoteSocket, Reply,
+    RoomChange, RoomOwner, Rooms, StreamInfo, Ticket, Time,
 };
 use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
@@ -67,6 +67,12 @@ pub(crate) fn config(dialect: Dialect) -> Config {
     Config { dialect, ..Config::default() }
 }
 
+/// Returns a configuration with connection state recovery.
+pub(crate) fn recovering(dialect: Dialect) -> Config {
+    let recovery = Some(Recovery::default());
+    Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..config(dialect) }
+}
+
 pub(crate) fn packet(text: &str) -> Packet {
     Packet::event("event", &(text,)).unwrap()
 }
@@ -93,10 +99,6 @@ pub(crate) fn stream_up_to(seq: u64) -> StreamInfo {
 }
 
 impl Cluster {
-    pub(crate) fn new(dialects: &[Dialect]) -> Self {
-        Self::with_configs(dialects.iter().map(|&dialect| config(dialect)))
-    }
-
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
         let mut cluster =
             Cluster { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
@@ -108,8 +110,13 @@ impl Cluster {
 
     /// Creates a cluster in which every node is ready in `/` and has a socket `s0`, `s1`, ….
     pub(crate) fn ready(dialects: &[Dialect]) -> Self {
-        let mut cluster = Self::new(dialects);
-        for index in 0..dialects.len() {
+        Self::ready_with(dialects.iter().map(|&dialect| config(dialect)))
+    }
+
+    /// Does the same as [`Cluster::ready`], with these configurations.
+    pub(crate) fn ready_with(configs: impl IntoIterator<Item = Config>) -> Self {
+        let mut cluster = Self::with_configs(configs);
+        for index in 0..cluster.nodes.len() {
             cluster.open(index, "/");
         }
         cluster

@@ -5,12 +5,14 @@ use sio_streams_core::{
     Limits, Packet, Payload, PayloadError, Time,
 };
 
-use crate::cluster::{Cluster, config, packet};
+use crate::cluster::{Cluster, config, packet, recovering};
 
 #[test]
-fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
-    for dialect in [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge] {
-        let mut cluster = Cluster::ready(&[dialect; 3]);
+fn a_broadcast_reaches_every_node_once_and_bears_an_offset_if_it_can_be_recovered() {
+    let dialects = [Dialect::Streams02, Dialect::Streams03, Dialect::Bridge];
+    for (dialect, recovers) in dialects.into_iter().flat_map(|dialect| [(dialect, false), (dialect, true)]) {
+        let config = if recovers { recovering(dialect) } else { config(dialect) };
+        let mut cluster = Cluster::ready_with([config.clone(), config.clone(), config]);
         let sent = cluster.broadcast(0, "hello");
         let published =
             cluster.take(0, |event| matches!(event, Event::Published { ticket, .. } if *ticket == sent));
@@ -21,7 +23,13 @@ fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
             else {
                 panic!("{dialect:?}: nothing at {index}")
             };
-            assert_eq!(delivery.offset, Some(entry));
+            assert_eq!(delivery.entry, Some(entry));
+            assert_eq!(delivery.offset, recovers.then_some(entry));
+            let text = match recovers {
+                true => format!(r#"2["event","hello","{entry}"]"#),
+                false => r#"2["event","hello"]"#.into(),
+            };
+            assert_eq!(delivery.frames().text, text);
             assert_eq!(delivery.from, cluster.uid(0));
             assert_eq!(cluster.heard(index), Vec::<String>::new(), "twice");
         }
@@ -30,7 +38,8 @@ fn a_broadcast_reaches_every_node_once_and_bears_its_offset() {
 
 #[test]
 fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
-    let mut cluster = Cluster::ready(&[Dialect::Streams03; 2]);
+    let config = recovering(Dialect::Streams03);
+    let mut cluster = Cluster::ready_with([config.clone(), config]);
     let mut explicit = BroadcastOptions::all();
     explicit.flags.volatile = Some(false);
     let mut odd = BroadcastOptions::all();
@@ -44,7 +53,7 @@ fn volatile_packets_have_no_offset_even_if_the_flag_is_false() {
             else {
                 panic!("nothing")
             };
-            assert_eq!(delivery.offset, None);
+            assert!(delivery.entry.is_some() && delivery.offset.is_none());
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod arriving;
 mod engine;
+mod frames;
 mod messages;
 mod payloads;
 mod rooms;

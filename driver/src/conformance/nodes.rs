@@ -55,7 +55,7 @@ async fn listen(mut events: Events, heard: mpsc::UnboundedSender<(ByteString, Op
                 let _ = heard.send((broadcast.nsp, number));
             }
             Event::FetchSockets { sockets, reply, .. } => {
-                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null()).ok();
+                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::empty_object()).ok();
                 let _ = reply.send(sockets.into_iter().filter_map(tell).collect()).await;
             }
             Event::ServerSideEmit { reply: Some(reply), .. } => {

@@ -307,11 +307,14 @@ impl World {
                 }
             }
             Event::Broadcast(delivery) => {
-                if let (Some(offset), 1) = (delivery.offset, self.config.stream_count)
+                if let Some(offset) = delivery.offset {
+                    assert!(self.config.recovery.is_some() && delivery.entry == Some(offset));
+                }
+                if let (Some(entry), 1) = (delivery.entry, self.config.stream_count)
                     && delivery.from != *self.engine.uid()
                 {
-                    let before = self.delivered.insert(delivery.nsp, offset);
-                    assert!(before < Some(offset), "{offset} after {before:?}");
+                    let before = self.delivered.insert(delivery.nsp, entry);
+                    assert!(before < Some(entry), "{entry} after {before:?}");
                 }
                 self.rights.extend(delivery.responder.map(Right::Ack));
             }

@@ -58,8 +58,8 @@ impl Encode for Event {
 
 impl Encode for Delivery {
     fn encode(&self, out: &mut Encoder) {
-        let Delivery { nsp, packet, opts, offset, from, responder } = self;
-        out.put(nsp).put(packet).put(opts).put(offset).put(from).put(responder);
+        let Delivery { nsp, packet, opts, entry, offset, from, responder } = self;
+        out.put(nsp).put(packet).put(opts).put(entry).put(offset).put(from).put(responder);
     }
 }
 

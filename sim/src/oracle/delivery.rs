@@ -8,7 +8,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source, Time,
+    Body, BroadcastOptions, Config, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source,
+    Time,
 };
 
 use super::channels::is_channels_only;
@@ -30,6 +31,11 @@ pub(super) enum Expected {
     Skipped { id: EntryId, nsp: Option<ByteString> },
     /// `None` for a Pub/Sub message.
     SkippedPush,
+}
+
+/// Returns `true` if clients recover from packets of the namespace that come by this stream.
+fn has_offset(config: &Config, nsp: &str, stream: &str) -> bool {
+    config.recovery.is_some() && is_home(config, nsp, stream)
 }
 
 impl Expected {
@@ -64,7 +70,9 @@ impl Expected {
                 id == told
             }
             (Expected::SkippedPush, Event::Skipped { source: Source::Channel { .. }, .. }) => true,
-            (Expected::Message { message, offset, .. }, event) => says(message, *offset, event, open),
+            (Expected::Message { message, entry, offset }, event) => {
+                says(message, *entry, *offset, event, open)
+            }
             _ => false,
         }
     }
@@ -87,6 +95,7 @@ impl fmt::Display for Expected {
 /// Returns `true` if the event is what the message asks for.
 fn says(
     message: &Message,
+    entry: Option<EntryId>,
     offset: Option<EntryId>,
     event: &Event,
     open: &std::collections::BTreeMap<ByteString, RoomModel>,
@@ -106,6 +115,7 @@ fn says(
                 && told.packet == *packet
                 && told.opts == *opts
                 && told.from == message.uid
+                && told.entry == entry
                 && told.offset == offset.filter(|_| recovers)
                 && told.responder.is_some() == request_id.is_some()
         }
@@ -198,7 +208,7 @@ impl Oracle {
         }
         if written.dubious {
             let (message, entry) = (message.clone(), Some(id));
-            let offset = entry.filter(|_| is_home(&view.config, &message.nsp, stream));
+            let offset = entry.filter(|_| has_offset(&view.config, &message.nsp, stream));
             view.heard.entry((message.nsp.clone(), message.uid.clone())).or_insert((came, false));
             return Some(Expected::Message { message, entry, offset });
         }
@@ -236,7 +246,7 @@ impl Oracle {
         if !told || !is_for_applications(&message.body) {
             return None;
         }
-        let offset = Some(id).filter(|_| is_home(&view.config, &message.nsp, stream));
+        let offset = Some(id).filter(|_| has_offset(&view.config, &message.nsp, stream));
         let again = written.call.is_some_and(|call| !reader.delivered.insert(call));
         if again {
             self.fail("a message under two numbers", format!("{:?}, host {host}", written.call));
@@ -275,7 +285,9 @@ impl Oracle {
 
     /// The effect of a call on its own node is due.
     pub(super) fn due_here(&mut self, host: usize, message: Rc<Message>, entry: Option<EntryId>) {
-        self.hosts[host].own.push_back(Expected::Message { message, entry, offset: entry });
+        let host = &mut self.hosts[host];
+        let offset = entry.filter(|_| host.config.recovery.is_some());
+        host.own.push_back(Expected::Message { message, entry, offset });
     }
 
     /// The application was told of something.

@@ -319,7 +319,7 @@ async fn listen(mut events: Events, state: Arc<State>) {
         match event {
             Event::Broadcast(broadcast) => deliver(broadcast, &state),
             Event::FetchSockets { sockets, reply, .. } => {
-                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::null()).unwrap();
+                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::empty_object()).unwrap();
                 // The asker sees whether it can be sent; this application does not care.
                 drop(tokio::spawn(reply.send(sockets.into_iter().map(tell).collect())));
             }

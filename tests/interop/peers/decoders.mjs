@@ -4,6 +4,7 @@
 import { createInterface } from "node:readline";
 import { decode } from "@msgpack/msgpack";
 import notepack from "notepack.io";
+import { Decoder, PacketType } from "socket.io-parser";
 import { clientsGet, does } from "./adapters.mjs";
 import { written } from "./written.mjs";
 
@@ -14,8 +15,30 @@ const decoders = {
   json: (bytes) => JSON.parse(bytes.toString("utf8")),
   // What RedisStreamsAdapter.decode does with a field that is no JSON.
   base64: (bytes) => decode(Buffer.from(bytes.toString("utf8"), "base64")),
+  parser: packets,
   int: (bytes) => parseInt(bytes.toString("utf8"), 10),
 };
+
+// The packets that the parser makes of the frames of a connection. The frames are [[mark, base64], ...]; the mark of a text is "t".
+function packets(bytes) {
+  const decoder = new Decoder();
+  const decoded = [];
+  decoder.on("decoded", (packet) => {
+    // Only events and acknowledgements use the id, and an acknowledgement without data has no arguments.
+    if (packet.type !== PacketType.EVENT && packet.type !== PacketType.ACK) {
+      delete packet.id;
+    }
+    if (packet.type === PacketType.ACK) {
+      packet.data ??= [];
+    }
+    decoded.push(packet);
+  });
+  for (const [mark, base64] of JSON.parse(bytes)) {
+    const frame = Buffer.from(base64, "base64");
+    decoder.add(mark === "t" ? frame.toString("utf8") : frame);
+  }
+  return decoded;
+}
 
 // As JSON has it.
 function withoutUndefined(value) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use sio_streams_driver::sio_streams_core::{EntryId, Packet, Restored, Session};
+use sio_streams_driver::sio_streams_core::wire::{FrameReader, Frames, Received};
+use sio_streams_driver::sio_streams_core::{Restored, Session};
 use sio_streams_driver::{Namespace, Node};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -26,20 +27,12 @@ const PING_INTERVAL: Duration = Duration::from_secs(25);
 /// The frames to a client.
 pub(crate) type Line = mpsc::UnboundedSender<Message>;
 
-/// Sends an event. A client that is gone gets it when it is back.
-pub(crate) fn event(line: &Line, nsp: &str, packet: &Packet, offset: Option<EntryId>) {
-    let frames = packet.frames(nsp, offset);
+/// Sends a packet. A client that is gone gets it when it is back.
+pub(crate) fn send(line: &Line, frames: Frames) {
     let _ = line.send(Message::text(format!("4{}", frames.text)));
     for attachment in frames.attachments {
         let _ = line.send(Message::binary(attachment));
     }
-}
-
-fn frame(kind: char, nsp: &str, data: &Value) -> Message {
-    Message::text(match nsp {
-        "/" => format!("4{kind}{data}"),
-        _ => format!("4{kind}{nsp},{data}"),
-    })
 }
 
 /// Takes clients until the server is gone.
@@ -77,27 +70,33 @@ async fn client(stream: TcpStream, node: Node, state: Arc<Mutex<State>>) {
         }
     });
     let mut connected: Vec<Connected> = Vec::new();
+    let mut reader = FrameReader::default();
     while let Some(Ok(message)) = from_client.next().await {
-        let Message::Text(text) = message else { continue };
-        let Some(packet) = text.strip_prefix('4') else { continue };
-        let (kind, rest) = packet.split_at(1);
-        let (nsp, data) = match rest.strip_prefix('/').and_then(|named| named.split_once(',')) {
-            Some((name, data)) => (format!("/{name}"), data),
-            None => ("/".to_owned(), rest),
+        let packet = match &message {
+            Message::Text(text) => match text.strip_prefix('4') {
+                Some(frame) => reader.text(frame),
+                None => continue,
+            },
+            Message::Binary(frame) => reader.binary(frame.clone()),
+            _ => continue,
         };
-        match kind {
-            "0" => {
-                let auth: Value = serde_json::from_str(data).unwrap_or_default();
+        match packet {
+            Ok(Some(Received::Connect { nsp, auth })) => {
+                let auth = auth.and_then(|auth| auth.decode().ok()).unwrap_or_default();
                 connected.extend(connect(node.namespace(nsp), &auth, &line, &state).await);
             }
             // A client that leaves by itself leaves nothing behind.
-            "1" => {
-                if let Some(at) = connected.iter().position(|one| one.nsp.name() == nsp) {
+            Ok(Some(Received::Disconnect { nsp })) => {
+                if let Some(at) = connected.iter().position(|one| *one.nsp.name() == *nsp) {
                     let one = connected.remove(at);
                     let _ = one.nsp.remove_socket(one.sid).await;
                 }
             }
-            _ => {}
+            Ok(_) => {}
+            Err(error) => {
+                lock(&state).log.push(error.to_string());
+                break;
+            }
         }
     }
     writing.abort();
@@ -113,11 +112,8 @@ async fn connect(nsp: Namespace, auth: &Value, line: &Line, state: &Arc<Mutex<St
         // Runs in its place among the events: what comes afterwards finds the socket.
         let accept = move |restored: Restored| {
             let Session { sid, pid, data, .. } = restored.session;
-            let hello = json!({ "sid": &*sid, "pid": &*pid });
-            let _ = sender.send(frame('0', &name, &hello));
-            for missed in &restored.missed {
-                event(&sender, &name, missed.packet(), Some(missed.offset()));
-            }
+            send(&sender, Frames::connect(&name, &sid, Some(&pid)));
+            restored.missed.iter().for_each(|missed| send(&sender, missed.frames()));
             let socket = Socket::real(from_payload(&data), sender);
             lock(&known).sockets.insert(sid.to_string(), socket);
             (sid.to_string(), pid.to_string())
@@ -131,7 +127,7 @@ async fn connect(nsp: Namespace, auth: &Value, line: &Line, state: &Arc<Mutex<St
     let socket = Socket::real(json!({}), line.clone());
     lock(state).sockets.insert(sid.clone(), socket);
     nsp.add_socket(sid.clone()).await.ok()?;
-    let _ = line.send(frame('0', nsp.name(), &json!({ "sid": sid, "pid": pid })));
+    send(line, Frames::connect(nsp.name(), &sid, Some(&pid)));
     Some(Connected { nsp, sid, pid })
 }
 

@@ -191,7 +191,7 @@ impl OurServer {
 
     /// A socket joins rooms.
     pub async fn server_join(&self, nsp: &str, sid: &str, rooms: &[&str]) -> Result<()> {
-        self.namespaces[nsp].join(sid.to_owned(), names(rooms)).await.map_err(Error::ours)
+        self.namespaces[nsp].join(sid.to_owned(), names(rooms)).await.map(drop).map_err(Error::ours)
     }
 
     /// The rooms of a socket.
@@ -375,7 +375,7 @@ async fn listen(node: Node, mut events: Events, state: Arc<Mutex<State>>) {
                     drop(tokio::spawn(async move { nsp.remove_socket(sid).await }));
                 }
             }
-            Event::FetchSockets { sockets, reply, nsp: _ } => {
+            Event::FetchSockets { sockets, reply, .. } => {
                 let sockets = sockets.iter().map(|sid| local_socket(sid, &state)).collect();
                 // A node that is closing answers nobody.
                 drop(tokio::spawn(reply.send(sockets)));
@@ -406,7 +406,7 @@ fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
         socket.received.push(seen.clone());
         socket.offsets.push(broadcast.offset);
         if let Some(line) = &socket.line {
-            front::event(line, &broadcast.nsp, &broadcast.packet, broadcast.offset);
+            front::send(line, broadcast.frames());
         }
         if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
             let (acks, value) = (acks.clone(), to_payload(value));

@@ -149,6 +149,11 @@ impl Peer {
         self.call("server_join", json!({ "sid": sid, "rooms": rooms })).await
     }
 
+    /// Puts one of the peer's own sockets into a room that is a number in JavaScript.
+    pub async fn server_join_number(&self, sid: &str, room: f64) -> Result<()> {
+        self.call("server_join", json!({ "sid": sid, "rooms": [room] })).await
+    }
+
     /// Takes one of the peer's own sockets out of rooms.
     pub async fn server_leave(&self, sid: &str, rooms: &[&str]) -> Result<()> {
         self.call("server_leave", json!({ "sid": sid, "rooms": rooms })).await

@@ -6,12 +6,15 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use common::cell::{Pair, RoomChannels, cells};
+use common::cell::{Cell, Pair, RoomChannels, cells};
 use common::{Kind, NAMESPACES, Shared, Variant, entries, run};
 use libtest_mimic::Trial;
-use sio_streams_interop::{Generation, Member, OurServer, Peer, RedisClient, Result, eventually, impatient};
+use sio_streams_interop::{
+    Generation, Member, OurServer, Peer, RedisClient, Result, Select, eventually, impatient,
+};
 use sio_streams_testkit::RedisServer;
 use tokio::runtime::Runtime;
 
@@ -124,6 +127,68 @@ async fn heartbeat(cluster: &Cluster) -> Result<()> {
     cluster.ours.wait_server_count("/chat", 2).await
 }
 
+/// In JavaScript `5` and `"5"` are two rooms. What a server of ours selects by `"5"` is in either;
+/// what it lets join is in the text.
+async fn numbers(cluster: &Cluster, word: String) -> Result<()> {
+    let (nsp, ours) = ("/chat", &cluster.ours);
+    let cell =
+        Cell { asks: ours, answers: &cluster.node, nsp, binary: false, word, channels: cluster.channels() };
+    let Member::Node(node) = &cluster.node else { unreachable!("it is a Node server") };
+    let (to, others, last) =
+        (format!("{} to", cell.word), format!("{} others", cell.word), format!("{} last", cell.word));
+    for room in ["5", "-1.5"] {
+        let [number, text, none] = [
+            cell.answers.connect(nsp).await?,
+            cell.answers.connect(nsp).await?,
+            cell.answers.connect(nsp).await?,
+        ];
+        let value: f64 = room.parse().expect("a number");
+        node.server_join_number(&number, value).await?;
+        cell.answers.server_join(nsp, &text, &[room]).await?;
+        cell.wait_heard(room).await?;
+        let near = ours.connect(nsp).await?;
+        ours.server_join(nsp, &near, &[room]).await?;
+
+        ours.emit(&Select::room(nsp, room), &to, &[]).await?;
+        ours.emit(&Select::room(nsp, "nobody").to(room), &to, &[]).await?;
+        for sid in [&number, &text] {
+            cell.answers.wait_client_event(sid, &to, 2).await?;
+        }
+        ours.wait_client_event(&near, &to, 2).await?;
+        ours.emit(&Select::all(nsp).except(room), &others, &[]).await?;
+        ours.emit(&Select::all(nsp), &last, &[]).await?;
+        for (member, sid, got) in [
+            (cell.answers, &number, vec![&to, &to, &last]),
+            (cell.answers, &text, vec![&to, &to, &last]),
+            (cell.answers, &none, vec![&others, &last]),
+            (ours, &near, vec![&to, &to, &last]),
+        ] {
+            member.wait_client_event(sid, &last, 1).await?;
+            let received = member.client_received(sid).await?;
+            let events: Vec<_> =
+                received.iter().map(|one| &one.event).filter(|event| event.starts_with(&cell.word)).collect();
+            assert_eq!(events, got, "{room}");
+        }
+        let found = async || -> Result<BTreeSet<String>> {
+            let sockets = ours.fetch_sockets(&Select::room(nsp, room)).await?;
+            Ok(sockets.into_iter().map(|socket| socket.id).collect())
+        };
+        assert_eq!(found().await?, BTreeSet::from([number.clone(), text.clone(), near.clone()]), "{room}");
+        ours.sockets_leave(&Select::all(nsp), &[room]).await?;
+        eventually("nobody is in the room", || async { found().await.is_ok_and(|found| found.is_empty()) })
+            .await?;
+        // Joining makes one room, not two.
+        ours.sockets_join(&Select::room(nsp, &none), &[room]).await?;
+        cell.answers.wait_room(nsp, &none, room, true).await?;
+        let sockets = ours.fetch_sockets(&Select::room(nsp, &none)).await?;
+        assert_eq!(sockets[0].rooms.iter().filter(|one| *one == room).count(), 1);
+        let selected = cell.answers.fetch_sockets(&Select::room(nsp, room)).await?;
+        assert_eq!(selected.len(), 1, "the room is a text");
+        ours.sockets_leave(&Select::all(nsp), &[room]).await?;
+    }
+    Ok(())
+}
+
 fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
     let mut trials = Vec::new();
     for kind in KINDS {
@@ -134,6 +199,10 @@ fn trials(runtime: &Arc<Runtime>) -> Vec<Trial> {
             _ => &[],
         };
         trials.append(&mut cells(kind.name, &NAMESPACES, text_only, &shared));
+        trials.push(shared.trial(
+            format!("{} rooms that are numbers", kind.name),
+            Box::new(|cluster, word| Box::pin(numbers(cluster, word))),
+        ));
         if kind.generation == Generation::V02 {
             let own = Shared::new(runtime, move || Cluster::start(kind, true));
             let name = format!("{} heartbeat", kind.name);

@@ -126,7 +126,9 @@ impl Cluster {
     ) -> Option<Event> {
         Some(match body {
             // Most effects are broadcasts, which need nothing of the namespace.
-            Body::Broadcast { packet, opts, request_id: None } => delivery(nsp, packet, opts, entry, from),
+            Body::Broadcast { packet, opts, request_id: None } => {
+                delivery(nsp, packet, opts, entry, from, cx.config.recovery.is_some())
+            }
             Body::SocketsJoin { opts, rooms } => {
                 let namespace = self.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
@@ -164,7 +166,8 @@ pub(in crate::engine) fn delivery(
     opts: BroadcastOptions,
     entry: Option<EntryId>,
     from: NodeId,
+    recovery: bool,
 ) -> Event {
-    let offset = entry.filter(|_| is_recoverable(&packet, &opts));
-    Event::Broadcast(Delivery { nsp, packet, opts, offset, from, responder: None })
+    let offset = entry.filter(|_| recovery && is_recoverable(&packet, &opts));
+    Event::Broadcast(Delivery { nsp, packet, opts, entry, offset, from, responder: None })
 }

@@ -180,7 +180,7 @@ impl Node {
     fn obey(&mut self, message: Message, entry: Option<EntryId>) -> Option<Event> {
         let Message { uid, nsp, body } = message;
         if let Body::Broadcast { packet, opts, request_id: None } = body {
-            return Some(delivery(nsp, packet, opts, entry, uid));
+            return Some(delivery(nsp, packet, opts, entry, uid, self.cx.config.recovery.is_some()));
         }
         let (way, by_stream) = (self.way_back(entry), entry.is_some());
         let asker = |request_id: RequestId| Asker {
@@ -208,7 +208,7 @@ impl Node {
             Body::AdapterClose => self.node_closed(&nsp, &uid),
             Body::Broadcast { packet, opts, request_id } => {
                 if let Some(id) = request_id {
-                    self.deliver_with_ack(asker(id), packet, opts);
+                    self.deliver_with_ack(asker(id), packet, opts, entry);
                 }
             }
             Body::FetchSockets { opts, request_id } => self.sockets_wanted(asker(request_id), opts),

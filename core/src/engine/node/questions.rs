@@ -34,7 +34,7 @@ impl Node {
             Body::Broadcast { packet: packet.clone(), opts: opts.clone(), request_id: Some(id.clone()) };
         let ticket = self.ask(nsp, id.clone(), body, Wanted::Acks, &opts)?;
         self.requests.expect(ticket, &self.cx.uid);
-        self.deliver_with_ack(self.asker_self(nsp, id), packet, opts);
+        self.deliver_with_ack(self.asker_self(nsp, id), packet, opts, None);
         Ok(ticket)
     }
 
@@ -309,12 +309,13 @@ impl Node {
         asker: Asker,
         packet: Packet,
         opts: BroadcastOptions,
+        entry: Option<EntryId>,
     ) {
         let Ok((nsp, namespace)) = self.cluster.namespace(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (nsp.clone(), asker.node.clone());
         let responder = Some(AckResponder(Box::new(asker.clone())));
-        let delivery = Delivery { nsp, packet, opts, offset: None, from, responder };
+        let delivery = Delivery { nsp, packet, opts, entry, offset: None, from, responder };
         self.cx.events.push_back(Event::Broadcast(delivery));
         if !self.cx.owns_rooms() || mutant!(CountOfNoneForgotten) && clients == 0 {
             return;
@@ -344,7 +345,7 @@ impl Node {
         }
         let with_rooms = |LocalSocket { id, handshake, data }| {
             let rooms = rooms.of(&id)?;
-            Some(RemoteSocket { id, handshake, rooms, data })
+            Some(RemoteSocket { id, handshake, rooms, data: data.or_empty_object() })
         };
         let sockets = sockets.into_iter().filter_map(with_rooms).collect();
         self.respond(asker, Answer::Sockets(sockets))
@@ -355,8 +356,12 @@ impl Node {
     pub(in crate::engine) fn respond_sockets_in_rooms(
         &mut self,
         asker: &Asker,
-        sockets: Vec<RemoteSocket>,
+        mut sockets: Vec<RemoteSocket>,
     ) -> Result<(), CallError> {
+        for socket in &mut sockets {
+            let data = core::mem::replace(&mut socket.data, Payload::null());
+            socket.data = data.or_empty_object();
+        }
         let answer = match &asker.wants {
             Wants::Sockets => Answer::Sockets(sockets),
             Wants::Ids => Answer::SocketIds(sockets.into_iter().map(|socket| socket.id).collect()),

@@ -164,7 +164,7 @@ impl Rest for RequestKeys<'_> {
         };
         match self.request {
             Request::AllRooms { .. } => {}
-            Request::SocketIds { rooms, .. } => encode::strings("rooms", rooms, out)?,
+            Request::SocketIds { rooms, .. } => encode::selected("rooms", rooms, out)?,
             Request::RemoteJoin { socket, room, .. } | Request::RemoteLeave { socket, room, .. } => {
                 text(out, "sid", socket);
                 text(out, "room", room);
@@ -177,7 +177,10 @@ impl Rest for RequestKeys<'_> {
             Request::Common(body) => match body {
                 Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => {
                     encode::opts(opts, out)?;
-                    encode::strings("rooms", rooms, out)?;
+                    match body {
+                        Body::SocketsLeave { .. } => encode::selected("rooms", rooms, out)?,
+                        _ => encode::strings("rooms", rooms, out)?,
+                    }
                 }
                 Body::DisconnectSockets { opts, close } => {
                     encode::opts(opts, out)?;

@@ -193,8 +193,8 @@ impl<'de> Deserialize<'de> for Whole {
 
 /// A string that borrows from the text unless it has escapes. Any other value is represented by the
 /// text that JavaScript converts it to: room names may be numbers, and are `null` if the
-/// application used an `undefined` room.
-pub(super) struct JsonStr<'a>(pub(super) Cow<'a, str>);
+/// application used an `undefined` room. The second part is `true` for a number.
+pub(super) struct JsonStr<'a>(pub(super) Cow<'a, str>, pub(super) bool);
 
 impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -204,9 +204,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonStr<'a> {
             [b'"', ..] => Cow::Owned(unescaped(json).map_err(D::Error::custom)?),
             [b'{' | b'[', ..] => Cow::Borrowed(OBJECT_TEXT),
             [b't' | b'f' | b'n', ..] => Cow::Borrowed(json),
-            _ => Cow::Owned(json.parse().map(number_text).map_err(D::Error::custom)?),
+            _ => {
+                let number = json.parse().map(number_text).map_err(D::Error::custom)?;
+                return Ok(JsonStr(Cow::Owned(number), true));
+            }
         };
-        Ok(JsonStr(text))
+        Ok(JsonStr(text, false))
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::scanner::Scanner;
 use crate::id::RequestId;
+use crate::javascript::number;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
 use crate::payload::Encoding;
@@ -95,8 +96,9 @@ pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
             if !is_plain(name.as_bytes()) {
                 return None;
             }
-            // Each name takes two quotes and a comma.
+            // Each name takes two quotes and a comma, and a number among them once more its text.
             size += name.len() + 3;
+            size += if number(name).is_some() { name.len() + 1 } else { 0 };
         }
         size -= usize::from(!names.is_empty());
     }
@@ -109,6 +111,10 @@ pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
             out.extend_from_slice(if at == 0 { b"\"" } else { b",\"" });
             out.extend_from_slice(name.as_bytes());
             out.push(b'"');
+            if number(name).is_some() {
+                out.push(b',');
+                out.extend_from_slice(name.as_bytes());
+            }
         }
     }
     out.extend_from_slice(PIECES[3]);
@@ -254,7 +260,20 @@ mod tests {
         let kind = select(&["2", "2", "2", "3", "\"2\""][..]);
         let data = select(&["[]", "[\"e\"]", "[\"e\",{\"a\":[\"\\\"é\"]}]", "[1,", "null", "{}"][..]);
         let nsp = select(&["", "", ",\"nsp\":\"/é\"", ",\"nsp\":null", ",\"id\":1"][..]);
-        let names = || select(&["[]", "[\"a\"]", "[\"a\",\"é\",\"c\"]", "[\"\\n\"]", "[1]", "null"][..]);
+        let names = || {
+            select(
+                &[
+                    "[]",
+                    "[\"a\"]",
+                    "[\"a\",\"é\",\"c\"]",
+                    "[\"\\n\"]",
+                    "[1]",
+                    "[\"5\",5,\"a\",\"-7\",-7]",
+                    "[\"5.0\",5.0,5]",
+                    "null",
+                ][..],
+            )
+        };
         let flags = select(&["{}", "{\"volatile\":true,\"timeout\":500}", "{\"mine\":1}", "null"][..]);
         let id = || select(&["", "", ",\"requestId\":\"r\"", ",\"requestId\":null", " "][..]);
         (kind, data, nsp, id(), names(), names(), flags, id()).prop_map(
@@ -386,6 +405,7 @@ mod tests {
             (all.clone(), true),
             (to("a"), true),
             (to("a").and("é").except("b").except("c").except(""), true),
+            (to("5").and("-1.5").and("05").except("a").except("7").except("1e+21"), true),
             (all.clone().except("b"), true),
             (to("a \"room\""), false),
             (all.clone().except("\u{1}"), false),

@@ -153,7 +153,10 @@ impl Source<'_> {
     }
 
     fn strs(&self, texts: Option<Vec<JsonStr<'_>>>) -> Vec<ByteString> {
-        texts.into_iter().flatten().map(|text| self.str(text)).collect()
+        let mut texts = texts.unwrap_or_default();
+        // A number behind its own text is the same name.
+        texts.dedup_by(|text, before| text.1 && text.0 == before.0);
+        texts.into_iter().map(|text| self.str(text)).collect()
     }
 
     fn payload(&self, raw: &RawValue) -> Payload {

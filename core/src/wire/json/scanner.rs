@@ -5,6 +5,7 @@ use core::ops::Range;
 use bytes::Bytes;
 use bytestring::ByteString;
 
+use crate::javascript::number;
 use crate::payload::{Encoding, Payload};
 
 /// Reads values one after the other. Each method returns `None` if the input does not have the
@@ -95,9 +96,15 @@ impl<'a> Scanner<'a> {
         if self.eat(b']') {
             return Some(Vec::new());
         }
-        let mut names = Vec::with_capacity(1);
+        let mut names: Vec<ByteString> = Vec::with_capacity(1);
         loop {
-            names.push(self.name()?);
+            match (self.peek()?, names.last()) {
+                // A number behind its own text is the same room.
+                (b'0'..=b'9' | b'-', Some(text)) if number(text).is_some() => {
+                    self.starts(text.as_bytes()).then_some(())?;
+                }
+                _ => names.push(self.name()?),
+            }
             match self.next()? {
                 b',' => {}
                 b']' => return Some(names),

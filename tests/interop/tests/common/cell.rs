@@ -51,7 +51,7 @@ impl Cell<'_> {
 
     /// Waits until the room's channel is heard, if it has one: a sharded node subscribes to it some
     /// time after a socket has joined.
-    async fn wait_heard(&self, room: &str) -> Result<()> {
+    pub(crate) async fn wait_heard(&self, room: &str) -> Result<()> {
         let Some(RoomChannels { redis, prefix, .. }) = self.channels else { return Ok(()) };
         let channel = format!("{prefix}#{}#{room}#", self.nsp);
         eventually(&format!("a subscriber of {channel}"), || async {

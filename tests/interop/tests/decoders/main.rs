@@ -1,13 +1,15 @@
 //! Compares this project's decoders with those that the peers use: `@msgpack/msgpack`,
 //! `notepack.io`, `JSON.parse`.
 //!
-//! In `shapes`, what the adapters do with whole messages is compared as well.
+//! In `shapes`, what the adapters do with whole messages is compared as well, and in `frames`, what
+//! `socket.io-parser` does with the frames of a connection.
 //!
 //! Each intended difference is one of [`Known`], with a test that it exists. Any other fails.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 #![allow(clippy::print_stdout, reason = "shown when a test fails")]
 
+mod frames;
 mod inputs;
 mod node;
 mod shapes;
