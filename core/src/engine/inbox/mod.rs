@@ -273,15 +273,19 @@ impl Inbox {
         // only the time before the last entry came.
         let can_write = !cx.lanes.is_down(&Lane::Writer);
         let Some(reader) = self.readers.get_mut(stream) else { return false };
-        if can_write || !reader.batch.is_empty() {
+        if !reader.batch.is_empty() {
             return false;
         }
-        if let Some(asked) = reader.heard_since.take()
+        if !can_write
+            && let Some(asked) = reader.heard_since.take()
             && reader.hearing.round_trip(asked.min(reader.came_at), now)
         {
             reader.judge_again(&mut cx.timers, now);
         }
-        now.since(reader.answered_at) > cx.config.notable_delay() && !mutant!(SlowApplicationForgotten)
+        // A node that writes learns by its heartbeats that the server lives.
+        let asked_rarely = if can_write { cx.config.block_time } else { Duration::ZERO };
+        now.since(reader.answered_at) > cx.config.notable_delay().saturating_add(asked_rarely)
+            && !mutant!(SlowApplicationForgotten)
     }
 
     /// Returns how long the reply took if the stream's reader waits for it. The reader stops
