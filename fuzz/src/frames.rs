@@ -128,10 +128,7 @@ fn same(packet: &Received, again: &Received) {
             assert_eq!((nsp, id), (other_nsp, other_id));
             values(data, other);
         }
-        (
-            Received::Ack { nsp, id, args },
-            Received::Ack { nsp: other_nsp, id: other_id, args: other },
-        ) => {
+        (Received::Ack { nsp, id, args }, Received::Ack { nsp: other_nsp, id: other_id, args: other }) => {
             assert_eq!((nsp, id), (other_nsp, other_id));
             values(args, other);
         }

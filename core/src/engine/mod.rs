@@ -193,8 +193,8 @@ impl Engine {
     /// The call ends with [`Event::Published`] or [`Event::PublishFailed`]. The option
     /// [`local_delivery`](crate::Config::local_delivery) decides when this node's own clients get
     /// the packet, by an [`Event::Broadcast`]. Unless the option is
-    /// [`StreamOrder`](LocalDelivery::StreamOrder), this delivery has no fixed order relative to
-    /// what other nodes publish at the same time. The same is true of Node's adapters.
+    /// [`StreamOrder`](crate::LocalDelivery), this delivery has no fixed order relative to what other
+    /// nodes publish at the same time. The same is true of Node's adapters.
     ///
     /// # Errors
     ///
