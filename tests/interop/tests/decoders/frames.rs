@@ -182,6 +182,9 @@ fn generated(rng: &mut Rng) -> Connection {
         let sent = if rng.u8(0..30) == 0 { rng.usize(0..4) } else { attachments };
         frames.extend((0..sent).map(|_| Frame::Binary(vec![rng.u8(..); rng.usize(0..3)])));
     }
+    // A packet that still waits for attachments is an error now. Without this, its text may be one
+    // here already, where the parser would look at it only with the last attachment.
+    frames.push(Frame::Text(r#"2["end"]"#.to_owned()));
     Connection(frames)
 }
 
