@@ -78,6 +78,7 @@ pub use outcomes::{Acks, Names, Responses, Sockets};
 pub use publishing::Publishing;
 pub use queue::Events;
 pub use sio_streams_core;
+pub use sio_streams_resp;
 pub use start::{StartError, start};
 
 /// The README's example, compiled and run.

@@ -5,5 +5,6 @@ pub mod engine;
 pub mod ids;
 pub mod memory;
 pub mod readers;
+pub mod resp;
 pub mod rooms;
 pub mod wire;
