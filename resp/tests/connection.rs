@@ -1,5 +1,7 @@
 //! The engine's commands over a connection whose server is a script.
 
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use core::time::Duration;
 
 use sio_streams_resp::sio_streams_core::{Command, Entry, EntryId, Fields, Lane, StreamInfo};

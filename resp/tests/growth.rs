@@ -1,5 +1,7 @@
 //! The work grows with the length of a reply, and not with the number of its pieces.
 
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use std::time::Duration;
 
 use cpu_time::ThreadTime;

@@ -1,5 +1,7 @@
 //! Whatever a server sends, in whatever pieces: the reader reads the same, and holds its limits.
 
+#![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
