@@ -8,6 +8,8 @@
 //! Each connection has a thread that opens it and reads. All else is done by the one thread that
 //! owns the [`Node`].
 
+#![allow(clippy::print_stdout, reason = "a program for people at a terminal")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};

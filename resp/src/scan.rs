@@ -15,7 +15,7 @@ const LEAST: usize = 3;
 pub(crate) struct Scan {
     /// All values before this position have been scanned.
     at: usize,
-    /// No line feed is between `at` and this position.
+    /// No line feed is between `at` and this position, if it is behind `at`.
     searched: usize,
     /// The number of values that are still to come in the innermost list.
     left: usize,
@@ -56,6 +56,18 @@ impl Scan {
                     }
                 }
             }
+            let whole = |end: &usize| *end <= bytes.len().min(limits.bytes);
+            // Most values are strings that have come.
+            if let Some((b'$', length, start)) = announced(bytes, self.at)
+                && let Some(end) = Some(start + length + 2).filter(whole)
+            {
+                if bytes[end - 2..end] != *b"\r\n" {
+                    return Err(RespError::StringEnd);
+                }
+                self.at = end;
+                self.left -= 1;
+                continue;
+            }
             let too_long = RespError::TooLong { limit: limits.bytes };
             let (mark, length, end) = match self.head(bytes, limits)? {
                 Some(head) => head,
@@ -81,7 +93,7 @@ impl Scan {
             if matches!(mark, b'$' | b'=' | b'!') && length.is_some() && !bytes[..end].ends_with(b"\r\n") {
                 return Err(RespError::StringEnd);
             }
-            (self.at, self.searched) = (end, end);
+            self.at = end;
             // An attribute precedes its value, and does not count as one.
             if mark != b'|' {
                 self.left -= 1;

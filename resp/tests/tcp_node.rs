@@ -8,7 +8,6 @@ use sio_streams_resp::sio_streams_core::{Answer, BroadcastOptions, Config, Diale
 use sio_streams_testkit::RedisServer;
 
 #[path = "../examples/tcp_node.rs"]
-#[allow(clippy::print_stdout, reason = "it is an example of a program")]
 mod example;
 
 use example::Node;
