@@ -3,7 +3,7 @@
 use sio_streams_core::Bytes;
 
 use crate::error::RespError;
-use crate::line::{Line, length, line};
+use crate::line::{Line, announced, length, line};
 use crate::value::Value;
 
 /// Decodes a complete reply. Returns the value, and `true` if it is a push. Strings are slices of
@@ -23,6 +23,11 @@ impl Decoder<'_> {
     /// Decodes the value at the current position. Returns it, and `true` if it is a push.
     fn value(&mut self) -> Result<(Value, bool), RespError> {
         loop {
+            // Most values are strings.
+            if let Some((b'$', length, start)) = announced(self.whole, self.at) {
+                self.at = start;
+                return Ok((self.string(b'$', Some(length))?, false));
+            }
             let Line { mark, text, end } = line(self.whole, self.at, self.at)?.ok_or(RespError::LineEnd)?;
             let start = core::mem::replace(&mut self.at, end) + 1;
             let value = match mark {

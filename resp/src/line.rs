@@ -7,17 +7,16 @@ use crate::error::RespError;
 /// anomaly.
 #[inline]
 pub(crate) fn announced(bytes: &[u8], at: usize) -> Option<(u8, usize, usize)> {
-    let rest = bytes.get(at..)?;
-    let (&mark, digits) = rest.split_first().filter(|(mark, _)| matches!(mark, b'$' | b'*'))?;
+    let [mark @ (b'$' | b'*'), digits @ ..] = bytes.get(at..)? else { return None };
     let mut length = 0;
     // This many digits can't overflow.
-    for count in 0..9 {
-        match digits.get(count)? {
-            digit @ b'0'..=b'9' => length = length * 10 + usize::from(digit - b'0'),
-            b'\r' if count > 0 && digits.get(count + 1) == Some(&b'\n') => {
-                return Some((mark, length, at + count + 3));
+    for (count, byte) in digits.iter().enumerate().take(9) {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => length = length * 10 + usize::from(digit),
+            _ => {
+                let ends = count > 0 && digits[count..].starts_with(b"\r\n");
+                return ends.then_some((*mark, length, at + count + 3));
             }
-            _ => return None,
         }
     }
     None

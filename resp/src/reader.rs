@@ -86,6 +86,9 @@ impl Reader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
         match self.scan.complete(&self.bytes, &self.limits) {
             Ok(end) => Ok(end.map(|end| self.bytes.split_to(end).freeze())),
             Err(error) => {

@@ -45,6 +45,9 @@ impl Scan {
     /// The next call is about the next reply then. Otherwise, the next call continues with the
     /// same bytes, and those that have been appended.
     pub(crate) fn complete(&mut self, bytes: &[u8], limits: &ReadLimits) -> Result<Option<usize>, RespError> {
+        // What is behind the limit does not count, whether it has come or not.
+        let within = bytes.len().min(limits.bytes);
+        let too_long = RespError::TooLong { limit: limits.bytes };
         loop {
             while self.left == 0 {
                 match self.around.pop() {
@@ -56,26 +59,26 @@ impl Scan {
                     }
                 }
             }
-            let whole = |end: &usize| *end <= bytes.len().min(limits.bytes);
-            // Most values are strings that have come.
-            if let Some((b'$', length, start)) = announced(bytes, self.at)
-                && let Some(end) = Some(start + length + 2).filter(whole)
-            {
-                if bytes[end - 2..end] != *b"\r\n" {
-                    return Err(RespError::StringEnd);
+            let (mark, length, end) = match announced(bytes, self.at) {
+                // Most values are strings that have come.
+                Some((b'$', length, start)) if start + length + 2 <= within => {
+                    let end = start + length + 2;
+                    if bytes[end - 2..end] != *b"\r\n" {
+                        return Err(RespError::StringEnd);
+                    }
+                    self.at = end;
+                    self.left -= 1;
+                    continue;
                 }
-                self.at = end;
-                self.left -= 1;
-                continue;
-            }
-            let too_long = RespError::TooLong { limit: limits.bytes };
-            let (mark, length, end) = match self.head(bytes, limits)? {
-                Some(head) => head,
-                None if bytes.len() > limits.bytes => return Err(too_long),
-                None => {
-                    (self.searched, self.missing) = (bytes.len(), 0);
-                    return Ok(None);
-                }
+                Some((mark, length, end)) => (mark, Some(length), end),
+                None => match self.head(&bytes[..within])? {
+                    Some(head) => head,
+                    None if bytes.len() > limits.bytes => return Err(too_long),
+                    None => {
+                        (self.searched, self.missing) = (bytes.len(), 0);
+                        return Ok(None);
+                    }
+                },
             };
             let (end, inner) = match (mark, length) {
                 (_, None) => (end, 0),
@@ -109,16 +112,7 @@ impl Scan {
 
     /// Returns the mark of the next value, its length if it has one, and the position behind its
     /// first line. Returns `None` if that line is not complete.
-    fn head(
-        &self,
-        bytes: &[u8],
-        limits: &ReadLimits,
-    ) -> Result<Option<(u8, Option<usize>, usize)>, RespError> {
-        if let Some((mark, length, end)) = announced(bytes, self.at) {
-            return Ok(Some((mark, Some(length), end)));
-        }
-        // What is behind the limit does not count, whether it has come or not.
-        let bytes = &bytes[..bytes.len().min(limits.bytes)];
+    fn head(&self, bytes: &[u8]) -> Result<Option<(u8, Option<usize>, usize)>, RespError> {
         let Some(line) = line(bytes, self.at, self.searched)? else { return Ok(None) };
         let length = match line.mark {
             b'$' | b'=' | b'!' | b'*' | b'~' | b'>' | b'%' | b'|' => length(line.text)?,
