@@ -9,7 +9,7 @@ pub trait Wire: Send + 'static {
     /// [`Value::Error`].
     ///
     /// Nothing is sent twice. [`CommandError::NotSent`] and [`CommandError::Lost`] must be told
-    /// apart: see [`Connection::execute`].
+    /// apart: see [`Connection::execute`](crate::backend::Connection::execute).
     fn send(&mut self, commands: Vec<Args>) -> impl Future<Output = Vec<Result<Value, CommandError>>> + Send;
 
     /// Subscribes to channels, or ends subscriptions. Completes when the server has confirmed all
@@ -36,8 +36,9 @@ pub trait Wire: Send + 'static {
     /// dropped, and the method called again.
     fn lost(&mut self) -> impl Future<Output = String> + Send;
 
-    /// Returns `true` if messages are held back because there is no [room](PushSender::poll_room)
-    /// for them. Answers behind them are not read then.
+    /// Returns `true` if messages are held back because there is no
+    /// [room](crate::backend::PushSender::poll_room) for them. Answers behind them are not read
+    /// then.
     fn is_stalled(&self) -> bool {
         false
     }
