@@ -9,7 +9,7 @@ use std::io;
 
 use sio_streams_core::{CommandError, Lane};
 use sio_streams_driver::backend::PushSender;
-use sio_streams_driver::wire::{Address, Login, RespWire, TaskWire, client_name};
+use sio_streams_driver::wire::{Address, Login, Protocol, RespWire, TaskWire, client_name};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -49,7 +49,7 @@ impl FredBackend {
             name: client_name(&Lane::Subscriber),
         };
         let mut wire = RespWire::new(self.socket(address).await?);
-        login.on(&mut wire, resp3).await?;
+        wire.log_in(&login, if resp3 { Protocol::Resp3 } else { Protocol::Resp2 }).await?;
         Ok(TaskWire::spawn(wire.into_subscriber(pushes.clone()), pushes.clone()))
     }
 

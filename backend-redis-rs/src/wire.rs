@@ -10,6 +10,8 @@ use crate::direct::Socket;
 pub struct RedisWire(pub(crate) Link);
 
 #[derive(Debug)]
+// There are few of them.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Link {
     Direct(RespWire<Socket>),
     Subscriber(TaskWire),

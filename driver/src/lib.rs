@@ -81,6 +81,7 @@ pub use publishing::Publishing;
 pub use queue::Events;
 pub use queued::Queued;
 pub use sio_streams_core;
+pub use sio_streams_resp;
 pub use start::{StartError, start};
 
 /// The README's example, compiled and run.

@@ -6,5 +6,6 @@ pub mod frames;
 pub mod ids;
 pub mod memory;
 pub mod readers;
+pub mod resp;
 pub mod rooms;
 pub mod wire;

@@ -12,29 +12,16 @@ use core::task::{Context, Poll, ready};
 use std::io;
 
 use sio_streams_core::{ByteString, Bytes, CommandError};
+use sio_streams_resp::{
+    Args, Came, Login, Pipeline, PipelineError, Protocol, ReadLimits, Subscription, Value, for_log,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 
-use super::args::Args;
-use super::codec::{Scan, decode, encode, encoded_size};
-use super::entries::{self, Wrapping};
-use super::pushed::{Pushed, message};
-use super::subscription::{Subscription, SubscriptionKind};
-use super::text::for_log;
-use super::value::Value;
-use super::{Wire, missing};
+use super::link::{Wire, missing};
 use crate::backend::PushSender;
 
-/// The minimum of bytes that are read at once.
-const CHUNK: usize = 16 << 10;
-
-/// The maximum of bytes that are reserved at once, whatever length is announced.
-const LARGEST: usize = 1 << 20;
-
-/// The maximum of channels that one command subscribes to.
-const CHANNELS_AT_ONCE: usize = 1_000;
-
-/// A connection over a stream of bytes. It must be authenticated already, with no replies
-/// outstanding.
+/// A connection over a stream of bytes. No replies may be outstanding. Unless it is authenticated
+/// already, [`RespWire::log_in`] comes first.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -52,17 +39,9 @@ const CHANNELS_AT_ONCE: usize = 1_000;
 /// ```
 pub struct RespWire<S> {
     stream: S,
-    read: bytes::BytesMut,
-    scan: Scan,
-    /// The bytes that are still to be written.
-    write: Vec<u8>,
-    written: usize,
-    /// The number of replies that are still to come.
-    owed: usize,
-    /// The number of replies that have come.
-    replies: u64,
-    /// The number of commands under way that end sharded subscriptions.
-    leaving: usize,
+    pipeline: Pipeline,
+    /// What was written is still to be flushed.
+    unflushed: bool,
     /// The place where messages go, if this connection is for subscriptions.
     pushes: Option<PushSender>,
     /// A message for which there is no room. Nothing behind it is read.
@@ -70,123 +49,82 @@ pub struct RespWire<S> {
     gone: Option<String>,
 }
 
-/// Something that has arrived.
+/// The end of a connection.
+#[derive(Debug, thiserror::Error)]
+enum End {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Pipeline(#[from] PipelineError),
+    #[error("the connection was closed")]
+    Closed,
+}
+
+/// The answer to something that was asked.
 #[derive(Debug)]
-enum Came {
+enum Answer {
     Reply(Value),
-    /// A subscription has begun or ended.
-    Change,
+    Changed(Result<(), CommandError>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
-    /// Creates a connection from a stream that has just been opened.
+    /// Creates a connection from a stream that has just been opened. Its replies are bounded by
+    /// the default [`ReadLimits`].
     pub fn new(stream: S) -> Self {
-        RespWire {
-            stream,
-            read: bytes::BytesMut::new(),
-            scan: Scan::default(),
-            write: Vec::new(),
-            written: 0,
-            owed: 0,
-            replies: 0,
-            leaving: 0,
-            pushes: None,
-            held: None,
-            gone: None,
-        }
+        let pipeline = Pipeline::new(ReadLimits::default(), false);
+        RespWire { stream, pipeline, unflushed: false, pushes: None, held: None, gone: None }
     }
 
     /// Creates a connection for subscriptions. Their messages go to `pushes`. While there is no
     /// room for them, nothing is read.
     pub fn subscriber(stream: S, pushes: PushSender) -> Self {
-        RespWire { pushes: Some(pushes), ..Self::new(stream) }
+        Self::new(stream).into_subscriber(pushes)
     }
 
     /// Makes this connection one for subscriptions.
     #[must_use]
     pub fn into_subscriber(mut self, pushes: PushSender) -> Self {
         self.pushes = Some(pushes);
+        self.pipeline.set_subscriber(true);
         self
     }
 
-    /// Waits for the next reply. Subscriptions may change before it.
-    async fn reply(&mut self, entries: Option<Wrapping>) -> Result<Value, String> {
-        loop {
-            if let Came::Reply(value) = self.next(entries).await? {
-                return Ok(value);
-            }
+    /// Logs in on a new connection, with this version of the protocol.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Server`] with the server's refusal. [`CommandError::Lost`] if the server
+    /// closes the connection instead.
+    pub async fn log_in(&mut self, login: &Login, protocol: Protocol) -> Result<(), CommandError> {
+        let mut handshake = login.begin(protocol);
+        while let Some(args) = handshake.next_command() {
+            let reply = self.send(vec![args]).await.pop().unwrap_or_else(|| Err(missing()));
+            handshake.answered(reply?)?;
         }
+        Ok(())
     }
 
-    /// Waits for the next reply or change. Meanwhile, pending bytes are written, so that neither
-    /// side waits for the other to read.
-    async fn next(&mut self, entries: Option<Wrapping>) -> Result<Came, String> {
+    /// Waits for the next answer. Meanwhile, pending bytes are written, so that neither side waits
+    /// for the other to read.
+    async fn next(&mut self) -> Result<Answer, String> {
         if let Some(why) = &self.gone {
             return Err(why.clone());
         }
-        let next = poll_fn(|context| self.poll_next(context, entries)).await;
-        self.replies += u64::from(next.is_ok());
-        next.map_err(|error| self.gone.insert(for_log(&error.to_string())).clone())
+        let next = poll_fn(|context| self.poll_next(context)).await;
+        next.map_err(|end| self.gone.insert(for_log(&end.to_string())).clone())
     }
 
-    /// Writes the commands of a change. Returns the number of channels in each.
-    fn write_change(&mut self, Subscription { channels, kind, on }: &Subscription) -> Vec<usize> {
-        let name = match (kind, on) {
-            (SubscriptionKind::Channels, true) => "SUBSCRIBE",
-            (SubscriptionKind::Channels, false) => "UNSUBSCRIBE",
-            (SubscriptionKind::Sharded, true) => "SSUBSCRIBE",
-            (SubscriptionKind::Sharded, false) => "SUNSUBSCRIBE",
-            (SubscriptionKind::Patterns, true) => "PSUBSCRIBE",
-            (SubscriptionKind::Patterns, false) => "PUNSUBSCRIBE",
-        };
-        // Sharded channels of one command must have the same slot.
-        let at_once = if *kind == SubscriptionKind::Sharded { 1 } else { CHANNELS_AT_ONCE };
-        let mut counts = Vec::new();
-        for some in channels.chunks(at_once) {
-            let names = some.iter().map(|channel| channel.as_bytes().clone());
-            let args: Vec<Bytes> =
-                core::iter::once(Bytes::from_static(name.as_bytes())).chain(names).collect();
-            encode(&args.into(), &mut self.write);
-            counts.push(some.len());
-        }
-        counts
-    }
-
-    /// Waits until commands with these numbers of channels are confirmed or refused.
-    async fn confirmed(&mut self, counts: Vec<usize>) -> Result<(), CommandError> {
-        let mut refused = None;
-        for count in counts {
-            for _ in 0..count {
-                match self.next(None).await.map_err(CommandError::Lost)? {
-                    Came::Change => {}
-                    Came::Reply(Value::Error { code, message }) => {
-                        refused.get_or_insert(CommandError::Server { code, message });
-                        // One error refuses all channels of the command.
-                        break;
-                    }
-                    Came::Reply(other) => {
-                        let why = format!("a subscription is answered by {other:?}");
-                        let why = self.gone.insert(for_log(&why)).clone();
-                        return Err(CommandError::Lost(why));
-                    }
-                }
-            }
-            self.leaving = self.leaving.saturating_sub(1);
-        }
-        refused.map_or(Ok(()), Err)
-    }
-
-    fn poll_next(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, End>> {
         // A write that is not possible now is tried again when there is room. Until then, input is
         // read. Input is read even from a connection that accepts no more output.
         let written = self.poll_write(context);
-        match (self.poll_read(context, entries), written) {
-            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+        match (self.poll_read(context), written) {
+            (Poll::Pending, Poll::Ready(Err(error))) => Poll::Ready(Err(error.into())),
             (next, _) => next,
         }
     }
 
-    fn poll_read(&mut self, context: &mut Context<'_>, entries: Option<Wrapping>) -> Poll<io::Result<Came>> {
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<Answer, End>> {
         loop {
             if let Some(pushes) = self.pushes.as_ref().filter(|_| self.held.is_some()) {
                 ready!(pushes.poll_room(context));
@@ -194,55 +132,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> RespWire<S> {
                     pushes.send(channel, payload);
                 }
             }
-            if let Some(end) = self.scan.complete(&self.read)? {
-                self.scan = Scan::default();
-                let whole = self.read.split_to(end).freeze();
-                if let Some(entries) = entries.and_then(|wrapping| entries::read(&whole, wrapping)) {
-                    return Poll::Ready(Ok(Came::Reply(Value::Entries(entries))));
-                }
-                let (value, pushed) = decode(&whole)?;
-                match (Pushed::of(&value, pushed, self.pushes.is_some()), value) {
-                    (None, value) => return Poll::Ready(Ok(Came::Reply(value))),
-                    (Some(Pushed::Message { at }), Value::List(parts)) if self.pushes.is_some() => {
-                        self.held = message(parts, at);
+            match self.pipeline.poll()? {
+                Some(Came::Reply(value)) => return Poll::Ready(Ok(Answer::Reply(value))),
+                Some(Came::Changed(result)) => return Poll::Ready(Ok(Answer::Changed(result))),
+                Some(Came::Message { channel, payload }) => self.held = Some((channel, payload)),
+                Some(_) => {}
+                None => {
+                    let mut space = self.pipeline.space();
+                    if ready!(pin!(self.stream.read_buf(&mut space)).poll(context))? == 0 {
+                        return Poll::Ready(Err(End::Closed));
                     }
-                    (Some(Pushed::Change { ended_sharded }), _) => {
-                        if ended_sharded && self.leaving == 0 {
-                            let words = "the server has ended a subscription: its slot has moved";
-                            return Poll::Ready(Err(io::Error::other(words)));
-                        }
-                        return Poll::Ready(Ok(Came::Change));
-                    }
-                    _ => {}
                 }
-                continue;
-            }
-            self.read.reserve(self.scan.missing.clamp(CHUNK, LARGEST));
-            if ready!(pin!(self.stream.read_buf(&mut self.read)).poll(context))? == 0 {
-                return Poll::Ready(Err(io::Error::other("the connection was closed")));
             }
         }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.write.is_empty() {
-            return Poll::Ready(Ok(()));
-        }
-        while self.written < self.write.len() {
-            let rest = &self.write[self.written..];
-            match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
+        while !self.pipeline.output().is_empty() {
+            match ready!(Pin::new(&mut self.stream).poll_write(context, self.pipeline.output()))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.written += count,
+                count => self.pipeline.written(count),
             }
+            self.unflushed = true;
         }
-        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
-        self.written = 0;
-        // The memory of a large burst is not kept.
-        match self.write.capacity() > 1 << 20 {
-            true => self.write = Vec::new(),
-            false => self.write.clear(),
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+            self.unflushed = false;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits for the answers to what nobody waits for any more. If the connection is lost, the next
+    /// answer tells.
+    async fn pass_over(&mut self, left_over: usize) {
+        for _ in 0..left_over {
+            if self.next().await.is_err() {
+                return;
+            }
+        }
     }
 }
 
@@ -251,20 +178,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
         if let Some(why) = &self.gone {
             return vec![Err(CommandError::NotSent(why.clone())); commands.len()];
         }
-        self.write.reserve(commands.iter().map(encoded_size).sum());
-        commands.iter().for_each(|args| encode(args, &mut self.write));
-        // Those that come first belong to commands that nobody waits for any more.
-        let left_over = self.owed;
-        self.owed += commands.len();
+        self.pipeline.reserve(commands.iter().map(Args::encoded_size).sum());
+        let left_over = self.pipeline.under_way();
+        commands.iter().for_each(|args| self.pipeline.ask(args));
+        self.pass_over(left_over).await;
         let mut results = Vec::with_capacity(commands.len());
-        for number in 0..left_over + commands.len() {
-            let command = number.checked_sub(left_over).and_then(|number| commands.get(number));
-            let reply = self.reply(command.and_then(|args| Wrapping::of(args.name()))).await;
-            self.owed -= 1;
-            if command.is_some() {
+        for _ in &commands {
+            results.push(match self.next().await {
+                Ok(Answer::Reply(value)) => Ok(value),
+                Ok(Answer::Changed(_)) => Err(missing()),
                 // The command may have been executed. Only the server knows.
-                results.push(reply.map_err(CommandError::Lost));
-            }
+                Err(why) => Err(CommandError::Lost(why)),
+            });
         }
         results
     }
@@ -276,46 +201,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
     /// All commands are written at once. Each channel is confirmed by itself, in order, or its
     /// command is refused.
     async fn subscribe_all(&mut self, changes: Vec<Subscription>) -> Vec<Result<(), CommandError>> {
-        let count = changes.len();
         if self.pushes.is_none() {
             let unusable = CommandError::Unusable("this connection is not for subscriptions".into());
-            return vec![Err(unusable); count];
+            return vec![Err(unusable); changes.len()];
         }
         if let Some(why) = &self.gone {
-            return vec![Err(CommandError::NotSent(why.clone())); count];
+            return vec![Err(CommandError::NotSent(why.clone())); changes.len()];
         }
-        let commands: Vec<Vec<usize>> = changes.iter().map(|change| self.write_change(change)).collect();
-        let mut results = Vec::with_capacity(count);
-        let left_over = core::mem::take(&mut self.owed);
-        let mut lost = Ok(());
-        for _ in 0..left_over {
-            lost = lost.and(self.reply(None).await.map(drop));
+        let left_over = self.pipeline.under_way();
+        changes.iter().for_each(|change| self.pipeline.change(change));
+        self.pass_over(left_over).await;
+        let mut results = Vec::with_capacity(changes.len());
+        for _ in &changes {
+            results.push(match self.next().await {
+                Ok(Answer::Changed(result)) => result,
+                Ok(Answer::Reply(_)) => Err(missing()),
+                Err(why) => Err(CommandError::Lost(why)),
+            });
         }
-        for (counts, change) in commands.into_iter().zip(&changes) {
-            let leaves = !change.on && change.kind == SubscriptionKind::Sharded;
-            self.leaving = if leaves { counts.len() } else { 0 };
-            let result = match &lost {
-                Ok(()) => self.confirmed(counts).await,
-                Err(why) => Err(CommandError::Lost(why.clone())),
-            };
-            if let Err(CommandError::Lost(why)) = &result {
-                lost = lost.and(Err(why.clone()));
-            }
-            results.push(result);
-        }
-        self.leaving = 0;
         results
     }
 
     async fn lost(&mut self) -> String {
         loop {
-            match self.next(None).await {
-                Ok(Came::Change) => {}
-                Ok(Came::Reply(_)) if self.owed > 0 => self.owed -= 1,
-                Ok(Came::Reply(_)) => {
-                    self.gone.get_or_insert_with(|| "the server has answered what was not asked".into());
-                }
-                Err(why) => return why,
+            // Answers that nobody waits for any more may come.
+            if let Err(why) = self.next().await {
+                return why;
             }
         }
     }
@@ -325,18 +236,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Wire for RespWire<S> {
     }
 
     fn replies(&self) -> Option<u64> {
-        Some(self.replies)
+        Some(self.pipeline.replies())
     }
 }
 
 impl<S> fmt::Debug for RespWire<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RespWire").field("owed", &self.owed).field("gone", &self.gone).finish_non_exhaustive()
+        f.debug_struct("RespWire")
+            .field("pipeline", &self.pipeline)
+            .field("gone", &self.gone)
+            .finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use sio_streams_core::Bytes;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;

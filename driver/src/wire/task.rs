@@ -5,14 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_streams_core::CommandError;
+use sio_streams_resp::{Args, Subscription, Value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
-use super::args::Args;
 use super::gone::Gone;
-use super::subscription::Subscription;
-use super::value::Value;
-use super::{Wire, missing};
+use super::link::{Wire, missing};
 use crate::backend::PushSender;
 
 type Answers = Vec<Result<Value, CommandError>>;

@@ -2,36 +2,33 @@
 
 use sio_streams_core::{ByteString, Bytes, Command, EntryId};
 
-use super::args::Args;
-use super::subscription::{Subscription, SubscriptionKind};
+use crate::args::Args;
+use crate::reply::Expected;
+use crate::subscription::{Subscription, SubscriptionKind};
 
 /// The way in which a command is carried out.
-#[derive(Debug)]
+///
+/// ```
+/// use sio_streams_resp::{Expected, Reply, Request, Value};
+/// use sio_streams_resp::sio_streams_core::Command;
+///
+/// let Request::Plain(args, expected) = Request::of(Command::GetDel { key: "k".into() }) else { panic!() };
+/// assert_eq!(args.into_vec().concat(), b"GETDELk");
+/// assert_eq!(expected.parse(Value::Nil), Ok(Reply::Value(None)));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
 // The large variant is the common one.
 #[allow(clippy::large_enum_variant)]
-pub(super) enum Request {
+#[non_exhaustive]
+pub enum Request {
     /// The command is sent, and has one reply.
     Plain(Args, Expected),
     /// The subscriptions of this connection change.
     Subscription(Subscription),
-    /// There is nothing to do.
+    /// There is nothing to do. The reply is [`Reply::Done`](sio_streams_core::Reply::Done).
     Nothing,
     /// The command is not known to this version.
     Unknown,
-}
-
-/// The expected form of the reply to a plain command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Expected {
-    Added,
-    Entries,
-    Range,
-    Stream,
-    Counts,
-    Channels,
-    Value,
-    Part,
-    Anything,
 }
 
 /// The maximum of a time in milliseconds. Redis adds the time to its clock, and refuses sums that
@@ -39,7 +36,8 @@ pub(super) enum Expected {
 const MAX_BLOCK: u64 = 1 << 53;
 
 impl Request {
-    pub(super) fn of(command: Command) -> Self {
+    /// Returns the request for a command. Its strings move into the request.
+    pub fn of(command: Command) -> Self {
         match command {
             Command::XAdd { stream, max_len, fields } => {
                 Request::Plain(Args::add(stream, max_len, fields), Expected::Added)
@@ -128,8 +126,9 @@ impl Request {
         }
     }
 
-    /// Returns the arguments of XINFO STREAM for servers that do not know the full form.
-    pub(super) fn short_info(stream: ByteString) -> Args {
+    /// Returns the arguments of XINFO STREAM for servers that do not know the full form, and refuse
+    /// it with the code `ERR`. The reply is [`Expected::Stream`].
+    pub fn short_info(stream: ByteString) -> Args {
         [arg("XINFO"), arg("STREAM"), stream.into_bytes()].into()
     }
 

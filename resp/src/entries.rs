@@ -7,11 +7,11 @@ use core::ops::Range;
 
 use sio_streams_core::{Bytes, Entry, EntryId, Fields};
 
-use super::codec::announced;
+use crate::line::announced;
 
 /// The wrapping of a reply's entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wrapping {
+pub(crate) enum Wrapping {
     /// XREAD wraps them in a list or a map with the one stream that was asked for.
     Stream,
     /// XRANGE and XREVRANGE don't wrap them.
@@ -20,7 +20,7 @@ pub(super) enum Wrapping {
 
 impl Wrapping {
     /// Returns the wrapping of a command's reply, if the reply holds entries.
-    pub(super) fn of(command: &[u8]) -> Option<Self> {
+    pub(crate) fn of(command: &[u8]) -> Option<Self> {
         match command {
             b"XREAD" => Some(Wrapping::Stream),
             b"XRANGE" | b"XREVRANGE" => Some(Wrapping::None),
@@ -30,7 +30,7 @@ impl Wrapping {
 }
 
 /// Returns the entries of a complete reply, if it has the usual form. They are slices of it.
-pub(super) fn read(whole: &Bytes, wrapping: Wrapping) -> Option<Vec<Entry>> {
+pub(crate) fn read(whole: &Bytes, wrapping: Wrapping) -> Option<Vec<Entry>> {
     let mut reader = Reader { bytes: whole, at: 0 };
     if wrapping == Wrapping::Stream {
         match whole.first()? {
@@ -100,7 +100,7 @@ impl Reader<'_> {
 
 /// Returns a static copy of the most common field names. A slice of the reply would have to be
 /// reference-counted.
-pub(super) fn known(name: &[u8]) -> Option<Bytes> {
+pub(crate) fn known(name: &[u8]) -> Option<Bytes> {
     Some(Bytes::from_static(match name {
         b"uid" => b"uid",
         b"nsp" => b"nsp",

@@ -2,7 +2,22 @@
 
 use sio_streams_core::{ByteString, Bytes, CommandError, Entry, EntryId};
 
-/// A reply. RESP2 and RESP3 differ only in lists and maps.
+/// A value that a server sends.
+///
+/// RESP3 has more types than are told apart here, because nothing depends on them: RESP2 and RESP3
+/// differ only in lists and maps. The types of a server's values become:
+///
+/// | RESP | here |
+/// |---|---|
+/// | simple string `+`, bulk string `$`, verbatim string `=` (without its format) | [`Value::Bytes`] |
+/// | integer `:` | [`Value::Int`] |
+/// | boolean `#` | [`Value::Int`], 1 or 0 |
+/// | double `,`, big number `(` | [`Value::Bytes`], as it is written |
+/// | array `*`, set `~`, push `>` | [`Value::List`] |
+/// | map `%` | [`Value::Map`], in order |
+/// | null `_`, `$-1`, `*-1` | [`Value::Nil`] |
+/// | simple error `-`, bulk error `!` | [`Value::Error`] |
+/// | attribute <code>&#124;</code> | nothing |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// Null, of any kind.
@@ -15,7 +30,11 @@ pub enum Value {
     List(Vec<Value>),
     /// A map.
     Map(Vec<(Value, Value)>),
-    /// The entries of XREAD, XRANGE or XREVRANGE, if the wire has decoded them itself.
+    /// The entries of XREAD, XRANGE or XREVRANGE, if they were decoded at once. A [`Reader`] does
+    /// not return them; a [`Pipeline`] does, where entries were asked for.
+    ///
+    /// [`Reader`]: crate::Reader
+    /// [`Pipeline`]: crate::Pipeline
     Entries(Vec<Entry>),
     /// A refusal.
     Error {
@@ -54,7 +73,8 @@ impl Value {
         }
     }
 
-    pub(super) fn bytes(self) -> Option<Bytes> {
+    /// Returns the string.
+    pub fn bytes(self) -> Option<Bytes> {
         match self {
             Value::Bytes(bytes) => Some(bytes),
             _ => None,
@@ -62,7 +82,7 @@ impl Value {
     }
 
     /// Returns the entries of a map. RESP2 has a list of names and values instead.
-    pub(super) fn pairs(self) -> Option<Vec<(Value, Value)>> {
+    pub(crate) fn pairs(self) -> Option<Vec<(Value, Value)>> {
         if let Value::Map(pairs) = self {
             return Some(pairs);
         }
@@ -75,7 +95,8 @@ impl Value {
         Some(pairs)
     }
 
-    pub(super) fn id(self) -> Option<EntryId> {
+    /// Returns the id of an entry, which is written in a string.
+    pub(crate) fn id(self) -> Option<EntryId> {
         str::from_utf8(&self.bytes()?).ok()?.parse().ok()
     }
 }

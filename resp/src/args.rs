@@ -4,7 +4,16 @@ use std::sync::Arc;
 
 use sio_streams_core::{ByteString, Bytes, Fields};
 
-/// A command, as its name and its arguments.
+/// A command, as its name and its arguments. Neither keys nor values are copied when it is made.
+///
+/// ```
+/// use sio_streams_resp::{Args, Bytes};
+///
+/// let args = Args::from([Bytes::from("GETDEL"), Bytes::from("key")]);
+/// let mut request = Vec::new();
+/// args.encode(&mut request);
+/// assert_eq!(request, b"*2\r\n$6\r\nGETDEL\r\n$3\r\nkey\r\n");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Args(Form);
 
@@ -23,7 +32,7 @@ enum Form {
 const ADD: [&str; 4] = ["XADD", "MAXLEN", "~", "*"];
 
 impl Args {
-    pub(super) fn add(stream: ByteString, max_len: u64, fields: Arc<Fields>) -> Self {
+    pub(crate) fn add(stream: ByteString, max_len: u64, fields: Arc<Fields>) -> Self {
         Args(Form::Add { stream, max_len, fields })
     }
 
@@ -73,6 +82,24 @@ impl Args {
         }
     }
 
+    /// Returns about how many bytes the command takes as a RESP request. It takes a little less.
+    pub fn encoded_size(&self) -> usize {
+        // A length with its marks takes less.
+        const MARKS: usize = 16;
+        self.size() + MARKS * (self.count() + 1)
+    }
+
+    /// Appends the command as a RESP request: an array of strings, which both versions of the
+    /// protocol have in common. Each argument is copied once, to its place.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        head(b'*', self.count(), out);
+        self.each(|arg| {
+            head(b'$', arg.len(), out);
+            out.extend_from_slice(arg);
+            out.extend_from_slice(b"\r\n");
+        });
+    }
+
     /// Returns the parts of an XADD, for client crates that have a method for it.
     pub fn as_add(&self) -> Option<(&ByteString, u64, &Fields)> {
         match &self.0 {
@@ -94,6 +121,21 @@ impl Args {
                 }
                 args
             }
+        }
+    }
+}
+
+/// Writes the first line of an array or a string.
+fn head(mark: u8, number: usize, out: &mut Vec<u8>) {
+    match number as u8 {
+        digit if number < 10 => out.extend_from_slice(&[mark, b'0' + digit, b'\r', b'\n']),
+        digits if number < 100 => {
+            out.extend_from_slice(&[mark, b'0' + digits / 10, b'0' + digits % 10, b'\r', b'\n']);
+        }
+        _ => {
+            out.push(mark);
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
     }
 }
@@ -127,8 +169,14 @@ mod tests {
             assert!(args.size() >= shown.concat().len());
             assert_eq!(args.clone().into_vec(), shown);
             assert_eq!(args.as_add().map(|(stream, length, _)| (&**stream, length)), Some(("s", max_len)));
+            let mut request = Vec::new();
+            args.encode(&mut request);
+            assert!(request.len() <= args.encoded_size());
             let listed = Args::from(shown.clone());
             assert_eq!((listed.count(), listed.name()), (args.count(), args.name()));
+            let mut same = Vec::new();
+            listed.encode(&mut same);
+            assert_eq!(same, request);
             assert_eq!(listed.into_vec(), shown);
         }
     }

@@ -3,12 +3,47 @@
 
 use sio_streams_core::{ByteString, CommandError, Entry, Fields, Reply, StreamInfo};
 
-use super::entries::known;
-use super::request::Expected;
-use super::value::Value;
+use crate::entries::known;
+use crate::value::Value;
 
-/// Parses a value as the expected reply. Strings move into the reply without being copied.
-pub(super) fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
+/// The expected form of the reply to a plain command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Expected {
+    /// An entry's id, for [`Reply::Added`].
+    Added,
+    /// The entries of the one stream that XREAD was asked for, for [`Reply::Entries`].
+    Entries,
+    /// The entries of XRANGE and XREVRANGE, for [`Reply::Entries`].
+    Range,
+    /// The state of a stream, for [`Reply::Stream`].
+    Stream,
+    /// Channels and their numbers of subscribers, for [`Reply::Counts`].
+    Counts,
+    /// Names of channels, for [`Reply::Channels`].
+    Channels,
+    /// A string or null, for [`Reply::Value`].
+    Value,
+    /// A part of a string, for [`Reply::Value`]. An empty one is `None`.
+    Part,
+    /// Anything but an error, for [`Reply::Done`].
+    Anything,
+}
+
+impl Expected {
+    /// Parses a value as the expected reply, in the form of either version of the protocol. Strings
+    /// move into the reply without being copied.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::Server`] if the value is a refusal. [`CommandError::Unusable`] if it has
+    /// another form.
+    pub fn parse(self, value: Value) -> Result<Reply, CommandError> {
+        parse(value, self)
+    }
+}
+
+fn parse(value: Value, expected: Expected) -> Result<Reply, CommandError> {
     let value = match value {
         Value::Error { code, message } => {
             // The server has no other way to say that there is no such stream.
