@@ -73,12 +73,24 @@ pub(super) fn truthy(reader: &mut Reader<'_>) -> Result<bool, MsgPackError> {
 
 /// Reads an array of names. A number behind its own text is the same name.
 pub(super) fn names(reader: &mut Reader<'_>) -> Result<Vec<ByteString>, MsgPackError> {
+    // Numbers are rare. The others take no second list.
+    let (mut read, mut numbers) = (0, Vec::new());
     let mut names = reader.array(|reader| {
-        let number = matches!(reader.peek()?, Head::Unsigned(_) | Head::Signed(_) | Head::Float(_));
-        Ok::<_, MsgPackError>((name(reader)?, number))
+        if matches!(reader.peek()?, Head::Unsigned(_) | Head::Signed(_) | Head::Float(_)) {
+            numbers.push(read);
+        }
+        read += 1;
+        name(reader)
     })?;
-    names.dedup_by(|(name, number), (before, _)| *number && name == before);
-    Ok(names.into_iter().map(|(name, _)| name).collect())
+    numbers.retain(|&at| at > 0 && names[at] == names[at - 1]);
+    if !numbers.is_empty() {
+        let (mut at, mut numbers) = (0, numbers.into_iter().peekable());
+        names.retain(|_| {
+            at += 1;
+            numbers.next_if_eq(&(at - 1)).is_none()
+        });
+    }
+    Ok(names)
 }
 
 /// Reads the names in any value that JavaScript converts to a set: an array, the characters of a
