@@ -20,14 +20,19 @@ pub(crate) fn number_text(number: f64) -> String {
     }
 }
 
+/// Returns `false` if the text is certainly not that of a number. Most names are not, and their first
+/// character tells.
+#[inline]
+pub(crate) fn may_be_number(text: &str) -> bool {
+    matches!(text.as_bytes().first(), Some(b'0'..=b'9' | b'-'))
+}
+
 /// Returns the number whose text in JavaScript is `text`, if there is one. `Infinity` and `NaN`
 /// don't count.
 pub(crate) fn number(text: &str) -> Option<f64> {
     /// No number has a longer text.
     const LONGEST: usize = 32;
-    // Most names are no numbers. The first character tells.
-    let first = *text.as_bytes().first()?;
-    if !(first.is_ascii_digit() || first == b'-') || text.len() > LONGEST {
+    if !may_be_number(text) || text.len() > LONGEST {
         return None;
     }
     let number: f64 = text.parse().ok()?;

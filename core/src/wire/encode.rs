@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::encoder::Encoder;
-use crate::javascript::number;
+use crate::javascript::{may_be_number, number};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Flags, Packet, RemoteSocket};
 use crate::payload::{Payload, PayloadError};
@@ -173,7 +173,19 @@ pub(super) fn socket<S: Encoder>(socket: &RemoteSocket, out: &mut S) -> Result<(
 
 /// Writes the rooms that a message selects among those that exist. In JavaScript the rooms `5` and
 /// `"5"` are two. Here they are one, so both are written. See `docs/decisions`, 0015.
+#[inline]
 pub(super) fn selected<S: Encoder>(
+    key: &'static str,
+    rooms: &[ByteString],
+    out: &mut S,
+) -> Result<(), PayloadError> {
+    match rooms.iter().any(|room| may_be_number(room)) {
+        true => in_both_forms(key, rooms, out),
+        false => strings(key, rooms, out),
+    }
+}
+
+fn in_both_forms<S: Encoder>(
     key: &'static str,
     rooms: &[ByteString],
     out: &mut S,
