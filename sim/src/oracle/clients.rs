@@ -349,7 +349,7 @@ impl Oracle {
                 && self.is_out_of_sight(host, client);
         let stream = stream_of(&self.hosts[host].config, &self.clients.all[client].nsp);
         let reader = self.hosts[host].readers.get(&stream);
-        let has_gap = reader.is_some_and(|reader| reader.has_unreported_gap());
+        let has_gap = reader.is_some_and(|reader| reader.has_unreported_gap() || reader.has_gap_ahead());
         let one = &mut self.clients.all[client];
         one.at = Whereabouts::Away;
         let Some(attempt) = one.attempt.take() else { return };

@@ -38,6 +38,8 @@ pub(super) struct ReaderView {
     came: BTreeSet<EntryId>,
     /// It asks the server what it counts, and holds back what has come meanwhile.
     pub(super) checking: Option<CommandId>,
+    /// The first entry that the stream had when the server last told its count.
+    first_told: EntryId,
     /// A reply was lost with its link: the stream may be another one.
     pub(super) broken: bool,
     /// Of those, the ones that the server has lost.
@@ -78,6 +80,13 @@ impl ReaderView {
         !self.missing.is_empty()
     }
 
+    /// Returns `true` if the server has told that entries behind the last one that has come are
+    /// trimmed. Until more is read, a node can't tell by the count on which side of what it has just
+    /// read they are missing.
+    pub(super) fn has_gap_ahead(&self) -> bool {
+        self.cursor.is_some_and(|cursor| cursor < self.first_told)
+    }
+
     /// The last entry that has come.
     pub(super) fn last_read(&self) -> Option<EntryId> {
         self.came.last().copied()
@@ -112,6 +121,7 @@ impl Oracle {
         }
         reader.checking = None;
         reader.broken = false;
+        reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
         if reader.cursor.is_none() {
             reader.cursor = Some(info.map_or(EntryId::ZERO, |info| info.last_generated_id));
         }
