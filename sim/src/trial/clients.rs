@@ -150,6 +150,10 @@ impl Trial<'_> {
             self.client_has(client, 1)?;
             for (there, calls) in [(next, &[&to_all, &to_room][..]), (host, &[])] {
                 let Whereabouts::At(here) = self.whereabouts(client) else { break };
+                if recovery.sessions == 1 {
+                    // The reply to the session that this node stored before may be on its way.
+                    self.run_for(self.exchange())?;
+                }
                 self.drop_client(client, here, 0);
                 let had = self.world.watch().oracle.clients.all[client].got.len();
                 self.run_until_holds(ms(5_000), "a session is never stored", |trial| {
