@@ -28,6 +28,9 @@ pub enum CallError {
     /// The message holds binary data, and `only_plaintext` is set.
     #[error("the message holds binary data, but only_plaintext is set")]
     Binary,
+    /// This node does not have the socket.
+    #[error("the socket {0:?} is not on this node")]
+    UnknownSocket(String),
     /// The rooms are the application's, so the engine can't change or list them.
     #[error("the rooms are the application's (room_owner): ask it, not the engine")]
     RoomsOfApplication,

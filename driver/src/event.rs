@@ -296,7 +296,8 @@ impl AckReply {
 
     /// Says how many clients of this node were sent the packet. An application that
     /// [owns the rooms](sio_streams_core::RoomOwner) says it once, before it passes on
-    /// acknowledgements, and even if there are none. Otherwise it has been said already.
+    /// acknowledgements, and even if there are none. Otherwise it has been said already, and this
+    /// does nothing.
     ///
     /// # Errors
     ///

@@ -36,8 +36,8 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// As [`persist_session`](Namespace::persist_session). [`Error::NoSuchSocket`] if this node does
-    /// not have the socket.
+    /// As [`persist_session`](Namespace::persist_session). If this node does not have the socket, the
+    /// call is refused with [`CallError::UnknownSocket`]: what is stored of the client stays.
     pub fn suspend(
         &self,
         sid: impl Into<ByteString>,
@@ -46,7 +46,11 @@ impl Namespace {
     ) -> Queued<()> {
         let (sid, pid) = (sid.into(), pid.into());
         self.save(move |engine, now, nsp| {
-            let rooms = engine.rooms(nsp).and_then(|rooms| rooms.of(&sid)).unwrap_or_default();
+            let rooms = match engine.rooms(nsp) {
+                Some(rooms) => rooms.of(&sid).ok_or_else(|| CallError::UnknownSocket(sid.to_string()))?,
+                // Removing the socket is refused, with the reason.
+                None => Vec::new(),
+            };
             engine.remove_socket(nsp, &sid)?;
             engine.persist_session(now, nsp, &Session { sid, pid, rooms, data })
         })

@@ -5,7 +5,8 @@
 
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, Config, LocalDelivery, Packet, Payload, Recovery, RemoteSocket, RoomChange, RoomOwner,
+    BroadcastOptions, CallError, Config, LocalDelivery, Packet, Payload, Recovery, RemoteSocket, RoomChange,
+    RoomOwner,
 };
 use sio_streams_driver::{Error, Event, Options, start};
 
@@ -130,6 +131,28 @@ async fn a_client_is_suspended_in_one_step() {
     let session = restoring.await.unwrap();
     assert_eq!((&*session.sid, &*session.rooms), ("sid", &["sid".into(), "room".into()][..]));
     assert_eq!(nsp.rooms("sid").await.unwrap().unwrap(), ["sid", "room"]);
+    node.close().await;
+    taker.await.unwrap();
+}
+
+/// What is stored already is not replaced by the session of a socket that is not there any more.
+#[tokio::test]
+async fn a_client_is_suspended_once() {
+    let config = Config {
+        recovery: Some(Recovery::default()),
+        local_delivery: LocalDelivery::StreamOrder,
+        ..Config::default()
+    };
+    let (node, mut events) = start(config, MemoryRedis::new().backend()).unwrap();
+    let nsp = node.open("/").await.unwrap();
+    nsp.add_socket("sid").await.unwrap();
+    let offset = nsp.broadcast(hello(), BroadcastOptions::all()).await.unwrap().unwrap();
+    nsp.suspend("sid", "pid", Payload::null()).await.unwrap();
+    let again = nsp.suspend("sid", "pid", Payload::null()).await;
+    assert!(matches!(again, Err(Error::Call(CallError::UnknownSocket(_)))), "{again:?}");
+    let restoring = nsp.restore_session("pid", &offset.to_string(), |restored| restored.session);
+    let taker = tokio::spawn(async move { while events.next().await.is_some() {} });
+    assert_eq!(restoring.await.unwrap().rooms, ["sid"]);
     node.close().await;
     taker.await.unwrap();
 }

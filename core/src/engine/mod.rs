@@ -428,7 +428,7 @@ impl Engine {
 
     /// Says how many clients of this node were sent the broadcast. An application that
     /// [owns the rooms](crate::RoomOwner) says it once, before it passes on acknowledgements, and
-    /// even if there are none. Otherwise the engine has said it already.
+    /// even if there are none. Otherwise the engine has said it already, and this does nothing.
     ///
     /// # Errors
     ///
@@ -439,7 +439,7 @@ impl Engine {
         responder: &AckResponder,
         clients: u64,
     ) -> Result<(), CallError> {
-        self.at(now).respond(&responder.0, Answer::ClientCount(clients))
+        self.at(now).respond_client_count(&responder.0, clients)
     }
 
     /// Passes on one client's acknowledgement of a broadcast.

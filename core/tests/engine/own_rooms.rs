@@ -33,6 +33,36 @@ fn the_engine_refuses_to_change_or_list_rooms_that_are_not_its_own() {
     assert!(matches!(engine.add_socket("/closed", "s"), Err(CallError::UnknownNamespace(_))));
 }
 
+/// There are never two owners. The calls of one do nothing where the other owns the rooms.
+#[test]
+fn the_calls_of_an_application_that_owns_the_rooms_do_nothing_elsewhere() {
+    let config = Config { subscription_mode: SubscriptionMode::DynamicPrivate, ..config(Dialect::Sharded) };
+    let mut cluster = Cluster::with_configs([config.clone(), config]);
+    (0..2).for_each(|index| cluster.open(index, "/"));
+    let engine = &mut cluster.nodes[0].engine;
+    engine.join("/", "s0", ["room".into()]).unwrap();
+    engine.set_rooms_occupied("/", ["room".into(), "other".into()], true).unwrap();
+    engine.set_rooms_occupied("/", ["room".into()], false).unwrap();
+    cluster.settle();
+    cluster.broadcast_to(1, "hello", BroadcastOptions::to("room"));
+    cluster.broadcast_to(1, "to nobody", BroadcastOptions::to("other"));
+    cluster.settle();
+    assert_eq!(cluster.heard(0), ["hello"]);
+
+    let now = cluster.now();
+    cluster.nodes[0].answers = false;
+    let asked = cluster.nodes[1].engine.broadcast_with_ack(now, "/", packet("x"), BroadcastOptions::all());
+    cluster.settle();
+    let heard = cluster.take(0, |event| matches!(event, Event::Broadcast(_)));
+    let Some(Event::Broadcast(delivery)) = heard else { panic!("{heard:?}") };
+    let responder = delivery.responder.unwrap();
+    cluster.nodes[0].engine.respond_client_count(now, &responder, 9).unwrap();
+    assert!(cluster.settle_and_tell(0).is_empty(), "the engine has said the number already");
+    cluster.pass(6_000);
+    let (_, outcome) = cluster.outcome(1, asked.unwrap()).unwrap();
+    assert_eq!(outcome.clients, 2);
+}
+
 #[test]
 fn everybody_is_found_whoever_owns_the_rooms() {
     for dialect in ALL {

@@ -90,7 +90,7 @@ impl Cluster {
     ) -> Result<(), CallError> {
         let unknown = || CallError::UnknownNamespace(nsp.into());
         let namespace = self.namespaces.get_mut(nsp).ok_or_else(unknown)?;
-        if !cx.config.rooms_are_channels() {
+        if cx.owns_rooms() || !cx.config.rooms_are_channels() {
             return Ok(());
         }
         let change = |room: ByteString| match occupied {

@@ -333,6 +333,19 @@ impl Node {
         self.cx.events.push_back(Event::FetchSockets { nsp, opts, sockets, responder });
     }
 
+    /// Says how many clients the application has asked. Nothing follows if the engine has counted
+    /// them, because it has said the number already.
+    pub(in crate::engine) fn respond_client_count(
+        &mut self,
+        asker: &Asker,
+        clients: u64,
+    ) -> Result<(), CallError> {
+        match self.cx.owns_rooms() {
+            true => Ok(()),
+            false => self.respond(asker, Answer::ClientCount(clients)),
+        }
+    }
+
     /// Answers the question for this node's sockets. Their rooms are added here.
     pub(in crate::engine) fn respond_sockets(
         &mut self,
