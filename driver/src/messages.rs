@@ -110,14 +110,7 @@ impl Namespace {
             move |engine, now, nsp| engine.server_side_emit_with_ack(now, nsp, packet),
             Waiter::Responses { responses: Vec::new(), done },
         );
-        Queued::new(async {
-            started.await?;
-            let mut responses = answers.await.map_err(|_| Error::Closed)?;
-            match responses.outcome.error.take() {
-                Some(error) => Err(error.into()),
-                None => Ok(responses),
-            }
-        })
+        Queued::answers(started, answers, |responses| &mut responses.outcome)
     }
 
     /// Returns the sockets of all nodes that `opts` match. Nodes that don't answer don't make the
@@ -133,14 +126,7 @@ impl Namespace {
             move |engine, now, nsp| engine.fetch_sockets(now, nsp, opts),
             Waiter::Sockets { found: Vec::new(), done },
         );
-        Queued::new(async {
-            started.await?;
-            let mut sockets = found.await.map_err(|_| Error::Closed)?;
-            match sockets.outcome.error.take() {
-                Some(error) => Err(error.into()),
-                None => Ok(sockets),
-            }
-        })
+        Queued::answers(started, found, |sockets| &mut sockets.outcome)
     }
 
     /// Returns the number of servers that the namespace has, including this one.

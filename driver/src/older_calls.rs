@@ -73,14 +73,7 @@ impl Namespace {
     ) -> Queued<Names> {
         let (done, names) = oneshot::channel();
         let started = self.start(start, Waiter::Names { found: BTreeSet::new(), done });
-        Queued::new(async {
-            started.await?;
-            let mut names = names.await.map_err(|_| Error::Closed)?;
-            match names.outcome.error.take() {
-                Some(error) => Err(error.into()),
-                None => Ok(names),
-            }
-        })
+        Queued::answers(started, names, |names| &mut names.outcome)
     }
 
     fn operate(

@@ -4,6 +4,9 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+use sio_streams_core::Outcome;
+use tokio::sync::oneshot;
+
 use crate::error::Error;
 
 /// A call that is in line behind all earlier calls of the node's handles. It resolves to the call's
@@ -31,6 +34,24 @@ impl<T> Queued<T> {
     /// Wraps what follows a call that is in line already.
     pub(crate) fn new(rest: impl Future<Output = Result<T, Error>> + Send + 'static) -> Self {
         Queued(Box::pin(rest))
+    }
+}
+
+impl<T: Send + 'static> Queued<T> {
+    /// Waits for the answers to a request. If it could not be published, its error is the result.
+    pub(crate) fn answers(
+        started: Queued<()>,
+        answers: oneshot::Receiver<T>,
+        outcome: fn(&mut T) -> &mut Outcome,
+    ) -> Self {
+        Queued::new(async move {
+            started.await?;
+            let mut answers = answers.await.map_err(|_| Error::Closed)?;
+            match outcome(&mut answers).error.take() {
+                Some(error) => Err(error.into()),
+                None => Ok(answers),
+            }
+        })
     }
 }
 

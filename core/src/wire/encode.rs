@@ -50,10 +50,7 @@ pub(super) fn data<S: Encoder>(body: &Body, out: &mut S) -> Result<(), PayloadEr
         }
         Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => out.map(2, |out| {
             self::opts(opts, out)?;
-            match body {
-                Body::SocketsLeave { .. } => selected("rooms", rooms, out),
-                _ => strings("rooms", rooms, out),
-            }
+            moved(body, rooms, out)
         }),
         Body::DisconnectSockets { opts, close } => out.map(2, |out| {
             self::opts(opts, out)?;
@@ -182,6 +179,14 @@ pub(super) fn selected<S: Encoder>(
     match rooms.iter().any(|room| may_be_number(room)) {
         true => in_both_forms(key, rooms, out),
         false => strings(key, rooms, out),
+    }
+}
+
+/// Writes the rooms that sockets join or leave. A leave selects among those that exist.
+pub(super) fn moved<S: Encoder>(body: &Body, rooms: &[ByteString], out: &mut S) -> Result<(), PayloadError> {
+    match body {
+        Body::SocketsLeave { .. } => selected("rooms", rooms, out),
+        _ => strings("rooms", rooms, out),
     }
 }
 

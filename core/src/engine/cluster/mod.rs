@@ -91,6 +91,11 @@ impl Cluster {
         self.namespaces.get_key_value(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
     }
 
+    /// Returns the state of a namespace that is open.
+    pub(super) fn namespace_mut(&mut self, nsp: &str) -> Result<&mut Namespace, CallError> {
+        self.namespaces.get_mut(nsp).ok_or_else(|| CallError::UnknownNamespace(nsp.into()))
+    }
+
     /// Opens a namespace and subscribes to its channels. Returns its name, and the streams that it
     /// lives on.
     pub(super) fn open(

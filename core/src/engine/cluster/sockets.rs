@@ -10,7 +10,7 @@ use crate::event::{Delivery, Event, Moved};
 use crate::id::{EntryId, NodeId};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
-use crate::rooms::RoomChange;
+use crate::rooms::{RoomChange, Rooms};
 
 /// The effect on this node of one of its own messages. It is due once the message has its place in
 /// the stream. It is dropped if the namespace is closed before then, because a later namespace of
@@ -30,7 +30,7 @@ impl Cluster {
         nsp: &str,
         socket: ByteString,
     ) -> Result<Vec<RoomChange>, CallError> {
-        self.change(cx, nsp, |namespace| namespace.rooms.add(socket))
+        self.change(cx, nsp, |rooms| rooms.add(socket))
     }
 
     pub(in crate::engine) fn remove_socket(
@@ -39,7 +39,7 @@ impl Cluster {
         nsp: &str,
         socket: &str,
     ) -> Result<Vec<RoomChange>, CallError> {
-        self.change(cx, nsp, |namespace| namespace.rooms.remove(socket))
+        self.change(cx, nsp, |rooms| rooms.remove(socket))
     }
 
     pub(in crate::engine) fn join(
@@ -49,7 +49,7 @@ impl Cluster {
         socket: &str,
         rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        self.change(cx, nsp, |namespace| namespace.rooms.join(socket, rooms))
+        self.change(cx, nsp, |all| all.join(socket, rooms))
     }
 
     pub(in crate::engine) fn leave_rooms<'a>(
@@ -59,7 +59,7 @@ impl Cluster {
         socket: &str,
         rooms: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        self.change(cx, nsp, |namespace| namespace.rooms.leave(socket, rooms))
+        self.change(cx, nsp, |all| all.leave(socket, rooms))
     }
 
     /// Changes the rooms of a namespace, and subscribes to what they need.
@@ -67,14 +67,13 @@ impl Cluster {
         &mut self,
         cx: &mut Context,
         nsp: &str,
-        change: impl FnOnce(&mut Namespace) -> Vec<RoomChange>,
+        change: impl FnOnce(&mut Rooms) -> Vec<RoomChange>,
     ) -> Result<Vec<RoomChange>, CallError> {
-        let unknown = || CallError::UnknownNamespace(nsp.into());
-        let namespace = self.namespaces.get_mut(nsp).ok_or_else(unknown)?;
+        let rooms = &mut self.namespace_mut(nsp)?.rooms;
         if !cx.owns_rooms() {
             return Err(CallError::RoomsOfApplication);
         }
-        let changes = change(namespace);
+        let changes = change(rooms);
         self.rooms_changed(cx, nsp, &changes);
         Ok(changes)
     }
@@ -88,8 +87,7 @@ impl Cluster {
         rooms: impl IntoIterator<Item = ByteString>,
         occupied: bool,
     ) -> Result<(), CallError> {
-        let unknown = || CallError::UnknownNamespace(nsp.into());
-        let namespace = self.namespaces.get_mut(nsp).ok_or_else(unknown)?;
+        let namespace = self.namespace_mut(nsp)?;
         if cx.owns_rooms() || !cx.config.rooms_are_channels() {
             return Ok(());
         }

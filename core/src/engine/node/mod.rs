@@ -223,15 +223,15 @@ impl Node {
         loop {
             let HandedOut { id, command, beat } = match self.outbox.poll(&mut self.cx)? {
                 Next::Command(handed_out) => handed_out,
-                Next::Question { ticket, acts, counted } => match self.requests.contains(ticket) {
-                    true if self.requests.counts(ticket) && !counted => {
+                Next::Question { ticket, acts, counted } => match self.requests.counts(ticket) {
+                    Some(true) if !counted => {
                         self.outbox.question_counted();
                         match self.count_for(ticket) {
                             Some(count) => return Some(count),
                             None => continue,
                         }
                     }
-                    false if !acts || mutant!(QuestionDropped) => {
+                    None if !acts || mutant!(QuestionDropped) => {
                         self.outbox.drop_question(&mut self.cx);
                         continue;
                     }

@@ -135,8 +135,8 @@ impl Node {
                 self.cx.config.message(&self.cx.uid, &name, &body)?
             }
         };
-        let asks_application = !self.cx.owns_rooms() && !matches!(wanted, Wanted::Owner(_));
-        let by_owner = matches!(wanted, Wanted::Owner(_)) && self.cx.config.dialect == Dialect::Classic;
+        let wants_owner = matches!(wanted, Wanted::Owner(_));
+        let by_owner = wants_owner && self.cx.config.dialect == Dialect::Classic;
         // Only the node that has the socket answers.
         let counts = self.cx.config.dialect.subscribes() && !by_owner;
         let request = Request::new(name, id.clone(), wanted, by_owner, counts);
@@ -149,11 +149,12 @@ impl Node {
                 self.requests.expect(ticket, &self.cx.uid);
                 self.answered(&id, &self.cx.uid.clone(), own, false);
             }
-            None if asks_application => {
+            None if wants_owner => {}
+            // The rooms are the application's.
+            None => {
                 self.requests.expect(ticket, &self.cx.uid);
                 self.sockets_wanted(self.asker_self(nsp, id), opts.clone());
             }
-            None => {}
         }
         Ok(ticket)
     }
@@ -386,11 +387,9 @@ impl Node {
             // Only the node that has the socket answers.
             Wants::Owner(_) if sockets.is_empty() => return Ok(()),
             Wants::Owner(order) => {
-                let nsp = self.cluster.namespace(&asker.nsp)?.0.clone();
-                let event =
-                    self.cluster.apply(&mut self.cx, nsp, (**order).clone(), None, asker.node.clone());
-                self.cx.events.extend(event);
-                Answer::Done
+                // The namespace may be closed by now.
+                self.cluster.namespace(&asker.nsp)?;
+                self.obey_order(asker, order)
             }
         };
         self.respond(asker, answer)
@@ -491,61 +490,48 @@ impl Node {
         request: classic::Request,
     ) -> Option<Event> {
         let (_, namespace) = self.cluster.namespace(nsp).ok()?;
-        if let classic::Request::Common(body) = request {
-            return self.receive(Message { uid: from, nsp: nsp.clone(), body });
-        }
-        if !self.cx.owns_rooms() {
-            self.ask_application(nsp, from, request);
-            return None;
-        }
-        let (answer, request_id) = match request {
+        let (wants, opts, request_id) = match request {
+            classic::Request::Common(body) => {
+                return self.receive(Message { uid: from, nsp: nsp.clone(), body });
+            }
             classic::Request::SocketIds { rooms, request_id } => {
-                let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
-                (Answer::SocketIds(namespace.rooms.matching(&opts)), request_id)
+                (Wants::Ids, BroadcastOptions { rooms, ..BroadcastOptions::default() }, request_id)
             }
-            classic::Request::AllRooms { request_id } => {
-                (Answer::Rooms(namespace.rooms.names().cloned().collect()), request_id)
-            }
+            classic::Request::AllRooms { request_id } => (Wants::Rooms, BroadcastOptions::all(), request_id),
             order => {
                 let (socket, order, request_id) = order.into_order()?;
-                if !namespace.rooms.contains(&socket) {
+                // Only the node that has the socket answers.
+                if self.cx.owns_rooms() && !namespace.rooms.contains(&socket) {
                     return None;
                 }
-                let event = self.cluster.apply(&mut self.cx, nsp.clone(), order, None, from.clone());
-                self.cx.events.extend(event);
-                (Answer::Done, request_id)
-            }
-        };
-        self.answer_classic(nsp, from, request_id, answer);
-        None
-    }
-
-    /// Asks the application, which owns the rooms, for the sockets that a request in the classic form
-    /// is about.
-    fn ask_application(&mut self, nsp: &ByteString, node: NodeId, request: classic::Request) {
-        let (wants, opts, request_id) = match request {
-            classic::Request::SocketIds { rooms, request_id } => {
-                let opts = BroadcastOptions { rooms, ..BroadcastOptions::default() };
-                (Wants::Ids, opts, request_id)
-            }
-            classic::Request::AllRooms { request_id } => {
-                (Wants::Rooms, BroadcastOptions::default(), request_id)
-            }
-            order => {
-                let Some((socket, order, request_id)) = order.into_order() else { return };
                 (Wants::Owner(Box::new(order)), BroadcastOptions::to(socket), request_id)
             }
         };
-        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub, wants };
-        self.sockets_wanted(asker, opts);
-    }
-
-    fn answer_classic(&mut self, nsp: &ByteString, node: NodeId, request_id: RequestId, answer: Answer) {
-        let asker = Asker { nsp: nsp.clone(), node, request_id, way: Way::PubSub, wants: Wants::Sockets };
+        let asker = Asker { nsp: nsp.clone(), node: from, request_id, way: Way::PubSub, wants };
+        if !self.cx.owns_rooms() {
+            self.sockets_wanted(asker, opts);
+            return None;
+        }
+        let answer = match &asker.wants {
+            Wants::Ids => Answer::SocketIds(namespace.rooms.matching(&opts)),
+            Wants::Rooms => Answer::Rooms(namespace.rooms.names().cloned().collect()),
+            Wants::Owner(order) => self.obey_order(&asker, order),
+            // No request of the classic adapter's own wants more.
+            Wants::Sockets => return None,
+        };
         if let Err(error) = self.respond(&asker, answer) {
             let error = CommandError::NotSent(error.to_string());
             let stream = self.cx.config.response_prefix(nsp);
             self.cx.events.push_back(Event::NoticeFailed { stream, error });
         }
+        None
+    }
+
+    /// Follows an order to a socket that this node has. Returns the confirmation.
+    fn obey_order(&mut self, asker: &Asker, order: &Body) -> Answer {
+        let (nsp, from) = (asker.nsp.clone(), asker.node.clone());
+        let event = self.cluster.apply(&mut self.cx, nsp, order.clone(), None, from);
+        self.cx.events.extend(event);
+        Answer::Done
     }
 }

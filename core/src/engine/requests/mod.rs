@@ -176,9 +176,10 @@ impl Requests {
         self.open.contains_key(&ticket)
     }
 
-    /// Returns `true` if the nodes that will hear the question are to be counted before it is sent.
-    pub(super) fn counts(&self, ticket: Ticket) -> bool {
-        self.open.get(&ticket).is_some_and(Request::counts)
+    /// Returns `true` if the nodes that will hear the question are to be counted before it is sent,
+    /// or `None` if the request is over.
+    pub(super) fn counts(&self, ticket: Ticket) -> Option<bool> {
+        self.open.get(&ticket).map(Request::counts)
     }
 
     pub(super) fn find(&self, id: &RequestId) -> Option<Ticket> {

@@ -177,10 +177,7 @@ impl Rest for RequestKeys<'_> {
             Request::Common(body) => match body {
                 Body::SocketsJoin { opts, rooms } | Body::SocketsLeave { opts, rooms } => {
                     encode::opts(opts, out)?;
-                    match body {
-                        Body::SocketsLeave { .. } => encode::selected("rooms", rooms, out)?,
-                        _ => encode::strings("rooms", rooms, out)?,
-                    }
+                    encode::moved(body, rooms, out)?;
                 }
                 Body::DisconnectSockets { opts, close } => {
                     encode::opts(opts, out)?;
