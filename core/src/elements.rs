@@ -118,7 +118,8 @@ impl fmt::Display for Payload {
 #[derive(Clone, Debug)]
 pub struct Elements {
     encoding: Encoding,
-    /// What follows. In JSON it begins with an element, its comma, or the closing bracket.
+    /// The text or the bytes that follow. In JSON they begin with an element, its comma, or the
+    /// closing bracket.
     rest: Bytes,
     /// The number of elements that follow in MessagePack.
     left: usize,

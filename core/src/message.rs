@@ -102,7 +102,7 @@ pub enum Body {
 
 impl Body {
     /// Returns the addressed sockets, if the message is about sockets.
-    pub(crate) fn opts(&self) -> Option<&BroadcastOptions> {
+    pub fn opts(&self) -> Option<&BroadcastOptions> {
         match self {
             Body::Broadcast { opts, .. }
             | Body::SocketsJoin { opts, .. }

@@ -69,7 +69,7 @@ fn attachments_come_back_to_their_places() {
     let expected = json!(["a", buffer(b""), {"b": [buffer(b"zero"), 1.5, null, -7, "ü"]}, buffer(b"")]);
     assert_eq!(serde_json::from_str::<Value>(&data.to_json()).unwrap(), expected);
 
-    // What is inside a placeholder is of no account, and the last of equal keys counts.
+    // Further keys in a placeholder mean nothing, and the last of equal keys counts.
     let odd = r#"61-9[{"_placeholder":1,"num":5,"_placeholder":true,"x":[{"_placeholder":true}],"num":0.0}]"#;
     let packet = read_all(odd, &[b"x"]).unwrap();
     let Received::Ack { id: 9, args, .. } = packet else { panic!("{packet:?}") };

@@ -217,8 +217,8 @@ impl Run {
                 if let CoreEvent::Refused { lane, error } = &other {
                     self.troubles.insert(lane.clone(), error.to_string());
                 }
-                // What concerns none of its sockets never fills the queue: an application that only
-                // publishes need not take events.
+                // An application that only publishes need not take events. So events that concern
+                // none of this node's sockets never fill the queue.
                 let dispensable =
                     |event: &Event| engine.config().room_owner == RoomOwner::Engine && concerns_nobody(event);
                 if let Some(event) = Event::from_core(other, engine, &self.calls)

@@ -89,13 +89,13 @@ fn written_again(packet: &Received) {
     }
 }
 
-/// What goes to clients is read again as it was written.
+/// Checks that the frames for clients are read again as the packet that they were made of.
 pub(crate) fn are_read_again(packet: &Packet, frames: &Frames) {
     let data = frames.text.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap_or_default();
     match (try_all(frames), Payload::from_json(data)) {
         (Ok(Received::Event { id, .. }), Ok(_)) => assert_eq!(id, packet.id),
-        // What a peer has written may be deeper than what is accepted from clients, or hold a number
-        // that is none here.
+        // Data of a peer may be deeper than is accepted from clients, or hold a number that is none
+        // here.
         (Err(FrameError::TooDeep { .. } | FrameError::Payload(PayloadError::Json(_))), _) => {}
         // MessagePack for Node has no such key.
         (Err(FrameError::Payload(PayloadError::Key)), _) => assert!(frames.text.contains("__proto__")),

@@ -163,15 +163,7 @@ pub(crate) fn look_into(payload: &Payload) {
 
 /// Every payload of a message.
 fn payloads(body: &Body, mut each: impl FnMut(&Payload)) {
-    let opts = match body {
-        Body::Broadcast { opts, .. }
-        | Body::SocketsJoin { opts, .. }
-        | Body::SocketsLeave { opts, .. }
-        | Body::DisconnectSockets { opts, .. }
-        | Body::FetchSockets { opts, .. } => Some(opts),
-        _ => None,
-    };
-    opts.into_iter().flat_map(|opts| &opts.flags.other).for_each(|(_, value)| each(value));
+    body.opts().into_iter().flat_map(|opts| &opts.flags.other).for_each(|(_, value)| each(value));
     match body {
         Body::Broadcast { packet, .. } => each(&packet.data),
         Body::ServerSideEmit { packet, .. }

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause before a lost connection is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What the thread of a connection reports. The number tells the connection from earlier ones.
+/// A report of the thread of a connection. The number tells the connection from earlier ones.
 type Report = (Lane, u64, Input);
 
 enum Input {

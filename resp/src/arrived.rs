@@ -1,4 +1,4 @@
-//! What a value is about: a reply, a message, or a change of subscriptions.
+//! The meaning of a value that has arrived: a reply, a message, or a change of subscriptions.
 
 use sio_streams_core::{ByteString, Bytes};
 
@@ -13,7 +13,7 @@ pub struct Received {
     pub is_push: bool,
 }
 
-/// What a value is about.
+/// The meaning of a value that has arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Arrived {

@@ -44,7 +44,7 @@ pub struct Connection<I = CommandId> {
     /// The commands that wait for the login.
     waiting: VecDeque<(I, Command)>,
     under_way: VecDeque<UnderWay<I>>,
-    /// What is known without asking the server.
+    /// The answers that are known without asking the server.
     known: VecDeque<Incoming<I>>,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with the bytes of a server.
+//! Errors in the bytes of a server.
 
 /// The bytes of a server can't be read. Nothing behind them can be read either, so the connection
 /// is of no use any more.

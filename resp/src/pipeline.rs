@@ -45,7 +45,7 @@ pub struct Pipeline {
     replies: u64,
 }
 
-/// What is awaited for something that was asked.
+/// A command, or a change of subscriptions, whose answer is awaited.
 #[derive(Debug)]
 struct UnderWay {
     /// The position of its first byte in all that was ever written.
@@ -96,7 +96,7 @@ pub enum Came {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PipelineError {
-    /// What has come can't be read.
+    /// The server's bytes can't be read.
     #[error(transparent)]
     Resp(#[from] RespError),
     /// A reply has come, and no command was under way.

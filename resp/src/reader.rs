@@ -92,7 +92,7 @@ impl Reader {
         match self.scan.complete(&self.bytes, &self.limits) {
             Ok(end) => Ok(end.map(|end| self.bytes.split_to(end).freeze())),
             Err(error) => {
-                // What is behind the error is of no use.
+                // The bytes behind the error are of no use.
                 self.bytes = BytesMut::new();
                 Err(self.failed.insert(error).clone())
             }

@@ -45,7 +45,7 @@ impl Scan {
     /// The next call is about the next reply then. Otherwise, the next call continues with the
     /// same bytes, and those that have been appended.
     pub(crate) fn complete(&mut self, bytes: &[u8], limits: &ReadLimits) -> Result<Option<usize>, RespError> {
-        // What is behind the limit does not count, whether it has come or not.
+        // Bytes behind the limit do not count, whether they have come or not.
         let within = bytes.len().min(limits.bytes);
         let too_long = RespError::TooLong { limit: limits.bytes };
         loop {

@@ -39,8 +39,8 @@ use node::Node;
 /// - [`poll_timeout`](Engine::poll_timeout): when to call
 ///   [`handle_timeout`](Engine::handle_timeout) if nothing else happens.
 ///
-/// What is not taken out waits: nothing is lost, but commands go out late, and a request may time
-/// out before an answer that has come is looked at.
+/// Nothing is lost if the caller takes out less. But commands then go out late, and a request may
+/// time out although its answer has come and only waits to be looked at.
 ///
 /// Poll for events first. The entries of a read are processed one at a time, as events are polled.
 /// The engine asks for the next read only when they are used up. An application that is slow to

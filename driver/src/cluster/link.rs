@@ -155,8 +155,8 @@ mod tests {
         assert_eq!(link.end(), None);
     }
 
-    /// What the server was doing when the connection ended may have been done. What comes later was
-    /// certainly not sent. Both have the reason.
+    /// The server may have executed the commands that were under way when the connection ended. A
+    /// command that is given later was certainly not sent. Both errors have the reason.
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_is_lost_and_what_comes_later_is_not_sent() {
         for (words, reason) in [

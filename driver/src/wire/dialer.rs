@@ -1,4 +1,4 @@
-//! What a client crate can do that connects to any server.
+//! The trait for client crates that can connect to any server.
 
 use sio_streams_core::Lane;
 

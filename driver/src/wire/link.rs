@@ -1,4 +1,4 @@
-//! What a client crate can do on one connection.
+//! The trait for one connection of a client crate.
 
 use sio_streams_core::{Bytes, CommandError};
 use sio_streams_resp::{Args, Subscription, Value};

@@ -6,8 +6,8 @@
 //! it can be a [`Dialer`], and then works with [Redis Cluster](crate::cluster) and
 //! [Sentinel](crate::sentinel) without knowing of them.
 //!
-//! What needs no runtime is in [`sio-streams-resp`](sio_streams_resp): the arguments of commands,
-//! the reader of the protocol, and the replies.
+//! The crate [`sio-streams-resp`](sio_streams_resp) has the parts that need no runtime: the
+//! arguments of commands, the reader of the protocol, and the replies.
 
 mod address;
 mod connection;

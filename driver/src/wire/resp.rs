@@ -40,7 +40,7 @@ use crate::backend::PushSender;
 pub struct RespWire<S> {
     stream: S,
     pipeline: Pipeline,
-    /// What was written is still to be flushed.
+    /// `true` if bytes were written that have not been flushed.
     unflushed: bool,
     /// The place where messages go, if this connection is for subscriptions.
     pushes: Option<PushSender>,

@@ -96,7 +96,7 @@ pub struct Server<L = Links> {
     state: Arc<State>,
 }
 
-/// What it has said.
+/// The messages that it has published.
 #[derive(Debug, Default)]
 struct Said {
     /// The number of messages whose fates have been forgotten.

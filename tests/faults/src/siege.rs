@@ -42,9 +42,9 @@ pub struct Sums {
     pub sets: usize,
     /// The fates of the messages.
     pub books: Books,
-    /// What happened to servers, and how many times.
+    /// The number of times that each thing happened to servers.
     pub deeds: BTreeMap<Deed, usize>,
-    /// What happened to links, and how many times.
+    /// The number of times that each thing happened to links.
     pub links: BTreeMap<&'static str, usize>,
     /// Entries that were acknowledged, and that Redis lost.
     pub lost: usize,

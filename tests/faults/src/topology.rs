@@ -33,7 +33,7 @@ pub enum Kind {
     Sentinel,
 }
 
-/// What happens to servers.
+/// A thing that happens to servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Deed {
     /// A master hangs for a while, and is a master afterwards.

@@ -73,7 +73,7 @@ async fn nodes_with_the_least_rights_of_their_dialect_do_everything() {
         let Member { node, namespace, .. } = one;
         within(namespace.close()).await.unwrap();
         within(node.close()).await;
-        // What the page leaves out is really not there.
+        // The server really refuses the rights that the page leaves out.
         let denied = redis.command(&["ACL", "LOG"]);
         let used = ["xadd", "publish", "spublish", "subscribe", "ssubscribe", "xread", "pubsub"];
         let reasons: Vec<&str> =

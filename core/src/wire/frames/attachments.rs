@@ -32,7 +32,7 @@ pub(super) struct Places {
     shapes: Vec<Shape>,
 }
 
-/// What an array or an object of the JSON becomes.
+/// The form in which an array or an object of the JSON is written.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Shape {
     Array(u32),

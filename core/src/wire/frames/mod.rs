@@ -158,7 +158,7 @@ impl Packet {
     /// assert_eq!(frames.attachments, [&[1, 2, 3][..]]);
     /// ```
     pub fn frames(&self, nsp: &str, offset: Option<EntryId>) -> Frames {
-        // Whether there are binary values is known only when they have been found.
+        // The type depends on the binary values, which have not been looked for yet.
         let plain = if matches!(self.kind, 5 | 6) { self.kind - BINARY } else { self.kind };
         frames(plain, nsp, self.id, &self.data, offset)
     }

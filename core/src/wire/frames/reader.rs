@@ -123,7 +123,7 @@ struct Partial {
     size: usize,
 }
 
-/// What stands before the data of a packet.
+/// The part of a text frame before the data.
 #[derive(Debug)]
 struct Head {
     /// The packet's type without binary values.

@@ -92,7 +92,7 @@ async fn round<C: Client>(rng: &mut Rng, figures: &mut Figures) -> Result<(), St
     Ok(())
 }
 
-/// What is asked for.
+/// The options of the command.
 struct Options {
     minutes: u64,
     seed: u64,
