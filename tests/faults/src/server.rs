@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sio_streams_driver::backend::Timing;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, ByteString, CommandError, Config, Dialect, EntryId, Handshake, Lane, LocalSocket, Lost,
-    NodeId, Packet, Payload,
+    BroadcastOptions, ByteString, CommandError, Config, Dialect, EntryId, Lane, Lost, NodeId, Packet, Payload,
 };
 use sio_streams_driver::{Broadcast, Error, Event, Events, Namespace, Node, Options};
+use sio_streams_testapp::{Application, take};
 use sio_streams_testkit::RedisServer;
 use tokio::sync::watch;
 
@@ -313,42 +313,53 @@ impl<L> Server<L> {
 
 async fn listen(mut events: Events, state: Arc<State>) {
     let mut awake = state.awake.subscribe();
+    let mut listener = Listener { state };
     while let Some(event) = events.next().await {
         // The sender lives in `state`.
         let _ = awake.wait_for(|awake| *awake).await;
-        match event {
-            Event::Broadcast(broadcast) => deliver(broadcast, &state),
-            Event::FetchSockets { sockets, reply, .. } => {
-                let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::empty_object()).unwrap();
-                // The asker sees whether it can be sent; this application does not care.
-                drop(tokio::spawn(reply.send(sockets.into_iter().map(tell).collect())));
-            }
-            Event::ServerSideEmit { reply: Some(reply), .. } => {
-                drop(tokio::spawn(reply.send(Payload::encode("pong").unwrap())));
-            }
-            Event::DisconnectSockets { sockets, .. } => {
-                lock(&state.books).disconnected.extend(sockets);
-            }
-            other => lock(&state.books).reports.push(report(other)),
-        }
+        take(event, &mut listener);
     }
 }
 
-fn deliver(broadcast: Broadcast, state: &State) {
-    if let Some(acks) = broadcast.acks {
-        for socket in broadcast.sockets {
-            let acks = acks.clone();
-            drop(tokio::spawn(async move { acks.send(Payload::encode(&*socket).unwrap()).await }));
-        }
-        return;
+/// The application: it keeps the numbers that reach its client, and what it is told.
+struct Listener {
+    state: Arc<State>,
+}
+
+impl Listener {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        lock(&self.state.books)
     }
-    let data = &broadcast.packet.data;
-    let large = || data.decode().map(|(event, author, number, _): (_, _, _, String)| (event, author, number));
-    if let Ok((event, author, number)) = data.decode::<(String, String, u32)>().or_else(|_| large())
-        && event == NUMBER
-        && !broadcast.sockets.is_empty()
-    {
-        lock(&state.books).heard.entry(author).or_default().push(number);
+}
+
+impl Application for Listener {
+    fn deliver(&mut self, broadcast: &Broadcast) {
+        let data = &broadcast.packet.data;
+        let large =
+            || data.decode().map(|(event, author, number, _): (_, _, _, String)| (event, author, number));
+        if broadcast.acks.is_none()
+            && !broadcast.sockets.is_empty()
+            && let Ok((event, author, number)) = data.decode::<(String, String, u32)>().or_else(|_| large())
+            && event == NUMBER
+        {
+            self.books().heard.entry(author).or_default().push(number);
+        }
+    }
+
+    fn acknowledge(&mut self, socket: &ByteString, _packet: &Payload) -> Option<Payload> {
+        Some(Payload::encode(&**socket).unwrap())
+    }
+
+    fn asked(&mut self, _nsp: &ByteString, _packet: &Payload, _answer_wanted: bool) -> Option<Payload> {
+        Some(Payload::encode("pong").unwrap())
+    }
+
+    fn disconnect(&mut self, _nsp: &ByteString, sockets: Vec<ByteString>) {
+        self.books().disconnected.extend(sockets);
+    }
+
+    fn told(&mut self, event: Event) {
+        self.books().reports.push(report(event));
     }
 }
 

@@ -12,8 +12,9 @@ use sio_streams_driver::sio_streams_core::{
     BroadcastOptions, ByteString, Config, Dialect, EntryId, Handshake, LocalDelivery, LocalSocket, Packet,
     Payload, Recovery, RemoteSocket,
 };
-use sio_streams_driver::{Broadcast, Event, Events, Namespace, Node, Options, Sockets};
+use sio_streams_driver::{Broadcast, Event, Namespace, Node, Options, Sockets};
 use sio_streams_redis_rs::RedisBackend;
+use sio_streams_testapp::{Application, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::AbortHandle;
@@ -118,7 +119,8 @@ impl OurServer {
             let _inside = runtime.enter();
             let options = Options { timing: timing(), ..Options::from(config) };
             let (node, events) = sio_streams_driver::start(options, backend).map_err(Error::ours)?;
-            let task = tokio::spawn(listen(node.clone(), events, state.clone())).abort_handle();
+            let task = tokio::spawn(serve(events, Listener { node: node.clone(), state: state.clone() }))
+                .abort_handle();
             (node, task)
         };
         let mut server = OurServer { runtime: Some(runtime), node, namespaces: HashMap::new(), state, task };
@@ -361,57 +363,58 @@ fn received(packet: &Payload, ack: bool) -> Received {
     Received { event, args, ack }
 }
 
-async fn listen(node: Node, mut events: Events, state: Arc<Mutex<State>>) {
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Broadcast(broadcast) => deliver(broadcast, &state),
-            Event::DisconnectSockets { nsp, sockets, .. } => {
-                let nsp = node.namespace(nsp);
-                for sid in sockets {
-                    if let Some(socket) = lock(&state).sockets.get_mut(&*sid) {
-                        socket.disconnected = true;
-                    }
-                    let nsp = nsp.clone();
-                    drop(tokio::spawn(async move { nsp.remove_socket(sid).await }));
-                }
-            }
-            Event::FetchSockets { sockets, reply, .. } => {
-                let sockets = sockets.iter().map(|sid| local_socket(sid, &state)).collect();
-                // A node that is closing answers nobody.
-                drop(tokio::spawn(reply.send(sockets)));
-            }
-            Event::ServerSideEmit { nsp, packet, reply, .. } => {
-                let seen = received(&packet, reply.is_some());
-                let key = (nsp.to_string(), seen.event.clone());
-                let answer = {
-                    let mut state = lock(&state);
-                    state.server_side.entry(nsp.to_string()).or_default().push(seen);
-                    state.server_side_replies.get(&key).cloned()
-                };
-                if let (Some(reply), Some(ServerSideReply::Answer(value))) = (reply, answer) {
-                    let value = to_payload(&value);
-                    drop(tokio::spawn(async move { reply.send(value).await }));
-                }
-            }
-            other => lock(&state).log.push(format!("{other:?}")),
-        }
-    }
+/// The application: it keeps what reaches its sockets, and answers as the test has set.
+struct Listener {
+    node: Node,
+    state: Arc<Mutex<State>>,
 }
 
-fn deliver(broadcast: Broadcast, state: &Mutex<State>) {
-    let seen = received(&broadcast.packet.data, broadcast.acks.is_some());
-    let mut state = lock(state);
-    for sid in &broadcast.sockets {
-        let Some(socket) = state.sockets.get_mut(&**sid) else { continue };
-        socket.received.push(seen.clone());
-        socket.offsets.push(broadcast.offset);
-        if let Some(line) = &socket.line {
-            front::send(line, broadcast.frames());
+impl Application for Listener {
+    fn deliver(&mut self, broadcast: &Broadcast) {
+        let seen = received(&broadcast.packet.data, broadcast.acks.is_some());
+        let mut state = lock(&self.state);
+        for sid in &broadcast.sockets {
+            let Some(socket) = state.sockets.get_mut(&**sid) else { continue };
+            socket.received.push(seen.clone());
+            socket.offsets.push(broadcast.offset);
+            if let Some(line) = &socket.line {
+                front::send(line, broadcast.frames());
+            }
         }
-        if let (Some(acks), Some(value)) = (&broadcast.acks, socket.replies.get(&seen.event)) {
-            let (acks, value) = (acks.clone(), to_payload(value));
-            drop(tokio::spawn(async move { acks.send(value).await }));
+    }
+
+    fn acknowledge(&mut self, socket: &ByteString, packet: &Payload) -> Option<Payload> {
+        let seen = received(packet, true);
+        lock(&self.state).sockets.get(&**socket)?.replies.get(&seen.event).map(to_payload)
+    }
+
+    fn socket(&mut self, id: &ByteString) -> LocalSocket {
+        local_socket(id, &self.state)
+    }
+
+    fn asked(&mut self, nsp: &ByteString, packet: &Payload, answer_wanted: bool) -> Option<Payload> {
+        let seen = received(packet, answer_wanted);
+        let key = (nsp.to_string(), seen.event.clone());
+        let mut state = lock(&self.state);
+        state.server_side.entry(nsp.to_string()).or_default().push(seen);
+        match state.server_side_replies.get(&key) {
+            Some(ServerSideReply::Answer(value)) => Some(to_payload(value)),
+            _ => None,
         }
+    }
+
+    fn disconnect(&mut self, nsp: &ByteString, sockets: Vec<ByteString>) {
+        let nsp = self.node.namespace(nsp.clone());
+        for sid in sockets {
+            if let Some(socket) = lock(&self.state).sockets.get_mut(&*sid) {
+                socket.disconnected = true;
+            }
+            drop(nsp.remove_socket(sid));
+        }
+    }
+
+    fn told(&mut self, event: Event) {
+        lock(&self.state).log.push(format!("{event:?}"));
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::common::*;
-use sio_streams_core::{BroadcastOptions, Config, Lane, Packet, Payload};
+use sio_streams_core::{BroadcastOptions, ByteString, Config, Lane, Packet, Payload};
 use sio_streams_driver::backend::Backend;
-use sio_streams_driver::{Event, Events, Namespace, Node};
+use sio_streams_driver::{Broadcast, Event, Namespace, Node};
+use sio_streams_testapp::{Application, serve};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -26,7 +27,7 @@ impl Member {
         let (node, events) = sio_streams_driver::start(options(config), backend).unwrap();
         let (sender, heard) = mpsc::unbounded_channel();
         let told = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(listen(events, sender, Arc::clone(&told)));
+        tokio::spawn(serve(events, Listener { heard: sender, told: Arc::clone(&told) }));
         let namespace = within(node.open(nsp.to_owned())).await.unwrap();
         within(namespace.add_socket(format!("socket of {}", node.uid()))).await.unwrap();
         Member { node, namespace, heard, told }
@@ -117,17 +118,24 @@ async fn send(namespace: &Namespace, number: u64) {
     sent.unwrap_or_else(|error| panic!("{number}: {error}"));
 }
 
-async fn listen(mut events: Events, heard: mpsc::UnboundedSender<u64>, told: Arc<Mutex<Vec<Event>>>) {
-    while let Some(event) = events.next().await {
-        match event {
-            Event::Broadcast(broadcast) => {
-                let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
-                let _ = heard.send(number);
-            }
-            Event::ServerSideEmit { reply: Some(reply), .. } => {
-                let _ = reply.send(Payload::from_json(r#""pong""#).unwrap()).await;
-            }
-            other => told.lock().unwrap().push(other),
-        }
+/// The application: it passes on the numbers that come, and keeps what else it is told.
+struct Listener {
+    heard: mpsc::UnboundedSender<u64>,
+    told: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Application for Listener {
+    fn deliver(&mut self, broadcast: &Broadcast) {
+        let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
+        // A test that listens no more has seen enough.
+        let _ = self.heard.send(number);
+    }
+
+    fn asked(&mut self, _: &ByteString, _: &Payload, _: bool) -> Option<Payload> {
+        Some(Payload::encode("pong").unwrap())
+    }
+
+    fn told(&mut self, event: Event) {
+        self.told.lock().unwrap().push(event);
     }
 }
