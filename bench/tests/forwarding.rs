@@ -16,7 +16,7 @@ fn a_payload_of_64_kib_is_not_copied() {
             _ => continue,
         }
     };
-    let payload = delivery.packet.data.bytes();
+    let payload = delivery.packet.data().bytes();
     assert!(payload.len() > 64 << 10);
     assert!(place.contains(&payload.as_ptr()), "it has been copied");
 }

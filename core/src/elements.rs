@@ -75,7 +75,7 @@ impl Payload {
     /// use sio_streams_core::Packet;
     ///
     /// let packet = Packet::event("move", &("ann", [3, 4])).unwrap();
-    /// let args: Vec<_> = packet.data.args().collect();
+    /// let args: Vec<_> = packet.data().args().collect();
     /// assert_eq!(args[0].decode::<String>().unwrap(), "ann");
     /// assert_eq!(args[1].decode::<[u8; 2]>().unwrap(), [3, 4]);
     /// ```
@@ -92,10 +92,10 @@ impl Payload {
     /// use sio_streams_core::Packet;
     ///
     /// let packet = Packet::event("move", &("ann", [3, 4])).unwrap();
-    /// assert_eq!(packet.data.event_name().as_deref(), Some("move"));
-    /// assert_eq!(packet.data.arg::<String>(0).unwrap(), "ann");
-    /// assert_eq!(packet.data.arg::<[u8; 2]>(1).unwrap(), [3, 4]);
-    /// assert_eq!(packet.data.arg::<Option<bool>>(2).unwrap(), None);
+    /// assert_eq!(packet.data().event_name().as_deref(), Some("move"));
+    /// assert_eq!(packet.data().arg::<String>(0).unwrap(), "ann");
+    /// assert_eq!(packet.data().arg::<[u8; 2]>(1).unwrap(), [3, 4]);
+    /// assert_eq!(packet.data().arg::<Option<bool>>(2).unwrap(), None);
     /// ```
     ///
     /// # Errors

@@ -1,6 +1,45 @@
-//! The error of a call that the engine or an emitter refuses.
+//! The error of a call that the engine or an emitter refuses, and the limits that it names.
+
+use core::fmt;
 
 use crate::payload::PayloadError;
+
+/// What is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::in_flight`](crate::Limits::in_flight).
+    InFlight,
+    /// [`Limits::in_flight_bytes`](crate::Limits::in_flight_bytes).
+    InFlightBytes,
+    /// [`Limits::requests`](crate::Limits::requests).
+    Requests,
+    /// [`Limits::namespaces`](crate::Limits::namespaces).
+    Namespaces,
+    /// [`Recovery::sessions`](crate::Recovery::sessions).
+    Sessions,
+    /// [`Recovery::sessions_bytes`](crate::Recovery::sessions_bytes).
+    SessionsBytes,
+    /// [`Recovery::replay_entries`](crate::Recovery::replay_entries).
+    ReplayEntries,
+    /// [`Recovery::replay_bytes`](crate::Recovery::replay_bytes).
+    ReplayBytes,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::InFlight => "messages in flight",
+            Limit::InFlightBytes => "bytes in flight",
+            Limit::Requests => "open requests",
+            Limit::Namespaces => "namespaces",
+            Limit::Sessions => "sessions on their way",
+            Limit::SessionsBytes => "bytes of sessions on their way",
+            Limit::ReplayEntries => "missed broadcasts",
+            Limit::ReplayBytes => "bytes of missed broadcasts",
+        })
+    }
+}
 
 /// The reason why the engine refused a call. A refused call has no effect.
 #[derive(Debug, thiserror::Error)]
@@ -52,8 +91,8 @@ pub enum CallError {
     /// that something is done.
     #[error("the limit of {limit} {what} is reached")]
     Full {
-        /// The resource that is exhausted.
-        what: &'static str,
+        /// What is limited.
+        what: Limit,
         /// The limit.
         limit: usize,
     },

@@ -143,7 +143,7 @@ pub use config::{
 pub use elements::Elements;
 pub use emitter::Emitter;
 pub use engine::Engine;
-pub use error::CallError;
+pub use error::{CallError, Limit};
 pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
     SocketsResponder, Source,
@@ -151,7 +151,7 @@ pub use event::{
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
 pub use message::{Body, Message};
 pub use msgpack::MAX_DEPTH;
-pub use packet::{BroadcastOptions, EVENT, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
+pub use packet::{BroadcastOptions, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
 pub use payload::{DecodeError, Encoding, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
 pub use session::{MAX_PID, Missed, NotRecovered, Restored, Session};

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use crate::javascript::date_text;
 use crate::payload::{Payload, PayloadError};
+use crate::wire::check_event;
 
 /// The packet type of an event, the only type that servers broadcast to clients.
-pub const EVENT: u8 = 2;
+pub(crate) const EVENT: u8 = 2;
 
 /// Returns `true` if a client's parser rejects this event name from a server. The client would end
 /// its connection.
@@ -19,28 +20,23 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
     NAMES.contains(&name)
 }
 
-/// A Socket.IO packet on its way to clients.
+/// An event on its way to clients. Every packet can be sent: its data is an array, and its name is
+/// not one of Socket.IO's own.
 ///
 /// ```
 /// use sio_streams_core::Packet;
 ///
 /// let packet = Packet::event("news", &("hello", 42)).unwrap();
-/// assert_eq!(packet.data.as_json(), Some(r#"["news","hello",42]"#));
+/// assert_eq!(packet.data().as_json(), Some(r#"["news","hello",42]"#));
 ///
 /// // A Node client that gets one of Socket.IO's own names ends its connection.
 /// assert!(Packet::event("disconnect", &()).is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// The packet's type. It is [`EVENT`] in every packet that this crate makes.
-    pub kind: u8,
-    /// `[event, …args]`.
-    pub data: Payload,
-    /// The namespace, if the packet itself names one.
-    pub nsp: Option<ByteString>,
-    /// The id under which a client would acknowledge the packet. Broadcasts carry no id on the
-    /// wire.
-    pub id: Option<u64>,
+    pub(crate) data: Payload,
+    pub(crate) nsp: Option<ByteString>,
+    pub(crate) id: Option<u64>,
 }
 
 impl Packet {
@@ -55,15 +51,19 @@ impl Packet {
         Packet::named(name, Payload::event(name, args)?)
     }
 
-    /// Creates a packet from `data`, which must be `[event, …args]`.
+    /// Creates a packet from `data`, which must be `[event, …args]`. The event may be a number, as
+    /// with Node's servers.
     ///
     /// # Errors
     ///
     /// [`PayloadError::NotAnEvent`], [`PayloadError::ReservedEvent`],
     /// [`PayloadError::Placeholder`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
-        let name = data.event_name().ok_or(PayloadError::NotAnEvent)?;
-        Packet::named(&name, data)
+        match data.event_name() {
+            Some(name) => Packet::named(&name, data),
+            None if data.is_array() && check_event(&data).is_ok() => Packet::named("", data),
+            None => Err(PayloadError::NotAnEvent),
+        }
     }
 
     fn named(name: &str, data: Payload) -> Result<Self, PayloadError> {
@@ -72,8 +72,43 @@ impl Packet {
         }
         match data.has_false_placeholder() {
             true => Err(PayloadError::Placeholder),
-            false => Ok(Packet { kind: EVENT, data, nsp: None, id: None }),
+            false => Ok(Packet { data, nsp: None, id: None }),
         }
+    }
+
+    /// Returns `[event, …args]`.
+    pub fn data(&self) -> &Payload {
+        &self.data
+    }
+
+    /// Takes `[event, …args]` out of the packet.
+    pub fn into_data(self) -> Payload {
+        self.data
+    }
+
+    /// Returns the namespace, if the packet itself names one. Node's adapters write it. The
+    /// receivers use the namespace of the message instead.
+    pub fn nsp(&self) -> Option<&ByteString> {
+        self.nsp.as_ref()
+    }
+
+    /// Names the namespace in the packet itself, as Node's adapters do in what they write.
+    #[must_use]
+    pub fn with_nsp(self, nsp: impl Into<ByteString>) -> Self {
+        Packet { nsp: Some(nsp.into()), ..self }
+    }
+
+    /// Returns the id under which a client acknowledges the packet. On the wire between servers a
+    /// broadcast has none: each server gives it one of its own.
+    pub fn id(&self) -> Option<u64> {
+        self.id
+    }
+
+    /// Sets the id under which a client acknowledges the packet, before
+    /// [`frames`](Packet::frames) are made of it.
+    #[must_use]
+    pub fn with_id(self, id: u64) -> Self {
+        Packet { id: Some(id), ..self }
     }
 }
 

@@ -239,7 +239,7 @@ impl Payload {
     /// use sio_streams_core::Packet;
     ///
     /// let packet = Packet::event("news", &(1,)).unwrap();
-    /// let data = packet.data.with_offset("1700000000000-0".parse().unwrap()).unwrap();
+    /// let data = packet.data().with_offset("1700000000000-0".parse().unwrap()).unwrap();
     /// assert_eq!(data.as_json(), Some(r#"["news",1,"1700000000000-0"]"#));
     /// ```
     pub fn with_offset(&self, offset: EntryId) -> Option<Self> {

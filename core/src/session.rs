@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytestring::ByteString;
 
 use crate::command::CommandError;
+use crate::error::Limit;
 use crate::id::{EntryId, NodeId, Ticket};
 use crate::packet::Packet;
 use crate::payload::Payload;
@@ -136,16 +137,16 @@ pub enum NotRecovered {
     /// The client missed more than the limits allow.
     #[error("the client missed too much: the limit of {limit} {what} is reached")]
     TooMuch {
-        /// The limited resource.
-        what: &'static str,
+        /// What is limited.
+        what: Limit,
         /// The limit.
         limit: usize,
     },
     /// Too many sessions are being restored at once.
     #[error("too many sessions are being restored: the limit of {limit} {what} is reached")]
     Busy {
-        /// The limited resource.
-        what: &'static str,
+        /// What is limited.
+        what: Limit,
         /// The limit.
         limit: usize,
     },

@@ -66,11 +66,11 @@ fn deep_json_is_carried_and_refused_only_where_somebody_wants_it_decoded() {
     let Body::Broadcast { packet, opts, .. } = entry::decode(&fields("3", data)).unwrap().body else {
         panic!()
     };
-    assert_eq!(packet.data.bytes().len(), deep.len() + 6);
+    assert_eq!(packet.data().bytes().len(), deep.len() + 6);
     assert_eq!(opts.rooms.len(), 1);
-    assert_eq!(packet.data.event_name().as_deref(), Some("e"));
-    assert!(packet.data.decode::<serde_json::Value>().is_err());
-    assert!(Payload::from_json(packet.data.bytes().clone()).is_err());
+    assert_eq!(packet.data().event_name().as_deref(), Some("e"));
+    assert!(packet.data().decode::<serde_json::Value>().is_err());
+    assert!(Payload::from_json(packet.data().bytes().clone()).is_err());
     assert!(pubsub::encode(&message(Body::Broadcast { packet, opts, request_id: None })).is_err());
     // In place of the envelope, such a value is an error, not a stack overflow.
     for kind in ["3", "4", "8"] {
@@ -117,7 +117,7 @@ fn what_is_as_deep_as_allowed_fits_into_every_message() {
     opts.flags.other.push(("x".into(), deepest.clone()));
     let request_id = RequestId::new("r");
     let event = Payload::from_json(format!(r#"["e",{}]"#, brackets(MAX_DEPTH - 6))).unwrap();
-    let packet = Packet { kind: 2, data: event, nsp: None, id: None };
+    let packet = Packet::new(event).unwrap();
     for body in [
         Body::Broadcast { packet, opts: opts.clone(), request_id: None },
         Body::FetchSocketsResponse { request_id: request_id.clone(), sockets },

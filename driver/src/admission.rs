@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sio_streams_core::{BroadcastOptions, ByteString, CallError, Limits};
+use sio_streams_core::{BroadcastOptions, ByteString, CallError, Limit, Limits};
 
 /// Admits messages to the queue of calls, up to the limits.
 ///
@@ -35,14 +35,8 @@ impl Admission {
         }
         self.release(weight);
         Err(match weight > self.least {
-            true => CallError::Full {
-                what: "bytes of messages that the node has not taken yet",
-                limit: self.limits.in_flight_bytes,
-            },
-            false => CallError::Full {
-                what: "messages that the node has not taken yet",
-                limit: self.limits.in_flight,
-            },
+            true => CallError::Full { what: Limit::InFlightBytes, limit: self.limits.in_flight_bytes },
+            false => CallError::Full { what: Limit::InFlight, limit: self.limits.in_flight },
         })
     }
 

@@ -21,8 +21,8 @@
 //! here.broadcast(packet, BroadcastOptions::all()).await.unwrap();
 //!
 //! let Some(Event::Broadcast(broadcast)) = events.next().await else { unreachable!() };
-//! assert_eq!(broadcast.packet.data.event_name().as_deref(), Some("hello"));
-//! assert_eq!(broadcast.packet.data.arg::<String>(0).unwrap(), "world");
+//! assert_eq!(broadcast.packet.data().event_name().as_deref(), Some("hello"));
+//! assert_eq!(broadcast.packet.data().arg::<String>(0).unwrap(), "world");
 //! assert_eq!(broadcast.sockets, ["a client's socket id"]);
 //! # });
 //! ```

@@ -33,7 +33,7 @@ impl Namespace {
     /// [`CommandError::Lost`](sio_streams_core::CommandError::Lost)) it may have been published;
     /// this node's own clients have got it.
     pub fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Publishing {
-        self.publish(packet.data.bytes().len() + address_size(&opts), |engine, now, nsp| {
+        self.publish(packet.data().bytes().len() + address_size(&opts), |engine, now, nsp| {
             engine.broadcast(now, nsp, packet, opts)
         })
     }

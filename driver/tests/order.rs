@@ -27,7 +27,7 @@ async fn broadcasts_are_published_in_the_order_of_the_calls() {
         let mut numbers = Vec::new();
         while numbers.len() < COUNT as usize {
             if let Some(Event::Broadcast(broadcast)) = events.next().await {
-                numbers.push(broadcast.packet.data.decode::<(String, u32)>().unwrap().1);
+                numbers.push(broadcast.packet.data().decode::<(String, u32)>().unwrap().1);
             }
         }
         numbers
@@ -135,7 +135,9 @@ async fn nothing_overtakes_what_was_lost() {
         for expected in [2 * round, 2 * round + 1] {
             let number = loop {
                 match heard.next().await {
-                    Some(Event::Broadcast(it)) => break it.packet.data.decode::<(String, u32)>().unwrap().1,
+                    Some(Event::Broadcast(it)) => {
+                        break it.packet.data().decode::<(String, u32)>().unwrap().1;
+                    }
                     Some(Event::Repeated { .. }) => panic!("{expected} was overtaken, and is lost"),
                     _ => {}
                 }

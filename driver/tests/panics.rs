@@ -87,7 +87,7 @@ async fn hears(events: &mut Events, numbers: impl IntoIterator<Item = u32>) -> V
         loop {
             match timeout(BOUND, events.next()).await.unwrap().unwrap() {
                 Event::Broadcast(it) => {
-                    assert_eq!(it.packet.data.decode::<(String, u32)>().unwrap().1, number);
+                    assert_eq!(it.packet.data().decode::<(String, u32)>().unwrap().1, number);
                     break;
                 }
                 Event::Link { lane, up, reason } => links.push((lane, up, reason)),
@@ -159,7 +159,7 @@ async fn a_panic_is_a_lost_link_that_is_told_and_everything_works_again() {
                         .unwrap();
                     let is_it = |event: &Event| {
                         matches!(event, Event::Broadcast(it) if !it.sockets.is_empty()
-                        && it.packet.data.decode::<(String, u32)>().unwrap().1 >= 1_000_000)
+                        && it.packet.data().decode::<(String, u32)>().unwrap().1 >= 1_000_000)
                     };
                     let (mut one, mut two) = (false, false);
                     for (events, both) in [(&mut events, &mut one), (&mut heard, &mut two)] {

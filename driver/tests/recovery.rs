@@ -37,7 +37,7 @@ fn packet(number: usize) -> Packet {
 }
 
 fn number(packet: &Packet) -> usize {
-    packet.data.decode::<(String, usize)>().unwrap().1
+    packet.data().decode::<(String, usize)>().unwrap().1
 }
 
 /// The connection of a client, and what came to it.

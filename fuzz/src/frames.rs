@@ -71,7 +71,10 @@ fn written_again(packet: &Received) {
         Received::Event { nsp, data, id } => {
             look_into(data);
             match Packet::new(data.clone()) {
-                Ok(event) => same(packet, &all(&Packet { id: *id, ..event }.frames(nsp, None))),
+                Ok(event) => {
+                    let event = id.map_or(event.clone(), |id| event.with_id(id));
+                    same(packet, &all(&event.frames(nsp, None)));
+                }
                 // Its name is a number, or half of a character is in it.
                 Err(PayloadError::NotAnEvent) => {}
                 Err(error) => panic!("{error}: {packet:?}"),
@@ -93,7 +96,7 @@ fn written_again(packet: &Received) {
 pub(crate) fn are_read_again(packet: &Packet, frames: &Frames) {
     let data = frames.text.split_once('[').map(|(_, rest)| format!("[{rest}")).unwrap_or_default();
     match (try_all(frames), Payload::from_json(data)) {
-        (Ok(Received::Event { id, .. }), Ok(_)) => assert_eq!(id, packet.id),
+        (Ok(Received::Event { id, .. }), Ok(_)) => assert_eq!(id, packet.id()),
         // Data of a peer may be deeper than is accepted from clients, or hold a number that is none
         // here.
         (Err(FrameError::TooDeep { .. } | FrameError::Payload(PayloadError::Json(_))), _) => {}

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use sio_streams_core::wire::classic::{self, Asked, Request, Response};
 use sio_streams_core::wire::{entry, pubsub};
-use sio_streams_core::{Body, Fields, Message, NodeId, Payload, RequestId};
+use sio_streams_core::{Body, Fields, Message, NodeId, Packet, Payload, RequestId};
 
 const ASKED: [Asked; 6] =
     [Asked::SocketIds, Asked::Rooms, Asked::Remote, Asked::Sockets, Asked::Emit, Asked::Acks];
@@ -119,7 +119,13 @@ fn plain(body: Option<Body>) -> Option<Body> {
     };
     match &mut body {
         Body::Broadcast { packet, opts, .. } => {
-            flat(&mut packet.data)?;
+            let mut data = packet.data().clone();
+            flat(&mut data)?;
+            let mut plain = Packet::new(data).ok()?;
+            if let Some(nsp) = packet.nsp() {
+                plain = plain.with_nsp(nsp.clone());
+            }
+            *packet = packet.id().map_or(plain.clone(), |id| plain.with_id(id));
             opts.flags.other.iter_mut().try_for_each(|(_, value)| flat(value))?;
         }
         Body::SocketsJoin { opts, .. }

@@ -98,9 +98,12 @@ fn sensible(message: &Message) {
     if let Body::Broadcast { packet, .. } = &message.body {
         goes_to_clients(packet);
     }
-    if let Body::Broadcast { packet: Packet { data, .. }, .. } | Body::ServerSideEmit { packet: data, .. } =
-        &message.body
-    {
+    let data = match &message.body {
+        Body::Broadcast { packet, .. } => Some(packet.data()),
+        Body::ServerSideEmit { packet, .. } => Some(packet),
+        _ => None,
+    };
+    if let Some(data) = data {
         let first = match data.encoding() {
             Encoding::Json => data.bytes()[0] == b'[',
             Encoding::MsgPack => matches!(data.bytes()[0], 0x90..=0x9f | 0xdc | 0xdd),
@@ -121,8 +124,9 @@ fn goes_to_clients(packet: &Packet) {
     assert_eq!(head.contains('-'), !attachments.is_empty(), "{text}");
     assert!(array.matches("\"_placeholder\":true").count() >= attachments.len(), "{text}");
 
-    let data = packet.data.with_offset(offset).expect("a packet's data is an array");
-    let with_offset = Packet { data, ..packet.clone() };
+    let data = packet.data().with_offset(offset).expect("a packet's data is an array");
+    let with_offset = Packet::new(data).expect("what came can be sent");
+    let with_offset = packet.id().map_or(with_offset.clone(), |id| with_offset.with_id(id));
     assert_eq!(with_offset.frames("/", None), frames);
     let elsewhere = with_offset.frames("/nsp", None);
     assert_eq!(
@@ -165,7 +169,7 @@ pub(crate) fn look_into(payload: &Payload) {
 fn payloads(body: &Body, mut each: impl FnMut(&Payload)) {
     body.opts().into_iter().flat_map(|opts| &opts.flags.other).for_each(|(_, value)| each(value));
     match body {
-        Body::Broadcast { packet, .. } => each(&packet.data),
+        Body::Broadcast { packet, .. } => each(packet.data()),
         Body::ServerSideEmit { packet, .. }
         | Body::ServerSideEmitResponse { packet, .. }
         | Body::BroadcastAck { packet, .. } => each(packet),
@@ -316,8 +320,11 @@ fn classic_broadcast(decoded: Result<Message, WireError>, len: usize) {
     assert_eq!((&again.uid, &again.nsp), (&message.uid, &message.nsp));
     // The namespace stands in the packet, whether it did before or not.
     let Body::Broadcast { packet: with_nsp, opts, request_id } = again.body else { panic!("{again:?}") };
-    let packet = Packet { nsp: packet.nsp.clone(), ..with_nsp };
-    assert_eq!(Body::Broadcast { packet, opts, request_id }, message.body);
+    let expected = packet.clone().with_nsp(with_nsp.nsp().expect("it was written").clone());
+    let Body::Broadcast { opts: expected_opts, request_id: expected_request, .. } = &message.body else {
+        unreachable!()
+    };
+    assert_eq!((&with_nsp, &opts, &request_id), (&expected, expected_opts, expected_request));
 }
 
 fn classic_request(decoded: Result<(NodeId, Request), WireError>, len: usize) {
@@ -333,7 +340,7 @@ fn classic_request(decoded: Result<(NodeId, Request), WireError>, len: usize) {
     match (request, again.1) {
         (Request::Common(mut body), Request::Common(again)) => {
             if let Body::Broadcast { packet, .. } = &mut body {
-                packet.nsp = Some(nsp);
+                *packet = packet.clone().with_nsp(nsp);
             }
             alike_bodies(body, again);
         }
@@ -381,7 +388,7 @@ pub fn payload(input: &[u8]) {
     look_into(&payload);
     let name = payload.event_name();
     match Packet::new(payload.clone()) {
-        Ok(packet) => assert_eq!(packet.data.event_name(), name),
+        Ok(packet) => assert_eq!(packet.data().event_name(), name),
         Err(PayloadError::NotAnEvent) => assert_eq!(name, None),
         Err(PayloadError::ReservedEvent(reserved)) => assert_eq!(name, Some(reserved)),
         Err(PayloadError::Placeholder) => assert!(input.windows(12).any(|part| part == b"_placeholder")),

@@ -208,7 +208,7 @@ impl Node {
         match event {
             Event::Broadcast(it) => {
                 let sockets = self.engine.rooms(&it.nsp).map(|rooms| rooms.matching(&it.opts));
-                println!("to {sockets:?}: {:?}", it.packet.data);
+                println!("to {sockets:?}: {:?}", it.packet.data());
             }
             Event::FetchSockets { sockets, responder, .. } => {
                 let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::from_json("{}")?);

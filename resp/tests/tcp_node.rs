@@ -55,7 +55,7 @@ impl Cluster {
         match &event {
             Event::Broadcast(it) => {
                 assert_eq!(self.nodes[at].engine.rooms("/").unwrap().matching(&it.opts).len(), 1);
-                self.got[at].push(it.packet.data.decode::<(String, String)>().unwrap().1);
+                self.got[at].push(it.packet.data().decode::<(String, String)>().unwrap().1);
             }
             Event::Ready { .. } => self.ready += 1,
             Event::Link { up: false, .. } => self.downs += 1,

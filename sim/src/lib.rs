@@ -31,7 +31,7 @@
 //! impl App for Presence {
 //!     fn event(&mut self, _: &mut Hand<'_>, event: Event) {
 //!         if let Event::Broadcast(delivery) = event {
-//!             let (what, who) = delivery.packet.data.decode::<(String, String)>().unwrap();
+//!             let (what, who) = delivery.packet.data().decode::<(String, String)>().unwrap();
 //!             match &*what {
 //!                 "came" => self.0.insert(who),
 //!                 _ => self.0.remove(&who),

@@ -266,7 +266,7 @@ fn told(event: &Event) -> String {
             format!(
                 "{} broadcast {}{entry} from {}",
                 delivery.nsp,
-                data(&delivery.packet.data),
+                data(delivery.packet.data()),
                 delivery.from
             )
         }

@@ -27,7 +27,7 @@ impl App for Presence {
         if self.forgets.is_some_and(|every| self.heard.is_multiple_of(every)) {
             return;
         }
-        let (what, who) = delivery.packet.data.decode::<(String, String)>().unwrap();
+        let (what, who) = delivery.packet.data().decode::<(String, String)>().unwrap();
         match &*what {
             "came" => drop(self.present.insert(who)),
             _ => drop(self.present.remove(&who)),

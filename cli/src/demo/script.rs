@@ -143,7 +143,7 @@ impl Script {
             &["An entry is JSON text. If there are bytes inside it is MessagePack, in base64, as with Node."],
         );
         let packet = Packet::event("photo", &(Bytes::new(b"\x89PNG\x00\xff"),))?;
-        let expected = show(&packet.data);
+        let expected = show(packet.data());
         self.act(PUNE, &format!("broadcast {expected} to everyone"));
         self.cluster.at(PUNE)?.broadcast(packet, BroadcastOptions::all()).await?;
         self.check_inboxes("the bytes arrived as they were sent", |_| vec![expected.clone()]).await

@@ -140,9 +140,9 @@ impl Server {
 
     async fn deliver(&self, broadcast: Broadcast) -> Result<(), Error> {
         let Broadcast { packet, sockets, from, acks, .. } = broadcast;
-        let name = packet.data.event_name().unwrap_or_default();
+        let name = packet.data().event_name().unwrap_or_default();
         if name == MARK {
-            let (_, mark): (String, u64) = packet.data.decode()?;
+            let (_, mark): (String, u64) = packet.data().decode()?;
             if from != self.names[self.place] {
                 self.seen.send_modify(|seen| seen.marks[self.place] = mark);
             }
@@ -151,7 +151,7 @@ impl Server {
         if sockets.is_empty() {
             return Ok(());
         }
-        let text = show(&packet.data);
+        let text = show(packet.data());
         if name != TICK {
             self.note(&format!("{} ← {text}", sockets.join(", ")));
         }

@@ -6,7 +6,7 @@ use super::WireError;
 use crate::id::RequestId;
 use crate::message::Body;
 use crate::msgpack::{self, First};
-use crate::packet::{BroadcastOptions, EVENT, Packet, RemoteSocket, is_reserved};
+use crate::packet::{BroadcastOptions, Packet, RemoteSocket, is_reserved};
 use crate::payload::{Encoding, Payload};
 
 /// The value of the key `packet`: a packet for clients in a broadcast, and any value elsewhere.
@@ -88,13 +88,13 @@ impl RawPacket {
             // Receivers use the namespace of the message instead.
             _ => None,
         };
-        Ok(Body::Broadcast { packet: Packet { kind: EVENT, data, nsp, id }, opts, request_id })
+        Ok(Body::Broadcast { packet: Packet { data, nsp, id }, opts, request_id })
     }
 }
 
 /// Checks that a client takes `data`, an array, for the data of an event: it must begin with a
 /// number, or with a name that Socket.IO does not reserve.
-pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
+pub(crate) fn check_event(data: &Payload) -> Result<(), WireError> {
     let is_event = match data.encoding() {
         Encoding::Json => {
             let first = data.bytes().trim_ascii_start().get(1..).unwrap_or_default().trim_ascii_start();

@@ -97,7 +97,7 @@ pub(super) fn packet<S: Encoder>(packet: &Packet, out: &mut S) -> Result<(), Pay
     let keys = 2 + usize::from(packet.nsp.is_some()) + usize::from(packet.id.is_some());
     out.map(keys, |out| {
         out.key("type");
-        out.unsigned(u64::from(packet.kind));
+        out.unsigned(u64::from(crate::packet::EVENT));
         out.key("data");
         out.payload(&packet.data)?;
         if let Some(nsp) = &packet.nsp {

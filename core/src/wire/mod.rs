@@ -26,7 +26,7 @@
 //! .collect();
 //! let message = entry::decode(&fields).unwrap();
 //! let Body::Broadcast { packet, .. } = message.body else { unreachable!() };
-//! assert_eq!(packet.data.event_name().as_deref(), Some("hi"));
+//! assert_eq!(packet.data().event_name().as_deref(), Some("hi"));
 //! ```
 
 #[cfg(test)]
@@ -46,6 +46,7 @@ mod notepack;
 pub mod pubsub;
 pub mod session;
 
+pub(crate) use self::data::check_event;
 pub use self::error::WireError;
 pub use self::frames::{FrameError, FrameLimits, FrameReader, Frames, Received};
 pub use crate::msgpack::MsgPackError;

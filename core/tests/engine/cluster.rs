@@ -469,7 +469,7 @@ impl Cluster {
         while let Some(Event::Broadcast(delivery)) =
             self.take(index, |event| matches!(event, Event::Broadcast(_)))
         {
-            heard.push(delivery.packet.data.decode::<(String, String)>().unwrap().1);
+            heard.push(delivery.packet.data().decode::<(String, String)>().unwrap().1);
         }
         heard
     }

@@ -2,7 +2,7 @@
 
 use sio_streams_core::{
     BroadcastOptions, ByteString, CallError, Command, CommandError, Config, Dialect, Engine, Event, Lane,
-    Limits, Packet, Payload, PayloadError, Time,
+    Limit, Limits, Packet, Payload, PayloadError, Time,
 };
 
 use crate::cluster::{Cluster, config, packet, recovering};
@@ -94,7 +94,9 @@ fn room_changes_take_effect_in_stream_order_everywhere() {
                 if let Event::Broadcast(delivery) = &event {
                     let sockets = cluster.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts);
                     reached.extend(
-                        sockets.iter().map(|_| delivery.packet.data.decode::<(String, String)>().unwrap().1),
+                        sockets
+                            .iter()
+                            .map(|_| delivery.packet.data().decode::<(String, String)>().unwrap().1),
                     );
                 }
             }
@@ -165,7 +167,7 @@ fn bytes_in_flight_are_bounded() {
     cluster.broadcast_to(0, &large, BroadcastOptions::all());
     let now = cluster.now();
     let refused = cluster.nodes[0].engine.broadcast(now, "/", packet(&large), BroadcastOptions::all());
-    assert!(matches!(refused, Err(CallError::Full { what: "bytes in flight", .. })), "{refused:?}");
+    assert!(matches!(refused, Err(CallError::Full { what: Limit::InFlightBytes, .. })), "{refused:?}");
     cluster.mend(0, &Lane::Writer);
     cluster.broadcast(0, &large);
     assert_eq!(cluster.heard(0).len(), 2);

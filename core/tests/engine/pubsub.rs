@@ -57,7 +57,7 @@ fn reached(cluster: &mut Cluster, text: &str) -> Vec<usize> {
         while let Some(Event::Broadcast(delivery)) =
             cluster.take(index, |event| matches!(event, Event::Broadcast(_)))
         {
-            assert_eq!(delivery.packet.data.decode::<(String, String)>().unwrap().1, text);
+            assert_eq!(delivery.packet.data().decode::<(String, String)>().unwrap().1, text);
             assert_eq!(delivery.offset, None, "there is no stream to recover from");
             if !cluster.nodes[index].engine.rooms("/").unwrap().matching(&delivery.opts).is_empty() {
                 reached.push(index);
@@ -93,7 +93,9 @@ fn broadcasts_reach_whom_they_are_for() {
         cluster.settle();
         for index in 0..3 {
             let got = cluster.take(index, |event| matches!(event, Event::Broadcast(_)));
-            assert!(matches!(got, Some(Event::Broadcast(delivery)) if delivery.packet.data == binary.data));
+            assert!(
+                matches!(got, Some(Event::Broadcast(delivery)) if delivery.packet.data() == binary.data())
+            );
         }
     }
 }

@@ -104,7 +104,7 @@ impl Cluster {
 
 fn texts(restored: &Restored) -> Vec<String> {
     let text =
-        |missed: &sio_streams_core::Missed| missed.packet().data.decode::<(String, String)>().unwrap().1;
+        |missed: &sio_streams_core::Missed| missed.packet().data().decode::<(String, String)>().unwrap().1;
     restored.missed.iter().map(text).collect()
 }
 

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value as Json;
 use sio_streams_core::wire::{entry, pubsub};
-use sio_streams_core::{Body, Fields, Message, Packet, Payload};
+use sio_streams_core::{Body, Fields, Message, Payload};
 
 use crate::config;
 use crate::values::*;
@@ -67,10 +67,12 @@ fn digest(decoded: Result<Message, impl std::error::Error>) {
         Err(error) => drop(error.to_string()),
         Ok(message) => {
             let _ = format!("{message:?}");
-            if let Body::Broadcast { packet: Packet { data, .. }, .. }
-            | Body::ServerSideEmit { packet: data, .. }
-            | Body::BroadcastAck { packet: data, .. } = &message.body
-            {
+            let data = match &message.body {
+                Body::Broadcast { packet, .. } => Some(packet.data()),
+                Body::ServerSideEmit { packet, .. } | Body::BroadcastAck { packet, .. } => Some(packet),
+                _ => None,
+            };
+            if let Some(data) = data {
                 let _ = (
                     data.decode::<Json>(),
                     data.decode::<String>(),

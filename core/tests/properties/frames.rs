@@ -67,16 +67,16 @@ proptest! {
     fn an_event_is_read_as_it_was_written(
         args in vec(tree(), 0..4), nsp in nsp(), id in option::of(any::<u64>()), name in "[^c]{0,6}"
     ) {
-        let packet = Packet { id, ..Packet::event(&name, &args).unwrap() };
+        let packet = with(Packet::event(&name, &args).unwrap(), None, id);
         let Received::Event { nsp: of, data, id: with } = read(&packet.frames(&nsp, None)) else { panic!() };
         prop_assert_eq!((&*of, with), (&*nsp, id));
-        prop_assert_eq!(text(&data), text(&packet.data));
+        prop_assert_eq!(text(&data), text(packet.data()));
         // Through the cluster and to the next client it is still the same.
         let again = Packet::new(data).unwrap().frames(&nsp, None);
         prop_assert_eq!(again.attachments, packet.frames(&nsp, None).attachments);
         // Element by element it is the same, too.
-        let elements: Vec<Json> = packet.data.args().map(|arg| text(&arg)).collect();
-        let whole: Vec<Json> = serde_json::from_value(text(&packet.data)).unwrap();
+        let elements: Vec<Json> = packet.data().args().map(|arg| text(&arg)).collect();
+        let whole: Vec<Json> = serde_json::from_value(text(packet.data())).unwrap();
         prop_assert_eq!(&elements, &whole[1..]);
     }
 

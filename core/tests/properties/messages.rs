@@ -98,7 +98,7 @@ fn classic_forms(body: &Body) -> (bool, Option<Asked>) {
 fn with_nsp(body: &Body, nsp: &ByteString) -> Body {
     let mut body = body.clone();
     if let Body::Broadcast { packet, .. } = &mut body {
-        packet.nsp = Some(nsp.clone());
+        *packet = packet.clone().with_nsp(nsp.clone());
     }
     body
 }

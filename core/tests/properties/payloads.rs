@@ -104,8 +104,8 @@ proptest! {
     #[test]
     fn what_clients_get_is_the_value(data in event(), nsp in "/[a-z]{0,5}", ms in any::<u64>()) {
         let offset = EntryId { ms, seq: 0 };
-        let packet = Packet { kind: 2, data, nsp: None, id: None };
-        let mut expected: Vec<Json> = packet.data.decode().unwrap();
+        let packet = Packet::new(data).unwrap();
+        let mut expected: Vec<Json> = packet.data().decode().unwrap();
         for offset in [None, Some(offset)] {
             let frames = packet.frames(&nsp, offset);
             prop_assert!(frames.attachments.is_empty());

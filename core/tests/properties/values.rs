@@ -8,8 +8,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, ByteString, EVENT, Flags, Message, NodeId, Packet, Payload, RemoteSocket,
-    RequestId,
+    Body, BroadcastOptions, ByteString, Flags, Message, NodeId, Packet, Payload, RemoteSocket, RequestId,
 };
 
 pub(crate) const SAFE: i64 = (1 << 53) - 1;
@@ -97,12 +96,19 @@ pub(crate) fn opts() -> impl Strategy<Value = BroadcastOptions> {
 }
 
 pub(crate) fn packet() -> impl Strategy<Value = Packet> {
-    (event(), option::of(name()), option::of(0..=SAFE as u64)).prop_map(|(data, nsp, id)| Packet {
-        kind: EVENT,
-        data,
-        nsp,
-        id,
-    })
+    (event(), option::of(name()), option::of(0..=SAFE as u64))
+        .prop_map(|(data, nsp, id)| with(Packet::new(data).unwrap(), nsp, id))
+}
+
+/// Gives the packet a namespace and an id, if there are any.
+pub(crate) fn with(mut packet: Packet, nsp: Option<ByteString>, id: Option<u64>) -> Packet {
+    if let Some(nsp) = nsp {
+        packet = packet.with_nsp(nsp);
+    }
+    match id {
+        Some(id) => packet.with_id(id),
+        None => packet,
+    }
 }
 
 pub(crate) fn socket() -> impl Strategy<Value = RemoteSocket> {
@@ -118,10 +124,12 @@ pub(crate) fn body() -> BoxedStrategy<Body> {
     prop_oneof![
         Just(Body::InitialHeartbeat),
         Just(Body::Heartbeat),
-        (packet(), opts(), option::of(request_id())).prop_map(|(packet, opts, request_id)| {
-            // If acknowledgements are wanted, each server assigns an id of its own.
-            let id = packet.id.filter(|_| request_id.is_none());
-            Body::Broadcast { packet: Packet { id, ..packet }, opts, request_id }
+        (packet(), opts()).prop_map(|(packet, opts)| Body::Broadcast { packet, opts, request_id: None }),
+        // If acknowledgements are wanted, each server assigns an id of its own.
+        (event(), opts(), request_id()).prop_map(|(data, opts, request_id)| Body::Broadcast {
+            packet: Packet::new(data).unwrap(),
+            opts,
+            request_id: Some(request_id),
         }),
         (opts(), names()).prop_map(|(opts, rooms)| Body::SocketsJoin { opts, rooms }),
         (opts(), names()).prop_map(|(opts, rooms)| Body::SocketsLeave { opts, rooms }),
@@ -159,7 +167,9 @@ pub(crate) fn plain(message: &Message) -> Message {
     };
     match &mut message.body {
         Body::Broadcast { packet, opts, .. } => {
-            flat(&mut packet.data);
+            let mut data = packet.data().clone();
+            flat(&mut data);
+            *packet = with(Packet::new(data).unwrap(), packet.nsp().cloned(), packet.id());
             opts.flags.other.iter_mut().for_each(|(_, value)| flat(value));
         }
         Body::SocketsJoin { opts, .. }

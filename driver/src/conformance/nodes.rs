@@ -77,7 +77,7 @@ fn packet(number: usize) -> Result<Packet, String> {
 }
 
 fn number_of(packet: &Packet) -> Option<usize> {
-    packet.data.decode().ok().map(|(_, number): (String, usize)| number)
+    packet.data().decode().ok().map(|(_, number): (String, usize)| number)
 }
 
 fn texts<'a>(values: impl IntoIterator<Item = &'a Payload>) -> Vec<String> {

@@ -66,7 +66,7 @@ fn event(value: u8) -> Value {
 
 impl Written {
     fn step(self) -> Step {
-        let body = Said::Broadcast { value: event(self.value), to: self.to, ack: None, kind: 0, id: None };
+        let body = Said::Broadcast { value: event(self.value), to: self.to, ack: None, id: None };
         Step::Append(
             Which(0),
             Wire::Message { node: self.node, nsp: nsp(self.other_nsp), bridge: false, body },

@@ -307,6 +307,13 @@ impl Value {
             Value::BinaryEvent(n) => packed(vec![0x92, 0xa1, b'e', 0xc4, 1, n]),
         }
     }
+
+    /// An event with the value, or the value itself if it is one.
+    fn packet(self, id: Option<u64>) -> Packet {
+        let event = Packet::new(self.payload()).or_else(|_| Packet::event("e", &()));
+        let event = event.expect("the name can be used");
+        id.map_or(event.clone(), |id| event.with_id(id))
+    }
 }
 
 fn json(text: String) -> Payload {
@@ -330,7 +337,7 @@ pub(super) enum Said {
     InitialHeartbeat,
     Heartbeat,
     Close,
-    Broadcast { value: Value, to: To, ack: Option<Which>, kind: u8, id: Option<u8> },
+    Broadcast { value: Value, to: To, ack: Option<Which>, id: Option<u8> },
     Join(To, Vec<Which>),
     Leave(To, Vec<Which>),
     Disconnect(To, bool),
@@ -420,13 +427,8 @@ impl Said {
             // The others have no such message.
             Said::Heartbeat | Said::Older(_) => Body::Heartbeat,
             Said::Close => Body::AdapterClose,
-            Said::Broadcast { value, to, ack, kind, id: packet_id } => Body::Broadcast {
-                packet: Packet {
-                    kind: 2 + kind % 2,
-                    data: value.payload(),
-                    nsp: None,
-                    id: packet_id.map(u64::from),
-                },
+            Said::Broadcast { value, to, ack, id: packet_id } => Body::Broadcast {
+                packet: value.packet(packet_id.map(u64::from)),
                 opts: to.opts(),
                 request_id: ack.as_ref().map(id),
             },

@@ -110,7 +110,7 @@ fn recoverable(entries: &[Entry], nsp: &str, session: &Session) -> Vec<(EntryId,
         }
         if let Body::Broadcast { packet, opts, request_id: None } = message.body
             && message.nsp == nsp
-            && (packet.kind, packet.id, opts.flags.volatile) == (2, None, None)
+            && (packet.id(), opts.flags.volatile) == (None, None)
             && hears(session, &opts)
         {
             found.push((*id, packet));

@@ -65,8 +65,8 @@ impl Encode for Delivery {
 
 impl Encode for Packet {
     fn encode(&self, out: &mut Encoder) {
-        let Packet { kind, data, nsp, id } = self;
-        out.put(kind).put(data).put(nsp).put(id);
+        // The type of an event, which a packet once named.
+        out.put(&2_u8).put(self.data()).put(&self.nsp().cloned()).put(&self.id());
     }
 }
 

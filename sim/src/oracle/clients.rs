@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use bytestring::ByteString;
 use sio_streams_core::{
-    Body, BroadcastOptions, Command, CommandError, CommandId, Delivery, EVENT, EntryId, Missed, NodeId,
+    Body, BroadcastOptions, Command, CommandError, CommandId, Delivery, EntryId, Missed, NodeId,
     NotRecovered, Packet, Reply, Restored, Session, Ticket, Time,
 };
 
@@ -88,7 +88,7 @@ impl Client {
 fn is_kept(packet: &Packet, opts: &BroadcastOptions) -> bool {
     let volatile =
         opts.flags.volatile.is_some() || opts.flags.other.iter().any(|(flag, _)| flag == "volatile");
-    packet.kind == EVENT && packet.id.is_none() && !volatile
+    packet.id().is_none() && !volatile
 }
 
 impl Oracle {
@@ -320,7 +320,7 @@ impl Oracle {
         let same = missed.iter().all(|packet| {
             let written = history.at(packet.offset()).and_then(|written| written.message.as_ref());
             let body = written.map(|message| &message.body);
-            matches!(body, Some(Body::Broadcast { packet: said, .. }) if said.data == packet.packet().data)
+            matches!(body, Some(Body::Broadcast { packet: said, .. }) if said.data() == packet.packet().data())
         });
         if !right {
             let details = format!(

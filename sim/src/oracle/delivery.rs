@@ -8,8 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, Config, EVENT, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source,
-    Time,
+    Body, BroadcastOptions, Config, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source, Time,
 };
 
 use super::channels::is_channels_only;
@@ -110,7 +109,7 @@ fn says(
         (Body::Broadcast { packet, opts, request_id }, Event::Broadcast(told)) => {
             let volatile =
                 opts.flags.volatile.is_some() || opts.flags.other.iter().any(|(flag, _)| flag == "volatile");
-            let recovers = packet.kind == EVENT && packet.id.is_none() && !volatile && request_id.is_none();
+            let recovers = packet.id().is_none() && !volatile && request_id.is_none();
             told.nsp == message.nsp
                 && told.packet == *packet
                 && told.opts == *opts

@@ -55,7 +55,7 @@ pub(crate) fn number(fields: &Fields) -> Option<u64> {
 pub(crate) fn call_of(body: &Body) -> Option<u64> {
     let of_payload = |payload: &Payload| payload.decode::<Vec<Marker>>().ok()?.get(1)?.0;
     match body {
-        Body::Broadcast { packet, .. } => of_payload(&packet.data),
+        Body::Broadcast { packet, .. } => of_payload(packet.data()),
         Body::ServerSideEmit { packet, .. } => of_payload(packet),
         Body::SocketsJoin { opts, .. }
         | Body::SocketsLeave { opts, .. }

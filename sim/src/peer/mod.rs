@@ -257,7 +257,7 @@ impl Peer {
 
     /// Broadcasts an event to all clients.
     pub(crate) fn broadcast(&mut self, nsp: &str, data: Payload, opts: BroadcastOptions) {
-        let packet = Packet { kind: sio_streams_core::EVENT, data, nsp: None, id: None };
+        let packet = Packet::new(data).expect("simulated servers name their events");
         self.publish(&nsp.into(), Body::Broadcast { packet, opts, request_id: None });
     }
 
@@ -343,11 +343,11 @@ impl Peer {
             }
             Body::InitialHeartbeat | Body::Heartbeat | Body::AdapterClose => {}
             Body::Broadcast { packet, request_id: None, .. } => {
-                self.notes.push(PeerNote::Delivered { data: packet.data });
+                self.notes.push(PeerNote::Delivered { data: packet.data().clone() });
             }
             Body::Broadcast { packet, opts, request_id: Some(request_id) } => {
                 let matching = namespace.rooms.matching(&opts);
-                self.notes.push(PeerNote::Delivered { data: packet.data });
+                self.notes.push(PeerNote::Delivered { data: packet.data().clone() });
                 let client_count = matching.len() as u64;
                 let count = Body::BroadcastClientCount { request_id: request_id.clone(), client_count };
                 self.answer(&nsp, &uid, count);

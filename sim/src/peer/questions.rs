@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
-use sio_streams_core::{Body, BroadcastOptions, EVENT, NodeId, Packet, Payload, RequestId, Time};
+use sio_streams_core::{Body, BroadcastOptions, NodeId, Packet, Payload, RequestId, Time};
 
 use crate::watch::PeerNote;
 
@@ -83,7 +83,7 @@ impl Questions {
             Question::FetchSockets(opts) => (Body::FetchSockets { opts, request_id }, true),
             Question::Emit(packet) => (Body::ServerSideEmit { packet, request_id: Some(request_id) }, true),
             Question::Broadcast(data, opts) => {
-                let packet = Packet { kind: EVENT, data, nsp: None, id: None };
+                let packet = Packet::new(data).expect("simulated servers name their events");
                 (Body::Broadcast { packet, opts, request_id: Some(request_id) }, false)
             }
         };

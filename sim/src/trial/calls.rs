@@ -75,7 +75,7 @@ impl Trial<'_> {
             Call::Broadcast { to, times, .. } => {
                 let opts = to.options(&name_of);
                 for _ in 0..*times {
-                    let data = packet("peer", self.questions, Kind::Plain).data;
+                    let data = packet("peer", self.questions, Kind::Plain).into_data();
                     self.questions += 1;
                     self.world.call_peer(host, |peer, _| peer.broadcast(nsp, data, opts.clone()));
                 }
@@ -301,7 +301,6 @@ fn packet(name: &str, number: u64, kind: Kind) -> Packet {
         Kind::Large => Payload::encode(&(name, number, "x".repeat(2_000))),
         Kind::Plain | Kind::Volatile | Kind::Local => Payload::encode(&(name, number)),
     };
-    // Texts, numbers and bytes can be carried.
-    let data = data.unwrap_or(Payload::null());
-    Packet { kind: sio_streams_core::EVENT, data, nsp: None, id: None }
+    let data = data.expect("texts, numbers and bytes can be carried");
+    Packet::new(data).expect("the plan's names can be used")
 }

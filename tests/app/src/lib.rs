@@ -63,7 +63,7 @@ pub fn take(event: Event, app: &mut impl Application) {
             app.deliver(&broadcast);
             let Some(acks) = broadcast.acks else { return };
             for socket in &broadcast.sockets {
-                if let Some(value) = app.acknowledge(socket, &broadcast.packet.data) {
+                if let Some(value) = app.acknowledge(socket, broadcast.packet.data()) {
                     drop(acks.send(value));
                 }
             }

@@ -334,7 +334,7 @@ impl Listener {
 
 impl Application for Listener {
     fn deliver(&mut self, broadcast: &Broadcast) {
-        let data = &broadcast.packet.data;
+        let data = broadcast.packet.data();
         let large =
             || data.decode().map(|(event, author, number, _): (_, _, _, String)| (event, author, number));
         if broadcast.acks.is_none()

@@ -34,7 +34,7 @@ async fn a_slow_application_slows_the_reading_of_its_stream_and_nothing_else() {
         let mut count = 0;
         while count < MESSAGES {
             count += usize::from(
-                matches!(events.next().await, Some(Event::Broadcast(it)) if it.packet.data.as_json().is_some_and(|text| text.len() > LENGTH)),
+                matches!(events.next().await, Some(Event::Broadcast(it)) if it.packet.data().as_json().is_some_and(|text| text.len() > LENGTH)),
             );
         }
     });

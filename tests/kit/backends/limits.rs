@@ -36,7 +36,7 @@ async fn heard(events: &mut Events, last: u64) -> (Vec<u64>, usize, Vec<Lost>) {
     while numbers.last() != Some(&last) {
         match within(events.next()).await.unwrap() {
             Event::Broadcast(broadcast) => {
-                let (_, number, _): (String, u64, String) = broadcast.packet.data.decode().unwrap();
+                let (_, number, _): (String, u64, String) = broadcast.packet.data().decode().unwrap();
                 numbers.push(number);
             }
             Event::Link { lane: Lane::Reader(_), up: false, .. } => {
@@ -286,7 +286,7 @@ async fn is_waited_for(redis: &RedisServer, backend: Backend) {
     while expected < COUNT {
         match within(events.next()).await.unwrap() {
             Event::Broadcast(broadcast) => {
-                let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
+                let (_, number): (String, u64) = broadcast.packet.data().decode().unwrap();
                 assert_eq!(number, expected);
                 expected += 1;
             }

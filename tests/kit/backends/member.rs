@@ -126,7 +126,7 @@ struct Listener {
 
 impl Application for Listener {
     fn deliver(&mut self, broadcast: &Broadcast) {
-        let (_, number): (String, u64) = broadcast.packet.data.decode().unwrap();
+        let (_, number): (String, u64) = broadcast.packet.data().decode().unwrap();
         // A test that listens no more has seen enough.
         let _ = self.heard.send(number);
     }

@@ -86,5 +86,5 @@ async fn hear(events: &mut Events, count: u64, timed: bool) -> Result<Line> {
 }
 
 fn sent(packet: &Packet) -> Result<u64> {
-    Ok(packet.data.decode::<(serde::de::IgnoredAny, u64, serde::de::IgnoredAny)>()?.1)
+    Ok(packet.data().decode::<(serde::de::IgnoredAny, u64, serde::de::IgnoredAny)>()?.1)
 }

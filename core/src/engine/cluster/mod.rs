@@ -17,7 +17,7 @@ use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::channel::Carries;
 use crate::command::{Command, CommandError, Lane};
-use crate::error::CallError;
+use crate::error::{CallError, Limit};
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::rooms::Rooms;
@@ -121,7 +121,7 @@ impl Cluster {
         }
         let limit = cx.config.limits.namespaces;
         if self.namespaces.len() >= limit {
-            return Err(CallError::Full { what: "namespaces", limit });
+            return Err(CallError::Full { what: Limit::Namespaces, limit });
         }
         let mut seed = [0; 16];
         cx.rng.fill(&mut seed);

@@ -22,7 +22,7 @@ use super::context::{Context, RETRY};
 use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
-use crate::error::CallError;
+use crate::error::{CallError, Limit};
 use crate::event::Event;
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
@@ -124,10 +124,10 @@ impl Outbox {
     pub(super) fn admit(&self, cx: &Context, size: usize) -> Result<(), CallError> {
         let limits = &cx.config.limits;
         if self.messages >= limits.in_flight {
-            return Err(CallError::Full { what: "messages in flight", limit: limits.in_flight });
+            return Err(CallError::Full { what: Limit::InFlight, limit: limits.in_flight });
         }
         if self.bytes.saturating_add(size) > limits.in_flight_bytes {
-            return Err(CallError::Full { what: "bytes in flight", limit: limits.in_flight_bytes });
+            return Err(CallError::Full { what: Limit::InFlightBytes, limit: limits.in_flight_bytes });
         }
         Ok(())
     }

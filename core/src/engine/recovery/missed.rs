@@ -206,7 +206,7 @@ impl Recoveries {
         }
         // Attempts whose offset has been reached go on. At the beginning of the stream the others
         // go on as well, to learn that their offset can't be reached.
-        let enough = found.window.is_deep_enough(&options);
+        let too_much = found.window.too_much(&options);
         let reached = match entries.len() < count {
             true => core::mem::take(&mut found.before),
             false => found.before.split_off(&(found.window.from(), Ticket(0))),
@@ -215,10 +215,9 @@ impl Recoveries {
             self.find_offset(cx, ticket);
         }
         let Some(found) = self.streams.get_mut(stream) else { return };
-        if enough {
-            let limit = options.replay_entries;
+        if let Some(too_much) = too_much {
             for (_, ticket) in core::mem::take(&mut found.before) {
-                self.not_recovered(cx, ticket, NotRecovered::TooMuch { what: "entries or bytes", limit });
+                self.not_recovered(cx, ticket, too_much.clone());
             }
         }
         self.dig(cx, stream);

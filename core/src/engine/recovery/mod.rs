@@ -20,11 +20,11 @@ use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Recovery;
-use crate::error::CallError;
+use crate::error::{CallError, Limit};
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::id::{EntryId, Ticket};
-use crate::packet::{BroadcastOptions, EVENT, Packet};
+use crate::packet::{BroadcastOptions, Packet};
 use crate::session::{Missed, NotRecovered, Session, is_pid};
 use crate::wire::session;
 use window::{Place, Window};
@@ -185,10 +185,10 @@ impl Recoveries {
             return Err(CallError::SessionTooLarge { size, limit });
         }
         if self.saves.len() >= options.sessions {
-            return Err(CallError::Full { what: "sessions being saved", limit: options.sessions });
+            return Err(CallError::Full { what: Limit::Sessions, limit: options.sessions });
         }
         if self.bytes.saturating_add(size) > options.sessions_bytes {
-            return Err(CallError::Full { what: "bytes of sessions", limit: options.sessions_bytes });
+            return Err(CallError::Full { what: Limit::SessionsBytes, limit: options.sessions_bytes });
         }
         let key = format!("{}{}", options.session_key_prefix, session.pid).into();
         let (px, patience) = (options.max_disconnection_duration, options.timeout);
@@ -210,7 +210,7 @@ impl Recoveries {
             _ if !is_pid(pid) => Err(NotRecovered::InvalidPid),
             Err(_) => Err(NotRecovered::InvalidOffset),
             Ok(_) if two_streams => Err(NotRecovered::TwoStreams),
-            Ok(_) if self.attempts.len() >= limit => Err(NotRecovered::Busy { what: "sessions", limit }),
+            Ok(_) if self.attempts.len() >= limit => Err(NotRecovered::Busy { what: Limit::Sessions, limit }),
             Ok(offset) => Ok(offset),
         };
         let ticket = Ticket(cx.number());
@@ -302,7 +302,7 @@ impl Recoveries {
         }
         let held = self.bytes - attempt.stored.len();
         if held.saturating_add(stored.len()) > options.sessions_bytes {
-            return Err(NotRecovered::Busy { what: "bytes", limit: options.sessions_bytes });
+            return Err(NotRecovered::Busy { what: Limit::SessionsBytes, limit: options.sessions_bytes });
         }
         self.bytes = held + stored.len();
         (attempt.session, attempt.stored) = (Some(session), stored);
@@ -336,13 +336,13 @@ impl Recoveries {
                     return;
                 }
             },
-            Place::Before if found.window.is_deep_enough(options) => {
-                NotRecovered::TooMuch { what: "entries", limit: options.replay_entries }
-            }
-            Place::Before => {
-                found.before.insert((offset, ticket));
-                return self.dig(cx, &stream);
-            }
+            Place::Before => match found.window.too_much(options) {
+                Some(too_much) => too_much,
+                None => {
+                    found.before.insert((offset, ticket));
+                    return self.dig(cx, &stream);
+                }
+            },
             Place::Ahead => {
                 found.ahead.insert((offset, ticket));
                 return;
@@ -451,15 +451,15 @@ fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result
     }
     let (entries, bytes) = found.window.behind(attempt.offset);
     if entries > options.replay_entries {
-        return Err(NotRecovered::TooMuch { what: "entries", limit: options.replay_entries });
+        return Err(NotRecovered::TooMuch { what: Limit::ReplayEntries, limit: options.replay_entries });
     }
     if bytes > options.replay_bytes {
-        return Err(NotRecovered::TooMuch { what: "bytes", limit: options.replay_bytes });
+        return Err(NotRecovered::TooMuch { what: Limit::ReplayBytes, limit: options.replay_bytes });
     }
     Ok(())
 }
 
 /// Returns `true` if a client that misses the packet gets it later.
 pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
-    packet.kind == EVENT && packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
+    packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }

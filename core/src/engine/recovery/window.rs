@@ -15,11 +15,12 @@ use hashbrown::HashMap;
 
 use crate::config::Recovery;
 use crate::engine::inbox::NEAR;
+use crate::error::Limit;
 use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId};
 use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
-use crate::session::{Kept, Missed, Session};
+use crate::session::{Kept, Missed, NotRecovered, Session};
 use crate::time::Time;
 
 /// The time for which a window that has grown backwards stays large. Clients that come back at the
@@ -244,7 +245,7 @@ impl Window {
                 break;
             }
             let wanted = now < self.deep_until || needed.is_some_and(|needed| needed <= oldest.id);
-            if wanted && !self.is_deep_enough(bounds) {
+            if wanted && self.too_much(bounds).is_none() {
                 break;
             }
             self.pop();
@@ -257,11 +258,17 @@ impl Window {
         }
     }
 
-    /// Returns `true` if the window can't grow any more. Then there is more behind its first entry
-    /// than is ever replayed. That entry itself may be a client's offset.
-    pub(super) fn is_deep_enough(&self, bounds: &Recovery) -> bool {
-        self.slots.len() > bounds.window_entries.max(bounds.replay_entries)
-            || self.bytes_from(1) > bounds.window_bytes.max(bounds.replay_bytes)
+    /// Returns what a client would have missed too much of, if the window can't grow any more. Then
+    /// there is more behind its first entry than is ever replayed. That entry itself may be a
+    /// client's offset.
+    pub(super) fn too_much(&self, bounds: &Recovery) -> Option<NotRecovered> {
+        if self.slots.len() > bounds.window_entries.max(bounds.replay_entries) {
+            Some(NotRecovered::TooMuch { what: Limit::ReplayEntries, limit: bounds.replay_entries })
+        } else if self.bytes_from(1) > bounds.window_bytes.max(bounds.replay_bytes) {
+            Some(NotRecovered::TooMuch { what: Limit::ReplayBytes, limit: bounds.replay_bytes })
+        } else {
+            None
+        }
     }
 
     /// Prepares the window for growing backwards.
@@ -383,7 +390,7 @@ impl Kept {
         let except: Box<[ByteString]> = opts.except.iter().map(&mut text).collect();
         let author = author.map(|(author, number)| (NodeId::new(text(author.text())), number));
         let named = packet.nsp.as_ref().map(|name| ByteString::from(&**name));
-        let packet = Packet { kind: packet.kind, data, nsp: named, id: packet.id };
+        let packet = Packet { data, nsp: named, id: packet.id };
         let handles = (rooms.len() + except.len()) * size_of::<ByteString>();
         let size = size_of::<Kept>() + length + handles + nsp.len();
         Kept { id, nsp, packet, rooms, except, author, size }

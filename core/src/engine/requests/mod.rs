@@ -20,7 +20,7 @@ use super::by_namespace::ByNamespace;
 use super::context::Context;
 use super::timers::Timer;
 use crate::command::{CommandError, CommandId};
-use crate::error::CallError;
+use crate::error::{CallError, Limit};
 use crate::event::{Answer, Event};
 use crate::hash::Keyed;
 use crate::id::{NodeId, RequestId, Ticket};
@@ -101,7 +101,7 @@ impl Requests {
         let limit = cx.config.limits.requests;
         let open = self.open.len() + self.counts.len();
         match open >= limit || cx.asking >= limit.saturating_mul(2) {
-            true => Err(CallError::Full { what: "open requests", limit }),
+            true => Err(CallError::Full { what: Limit::Requests, limit }),
             false => Ok(()),
         }
     }

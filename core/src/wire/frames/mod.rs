@@ -19,7 +19,7 @@ pub use self::reader::{FrameLimits, FrameReader, Received};
 use crate::event::Delivery;
 use crate::id::EntryId;
 use crate::msgpack;
-use crate::packet::Packet;
+use crate::packet::{EVENT, Packet};
 use crate::payload::{Encoding, Payload, PayloadError};
 use crate::session::Missed;
 
@@ -158,9 +158,7 @@ impl Packet {
     /// assert_eq!(frames.attachments, [&[1, 2, 3][..]]);
     /// ```
     pub fn frames(&self, nsp: &str, offset: Option<EntryId>) -> Frames {
-        // The type depends on the binary values, which have not been looked for yet.
-        let plain = if matches!(self.kind, 5 | 6) { self.kind - BINARY } else { self.kind };
-        frames(plain, nsp, self.id, &self.data, offset)
+        frames(EVENT, nsp, self.id, &self.data, offset)
     }
 }
 
@@ -251,7 +249,7 @@ mod tests {
 
     fn msgpack_packet(bytes: &[u8]) -> Packet {
         let data = Payload::from_wire(Encoding::MsgPack, Bytes::copy_from_slice(bytes));
-        Packet { kind: 2, data, nsp: None, id: None }
+        Packet { data, nsp: None, id: None }
     }
 
     #[test]
@@ -264,7 +262,7 @@ mod tests {
             (r#"["["]"#, r#"2["[","5-1"]"#),
             (r#"{"a":1}"#, r#"2{"a":1}"#),
         ] {
-            let packet = Packet { kind: 2, data: Payload::from_json(data).unwrap(), nsp: None, id: None };
+            let packet = Packet { data: Payload::from_json(data).unwrap(), nsp: None, id: None };
             assert_eq!(packet.frames("/", offset).text, text);
             assert_eq!(packet.frames("/", None).text, format!("2{data}"));
         }

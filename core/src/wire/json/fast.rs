@@ -11,7 +11,7 @@ use super::scanner::Scanner;
 use crate::id::RequestId;
 use crate::javascript::may_be_number;
 use crate::message::Body;
-use crate::packet::{BroadcastOptions, EVENT, Flags, Packet};
+use crate::packet::{BroadcastOptions, Flags, Packet};
 use crate::payload::Encoding;
 use crate::wire::data::{BROADCAST, Data, PacketData, RawPacket, Scalar, check_event, uses};
 use crate::wire::encoder::is_plain;
@@ -70,7 +70,7 @@ pub(in crate::wire) fn broadcast(text: &Bytes) -> Option<Body> {
     if !scanner.is_at_end() {
         return None;
     }
-    let packet = Packet { kind: EVENT, data, nsp, id: None };
+    let packet = Packet { data, nsp, id: None };
     let opts = BroadcastOptions { rooms, except, flags };
     Some(Body::Broadcast { packet, opts, request_id: request_id.map(RequestId::new) })
 }
@@ -86,7 +86,7 @@ pub(in crate::wire) fn write_broadcast(body: &Body) -> Option<Vec<u8>> {
         br#"],"flags":{}}}"#,
     ];
     let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
-    let Packet { kind: EVENT, data, nsp: None, id: None } = packet else { return None };
+    let Packet { data, nsp: None, id: None } = packet else { return None };
     if data.encoding() != Encoding::Json || opts.flags != Flags::default() {
         return None;
     }
@@ -394,8 +394,7 @@ mod tests {
         let packets = [
             (event.clone(), true),
             (Packet { nsp: Some("/".into()), ..event.clone() }, false),
-            (Packet { id: Some(1), ..event.clone() }, false),
-            (Packet { kind: 3, ..event }, false),
+            (Packet { id: Some(1), ..event }, false),
         ];
         let options = [
             (all.clone(), true),

@@ -3,8 +3,8 @@
 use sio_streams_core::wire::{MsgPackError, WireError};
 use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, Config, Delivery, Dialect, DownReason, Engine, Entry,
-    Event, Fields, Flags, Lane, Lost, Moved, NotRecovered, Outcome, Packet, RemoteSocket, Reply, Restored,
-    RoomChange, Session, Source, StreamInfo,
+    Event, Fields, Flags, Lane, Limit, Lost, Moved, NotRecovered, Outcome, Packet, RemoteSocket, Reply,
+    Restored, RoomChange, Session, Source, StreamInfo,
 };
 
 use super::super::*;
@@ -182,10 +182,9 @@ pub(super) fn deliveries() -> Vec<Delivery> {
     vec![
         base(),
         with(&|it| it.nsp = text("/a")),
-        with(&|it| it.packet.kind = 5),
-        with(&|it| it.packet.data = json("2")),
-        with(&|it| it.packet.nsp = Some(text("/"))),
-        with(&|it| it.packet.id = Some(0)),
+        with(&|it| it.packet = Packet::event("said", &(2,)).unwrap()),
+        with(&|it| it.packet = packet().with_nsp("/")),
+        with(&|it| it.packet = packet().with_id(0)),
         with(&|it| it.opts.rooms = texts(&["a"])),
         with(&|it| it.opts.except = texts(&["a"])),
         with(&|it| it.entry = Some(id(0, 0))),
@@ -302,7 +301,7 @@ pub(super) fn restored() -> Vec<Restored> {
 }
 
 pub(super) fn reasons() -> Vec<NotRecovered> {
-    let what = "entries";
+    let what = Limit::ReplayEntries;
     vec![
         NotRecovered::InvalidPid,
         NotRecovered::InvalidOffset,

@@ -12,9 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
 use sio_streams_driver::sio_streams_core::wire::classic::{self, Request};
 use sio_streams_driver::sio_streams_core::wire::{Frames, WireError, entry, pubsub};
-use sio_streams_driver::sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Bytes, EntryId, Fields, Packet,
-};
+use sio_streams_driver::sio_streams_core::{Body, BroadcastOptions, ByteString, Bytes, EntryId, Fields};
 
 use crate::node::{self, Theirs};
 use crate::tree::{Tree, odd};
@@ -276,10 +274,10 @@ fn effects_of(body: Body, recovery: bool) -> Result<Vec<Effect>, String> {
             let volatile =
                 opts.flags.volatile.is_some() || opts.flags.other.iter().any(|(key, _)| key == "volatile");
             let offset =
-                (recovery && !volatile && packet.id.is_none() && request_id.is_none()).then_some(OFFSET);
+                (recovery && !volatile && packet.id().is_none() && request_id.is_none()).then_some(OFFSET);
             // The server gives the first of its own ids where acknowledgements are wanted.
-            let id = if request_id.is_some() { Some(0) } else { packet.id };
-            let frames = Packet { id, ..packet }.frames("/", offset);
+            let packet = if request_id.is_some() { packet.with_id(0) } else { packet };
+            let frames = packet.frames("/", offset);
             let clients = matched(&opts);
             let count = request_id.map(|id| answer(id.as_str(), clients.len()));
             clients.into_iter().map(|(sid, _)| Effect::Gets(sid, frames.clone())).chain(count).collect()
