@@ -8,15 +8,22 @@ use bytestring::ByteString;
 
 use crate::codec::PayloadCodec;
 
+#[cfg(feature = "serde")]
+mod millis;
+mod setters;
+
 /// The peers that a node can talk to. The dialect decides which message goes over which transport
 /// in which encoding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Dialect {
     /// `@socket.io/redis-streams-adapter` 0.2. Everything goes over the stream, and nodes know each
     /// other by heartbeats.
+    #[cfg_attr(feature = "serde", serde(rename = "streams-0.2"))]
     Streams02,
     /// `@socket.io/redis-streams-adapter` 0.3. Requests and responses go through Pub/Sub, and nodes
     /// are counted by their subscriptions.
+    #[cfg_attr(feature = "serde", serde(rename = "streams-0.3"))]
     #[default]
     Streams03,
     /// Both streams adapters in one cluster, as during a rolling upgrade. The node sees, queries
@@ -95,6 +102,7 @@ impl Dialect {
 /// own, to which only those nodes subscribe that have sockets in the room. All nodes of a cluster
 /// must use the same mode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum SubscriptionMode {
     /// No room has a channel of its own.
     Static,
@@ -121,6 +129,7 @@ impl SubscriptionMode {
 /// The time at which a node's own clients get what the node publishes, and at which its own sockets
 /// follow its orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum LocalDelivery {
     /// At the time of the call. Delivery precedes that of all other nodes, has no offset, and
     /// happens even if the message is never published.
@@ -136,6 +145,7 @@ pub enum LocalDelivery {
 
 /// The owner of the rooms of a node's own sockets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum RoomOwner {
     /// The engine. The application tells it of each socket and each room
     /// ([`add_socket`](crate::Engine::add_socket), [`join`](crate::Engine::join), …), and events
@@ -150,59 +160,79 @@ pub enum RoomOwner {
 
 /// The options of a node.
 ///
+/// With the feature `serde` they can be read from a file. Every key may be left out, unknown keys
+/// are refused, and times are whole milliseconds. A [`parser`](Config::parser) can't be read.
+///
 /// ```
 /// use sio_streams_core::{Config, Dialect};
 ///
-/// let config = Config { dialect: Dialect::Bridge, max_len: 50_000, ..Config::default() };
+/// let config = Config::default().dialect(Dialect::Bridge).max_len(50_000);
 /// assert_eq!(config.stream_name, "socket.io");
 /// config.validate().unwrap();
+/// // All fields are public, too.
+/// assert_eq!(config, Config { dialect: Dialect::Bridge, max_len: 50_000, ..Config::default() });
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Config {
-    /// The peers that the node talks to.
+    /// The peers that the node talks to. [`Dialect::Streams03`] by default.
     pub dialect: Dialect,
     /// `streamName`: the stream's key. If `stream_count` is above 1, it is the prefix of the keys.
+    /// `socket.io` by default.
     pub stream_name: ByteString,
     /// `streamCount` (0.3): the number of streams. A namespace always uses the same one,
-    /// `<stream_name>-<i>`.
+    /// `<stream_name>-<i>`. 1 by default; at most 1 024.
     pub stream_count: u32,
     /// `maxLen`: the approximate number of entries that a stream keeps. It limits how far a server
-    /// can catch up after an interruption; see "What to set" in `docs/guarantees.md`.
+    /// can catch up after an interruption; see "What to set" in `docs/guarantees.md`. 10 000 by
+    /// default.
     pub max_len: u64,
     /// `readCount`: the number of entries per read. It grows up to eightfold while reads come back
-    /// full, and shrinks where a read would exceed about one mebibyte.
+    /// full, and shrinks where a read would exceed about one mebibyte. 100 by default.
     pub read_count: u32,
     /// `blockTimeInMs` (0.3): the time for which a read waits for the first entry.
+    /// 5 s by default; at least 1 ms.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub block_time: Duration,
     /// `heartbeatInterval` (0.2): the time without other published messages after which the node
-    /// sends a heartbeat.
+    /// sends a heartbeat. 5 s by default; at least 1 ms.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub heartbeat_interval: Duration,
     /// `heartbeatTimeout` (0.2): the time of silence after which a node is considered down.
+    /// 10 s by default; longer than `heartbeat_interval`.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub heartbeat_timeout: Duration,
     /// `channelPrefix` (0.3, sharded), `key` (classic): the first part of the names of Pub/Sub
-    /// channels.
+    /// channels. `socket.io` by default.
     pub channel_prefix: ByteString,
     /// `useShardedPubSub` (0.3): use SPUBLISH and SSUBSCRIBE, which need Redis 7. The sharded
-    /// adapter always uses them.
+    /// adapter always uses them. Off by default.
     pub use_sharded_pub_sub: bool,
-    /// `subscriptionMode` (sharded).
+    /// `subscriptionMode` (sharded). [`SubscriptionMode::Dynamic`] by default.
     pub subscription_mode: SubscriptionMode,
     /// `publishOnSpecificResponseChannel` (classic): responses go only to the node that sent the
-    /// request.
+    /// request. Off by default.
     pub publish_on_specific_response_channel: bool,
-    /// `parser` (classic).
+    /// `parser` (classic). `None`, which is MessagePack, by default.
+    #[cfg_attr(feature = "serde", serde(skip))]
     pub parser: Option<PayloadCodec>,
     /// `onlyPlaintext` (0.3): refuse payloads with binary data instead of writing them to the
-    /// stream.
+    /// stream. Off by default.
     pub only_plaintext: bool,
     /// The time at which this node's own clients get what it publishes.
+    /// [`LocalDelivery::WhenPublished`] by default.
     pub local_delivery: LocalDelivery,
-    /// The owner of the rooms of this node's own sockets.
+    /// The owner of the rooms of this node's own sockets. [`RoomOwner::Engine`] by default.
     pub room_owner: RoomOwner,
     /// The time to wait for answers to a request, unless the request's flags set another. The peers
-    /// use a fixed 5 s.
+    /// use a fixed 5 s, which is the default.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub request_timeout: Duration,
-    /// Connection state recovery, or `None` to turn it off.
+    /// Connection state recovery, or `None` to turn it off, which is the default.
     pub recovery: Option<Recovery>,
     /// The bounds on what the engine holds.
     pub limits: Limits,
@@ -222,33 +252,44 @@ pub struct Config {
 /// config.validate().unwrap();
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Recovery {
     /// `sessionKeyPrefix`: the prefix of the keys of stored sessions. A session's private id
-    /// follows it.
+    /// follows it. `sio:session:` by default.
     pub session_key_prefix: ByteString,
-    /// `maxDisconnectionDuration`: the time for which a session is kept.
+    /// `maxDisconnectionDuration`: the time for which a session is kept. 2 minutes by default.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub max_disconnection_duration: Duration,
     /// The largest number of broadcasts of each stream that the window keeps in memory. A client
-    /// that missed only those costs Redis nothing but its session.
+    /// that missed only those costs Redis nothing but its session. 10 000 by default.
     pub window_entries: usize,
-    /// The largest size of the window, in bytes.
+    /// The largest size of the window, in bytes. 32 MiB by default.
     pub window_bytes: usize,
-    /// The largest age of a broadcast in the window, by its entry id.
+    /// The largest age of a broadcast in the window, by its entry id. 10 minutes by default.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub window_age: Duration,
-    /// The longest time that restoring a session may take, or waiting for Redis to save one.
+    /// The longest time that restoring a session may take, or waiting for Redis to save one. 5 s by
+    /// default.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub timeout: Duration,
-    /// The largest number of sessions on their way to or from Redis.
+    /// The largest number of sessions on their way to or from Redis. 50 000 by default.
     pub sessions: usize,
-    /// The largest total size of those sessions, in bytes.
+    /// The largest total size of those sessions, in bytes. 64 MiB by default.
     pub sessions_bytes: usize,
-    /// The largest size of a stored session, in bytes.
+    /// The largest size of a stored session, in bytes. 1 MiB by default.
     pub session_bytes: u32,
-    /// The number of entries per read where the window does not reach back far enough.
+    /// The number of entries per read where the window does not reach back far enough. 1 000 by
+    /// default.
     pub page_entries: u32,
     /// The largest number of broadcasts of the stream that a client may have been away for.
     /// Broadcasts to other clients count. The window grows to this size while clients need it.
+    /// 100 000 by default.
     pub replay_entries: usize,
-    /// The largest total size of those broadcasts, in bytes.
+    /// The largest total size of those broadcasts, in bytes. 64 MiB by default.
     pub replay_bytes: usize,
 }
 
@@ -274,19 +315,26 @@ impl Default for Recovery {
 /// The bounds of the engine. A call that would exceed one of them is refused at once, with an error
 /// that names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Limits {
-    /// The largest number of published messages whose fate is unknown.
+    /// The largest number of published messages whose fate is unknown. 10 000 by default.
     pub in_flight: usize,
-    /// The time that a message waits while Redis is unavailable, before it is given up.
+    /// The time that a message waits while Redis is unavailable, before it is given up. One minute by
+    /// default.
+    #[cfg_attr(feature = "serde", serde(with = "millis"))]
     pub in_flight_for: Duration,
-    /// The largest total size of those messages, in bytes.
+    /// The largest total size of those messages, in bytes. 64 MiB by default.
     pub in_flight_bytes: usize,
-    /// The largest number of requests that wait for answers.
+    /// The largest number of requests that wait for answers. 10 000 by default.
     pub requests: usize,
     /// The largest number of known nodes per namespace. Entries of further nodes are processed, but
-    /// those nodes are not counted.
+    /// those nodes are not counted. 1 000 by default.
     pub nodes: usize,
-    /// The largest number of open namespaces.
+    /// The largest number of open namespaces. 100 000 by default.
     pub namespaces: usize,
 }
 
@@ -467,6 +515,29 @@ mod tests {
         for name in ["", "Bridge", " bridge", "streams-0.4"] {
             assert_eq!(name.parse::<Dialect>(), Err(UnknownDialect(name.into())));
         }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn options_are_read_as_they_are_written() {
+        let recovery = Recovery::default().session_bytes(7);
+        let config = Config::default()
+            .dialect(Dialect::Streams02)
+            .recovery(recovery)
+            .block_time(Duration::from_millis(250));
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(
+            text.contains(r#""dialect":"streams-0.2""#) && text.contains(r#""block_time":250"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Config>(&text).unwrap(), config);
+        let few: Config = serde_json::from_str(r#"{"dialect":"bridge","limits":{"requests":5}}"#).unwrap();
+        assert_eq!(few, Config::default().dialect(Dialect::Bridge).limits(Limits::default().requests(5)));
+        for name in ["streams-0.2", "streams-0.3", "bridge", "sharded", "classic"] {
+            let read: Dialect = serde_json::from_value(name.into()).unwrap();
+            assert_eq!(read.to_string(), name);
+        }
+        assert!(serde_json::from_str::<Config>(r#"{"max_length":5}"#).is_err(), "a wrong key is no default");
     }
 
     #[test]

@@ -73,8 +73,8 @@ pub enum Event {
         nsp: ByteString,
         /// `[event, …args]`.
         packet: Payload,
-        /// The sender.
-        from: NodeId,
+        /// The sender, if the message names one.
+        from: Option<NodeId>,
         /// The right to answer, if an answer is wanted: see
         /// [`Engine::respond_emit`](crate::Engine::respond_emit).
         responder: Option<EmitResponder>,
@@ -106,9 +106,8 @@ pub enum Event {
     Answer {
         /// The ticket that the call returned.
         ticket: Ticket,
-        /// The node that answered. The id is empty in the classic dialect, where answers do not
-        /// name their sender.
-        from: NodeId,
+        /// The node that answered. In the classic dialect answers do not name their sender.
+        from: Option<NodeId>,
         /// The answer.
         answer: Answer,
     },
@@ -254,8 +253,9 @@ pub struct Delivery {
     /// recovery there is none. A packet that came by a stream in which its namespace is not
     /// published has none either.
     pub offset: Option<EntryId>,
-    /// The node that sent the packet, which may be this one.
-    pub from: NodeId,
+    /// The node that sent the packet, which may be this one, or [`NodeId::EMITTER`]. Some emitters
+    /// name nobody.
+    pub from: Option<NodeId>,
     /// The right to pass on acknowledgements, if the sender wants them. Call
     /// [`Engine::respond_ack`](crate::Engine::respond_ack) once per client. If the rooms are the
     /// application's, first call
@@ -281,6 +281,7 @@ pub struct Moved {
 
 /// An answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// The node's matching sockets, for `fetch_sockets`.
     Sockets(Vec<RemoteSocket>),
@@ -364,6 +365,7 @@ pub struct Lag {
 
 /// The evidence that a node is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum DownReason {
     /// The node said that it leaves.
     Closed,
@@ -373,6 +375,7 @@ pub enum DownReason {
 
 /// The place where a skipped message was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Source {
     /// A stream entry.
     Entry {

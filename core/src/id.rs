@@ -18,7 +18,8 @@ impl NodeId {
     /// as a node.
     pub const EMITTER: NodeId = NodeId(ByteString::from_static("emitter"));
 
-    /// The placeholder where a node's name is unknown.
+    /// The empty name, which stands in a [`Message`](crate::Message) that names nobody. Events have
+    /// `None` in its place.
     pub const UNNAMED: NodeId = NodeId(ByteString::from_static(""));
 
     /// Creates the id of the node with this name.
@@ -46,6 +47,11 @@ impl NodeId {
     /// message with which it came.
     pub(crate) fn owned(&self) -> Self {
         NodeId(self.as_str().into())
+    }
+
+    /// Returns the name, if there is one.
+    pub(crate) fn named(self) -> Option<Self> {
+        (self != Self::UNNAMED).then_some(self)
     }
 
     pub(crate) fn text(&self) -> &ByteString {

@@ -54,24 +54,34 @@ pub trait Connection: Send + 'static {
 #[error("can't connect to Redis: {0}")]
 pub struct ConnectError(pub String);
 
+pub use crate::boxed::{BoxedBackend, BoxedConnection};
 pub use crate::pushes::{Push, PushReceiver, PushSender};
 
 /// The time limits for Redis. A blocking command has its own time in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Timing {
-    /// For a reply. A connection that is silent for longer is given up.
+    /// For a reply. A connection that is silent for longer is given up. 5 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub response: Duration,
-    /// For a connection to be opened.
+    /// For a connection to be opened. 5 s by default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub connect: Duration,
     /// The pause before a lost connection is first opened again, less a random part of up to a
     /// half. 50 ms by default. From the second failure in a row on, the pause is at least a second,
     /// and doubles with each failure. A failure counts as the first one again after a connection
     /// that was of use. Such a connection has got over what the last one was lost by and has held
     /// for a second, or it has held for five seconds.
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub backoff_min: Duration,
     /// The longest pause before a connection is opened again. From the second failure on, a random
     /// part of up to a tenth is added. One second by default. If it is less than a second, it also
     /// shortens the second pause and the time for which a connection must hold.
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub backoff_max: Duration,
 }
 
@@ -83,5 +93,25 @@ impl Default for Timing {
             backoff_min: Duration::from_millis(50),
             backoff_max: Duration::from_secs(1),
         }
+    }
+}
+
+impl Timing {
+    /// Sets the time for a reply.
+    #[must_use]
+    pub fn response(self, time: Duration) -> Self {
+        Timing { response: time, ..self }
+    }
+
+    /// Sets the time for a connection to be opened.
+    #[must_use]
+    pub fn connect(self, time: Duration) -> Self {
+        Timing { connect: time, ..self }
+    }
+
+    /// Sets the pauses before a lost connection is opened again, from the first one to the longest.
+    #[must_use]
+    pub fn backoff(self, min: Duration, max: Duration) -> Self {
+        Timing { backoff_min: min, backoff_max: max, ..self }
     }
 }

@@ -1,6 +1,6 @@
 //! The events of a node, as the application gets them.
 
-use sio_streams_core::wire::Frames;
+use sio_streams_core::wire::{Frames, WireError};
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
     Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
@@ -54,8 +54,8 @@ pub enum Event {
         nsp: ByteString,
         /// `[event, …args]`.
         packet: Payload,
-        /// The sender.
-        from: NodeId,
+        /// The sender, if the message names one.
+        from: Option<NodeId>,
         /// Takes the answer, if one is wanted.
         reply: Option<EmitReply>,
     },
@@ -81,7 +81,7 @@ pub enum Event {
         /// Its place.
         source: Source,
         /// The fault.
-        reason: String,
+        reason: WireError,
     },
     /// A connection was lost or reopened, or it is still lost, for another reason than before.
     Link {
@@ -180,7 +180,7 @@ impl Event {
             }
             CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
             CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
-            CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason: reason.to_string() },
+            CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason },
             CoreEvent::Rewound { stream, cursor, last, lost } => {
                 Event::Rewound { stream, cursor, last, lost }
             }
@@ -196,6 +196,7 @@ impl Event {
 
 /// A packet for clients of this node.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Broadcast {
     /// The namespace.
     pub nsp: ByteString,
@@ -212,8 +213,9 @@ pub struct Broadcast {
     /// The offset that [`frames`](Broadcast::frames) appends to the packet's arguments: `entry`, if
     /// connection state recovery is on and the packet is one that a client can miss.
     pub offset: Option<EntryId>,
-    /// The node that sent the packet. It may be this one.
-    pub from: NodeId,
+    /// The node that sent the packet. It may be this one, or [`NodeId::EMITTER`]. Some emitters name
+    /// nobody.
+    pub from: Option<NodeId>,
     /// Takes the clients' acknowledgements, if the sender wants them.
     pub acks: Option<AckReply>,
 }

@@ -27,6 +27,14 @@
 //! # });
 //! ```
 //!
+//! # Features
+//!
+//! - `tracing`, on by default: rare events are logged.
+//! - `metrics`, on by default: frequent ones are counted. The `observe` module in the source lists
+//!   the names.
+//! - `serde`: the options can be read from files.
+//! - `conformance`: the tests that every backend must pass.
+//!
 //! # Taking events
 //!
 //! Take events steadily. While they are not taken, the streams are not read any further. Nothing is
@@ -36,6 +44,7 @@
 mod acceptance;
 mod admission;
 pub mod backend;
+mod boxed;
 mod call;
 mod caught;
 pub mod cluster;
@@ -50,8 +59,14 @@ mod lanes;
 mod links;
 pub mod memory;
 mod messages;
+#[cfg(feature = "serde")]
+mod millis;
 mod namespace;
 mod node;
+#[cfg_attr(
+    not(all(feature = "metrics", feature = "tracing")),
+    allow(unused, reason = "what is told to nobody is not looked at")
+)]
 mod observe;
 mod older_calls;
 mod opening;
@@ -66,6 +81,8 @@ mod run;
 pub mod sentinel;
 mod sessions;
 mod start;
+#[cfg(not(all(feature = "metrics", feature = "tracing")))]
+mod unobserved;
 mod unreadable;
 mod waiting;
 pub mod wire;
@@ -81,6 +98,13 @@ pub use publishing::Publishing;
 pub use queue::Events;
 pub use queued::Queued;
 pub use sio_streams_core;
+#[doc(no_inline)]
+pub use sio_streams_core::{
+    BroadcastOptions, ByteString, Bytes, CallError, CommandError, Config, Dialect, DownReason, EntryId,
+    Flags, Handshake, Lag, Lane, Limit, Limits, LocalDelivery, LocalSocket, Lost, Missed, Moved, NodeId,
+    NotRecovered, Outcome, Packet, Payload, PayloadError, Recovery, RemoteSocket, Restored, RoomChange,
+    RoomOwner, Session, Source, SubscriptionMode,
+};
 pub use sio_streams_resp;
 pub use start::{StartError, start};
 

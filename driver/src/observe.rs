@@ -1,5 +1,5 @@
 //! Observability for operators: rare events are logged by `tracing`, and `metrics` counts the
-//! others.
+//! others. Both are features of this crate.
 //!
 //! | metric | kind | labels |
 //! |---|---|---|
@@ -31,10 +31,15 @@ use core::fmt::{self, Write as _};
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+#[cfg(feature = "metrics")]
 use metrics::{Gauge, counter, gauge};
 use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
 
 use crate::error::Error;
+#[cfg(not(feature = "metrics"))]
+use crate::unobserved::metrics::{Gauge, counter, gauge};
+#[cfg(not(feature = "tracing"))]
+use crate::unobserved::tracing;
 
 /// Counts of frequent events, until they are added to the counters.
 #[derive(Debug, Default)]
@@ -125,6 +130,7 @@ fn event(event: &Event) {
             let reason = match reason {
                 DownReason::Closed => "closed",
                 DownReason::Silent => "silent",
+                _ => "other",
             };
             counter!("sio_streams_nodes_down_total", "reason" => reason).increment(1);
             tracing::info!(nsp = %Clean(nsp), node = %Clean(node), reason, "node down");
@@ -133,6 +139,16 @@ fn event(event: &Event) {
         Event::Closed { nsp } => tracing::debug!(nsp = %Clean(nsp), "closed"),
         _ => {}
     }
+}
+
+/// Reports that a connection could not be opened, or was lost.
+pub(crate) fn no_connection(lane: &Lane, reason: &str, failures: u32) {
+    tracing::debug!(lane = %Clean(lane), reason = %Clean(reason), failures, "no connection");
+}
+
+/// Reports an entry that is too large to be read, and how the search goes on.
+pub(crate) fn unreadable(lane: &Lane, way: &impl fmt::Debug) {
+    tracing::warn!(lane = %Clean(lane), ?way, "an entry can't be read: too large for one reply");
 }
 
 /// Reports a link. With `changed` it was lost or reopened; otherwise only the reason has changed.
@@ -199,7 +215,7 @@ impl Gauges {
 }
 
 /// Displays text from outside in a log line: escaped, on one line, and cut to a limit.
-pub(crate) struct Clean<T>(pub(crate) T);
+struct Clean<T>(T);
 
 impl<T: fmt::Display> fmt::Display for Clean<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,19 @@ use sio_streams_core::Config;
 use crate::backend::Timing;
 
 /// The options of a node.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use sio_streams_driver::{Config, Dialect, Options};
+///
+/// let options = Options::from(Config::default().dialect(Dialect::Bridge)).event_buffer(4_096);
+/// # assert_eq!(options.event_buffer, 4_096);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 pub struct Options {
     /// The engine's options.
     pub config: Config,
@@ -31,6 +43,7 @@ pub struct Options {
     pub push_buffer_bytes: usize,
     /// The time that [`Node::open`](crate::Node::open) waits for Redis, at most. One minute by
     /// default.
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub open_within: Duration,
     /// The seed of the node's name and its request ids. `None`: the operating system's randomness
     /// is used.
@@ -54,5 +67,65 @@ impl Default for Options {
 impl From<Config> for Options {
     fn from(config: Config) -> Self {
         Options { config, ..Options::default() }
+    }
+}
+
+impl Options {
+    /// Sets the engine's options.
+    #[must_use]
+    pub fn config(self, config: Config) -> Self {
+        Options { config, ..self }
+    }
+
+    /// Sets the time limits for Redis.
+    #[must_use]
+    pub fn timing(self, timing: Timing) -> Self {
+        Options { timing, ..self }
+    }
+
+    /// Sets [`event_buffer`](field@Options::event_buffer).
+    #[must_use]
+    pub fn event_buffer(self, events: usize) -> Self {
+        Options { event_buffer: events, ..self }
+    }
+
+    /// Sets [`push_buffer`](field@Options::push_buffer).
+    #[must_use]
+    pub fn push_buffer(self, messages: usize) -> Self {
+        Options { push_buffer: messages, ..self }
+    }
+
+    /// Sets [`push_buffer_bytes`](field@Options::push_buffer_bytes).
+    #[must_use]
+    pub fn push_buffer_bytes(self, bytes: usize) -> Self {
+        Options { push_buffer_bytes: bytes, ..self }
+    }
+
+    /// Sets [`open_within`](field@Options::open_within).
+    #[must_use]
+    pub fn open_within(self, time: Duration) -> Self {
+        Options { open_within: time, ..self }
+    }
+
+    /// Sets [`seed`](field@Options::seed).
+    #[must_use]
+    pub fn seed(self, seed: impl Into<Option<u64>>) -> Self {
+        Options { seed: seed.into(), ..self }
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_they_are_written() {
+        let timing = Timing::default().response(Duration::from_millis(1_500));
+        let options = Options::default().timing(timing).seed(5).push_buffer(7);
+        let text = serde_json::to_string(&options).unwrap();
+        assert!(text.contains(r#""response":1500"#), "{text}");
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
+        assert_eq!(serde_json::from_str::<Options>("{}").unwrap(), Options::default());
+        assert!(serde_json::from_str::<Options>(r#"{"event_bufer":1}"#).is_err());
     }
 }

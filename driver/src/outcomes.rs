@@ -25,8 +25,8 @@ pub struct Sockets {
 /// The other servers' answers.
 #[derive(Clone, Debug, Default)]
 pub struct Responses {
-    /// The value of each server.
-    pub responses: Vec<(NodeId, Payload)>,
+    /// The value of each server, with the server's name. In the classic dialect answers have none.
+    pub responses: Vec<(Option<NodeId>, Payload)>,
     /// The servers that answered, and those that did not.
     pub outcome: Outcome,
 }

@@ -20,7 +20,7 @@ use crate::outcomes::{Fate, Names, Responses, Sockets};
 pub(crate) enum Waiter {
     Published(oneshot::Sender<Fate>),
     Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
-    Responses { responses: Vec<(NodeId, Payload)>, done: oneshot::Sender<Responses> },
+    Responses { responses: Vec<(Option<NodeId>, Payload)>, done: oneshot::Sender<Responses> },
     Acks { values: mpsc::UnboundedSender<Payload>, done: oneshot::Sender<Outcome> },
     Names { found: BTreeSet<ByteString>, done: oneshot::Sender<Names> },
     Operation { executed: bool, done: oneshot::Sender<(bool, Outcome)> },
@@ -75,7 +75,7 @@ impl Waiting {
         }
     }
 
-    pub(crate) fn answered(&mut self, ticket: Ticket, from: NodeId, answer: Answer) {
+    pub(crate) fn answered(&mut self, ticket: Ticket, from: Option<NodeId>, answer: Answer) {
         match (self.waiters.get_mut(&ticket), answer) {
             (Some(Waiter::Sockets { found, .. }), Answer::Sockets(sockets)) => found.extend(sockets),
             (Some(Waiter::Responses { responses, .. }), Answer::Emit(value)) => responses.push((from, value)),

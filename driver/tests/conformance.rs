@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use sio_streams_core::Lane;
+use sio_streams_driver::backend::{Backend, BoxedBackend};
 use sio_streams_driver::conformance::{Faults, Suite};
 use sio_streams_driver::memory::{MemoryBackend, MemoryRedis};
 
@@ -27,10 +28,19 @@ impl Faults for Broken {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn in_memory() {
+    passes(|backend| backend).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_a_box() {
+    passes(BoxedBackend::new).await;
+}
+
+async fn passes<B: Backend>(wrap: fn(MemoryBackend) -> B) {
     let redis = MemoryRedis::new();
     let fragile = redis.backend();
     let faults = Broken(fragile.clone());
-    let suite = Suite::new(move || redis.backend()).faults(move || fragile.clone(), faults);
+    let suite = Suite::new(move || wrap(redis.backend())).faults(move || wrap(fragile.clone()), faults);
     let report = suite.patience(PATIENCE).run().await;
     report.assert_passed();
     assert!(report.skipped.is_empty(), "{report}");

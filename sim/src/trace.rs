@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytestring::ByteString;
 use sio_streams_core::wire::entry::SEQUENCE_FIELD;
-use sio_streams_core::{Answer, Command, EntryId, Event, Lost, Payload, Reply, Source, Time};
+use sio_streams_core::{Answer, Command, EntryId, Event, Lost, NodeId, Payload, Reply, Source, Time};
 
 use crate::encoding::Encoder;
 use crate::watch::{Happening, PeerNote, Watch};
@@ -267,7 +267,7 @@ fn told(event: &Event) -> String {
                 "{} broadcast {}{entry} from {}",
                 delivery.nsp,
                 data(delivery.packet.data()),
-                delivery.from
+                name(delivery.from.as_ref())
             )
         }
         Event::SocketsJoin(moved) => {
@@ -279,7 +279,7 @@ fn told(event: &Event) -> String {
         Event::DisconnectSockets { nsp, sockets, .. } => format!("{nsp} disconnect {}", names(sockets)),
         Event::FetchSockets { nsp, sockets, .. } => format!("{nsp} is asked for {}", names(sockets)),
         Event::ServerSideEmit { nsp, packet, from, .. } => {
-            format!("{nsp} server-side emit {} from {from}", data(packet))
+            format!("{nsp} server-side emit {} from {}", data(packet), name(from.as_ref()))
         }
         Event::Published { ticket, entry: Some(entry) } => format!("{ticket} published as {entry}"),
         Event::Published { ticket, entry: None } => format!("{ticket} done here"),
@@ -291,7 +291,7 @@ fn told(event: &Event) -> String {
                 Answer::ClientCount(clients) => format!("{clients} clients"),
                 other => format!("{other:?}"),
             };
-            format!("{ticket} answered by {from}: {answer}")
+            format!("{ticket} answered by {}: {answer}", name(from.as_ref()))
         }
         Event::RequestDone { ticket, outcome } => {
             let missing = outcome.missing.len() as u64 + outcome.missing_unnamed;
@@ -325,6 +325,10 @@ fn many(lost: Lost) -> String {
 
 fn data(payload: &Payload) -> String {
     payload.as_json().map_or_else(|| "binary".to_owned(), |data| data.chars().take(60).collect())
+}
+
+fn name(node: Option<&NodeId>) -> &str {
+    node.map_or("nobody", NodeId::as_str)
 }
 
 fn names<'a>(names: impl IntoIterator<Item = &'a ByteString>) -> String {

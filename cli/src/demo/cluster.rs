@@ -176,7 +176,7 @@ impl Cluster {
     }
 
     /// A server for people, by its name in the cluster.
-    pub(super) fn name_of(&self, node: &NodeId) -> String {
+    pub(super) fn name_of(&self, node: Option<&NodeId>) -> String {
         server::name_of(&self.names, node)
     }
 

@@ -250,7 +250,7 @@ impl Script {
         let mut answers = Vec::new();
         for (node, value) in &asked.responses {
             let value: Value = value.decode()?;
-            let name = self.cluster.name_of(node);
+            let name = self.cluster.name_of(node.as_ref());
             self.timeline.note(SERVERS[PUNE], &format!("{name} answers {value}"));
             answers.push((name, value));
         }
@@ -373,7 +373,7 @@ impl Script {
             words.push(format!("{} of {} clients acknowledged", outcome.acks, outcome.clients));
         }
         let mut missing: Vec<String> =
-            outcome.missing.iter().map(|node| self.cluster.name_of(node)).collect();
+            outcome.missing.iter().map(|node| self.cluster.name_of(Some(node))).collect();
         if outcome.missing_unnamed > 0 {
             missing.push(format!("{} without a name", outcome.missing_unnamed));
         }

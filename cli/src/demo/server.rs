@@ -88,7 +88,7 @@ impl Server {
             }
             Event::ServerSideEmit { packet, from, reply, .. } => {
                 let text = show(&packet);
-                self.note(&format!("← {text} from {}", name_of(&self.names, &from)));
+                self.note(&format!("← {text} from {}", name_of(&self.names, from.as_ref())));
                 if let Some(reply) = reply {
                     let clients = CLIENTS.iter().filter(|client| client.server == self.place).count();
                     reply.send(Payload::encode(&json!({ "clients": clients }))?).await?;
@@ -96,7 +96,7 @@ impl Server {
                 self.seen.send_modify(|seen| seen.between.push((self.place, text)));
             }
             Event::NodeUp { node, .. } => {
-                self.note(&format!("hears {} for the first time", name_of(&self.names, &node)));
+                self.note(&format!("hears {} for the first time", name_of(&self.names, Some(&node))));
                 self.seen.send_modify(|seen| {
                     // One that was only slow is not gone.
                     seen.gone.retain(|(by, gone)| *by != self.place || *gone != node);
@@ -107,8 +107,9 @@ impl Server {
                 let how = match reason {
                     DownReason::Closed => "has said goodbye",
                     DownReason::Silent => "has been silent for too long: it is down",
+                    _ => "is gone",
                 };
-                self.note(&format!("{} {how}", name_of(&self.names, &node)));
+                self.note(&format!("{} {how}", name_of(&self.names, Some(&node))));
                 self.seen.send_modify(|seen| seen.gone.push((self.place, node)));
             }
             Event::Link { lane, up, .. } => {
@@ -143,7 +144,7 @@ impl Server {
         let name = packet.data().event_name().unwrap_or_default();
         if name == MARK {
             let (_, mark): (String, u64) = packet.data().decode()?;
-            if from != self.names[self.place] {
+            if from.as_ref() != Some(&self.names[self.place]) {
                 self.seen.send_modify(|seen| seen.marks[self.place] = mark);
             }
             return Ok(());
@@ -189,7 +190,8 @@ fn describe(socket: ByteString) -> Result<LocalSocket, PayloadError> {
 }
 
 /// A server's name for people.
-pub(super) fn name_of(names: &[NodeId], node: &NodeId) -> String {
+pub(super) fn name_of(names: &[NodeId], node: Option<&NodeId>) -> String {
+    let Some(node) = node else { return "somebody".into() };
     let known = names.iter().position(|name| name == node);
     known.map_or_else(|| node.to_string(), |place| SERVERS[place].name.to_owned())
 }

@@ -30,7 +30,7 @@ fn a_broadcast_reaches_every_node_once_and_bears_an_offset_if_it_can_be_recovere
                 false => r#"2["event","hello"]"#.into(),
             };
             assert_eq!(delivery.frames().text, text);
-            assert_eq!(delivery.from, cluster.uid(0));
+            assert_eq!(delivery.from, Some(cluster.uid(0)));
             assert_eq!(cluster.heard(index), Vec::<String>::new(), "twice");
         }
     }

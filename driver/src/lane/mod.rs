@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::{Backend, Connection, PushSender, Timing};
 use crate::caught::caught;
-use crate::observe::Clean;
+use crate::observe;
 use crate::retry::Retry;
 use reading::Reading;
 use subscribing::Subscribing;
@@ -192,7 +192,7 @@ impl<B: Backend> LaneTask<B> {
         }
         self.give_back(&reason, ids, results);
         let failures = self.state.retry.failures();
-        tracing::debug!(lane = %Clean(&self.lane), reason = %Clean(&reason), failures, "no connection");
+        observe::no_connection(&self.lane, &reason, failures);
         self.state.down = Some(reason);
     }
 

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{LaneTask, NO_ANSWER, Outcome, Report};
 use crate::backend::{Backend, PushSender};
 use crate::caught::caught;
-use crate::observe::Clean;
+use crate::observe;
 use crate::retry::Retry;
 use crate::unreadable::{Found, Search, Way};
 
@@ -223,7 +223,7 @@ impl<B: Backend> LaneTask<B> {
             });
         }
         let way = search.way();
-        tracing::warn!(lane = %Clean(&self.lane), ?way, "an entry can't be read: too large for one reply");
+        observe::unreadable(&self.lane, &way);
         way
     }
 }

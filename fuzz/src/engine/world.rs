@@ -311,7 +311,7 @@ impl World {
                     assert!(self.config.recovery.is_some() && delivery.entry == Some(offset));
                 }
                 if let (Some(entry), 1) = (delivery.entry, self.config.stream_count)
-                    && delivery.from != *self.engine.uid()
+                    && delivery.from.as_ref() != Some(self.engine.uid())
                 {
                     let before = self.delivered.insert(delivery.nsp, entry);
                     assert!(before < Some(entry), "{entry} after {before:?}");
@@ -322,7 +322,7 @@ impl World {
                 self.rights.push(Right::Sockets(responder, sockets));
             }
             Event::ServerSideEmit { responder, from, .. } => {
-                assert_ne!(from, *self.engine.uid());
+                assert_ne!(from.as_ref(), Some(self.engine.uid()));
                 self.rights.extend(responder.map(Right::Emit));
             }
             Event::Restored(restored) if self.honest && self.config.stream_count == 1 => {

@@ -5,8 +5,8 @@ use serde_json::error::Category;
 use sio_streams_core::wire::{MsgPackError, WireError};
 use sio_streams_core::{
     AckResponder, Answer, BroadcastOptions, Delivery, DownReason, EmitResponder, Event, Flags, Lost, Missed,
-    Moved, NotRecovered, Outcome, Packet, RemoteSocket, Restored, RoomChange, Session, SocketsResponder,
-    Source,
+    Moved, NodeId, NotRecovered, Outcome, Packet, RemoteSocket, Restored, RoomChange, Session,
+    SocketsResponder, Source,
 };
 
 use super::{Encode, Encoder, unknown};
@@ -27,12 +27,12 @@ impl Encode for Event {
                 out.tag(7).put(nsp).put(sockets).put(responder)
             }
             Event::ServerSideEmit { nsp, packet, from, responder } => {
-                out.tag(8).put(nsp).put(packet).put(from).put(responder)
+                out.tag(8).put(nsp).put(packet).put(name(from)).put(responder)
             }
             Event::Published { ticket, entry } => out.tag(9).put(ticket).put(entry),
             Event::PublishFailed { ticket, error } => out.tag(10).put(ticket).put(error),
             Event::NoticeFailed { stream, error } => out.tag(11).put(stream).put(error),
-            Event::Answer { ticket, from, answer } => out.tag(12).put(ticket).put(from).put(answer),
+            Event::Answer { ticket, from, answer } => out.tag(12).put(ticket).put(name(from)).put(answer),
             Event::RequestDone { ticket, outcome } => out.tag(13).put(ticket).put(outcome),
             Event::ServerCount { ticket, count } => out.tag(14).put(ticket).put(count),
             Event::SessionSaved { ticket, result } => out.tag(15).put(ticket).put(result),
@@ -59,8 +59,13 @@ impl Encode for Event {
 impl Encode for Delivery {
     fn encode(&self, out: &mut Encoder) {
         let Delivery { nsp, packet, opts, entry, offset, from, responder } = self;
-        out.put(nsp).put(packet).put(opts).put(entry).put(offset).put(from).put(responder);
+        out.put(nsp).put(packet).put(opts).put(entry).put(offset).put(name(from)).put(responder);
     }
+}
+
+/// Nobody has the empty name.
+fn name(from: &Option<NodeId>) -> &str {
+    from.as_ref().map_or("", NodeId::as_str)
 }
 
 impl Encode for Packet {
@@ -127,6 +132,7 @@ impl Encode for Answer {
             Answer::SocketIds(ids) => out.tag(5).put(ids),
             Answer::Rooms(rooms) => out.tag(6).put(rooms),
             Answer::Done => out.tag(7),
+            other => unknown(other),
         };
     }
 }
@@ -203,6 +209,7 @@ impl Encode for DownReason {
         match self {
             DownReason::Closed => out.tag(1),
             DownReason::Silent => out.tag(2),
+            other => unknown(other),
         };
     }
 }
@@ -221,6 +228,7 @@ impl Encode for Source {
         match self {
             Source::Entry { stream, id } => out.tag(1).put(stream).put(id),
             Source::Channel { channel } => out.tag(2).put(channel),
+            other => unknown(other),
         };
     }
 }

@@ -113,7 +113,7 @@ fn says(
             told.nsp == message.nsp
                 && told.packet == *packet
                 && told.opts == *opts
-                && told.from == message.uid
+                && told.from.as_ref().unwrap_or(&NodeId::UNNAMED) == &message.uid
                 && told.entry == entry
                 && told.offset == offset.filter(|_| recovers)
                 && told.responder.is_some() == request_id.is_some()
@@ -135,7 +135,7 @@ fn says(
         ) => {
             *nsp == message.nsp
                 && packet == told
-                && *from == message.uid
+                && from.as_ref().unwrap_or(&NodeId::UNNAMED) == &message.uid
                 && responder.is_some() == request_id.is_some()
         }
         _ => false,

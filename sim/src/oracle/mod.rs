@@ -395,7 +395,7 @@ impl Oracle {
             | Event::Repeated { .. } => self.told(host, event),
             Event::Published { ticket, entry } => self.published(host, *ticket, *entry),
             Event::PublishFailed { ticket, error } => self.publish_failed(host, *ticket, error),
-            Event::Answer { ticket, from, answer } => self.answered(host, *ticket, from, answer),
+            Event::Answer { ticket, from, answer } => self.answered(host, *ticket, from.as_ref(), answer),
             Event::RequestDone { ticket, outcome } => self.request_done(host, *ticket, outcome),
             Event::ServerCount { ticket, count } => self.counted(host, *ticket, count),
             Event::NodeUp { nsp, node } => self.node_up(host, nsp, node),

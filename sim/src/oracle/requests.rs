@@ -124,8 +124,8 @@ impl Oracle {
         }
     }
 
-    pub(super) fn answered(&mut self, host: usize, ticket: Ticket, from: &NodeId, answer: &Answer) {
-        let ours = self.ours_named(from).is_some();
+    pub(super) fn answered(&mut self, host: usize, ticket: Ticket, from: Option<&NodeId>, answer: &Answer) {
+        let ours = from.is_some_and(|from| self.ours_named(from).is_some());
         let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
             return self.fail("an answer to nothing", format!("host {host}, {ticket}"));
         };
@@ -134,11 +134,11 @@ impl Oracle {
         }
         let problem = match (&asked.ask, answer) {
             (Ask::Broadcast { .. }, Answer::Ack(_)) => {
-                *asked.acks.entry(from.clone()).or_default() += 1;
+                *asked.acks.entry(from.cloned().unwrap_or(NodeId::UNNAMED)).or_default() += 1;
                 return;
             }
             (Ask::Broadcast { .. }, Answer::ClientCount(count)) => {
-                let really = asked.clients.get(from);
+                let really = from.and_then(|from| asked.clients.get(from));
                 (ours && really != Some(count)).then(|| format!("{count} clients, really {really:?}"))
             }
             (Ask::Emit { value }, Answer::Emit(told)) => {
@@ -155,13 +155,12 @@ impl Oracle {
             _ => Some("another kind of answer".to_owned()),
         };
         // Without a name nobody can tell who answers.
-        let named = !from.as_str().is_empty();
-        asked.unnamed += u64::from(!named);
-        let again = named && !asked.answered.insert(from.clone());
+        asked.unnamed += u64::from(from.is_none());
+        let again = from.is_some_and(|from| !asked.answered.insert(from.clone()));
         if let Some(problem) = problem {
-            self.fail("a wrong answer", format!("host {host}, {ticket}, from {from}: {problem}"));
+            self.fail("a wrong answer", format!("host {host}, {ticket}, from {from:?}: {problem}"));
         } else if again {
-            self.fail("a node answered twice", format!("host {host}, {ticket}, {from}"));
+            self.fail("a node answered twice", format!("host {host}, {ticket}, {from:?}"));
         }
     }
 

@@ -167,5 +167,5 @@ pub(in crate::engine) fn delivery(
     recovery: bool,
 ) -> Event {
     let offset = entry.filter(|_| recovery && is_recoverable(&packet, &opts));
-    Event::Broadcast(Delivery { nsp, packet, opts, entry, offset, from, responder: None })
+    Event::Broadcast(Delivery { nsp, packet, opts, entry, offset, from: from.named(), responder: None })
 }

@@ -197,7 +197,7 @@ impl Node {
             }
             Body::ServerSideEmit { packet, request_id } => {
                 let responder = request_id.map(|id| EmitResponder(asker(id)));
-                return Some(Event::ServerSideEmit { nsp, packet, from: uid, responder });
+                return Some(Event::ServerSideEmit { nsp, packet, from: uid.named(), responder });
             }
             Body::InitialHeartbeat
                 if self.cx.config.dialect.heartbeats() && !mutant!(HeartbeatNotAnswered) =>

@@ -316,7 +316,7 @@ impl Node {
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (nsp.clone(), asker.node.clone());
         let responder = Some(AckResponder(Box::new(asker.clone())));
-        let delivery = Delivery { nsp, packet, opts, entry, offset: None, from, responder };
+        let delivery = Delivery { nsp, packet, opts, entry, offset: None, from: from.named(), responder };
         self.cx.events.push_back(Event::Broadcast(delivery));
         if !self.cx.owns_rooms() || mutant!(CountOfNoneForgotten) && clients == 0 {
             return;
@@ -466,7 +466,7 @@ impl Node {
         let ticket = Ticket(self.cx.number());
         let event = self.cluster.apply(&mut self.cx, name, order, None, uid.clone());
         self.cx.events.extend(event);
-        self.cx.events.push_back(Event::Answer { ticket, from: uid.clone(), answer: Answer::Done });
+        self.cx.events.push_back(Event::Answer { ticket, from: Some(uid.clone()), answer: Answer::Done });
         let outcome = Outcome { answered: vec![uid], ..Outcome::default() };
         self.cx.events.push_back(Event::RequestDone { ticket, outcome });
         Ok(ticket)

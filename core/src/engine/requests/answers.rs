@@ -51,7 +51,7 @@ impl Requests {
     ) -> Option<Box<Body>> {
         match self.open.get_mut(&ticket)?.take(answer) {
             Taken::Answer(answer) => {
-                cx.events.push_back(Event::Answer { ticket, from: from.clone(), answer });
+                cx.events.push_back(Event::Answer { ticket, from: from.clone().named(), answer });
                 None
             }
             Taken::Owner(order) => Some(order),

@@ -164,7 +164,7 @@ impl Requests {
             // The request was over before. This event is all that is left to tell.
             cx.events.push_back(Event::Published { ticket, entry });
         } else {
-            cx.events.push_back(Event::Answer { ticket, from: NodeId::UNNAMED, answer: Answer::Done });
+            cx.events.push_back(Event::Answer { ticket, from: None, answer: Answer::Done });
             self.finish(cx, ticket, false, None);
         }
     }

@@ -202,7 +202,7 @@ fn the_bytes_are_fixed() {
     let event = Event::ServerSideEmit {
         nsp: text("/"),
         packet: json("[1]"),
-        from: NodeId::new("a"),
+        from: Some(NodeId::new("a")),
         responder: None,
     };
     let happening = Happening::Event { host: 0, event: &event };

@@ -170,7 +170,7 @@ pub(super) fn deliveries() -> Vec<Delivery> {
         opts: BroadcastOptions::all(),
         entry: None,
         offset: None,
-        from: NodeId::new("a"),
+        from: Some(NodeId::new("a")),
         responder: None,
     };
     let with = |change: &dyn Fn(&mut Delivery)| {
@@ -189,7 +189,7 @@ pub(super) fn deliveries() -> Vec<Delivery> {
         with(&|it| it.opts.except = texts(&["a"])),
         with(&|it| it.entry = Some(id(0, 0))),
         with(&|it| it.offset = Some(id(0, 0))),
-        with(&|it| it.from = NodeId::new("b")),
+        with(&|it| it.from = Some(NodeId::new("b"))),
         flag(|flags| flags.volatile = Some(false)),
         flag(|flags| flags.volatile = Some(true)),
         flag(|flags| flags.compress = Some(true)),
@@ -394,17 +394,17 @@ pub(super) fn events() -> Vec<Event> {
             close: false,
         },
         Event::DisconnectSockets { nsp: s(), opts: BroadcastOptions::all(), sockets: vec![], close: true },
-        Event::ServerSideEmit { nsp: s(), packet: json("1"), from: node(), responder: None },
-        Event::ServerSideEmit { nsp: text("t"), packet: json("1"), from: node(), responder: None },
-        Event::ServerSideEmit { nsp: s(), packet: json("2"), from: node(), responder: None },
-        Event::ServerSideEmit { nsp: s(), packet: json("1"), from: NodeId::new("b"), responder: None },
+        Event::ServerSideEmit { nsp: s(), packet: json("1"), from: Some(node()), responder: None },
+        Event::ServerSideEmit { nsp: text("t"), packet: json("1"), from: Some(node()), responder: None },
+        Event::ServerSideEmit { nsp: s(), packet: json("2"), from: Some(node()), responder: None },
+        Event::ServerSideEmit { nsp: s(), packet: json("1"), from: Some(NodeId::new("b")), responder: None },
         Event::Published { ticket, entry: None },
         Event::Published { ticket: other, entry: None },
         Event::Published { ticket, entry: Some(id(0, 0)) },
         Event::PublishFailed { ticket: other, error: error() },
         Event::NoticeFailed { stream: text("t"), error: error() },
-        Event::Answer { ticket: other, from: node(), answer: Answer::Done },
-        Event::Answer { ticket, from: NodeId::new("b"), answer: Answer::Done },
+        Event::Answer { ticket: other, from: Some(node()), answer: Answer::Done },
+        Event::Answer { ticket, from: Some(NodeId::new("b")), answer: Answer::Done },
         Event::RequestDone { ticket: other, outcome: Outcome::default() },
         Event::ServerCount { ticket, count: Ok(1) },
         Event::ServerCount { ticket: other, count: Ok(1) },
@@ -456,7 +456,7 @@ pub(super) fn events() -> Vec<Event> {
     events.extend(deliveries().into_iter().map(Event::Broadcast));
     events.extend(moved().into_iter().map(Event::SocketsJoin));
     events.extend(moved().into_iter().map(Event::SocketsLeave));
-    events.extend(answers().into_iter().map(|answer| Event::Answer { ticket, from: node(), answer }));
+    events.extend(answers().into_iter().map(|answer| Event::Answer { ticket, from: Some(node()), answer }));
     events.extend(outcomes().into_iter().map(|outcome| Event::RequestDone { ticket, outcome }));
     events.extend(restored().into_iter().map(Event::Restored));
     events.extend(reasons().into_iter().map(|reason| Event::NotRecovered { ticket, reason }));
