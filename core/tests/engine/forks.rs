@@ -92,7 +92,8 @@ fn what_another_master_took_below_the_readers_place_is_read() {
         assert_eq!(cluster.heard(0).len(), 20);
         let cursor = cluster.store.stream_info(STREAM).unwrap().last_generated_id;
         switch(&mut cluster, &other);
-        let mut expected: Vec<String> = (0..20.min(20 + ahead)).map(|number| format!("new {number}")).collect();
+        let mut expected: Vec<String> =
+            (0..20.min(20 + ahead)).map(|number| format!("new {number}")).collect();
         expected.extend((0..ahead).map(|number| format!("ahead {number}")));
         assert_eq!(cluster.heard(0), expected, "{ahead}, {counts}");
         assert_eq!(rewinds(&mut cluster, 0), [(cursor, base, Lost::Exactly(20))], "{ahead}, {counts}");

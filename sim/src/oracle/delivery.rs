@@ -314,8 +314,15 @@ impl Oracle {
             }
             heads.extend(queue.front().map(ToString::to_string));
         }
-        for reader in readers.values_mut() {
-            if found.is_none() {
+        // Two streams may have entries with one id.
+        let about = match event {
+            Event::Skipped { source: Source::Entry { stream, .. }, .. } | Event::Repeated { stream, .. } => {
+                Some(stream)
+            }
+            _ => None,
+        };
+        for (stream, reader) in readers.iter_mut() {
+            if found.is_none() && about.is_none_or(|about| about == stream) {
                 found = reader.next.take_if(|next| next.is(event, open));
             }
             heads.extend(reader.next.as_ref().map(ToString::to_string));

@@ -32,8 +32,8 @@ pub(super) use gaps::Finding;
 use gaps::GapDetector;
 use hearing::Hearing;
 use reader::Reader;
-use trail::Trail;
 pub(super) use reader::{entries_at_once, mean_size};
+use trail::Trail;
 
 /// The minimum time between two requests for the server's count while nothing is suspect.
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
@@ -424,8 +424,7 @@ impl Inbox {
         reader.cut_off = false;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
-        let is_another =
-            |first: &Entry| reader.trail.ends_at(first.id) && !reader.trail.ends_with(first);
+        let is_another = |first: &Entry| reader.trail.ends_at(first.id) && !reader.trail.ends_with(first);
         let is_another = next.is_some() && entries.first().is_some_and(is_another);
         // Each entry is taken once, even if a backend repeats it.
         let mut last = reader.cursor;
