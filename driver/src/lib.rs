@@ -35,6 +35,7 @@
 
 mod acceptance;
 mod admission;
+mod askers;
 pub mod backend;
 mod call;
 mod caught;
