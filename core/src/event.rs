@@ -9,6 +9,7 @@ use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
 use crate::session::{NotRecovered, Restored};
+use crate::time::Time;
 use crate::wire::WireError;
 
 /// An event for the application.
@@ -144,8 +145,9 @@ pub enum Event {
         reason: NotRecovered,
     },
 
-    /// A node of the namespace was heard for the first time. This is reported only in dialects with
-    /// heartbeats.
+    /// A node of the namespace was heard for the first time, or again after it had been reported
+    /// [gone](Event::NodeDown): each `NodeUp` but the first follows a `NodeDown` of the same name.
+    /// This is reported only in dialects with heartbeats.
     NodeUp {
         /// The namespace.
         nsp: ByteString,
@@ -260,7 +262,8 @@ pub struct Delivery {
     /// The right to pass on acknowledgements, if the sender wants them. Call
     /// [`Engine::respond_ack`](crate::Engine::respond_ack) once per client. If the rooms are the
     /// application's, first call
-    /// [`Engine::respond_client_count`](crate::Engine::respond_client_count).
+    /// [`Engine::respond_client_count`](crate::Engine::respond_client_count). Acknowledgements that
+    /// come after [`AckResponder::deadline`] are of no use to the sender.
     pub responder: Option<AckResponder>,
 }
 
@@ -436,4 +439,22 @@ pub struct EmitResponder(pub(crate) Asker);
 #[derive(Clone, Debug)]
 // The content is boxed because few broadcasts have a responder, and it would enlarge every
 // broadcast.
-pub struct AckResponder(pub(crate) Box<Asker>);
+pub struct AckResponder(pub(crate) Box<AckRight>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct AckRight {
+    pub(crate) asker: Asker,
+    pub(crate) deadline: Time,
+}
+
+impl AckResponder {
+    /// Returns the time by this node's clock from which on the sender waits no longer. It is the
+    /// time at which the packet's turn came, plus the timeout in its flags, or
+    /// [`Config::request_timeout`](crate::Config::request_timeout) if there is none.
+    ///
+    /// The sender may stop waiting before: when [it is gone](Event::NodeDown), when the namespace
+    /// is closed, or when all clients have answered.
+    pub fn deadline(&self) -> Time {
+        self.0.deadline
+    }
+}

@@ -3,8 +3,9 @@
 use core::fmt;
 
 use bytes::Bytes;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 
 use crate::id::EntryId;
 use crate::json_text;
@@ -415,6 +416,32 @@ impl fmt::Debug for Payload {
     }
 }
 
+/// A payload can be a part of another value. A JavaScript `Date` becomes its ISO text, as with
+/// [`decode`](Payload::decode).
+///
+/// ```
+/// use serde_bytes::Bytes;
+/// use sio_streams_core::Payload;
+///
+/// let text = Payload::from_json(r#"{"a":[1,"two"]}"#).unwrap();
+/// let binary = Payload::encode(&Bytes::new(&[1, 2])).unwrap();
+/// let both = Payload::encode(&(Some("x"), &text, [&binary])).unwrap();
+/// assert_eq!(both.to_json(), r#"["x",{"a":[1,"two"]},[{"type":"Buffer","data":[1,2]}]]"#);
+/// ```
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.encoding {
+            Encoding::Json => {
+                serde_transcode::transcode(&mut serde_json::Deserializer::from_slice(&self.bytes), serializer)
+            }
+            Encoding::MsgPack => {
+                let plain = msgpack::without_extensions(&self.bytes).map_err(S::Error::custom)?;
+                serde_transcode::transcode(&mut rmp_serde::Deserializer::from_read_ref(&plain), serializer)
+            }
+        }
+    }
+}
+
 /// Appends the value to `out` in JSON.
 fn write_json<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), PayloadError> {
     serde_json::to_writer(out, value).map_err(|e| PayloadError::Serialize(e.to_string()))
@@ -450,6 +477,27 @@ mod tests {
     fn a_date_reads_the_same_from_both_encodings() {
         let date = Payload::from_msgpack(vec![0x91, 0xd6, 0xff, 0x65, 0x53, 0xf1, 0x00]).unwrap();
         assert_eq!(date.decode::<[String; 1]>().unwrap(), ["2023-11-14T22:13:20.000Z"]);
+    }
+
+    #[test]
+    fn a_payload_is_the_same_within_another() {
+        for json in ["null", r#"[1,-2.5,"\u00e9",{"b":true,"a":[]}]"#] {
+            let inner = Payload::from_json(json).unwrap();
+            let plain = Payload::encode(&(&inner,)).unwrap();
+            assert_eq!(
+                plain.decode::<(serde_json::Value,)>().unwrap().0,
+                inner.decode::<serde_json::Value>().unwrap()
+            );
+            let binary = Payload::encode(&(serde_bytes::Bytes::new(&[7]), &inner)).unwrap();
+            assert_eq!(binary.encoding(), Encoding::MsgPack);
+            let outer = Payload::encode(&[&binary]).unwrap();
+            assert_eq!(outer.encoding(), Encoding::MsgPack);
+            assert_eq!(outer.bytes()[1..], *binary.bytes());
+            let (_, back) = binary.decode::<(serde_bytes::ByteBuf, serde_json::Value)>().unwrap();
+            assert_eq!(back, inner.decode::<serde_json::Value>().unwrap());
+        }
+        let date = Payload::from_msgpack(vec![0xd6, 0xff, 0x65, 0x53, 0xf1, 0x00]).unwrap();
+        assert_eq!(Payload::encode(&[date]).unwrap().as_json(), Some(r#"["2023-11-14T22:13:20.000Z"]"#));
     }
 
     #[test]

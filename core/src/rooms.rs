@@ -240,6 +240,33 @@ impl Rooms {
         changes
     }
 
+    /// Lets the sockets that `opts` address join rooms. An application that
+    /// [owns its rooms](crate::RoomOwner), and keeps them here, follows
+    /// [`Event::SocketsJoin`](crate::Event::SocketsJoin) by this.
+    ///
+    /// ```
+    /// use sio_streams_core::{BroadcastOptions, Rooms};
+    ///
+    /// let mut rooms = Rooms::new([0; 16]);
+    /// rooms.add("socket1".into());
+    /// rooms.add("socket2".into());
+    /// rooms.join_matching(&BroadcastOptions::to("socket1"), &["room".into()]);
+    /// assert_eq!(rooms.matching(&BroadcastOptions::to("room")), ["socket1"]);
+    /// rooms.leave_matching(&BroadcastOptions::all(), &["room".into()]);
+    /// assert!(!rooms.has_room("room"));
+    /// ```
+    pub fn join_matching(&mut self, opts: &BroadcastOptions, rooms: &[ByteString]) -> Vec<RoomChange> {
+        let matching = self.matching(opts);
+        matching.iter().flat_map(|socket| self.join(socket, rooms.iter().cloned())).collect()
+    }
+
+    /// Lets the sockets that `opts` address leave rooms, as
+    /// [`Event::SocketsLeave`](crate::Event::SocketsLeave) demands.
+    pub fn leave_matching(&mut self, opts: &BroadcastOptions, rooms: &[ByteString]) -> Vec<RoomChange> {
+        let matching = self.matching(opts);
+        matching.iter().flat_map(|socket| self.leave(socket, rooms.iter().map(|room| &**room))).collect()
+    }
+
     fn enter(&mut self, socket: u32, room: &ByteString, changes: &mut Vec<RoomChange>) {
         let (index, new) = self.rooms.intern(room);
         if new {

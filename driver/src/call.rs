@@ -1,6 +1,7 @@
 //! Calls: what the handles ask the node's loop to do.
 
 use sio_streams_core::{ByteString, CallError, CommandError, Engine, Session, Ticket, Time};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
@@ -90,6 +91,20 @@ impl Calls {
             Call::Ask(Box::new(move |engine, now| drop(answer.send(ask(engine, now)))))
         });
         Queued::new(async { Ok(answer?.await.map_err(|_| Error::Closed)??) })
+    }
+
+    /// Asks the engine something that it answers at once, and blocks the thread until then.
+    pub(crate) fn ask_blocking<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Engine, Time) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, Error> {
+        if Handle::try_current().is_ok() {
+            return Err(Error::WouldBlock);
+        }
+        let (answer, answered) = std::sync::mpsc::sync_channel(1);
+        let ask = Box::new(move |engine: &mut Engine, now| drop(answer.send(ask(engine, now))));
+        self.0.send(Call::Ask(ask)).map_err(|_| Error::Closed)?;
+        Ok(answered.recv().map_err(|_| Error::Closed)??)
     }
 
     /// Starts something whose end `waiter` waits for. Completes when it is started.

@@ -28,6 +28,10 @@ pub enum Error {
     /// Too many events are waiting to be taken by the application.
     #[error("{0} events have not been taken; take them before asking for more")]
     EventsNotTaken(usize),
+    /// A call that blocks its thread was made where tasks run, which it could keep from running.
+    /// Nothing has happened.
+    #[error("this call blocks its thread, and must not be made in a task: await the one that does not")]
+    WouldBlock,
     /// Redis did not let the namespace be opened in time. The attempt is given up; it can be made
     /// again.
     #[error("the namespace {nsp:?} could not be opened within {within:?}: {why}")]

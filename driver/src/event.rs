@@ -7,6 +7,7 @@ use sio_streams_core::{
     SocketsResponder, Source,
 };
 
+use crate::askers::{Askers, End};
 use crate::call::WeakCalls;
 #[cfg(doc)]
 use crate::error::Error;
@@ -59,8 +60,9 @@ pub enum Event {
         /// Takes the answer, if one is wanted.
         reply: Option<EmitReply>,
     },
-    /// A node has been heard for the first time. This is known only in dialects in which nodes send
-    /// heartbeats.
+    /// A node has been heard for the first time, or again after it had been reported
+    /// [gone](Event::NodeDown): each `NodeUp` but the first follows a `NodeDown` of the same name.
+    /// This is known only in dialects in which nodes send heartbeats.
     NodeUp {
         /// The namespace.
         nsp: ByteString,
@@ -150,14 +152,22 @@ pub enum Event {
 
 impl Event {
     /// Returns the application's form of an engine's event, unless the event is for a caller.
-    pub(crate) fn from_core(event: CoreEvent, engine: &Engine, calls: &WeakCalls) -> Option<Self> {
+    pub(crate) fn from_core(
+        event: CoreEvent,
+        engine: &Engine,
+        calls: &WeakCalls,
+        askers: &mut Askers,
+    ) -> Option<Self> {
         Some(match event {
             CoreEvent::Broadcast(delivery) => Event::Broadcast(Broadcast {
                 sockets: engine
                     .rooms(&delivery.nsp)
                     .map(|rooms| rooms.matching(&delivery.opts))
                     .unwrap_or_default(),
-                acks: delivery.responder.map(|responder| AckReply { responder, calls: calls.clone() }),
+                acks: delivery.responder.map(|responder| {
+                    let end = askers.asked(&delivery.nsp, delivery.from.as_ref(), &responder);
+                    AckReply { responder, end, calls: calls.clone() }
+                }),
                 nsp: delivery.nsp,
                 packet: delivery.packet,
                 opts: delivery.opts,
@@ -179,7 +189,10 @@ impl Event {
                 Event::ServerSideEmit { nsp, packet, from, reply }
             }
             CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
-            CoreEvent::NodeDown { nsp, node, reason } => Event::NodeDown { nsp, node, reason },
+            CoreEvent::NodeDown { nsp, node, reason } => {
+                askers.gone(&nsp, &node);
+                Event::NodeDown { nsp, node, reason }
+            }
             CoreEvent::Skipped { source, reason } => Event::Skipped { source, reason },
             CoreEvent::Rewound { stream, cursor, last, lost } => {
                 Event::Rewound { stream, cursor, last, lost }
@@ -282,6 +295,7 @@ impl EmitReply {
 #[derive(Clone, Debug)]
 pub struct AckReply {
     pub(crate) responder: AckResponder,
+    pub(crate) end: End,
     pub(crate) calls: WeakCalls,
 }
 
@@ -294,6 +308,21 @@ impl AckReply {
     pub fn send(&self, value: Payload) -> Queued<()> {
         let responder = self.responder.clone();
         self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value))
+    }
+
+    /// Returns the time from which on nobody waits for acknowledgements any more: the time at which
+    /// the packet's turn came, plus the timeout in its flags, or
+    /// [`Config::request_timeout`](sio_streams_core::Config::request_timeout) if there is none.
+    pub fn deadline(&self) -> std::time::Instant {
+        self.end.deadline.into_std()
+    }
+
+    /// Completes when nobody waits for acknowledgements any more: the [deadline](AckReply::deadline)
+    /// has passed, the sender is gone, or the namespace or this node is closed. What is kept for
+    /// clients that have not answered can be dropped then. That all clients of this node have
+    /// answered does not count, for the application knows that itself.
+    pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.end.clone().come()
     }
 
     /// Says how many clients of this node were sent the packet. An application that

@@ -43,6 +43,7 @@
 
 mod acceptance;
 mod admission;
+mod askers;
 pub mod backend;
 mod boxed;
 mod call;

@@ -45,13 +45,13 @@ impl Namespace {
     ///
     /// [`Error::Call`]: nothing has happened. Later failures are told by the [`Outcome`](sio_streams_core::Outcome).
     pub fn broadcast_with_ack(&self, packet: Packet, opts: BroadcastOptions) -> Queued<Acks> {
-        let (sender, values) = mpsc::unbounded_channel();
+        let (sender, answers) = mpsc::unbounded_channel();
         let (done, outcome) = oneshot::channel();
         let started = self.start(
             move |engine, now, nsp| engine.broadcast_with_ack(now, nsp, packet, opts),
-            Waiter::Acks { values: sender, done },
+            Waiter::Acks { answers: sender, done },
         );
-        Queued::new(async { started.await.map(|()| Acks { values, outcome }) })
+        Queued::new(async { started.await.map(|()| Acks { answers, outcome }) })
     }
 
     /// Makes the sockets that `opts` match join rooms, on all nodes.

@@ -190,7 +190,7 @@ impl Namespace {
     /// [`Error::Call`]; [`Error::Closed`].
     pub fn rooms(&self, socket: impl Into<ByteString>) -> Queued<Option<Vec<ByteString>>> {
         let socket = socket.into();
-        self.ask_rooms(move |rooms| rooms.of(&socket))
+        self.ask(move |engine, nsp| Ok(rooms_of(engine, nsp)?.of(&socket)))
     }
 
     /// Returns the sockets of this node that `opts` match.
@@ -199,20 +199,23 @@ impl Namespace {
     ///
     /// [`Error::Call`]; [`Error::Closed`].
     pub fn matching(&self, opts: BroadcastOptions) -> Queued<Vec<ByteString>> {
-        self.ask_rooms(move |rooms| rooms.matching(&opts))
+        self.ask(move |engine, nsp| Ok(rooms_of(engine, nsp)?.matching(&opts)))
     }
 
-    fn ask_rooms<T: Send + 'static>(&self, ask: impl FnOnce(&Rooms) -> T + Send + 'static) -> Queued<T> {
-        self.ask(move |engine, nsp| match engine.rooms(nsp) {
-            Some(rooms) => Ok(ask(rooms)),
-            None if engine.config().room_owner == RoomOwner::Application => {
-                Err(CallError::RoomsOfApplication)
-            }
-            None => Err(CallError::UnknownNamespace(nsp.into())),
-        })
+    /// Returns the sockets of this node that `opts` match, to a caller that can't await, such as a
+    /// thread that runs a host without tasks. It blocks the thread until the node's own task has
+    /// taken all earlier calls, and this one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WouldBlock`] where tokio runs tasks: there, await
+    /// [`matching`](Namespace::matching). [`Error::Call`]; [`Error::Closed`].
+    pub fn blocking_matching(&self, opts: &BroadcastOptions) -> Result<Vec<ByteString>, Error> {
+        let (nsp, opts) = (self.nsp.clone(), opts.clone());
+        self.node.calls.ask_blocking(move |engine, _| Ok(rooms_of(engine, &nsp)?.matching(&opts)))
     }
 
-    fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&mut Engine, &str) -> Result<T, CallError> + Send + 'static,
     ) -> Queued<T> {
@@ -249,5 +252,13 @@ impl Namespace {
             Ok(fate) => Publishing::queued(fate),
             Err(_) => Publishing::closed(),
         }
+    }
+}
+
+fn rooms_of<'a>(engine: &'a Engine, nsp: &str) -> Result<&'a Rooms, CallError> {
+    match engine.rooms(nsp) {
+        Some(rooms) => Ok(rooms),
+        None if engine.config().room_owner == RoomOwner::Application => Err(CallError::RoomsOfApplication),
+        None => Err(CallError::UnknownNamespace(nsp.into())),
     }
 }

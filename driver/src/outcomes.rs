@@ -1,9 +1,10 @@
 //! The results of a node's calls.
 
+use core::future::poll_fn;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
-use sio_streams_core::{ByteString, EntryId, NodeId, Outcome, Payload, RemoteSocket};
+use sio_streams_core::{Answer, ByteString, EntryId, NodeId, Outcome, Payload, RemoteSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 
@@ -44,14 +45,54 @@ pub struct Names {
 /// arrived, or the time is up.
 #[derive(Debug)]
 pub struct Acks {
-    pub(crate) values: mpsc::UnboundedReceiver<Payload>,
+    pub(crate) answers: mpsc::UnboundedReceiver<(Option<NodeId>, Answer)>,
     pub(crate) outcome: oneshot::Receiver<Outcome>,
 }
 
 impl Acks {
     /// Returns the next client's value, or `None` when there will be no more.
     pub async fn next(&mut self) -> Option<Payload> {
-        self.values.recv().await
+        poll_fn(|context| self.poll_value(context)).await
+    }
+
+    /// Returns the next answer of a server, or `None` when there will be no more:
+    /// [`Answer::ClientCount`], once from each server, with the number of its clients that were
+    /// asked, and [`Answer::Ack`], one client's value. Values that this returns are not returned by
+    /// [`next`](Acks::next), and counts that `next` has passed over are not returned by this.
+    ///
+    /// ```
+    /// # use sio_streams_driver::{Event, memory::MemoryRedis, start};
+    /// # use sio_streams_core::{Answer, BroadcastOptions, Config, Packet, Payload};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let (node, mut events) = start(Config::default(), MemoryRedis::new().backend())?;
+    /// # let chat = node.open("/chat").await?;
+    /// chat.add_socket("ann");
+    /// let packet = Packet::event("are you there?", &())?;
+    /// let mut acks = chat.broadcast_with_ack(packet, BroadcastOptions::all()).await?;
+    /// # tokio::spawn(async move {
+    /// #     while let Some(event) = events.next().await {
+    /// #         let Event::Broadcast(broadcast) = event else { continue };
+    /// #         let _ = broadcast.acks.unwrap().send(Payload::encode("yes").unwrap()).await;
+    /// #     }
+    /// # });
+    /// assert_eq!(acks.next_answer().await, Some((node.uid().clone(), Answer::ClientCount(1))));
+    /// assert_eq!(acks.next().await, Some(Payload::encode("yes")?));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn next_answer(&mut self) -> Option<(Option<NodeId>, Answer)> {
+        self.answers.recv().await
+    }
+
+    fn poll_value(&mut self, context: &mut Context<'_>) -> Poll<Option<Payload>> {
+        loop {
+            match ready!(self.answers.poll_recv(context)) {
+                Some((_, Answer::Ack(value))) => return Poll::Ready(Some(value)),
+                Some(_) => {}
+                None => return Poll::Ready(None),
+            }
+        }
     }
 
     /// Waits for the end, and returns all values with the outcome.
@@ -81,6 +122,6 @@ impl Stream for Acks {
     type Item = Payload;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Payload>> {
-        self.values.poll_recv(cx)
+        self.poll_value(cx)
     }
 }

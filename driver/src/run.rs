@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::admission::Admission;
+use crate::askers::Askers;
 use crate::backend::{Backend, PushReceiver, PushSender};
 use crate::call::{Call, WeakCalls};
 use crate::error::Error;
@@ -35,6 +36,7 @@ pub(crate) struct Run {
     engine: Engine,
     started: Instant,
     waiting: Waiting,
+    askers: Askers,
     openings: Openings,
     /// The reasons that connections are down or refused, in the server's words.
     troubles: BTreeMap<Lane, String>,
@@ -61,10 +63,12 @@ impl Run {
         events: Teller,
         admission: Arc<Admission>,
     ) -> Self {
+        let started = Instant::now();
         Run {
             gauges: Gauges::new(engine.uid()),
             engine,
-            started: Instant::now(),
+            started,
+            askers: Askers::new(started),
             waiting: Waiting::default(),
             openings: Openings::default(),
             troubles: BTreeMap::new(),
@@ -190,10 +194,11 @@ impl Run {
     }
 
     fn dispatch(&mut self, event: CoreEvent) {
-        let Run { engine, waiting, openings, .. } = self;
+        let Run { engine, waiting, askers, openings, .. } = self;
         match event {
             CoreEvent::Ready { nsp } => openings.ready(engine, &nsp),
             CoreEvent::Closed { nsp } => {
+                askers.closed(&nsp);
                 let now = self.now();
                 self.openings.closed(&mut self.engine, now, &nsp);
             }
@@ -221,7 +226,7 @@ impl Run {
                 // none of this node's sockets never fill the queue.
                 let dispensable =
                     |event: &Event| engine.config().room_owner == RoomOwner::Engine && concerns_nobody(event);
-                if let Some(event) = Event::from_core(other, engine, &self.calls)
+                if let Some(event) = Event::from_core(other, engine, &self.calls, askers)
                     && !(self.events.is_half_full() && dispensable(&event))
                 {
                     self.events.tell(Told::Event(event));
@@ -256,7 +261,7 @@ fn concerns_nobody(event: &Event) -> bool {
 
 /// Adds a time to an instant. A sum that can't be represented becomes an instant that is never
 /// reached.
-fn later(instant: Instant, time: Duration) -> Instant {
+pub(crate) fn later(instant: Instant, time: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     instant.checked_add(time).unwrap_or_else(|| instant + FAR)
 }

@@ -1,5 +1,6 @@
 //! Connection state recovery.
 
+use futures_util::{StreamExt, stream};
 use sio_streams_core::{ByteString, CallError, Engine, Payload, Restored, Session, Ticket, Time};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -10,6 +11,9 @@ use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::queued::Queued;
 use crate::waiting::Waiter;
+
+/// The numbers of sessions that are stored at a time, from the first attempt to the last.
+const AT_ONCE: [usize; 3] = [256, 16, 1];
 
 impl Namespace {
     /// Stores the session of a client whose connection was lost. Completes when the session is
@@ -46,13 +50,74 @@ impl Namespace {
     ) -> Queued<()> {
         let (sid, pid) = (sid.into(), pid.into());
         self.save(move |engine, now, nsp| {
-            let rooms = match engine.rooms(nsp) {
-                Some(rooms) => rooms.of(&sid).ok_or_else(|| CallError::UnknownSocket(sid.to_string()))?,
-                // Removing the socket is refused, with the reason.
-                None => Vec::new(),
-            };
-            engine.remove_socket(nsp, &sid)?;
-            engine.persist_session(now, nsp, &Session { sid, pid, rooms, data })
+            let session = take_leave(engine, nsp, sid, pid, data)?;
+            engine.persist_session(now, nsp, &session)
+        })
+    }
+
+    /// [Suspends](Namespace::suspend) many clients, each with its socket's id, its private session
+    /// id and its data, for a server that is about to close. All sockets are removed in one step.
+    /// Then their sessions are stored, as by [`persist_sessions`](Namespace::persist_sessions).
+    /// Returns the clients whose sessions are not stored, or may not be, with the reasons.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Call`], if the namespace is not open or the rooms are the application's: nothing has
+    /// happened. [`Error::Closed`].
+    pub fn suspend_all(
+        &self,
+        clients: Vec<(ByteString, ByteString, Payload)>,
+    ) -> Queued<Vec<(ByteString, Error)>> {
+        let taken = self.ask(move |engine, nsp| {
+            let (mut sessions, mut lost) = (Vec::with_capacity(clients.len()), Vec::new());
+            for (sid, pid, data) in clients {
+                match take_leave(engine, nsp, sid.clone(), pid, data) {
+                    Ok(session) => sessions.push(session),
+                    Err(error @ CallError::UnknownSocket(_)) => lost.push((sid, Error::from(error))),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok((sessions, lost))
+        });
+        let namespace = self.clone();
+        Queued::new(async move {
+            let (sessions, mut lost) = taken.await?;
+            lost.append(&mut namespace.persist_sessions(sessions).await?);
+            Ok(lost)
+        })
+    }
+
+    /// Stores many sessions, however many that are: at a time, no more than
+    /// [`Recovery::sessions`](sio_streams_core::Recovery::sessions) and
+    /// [`sessions_bytes`](sio_streams_core::Recovery::sessions_bytes) allow. They are stored while
+    /// the future is polled; dropping it leaves out the rest. Returns the sockets' ids of those that
+    /// are not stored, or may not be, with the reasons.
+    ///
+    /// # Errors
+    ///
+    /// None as a whole.
+    pub fn persist_sessions(&self, sessions: Vec<Session>) -> Queued<Vec<(ByteString, Error)>> {
+        let namespace = self.clone();
+        Queued::new(async move {
+            let (mut waiting, mut lost) = (sessions, Vec::new());
+            // What does not fit beside others is tried again beside fewer, and at last alone.
+            for at_once in AT_ONCE {
+                let sessions = stream::iter(core::mem::take(&mut waiting));
+                let mut stored = sessions
+                    .map(|session| {
+                        let stored = namespace.persist_session(session.clone());
+                        async { (session, stored.await) }
+                    })
+                    .buffer_unordered(at_once);
+                while let Some((session, result)) = stored.next().await {
+                    match result {
+                        Ok(()) => {}
+                        Err(Error::Call(CallError::Full { .. })) if at_once > 1 => waiting.push(session),
+                        Err(error) => lost.push((session.sid, error)),
+                    }
+                }
+            }
+            Ok(lost)
         })
     }
 
@@ -128,4 +193,21 @@ impl Namespace {
         saved.await.map_err(|_| Error::Closed)??;
         Ok(Error::EventsNotTaken(untaken))
     }
+}
+
+/// Removes a socket, and returns the session of its client.
+fn take_leave(
+    engine: &mut Engine,
+    nsp: &str,
+    sid: ByteString,
+    pid: ByteString,
+    data: Payload,
+) -> Result<Session, CallError> {
+    let rooms = match engine.rooms(nsp) {
+        Some(rooms) => rooms.of(&sid).ok_or_else(|| CallError::UnknownSocket(sid.to_string()))?,
+        // Removing the socket is refused, with the reason.
+        None => Vec::new(),
+    };
+    engine.remove_socket(nsp, &sid)?;
+    Ok(Session { sid, pid, rooms, data })
 }

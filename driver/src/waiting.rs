@@ -21,7 +21,7 @@ pub(crate) enum Waiter {
     Published(oneshot::Sender<Fate>),
     Sockets { found: Vec<RemoteSocket>, done: oneshot::Sender<Sockets> },
     Responses { responses: Vec<(Option<NodeId>, Payload)>, done: oneshot::Sender<Responses> },
-    Acks { values: mpsc::UnboundedSender<Payload>, done: oneshot::Sender<Outcome> },
+    Acks { answers: mpsc::UnboundedSender<(Option<NodeId>, Answer)>, done: oneshot::Sender<Outcome> },
     Names { found: BTreeSet<ByteString>, done: oneshot::Sender<Names> },
     Operation { executed: bool, done: oneshot::Sender<(bool, Outcome)> },
     Count(oneshot::Sender<Result<u64, CommandError>>),
@@ -79,7 +79,9 @@ impl Waiting {
         match (self.waiters.get_mut(&ticket), answer) {
             (Some(Waiter::Sockets { found, .. }), Answer::Sockets(sockets)) => found.extend(sockets),
             (Some(Waiter::Responses { responses, .. }), Answer::Emit(value)) => responses.push((from, value)),
-            (Some(Waiter::Acks { values, .. }), Answer::Ack(value)) => drop(values.send(value)),
+            (Some(Waiter::Acks { answers, .. }), answer @ (Answer::ClientCount(_) | Answer::Ack(_))) => {
+                drop(answers.send((from, answer)));
+            }
             (Some(Waiter::Names { found, .. }), Answer::SocketIds(names) | Answer::Rooms(names)) => {
                 found.extend(names);
             }

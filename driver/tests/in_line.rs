@@ -5,10 +5,10 @@
 
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, CallError, Config, LocalDelivery, Packet, Payload, Recovery, RemoteSocket, RoomChange,
-    RoomOwner,
+    Answer, BroadcastOptions, CallError, Config, Dialect, LocalDelivery, Packet, Payload, Recovery,
+    RemoteSocket, RoomChange, RoomOwner,
 };
-use sio_streams_driver::{Error, Event, Options, start};
+use sio_streams_driver::{AckReply, Error, Event, Events, Options, start};
 
 fn hello() -> Packet {
     Packet::event("hello", &("world",)).unwrap()
@@ -154,5 +154,109 @@ async fn a_client_is_suspended_once() {
     let taker = tokio::spawn(async move { while events.next().await.is_some() {} });
     assert_eq!(restoring.await.unwrap().rooms, ["sid"]);
     node.close().await;
+    taker.await.unwrap();
+}
+
+fn recovering(recovery: Recovery) -> Config {
+    let recovery = Some(recovery);
+    Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..Config::default() }
+}
+
+/// At a time, fewer sessions may be stored than there are clients.
+#[tokio::test]
+async fn all_clients_are_suspended_however_many_there_are() {
+    let small = |sessions, sessions_bytes| Recovery { sessions, sessions_bytes, ..Recovery::default() };
+    for recovery in [small(1, 1 << 20), small(7, 1 << 20), small(1_000, 400)] {
+        let (node, _events) = start(recovering(recovery), MemoryRedis::new().backend()).unwrap();
+        let nsp = node.open("/").await.unwrap();
+        let offset = nsp.broadcast(hello(), BroadcastOptions::all()).await.unwrap().unwrap().to_string();
+        let mut clients = Vec::new();
+        for index in 0..300 {
+            let (sid, pid) = (format!("sid{index}"), format!("pid{index}"));
+            drop(nsp.add_socket(sid.clone()));
+            drop(nsp.join(sid.clone(), vec!["room".into()]));
+            clients.push((sid.into(), pid.into(), Payload::null()));
+        }
+        clients.push(("nobody".into(), "nobodys".into(), Payload::null()));
+        let suspending = nsp.suspend_all(clients);
+        assert!(nsp.matching(BroadcastOptions::all()).await.unwrap().is_empty());
+        let lost = suspending.await.unwrap();
+        let [(sid, Error::Call(CallError::UnknownSocket(_)))] = &*lost else { panic!("{lost:?}") };
+        assert_eq!(sid, "nobody");
+        drop(_events);
+        for index in [0, 150, 299] {
+            let session =
+                nsp.restore_session(&format!("pid{index}"), &offset, |it| it.session).await.unwrap();
+            assert_eq!(*session.sid, *format!("sid{index}"));
+            assert!(session.rooms.contains(&"room".into()));
+        }
+    }
+}
+
+#[test]
+fn a_thread_without_tasks_can_ask() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (nsp, events) = runtime.block_on(async {
+        let (node, events) = start(Config::default(), MemoryRedis::new().backend()).unwrap();
+        (node.open("/").await.unwrap(), events)
+    });
+    drop(nsp.add_socket("a"));
+    drop(nsp.join("a", vec!["room".into()]));
+    let room = BroadcastOptions::to("room");
+    assert_eq!(nsp.blocking_matching(&room).unwrap(), ["a"]);
+    let in_a_task = runtime.block_on(async { nsp.blocking_matching(&room) });
+    assert!(matches!(in_a_task, Err(Error::WouldBlock)), "{in_a_task:?}");
+    runtime.block_on(nsp.node().clone().close());
+    assert!(matches!(nsp.blocking_matching(&room), Err(Error::Closed)));
+    drop(events);
+}
+
+async fn asked(events: &mut Events) -> AckReply {
+    loop {
+        match events.next().await.unwrap() {
+            Event::Broadcast(broadcast) => return broadcast.acks.unwrap(),
+            _ => continue,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_learns_that_nobody_waits_for_acknowledgements_any_more() {
+    let redis = MemoryRedis::new();
+    let config = Config { dialect: Dialect::Streams02, ..Config::default() };
+    let (asker, _) = start(config.clone(), redis.backend()).unwrap();
+    let (other, mut events) = start(config, redis.backend()).unwrap();
+    let asks = asker.open("/").await.unwrap();
+    let nsp = other.open("/").await.unwrap();
+    nsp.add_socket("a").await.unwrap();
+    while asks.server_count().await.unwrap() < 2 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let ask = |seconds| {
+        let opts = BroadcastOptions::all().timeout(std::time::Duration::from_secs(seconds));
+        asks.broadcast_with_ack(hello(), opts)
+    };
+
+    // The time is up.
+    let mut acks = ask(3).await.unwrap();
+    let reply = asked(&mut events).await;
+    let counts = [acks.next_answer().await.unwrap(), acks.next_answer().await.unwrap()];
+    assert!(counts.contains(&(Some(other.uid().clone()), Answer::ClientCount(1))), "{counts:?}");
+    assert!(counts.contains(&(Some(asker.uid().clone()), Answer::ClientCount(0))), "{counts:?}");
+    reply.ended().await;
+    assert!(tokio::time::Instant::now().into_std() >= reply.deadline());
+    assert!(acks.all().await.unwrap().1.timed_out);
+
+    // The one who asked leaves.
+    let _acks = ask(1_000).await.unwrap();
+    let reply = asked(&mut events).await;
+    let taker = tokio::spawn(async move {
+        while events.next().await.is_some() {}
+        events
+    });
+    asker.close().await;
+    reply.ended().await;
+    assert!(tokio::time::Instant::now().into_std() < reply.deadline());
+    other.close().await;
     taker.await.unwrap();
 }

@@ -3,12 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use sio_streams_driver::cluster::Cluster;
-use sio_streams_driver::conformance::{Faults, Suite};
-use sio_streams_testkit::{Proxy, RedisCluster, RedisServer};
+use sio_streams_driver::conformance::{Proxy, Suite};
+use sio_streams_testkit::{RedisCluster, RedisServer};
 
 #[path = "../examples/own_backend.rs"]
 #[allow(unreachable_pub, reason = "it is an example of a library")]
@@ -19,30 +18,13 @@ use example::OwnBackend;
 /// A busy machine takes its time for a case.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-struct Link(Arc<Proxy>);
-
-impl Faults for Link {
-    fn cut(&self) {
-        self.0.cut();
-    }
-
-    fn restore(&self) {
-        self.0.unstall();
-        self.0.restore().unwrap();
-    }
-
-    fn hold_replies(&self) {
-        self.0.stall_replies();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn it_passes_on_one_server() {
     let redis = RedisServer::start().unwrap();
-    let link = Arc::new(Proxy::start(redis.addr()).unwrap());
-    let (direct, fragile) = (redis.addr().to_string(), link.addr().to_string());
+    let proxy = Proxy::start(redis.addr()).unwrap();
+    let (direct, fragile) = (redis.addr().to_string(), proxy.address().to_string());
     let report = Suite::new(move || OwnBackend::new(&direct).unwrap())
-        .faults(move || OwnBackend::new(&fragile).unwrap(), Link(link))
+        .faults(move || OwnBackend::new(&fragile).unwrap(), proxy)
         .patience(PATIENCE)
         .run()
         .await;

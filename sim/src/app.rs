@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use bytestring::ByteString;
 use sio_streams_core::{Engine, Event, Time};
 
 /// The logic under test. It runs on each node of a [`World`](crate::World).
@@ -20,9 +21,22 @@ pub trait App: Sized {
         let _ = (node, alarm);
     }
 
+    /// The sockets to which the packet of the last event was sent, for observers: see
+    /// [`Happening::Sent`](crate::Happening::Sent). `None` if the application does not tell.
+    fn take_sent(&mut self) -> Option<Vec<ByteString>> {
+        None
+    }
+
     /// The node has died, and comes back: an application with nothing in memory.
     #[must_use]
     fn reborn(&self) -> Self;
+
+    /// The node is back, under a new name, with a fresh engine. The [reborn](App::reborn) application
+    /// sets it up: it opens namespaces, and lets clients connect. The default does nothing; then
+    /// whoever runs the world opens them, as for a node that was added.
+    fn returned(&mut self, node: &mut Hand<'_>) {
+        let _ = node;
+    }
 }
 
 /// The interface of an application to its node.

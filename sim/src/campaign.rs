@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use sio_streams_core::RoomOwner;
+use crate::adapter::Rooms;
 
 use crate::family::Family;
 use crate::plan::Plan;
@@ -31,7 +31,7 @@ pub struct Campaign {
     /// `true` to stop at the first violation.
     pub until_first: bool,
     /// The owner of the rooms on all nodes.
-    pub rooms: RoomOwner,
+    pub rooms: Rooms,
 }
 
 impl Campaign {
@@ -84,29 +84,30 @@ impl Summary {
 }
 
 /// The plan of a seed.
-fn plan(seed: u64, rooms: RoomOwner) -> Plan {
+fn plan(seed: u64, rooms: Rooms) -> Plan {
     let mut plan = plan_generator::plan(seed);
-    plan.hosts.iter_mut().for_each(|host| host.config.room_owner = rooms);
+    plan.hosts.iter_mut().for_each(|host| host.config.room_owner = rooms.owner());
+    plan.rooms = rooms;
     plan
 }
 
 /// Runs one seed.
-pub fn run_seed(seed: u64, rooms: RoomOwner) -> Report {
+pub fn run_seed(seed: u64, rooms: Rooms) -> Report {
     trial::run(&plan(seed, rooms), Tracer::default())
 }
 
 /// Runs one seed, and hashes every byte of what happens.
-pub fn hash_seed(seed: u64, rooms: RoomOwner) -> Report {
+pub fn hash_seed(seed: u64, rooms: Rooms) -> Report {
     trial::run(&plan(seed, rooms), Tracer::exact())
 }
 
 /// Runs one seed, and records what happens.
-pub fn record_seed(seed: u64, rooms: RoomOwner) -> Report {
+pub fn record_seed(seed: u64, rooms: Rooms) -> Report {
     trial::run(&plan(seed, rooms), Tracer::recording())
 }
 
 /// Runs one seed, twice where its turn has come. A panic is a failure too.
-pub fn check_seed(seed: u64, rooms: RoomOwner) -> (Option<Failure>, Report) {
+pub fn check_seed(seed: u64, rooms: Rooms) -> (Option<Failure>, Report) {
     let checked = std::panic::catch_unwind(|| {
         let report = run_seed(seed, rooms);
         let rule = report.rule().map(str::to_owned);
@@ -185,7 +186,7 @@ impl Minimised {
 
 /// Looks for the shortest run that breaks the same rule as the seed. Returns `None` if the seed
 /// breaks no rule.
-pub fn minimise_seed(seed: u64, rooms: RoomOwner) -> Option<Minimised> {
+pub fn minimise_seed(seed: u64, rooms: Rooms) -> Option<Minimised> {
     let (plan, runs) = minimise::minimise(&plan(seed, rooms))?;
     let report = trial::run(&plan, Tracer::recording());
     Some(Minimised { plan: plan.to_string(), report, runs })

@@ -58,7 +58,7 @@ pub(crate) fn mutants(seeds: u64, only: Option<&str>) -> bool {
             seeds,
             threads: crate::processors(),
             until_first: true,
-            rooms: sio_streams_core::RoomOwner::Engine,
+            rooms: sio_streams_sim::Rooms::Engine,
         };
         let summary = campaign::run(campaign, |_| {});
         mutants::activate(None);

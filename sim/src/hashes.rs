@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
-use sio_streams_core::RoomOwner;
+use crate::adapter::Rooms;
 
 use crate::campaign::{hash_seed, spread};
 use crate::family::Family;
@@ -66,7 +66,7 @@ pub fn write(lines: &[Line]) -> String {
 }
 
 /// Runs these seeds, on so many threads, and hashes every byte of what happens.
-pub fn run(seeds: &[u64], rooms: RoomOwner, threads: usize) -> Vec<Line> {
+pub fn run(seeds: &[u64], rooms: Rooms, threads: usize) -> Vec<Line> {
     let lines = Mutex::new(vec![None; seeds.len()]);
     spread(threads, |number| {
         let at = usize::try_from(number).unwrap_or(usize::MAX);
@@ -107,6 +107,6 @@ mod tests {
     fn what_happens_is_what_was_recorded() {
         let some: Vec<Line> = read(RECORDED).unwrap().into_iter().step_by(60).collect();
         let seeds: Vec<u64> = some.iter().map(|line| line.seed).collect();
-        assert_eq!(run(&seeds, RoomOwner::Engine, 1), some);
+        assert_eq!(run(&seeds, Rooms::Engine, 1), some);
     }
 }

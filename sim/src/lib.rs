@@ -82,6 +82,7 @@
 //! With the feature `proptest` (on by default) [`harmless_faults`] draws faults for a
 //! property-based test, which shrinks what it found: `tests/presence.rs` is one.
 
+mod adapter;
 mod app;
 pub mod campaign;
 mod chance;
@@ -106,6 +107,7 @@ mod trial;
 mod watch;
 mod world;
 
+pub use adapter::{Adapter, NewAdapter, Rooms};
 pub use app::{App, Hand, Node};
 pub use family::Family;
 pub use fault::{Data, Fault, Forgery, Impostor, Lanes, Refusal};

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::{fs, thread};
 
 use clap::{Parser, Subcommand};
-use sio_streams_core::RoomOwner;
+use sio_streams_sim::Rooms;
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
 use sio_streams_sim::{Family, hashes, page, text};
 
@@ -132,7 +132,7 @@ impl Only {
 
 fn main() -> ExitCode {
     let Args { command, own_rooms } = Args::parse();
-    let rooms = if own_rooms { RoomOwner::Application } else { RoomOwner::Engine };
+    let rooms = if own_rooms { Rooms::Application } else { Rooms::Engine };
     let passed = match command {
         Command::Run { seeds, first, family, threads } => {
             let threads = threads.unwrap_or_else(processors);
@@ -169,13 +169,7 @@ fn tell(failure: &Failure) {
     println!("seed {} breaks a rule: {}; {details}", failure.seed, failure.rule);
 }
 
-fn run(
-    seeds: u64,
-    first: Option<u64>,
-    families: &'static [Family],
-    rooms: RoomOwner,
-    threads: usize,
-) -> bool {
+fn run(seeds: u64, first: Option<u64>, families: &'static [Family], rooms: Rooms, threads: usize) -> bool {
     let first = first.unwrap_or_else(|| fastrand::u64(..1 << 48));
     for family in families {
         println!("{family:?}: seeds from {}", family.seed(first));
@@ -186,7 +180,7 @@ fn run(
 }
 
 /// Shows the first failure in its shortest form, and sums up.
-fn finish(summary: &Summary, rooms: RoomOwner) -> bool {
+fn finish(summary: &Summary, rooms: Rooms) -> bool {
     if let Some(failure) = summary.failures.first() {
         println!("\nthe shortest run found that breaks the rule of seed {}:\n", failure.seed);
         match campaign::minimise_seed(failure.seed, rooms) {
@@ -199,7 +193,7 @@ fn finish(summary: &Summary, rooms: RoomOwner) -> bool {
     summary.failures.is_empty()
 }
 
-fn regressions(rooms: RoomOwner) -> bool {
+fn regressions(rooms: Rooms) -> bool {
     let mut summary = Summary::default();
     let started = std::time::Instant::now();
     for line in SEEDS.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#')) {
@@ -224,7 +218,7 @@ fn regressions(rooms: RoomOwner) -> bool {
 /// The number of seeds of each family whose hashes are in the file.
 const HASHED: u64 = 300;
 
-fn check_hashes(path: &Path, rooms: RoomOwner, threads: usize) -> Result<bool, Box<dyn Error>> {
+fn check_hashes(path: &Path, rooms: Rooms, threads: usize) -> Result<bool, Box<dyn Error>> {
     let recorded = hashes::read(&fs::read_to_string(path)?)?;
     let seeds: Vec<u64> = recorded.iter().map(|line| line.seed).collect();
     let lines = hashes::run(&seeds, rooms, threads);
@@ -237,7 +231,7 @@ fn check_hashes(path: &Path, rooms: RoomOwner, threads: usize) -> Result<bool, B
 }
 
 fn write_hashes(path: &Path, threads: usize) -> Result<bool, Box<dyn Error>> {
-    let lines = hashes::run(&Vec::from_iter(hashes::seeds(HASHED)), RoomOwner::Engine, threads);
+    let lines = hashes::run(&Vec::from_iter(hashes::seeds(HASHED)), Rooms::Engine, threads);
     let failed = lines.iter().filter(|line| line.hash.is_none());
     failed.for_each(|line| println!("seed {} breaks a rule", line.seed));
     let passed = lines.iter().all(|line| line.hash.is_some());
@@ -262,7 +256,7 @@ fn write_page(html: Option<PathBuf>, title: &str, records: &[sio_streams_sim::Re
     }
 }
 
-fn replay(seed: u64, rooms: RoomOwner, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
+fn replay(seed: u64, rooms: Rooms, html: Option<PathBuf>, wire: bool, quiet: bool) -> bool {
     let (one, two) = (campaign::record_seed(seed, rooms), campaign::record_seed(seed, rooms));
     if !quiet {
         print!("{}", text(&one.records, wire));
@@ -275,7 +269,7 @@ fn replay(seed: u64, rooms: RoomOwner, html: Option<PathBuf>, wire: bool, quiet:
     one.hash == two.hash && one.failure().is_none() && written
 }
 
-fn minimise(seed: u64, rooms: RoomOwner, html: Option<PathBuf>) -> bool {
+fn minimise(seed: u64, rooms: Rooms, html: Option<PathBuf>) -> bool {
     let Some(minimised) = campaign::minimise_seed(seed, rooms) else {
         println!("seed {seed} breaks no rule");
         return true;

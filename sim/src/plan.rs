@@ -9,6 +9,7 @@ use core::time::Duration;
 use bytestring::ByteString;
 use sio_streams_core::{BroadcastOptions, Config};
 
+use crate::adapter::Rooms;
 use crate::fault::{Fault, Lanes};
 use crate::peer::Generation;
 use crate::world::{HostOptions, Network};
@@ -28,6 +29,8 @@ pub(crate) struct Plan {
     pub(crate) calm: Calm,
     /// `true` if the server counts entries, as servers do from Redis 7.0 on.
     pub(crate) counting: bool,
+    /// The owner of the rooms.
+    pub(crate) rooms: Rooms,
 }
 
 #[derive(Clone, Debug)]

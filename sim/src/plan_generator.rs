@@ -13,6 +13,7 @@ use bytestring::ByteString;
 use fastrand::Rng;
 use sio_streams_core::{Config, Dialect, Fields, Limits, LocalDelivery, Recovery, SubscriptionMode};
 
+use crate::adapter::Rooms;
 use crate::family::Family;
 use crate::fault::{Data, Fault, Lanes, Refusal};
 use crate::oracle::channels::is_channels_only;
@@ -97,7 +98,7 @@ pub(crate) fn plan(seed: u64) -> Plan {
         steps.extend(masters::steps(rng, &config, &namespaces, chaos, &times));
     }
     steps.sort_by_key(|step| step.at);
-    Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting }
+    Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting, rooms: Rooms::Engine }
 }
 
 fn pick<'a, T>(rng: &mut Rng, from: &'a [T]) -> &'a T {

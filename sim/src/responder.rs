@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use bytestring::ByteString;
 use sio_streams_core::{AckResponder, EmitResponder, Event, LocalSocket, Payload, SocketsResponder};
 
+use crate::adapter::Rooms;
 use crate::app::{App, Hand};
 use crate::own_rooms::OwnRooms;
 
@@ -28,8 +29,8 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    pub(crate) fn new(think: Duration, mute: u64) -> Self {
-        Responder { think, mute, rooms: OwnRooms::default(), asked: 0, due: BTreeMap::new() }
+    pub(crate) fn new(think: Duration, mute: u64, rooms: Rooms) -> Self {
+        Responder { think, mute, rooms: OwnRooms::new(rooms), asked: 0, due: BTreeMap::new() }
     }
 
     fn answer(&mut self, node: &mut Hand<'_>, answer: Answer) {
@@ -50,9 +51,11 @@ impl Responder {
         let now = node.now;
         match answer {
             Answer::Sockets(nsp, sockets, responder) => {
-                let Some(rooms) = self.rooms.of(node.engine, &nsp) else { return };
-                let here: Vec<ByteString> =
-                    sockets.into_iter().filter(|socket| rooms.contains(socket)).collect();
+                if !self.rooms.has(node.engine, &nsp) {
+                    return;
+                }
+                let is_here = |socket: &ByteString| self.rooms.rooms(node.engine, &nsp, socket).is_some();
+                let here: Vec<ByteString> = sockets.into_iter().filter(is_here).collect();
                 let of = here.len();
                 let described = here.into_iter().enumerate().map(|(index, id)| LocalSocket {
                     id,
@@ -90,9 +93,8 @@ impl App for Responder {
                 self.answer(node, Answer::Emit(responder, value));
             }
             Event::Broadcast(delivery) => {
+                let Some(sockets) = self.rooms.addressees(node.engine, &delivery) else { return };
                 let Some(responder) = delivery.responder else { return };
-                let Some(rooms) = self.rooms.of(node.engine, &delivery.nsp) else { return };
-                let sockets = rooms.matching(&delivery.opts);
                 self.rooms.count_clients(node.engine, node.now, &responder, sockets.len());
                 for socket in sockets {
                     self.answer(node, Answer::Ack(responder.clone(), socket));
@@ -107,6 +109,10 @@ impl App for Responder {
         }
     }
 
+    fn take_sent(&mut self) -> Option<Vec<ByteString>> {
+        self.rooms.take_sent()
+    }
+
     fn alarm(&mut self, node: &mut Hand<'_>, alarm: u64) {
         if let Some(answer) = self.due.remove(&alarm) {
             self.give(node, answer);
@@ -114,6 +120,6 @@ impl App for Responder {
     }
 
     fn reborn(&self) -> Self {
-        Responder::new(self.think, self.mute)
+        Responder::new(self.think, self.mute, self.rooms.owner())
     }
 }

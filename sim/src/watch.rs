@@ -58,6 +58,13 @@ pub enum Happening<'a> {
         /// The event.
         event: &'a Event,
     },
+    /// An application has sent the packet of the last event to sockets, and has told so.
+    Sent {
+        /// The host.
+        host: usize,
+        /// The sockets.
+        sockets: &'a [ByteString],
+    },
     /// An engine has neither events nor commands any more: everything that has come was looked at.
     Drained {
         /// The host.

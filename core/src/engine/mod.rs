@@ -439,7 +439,7 @@ impl Engine {
         responder: &AckResponder,
         clients: u64,
     ) -> Result<(), CallError> {
-        self.at(now).respond_client_count(&responder.0, clients)
+        self.at(now).respond_client_count(&responder.0.asker, clients)
     }
 
     /// Passes on one client's acknowledgement of a broadcast.
@@ -453,7 +453,7 @@ impl Engine {
         responder: &AckResponder,
         value: Payload,
     ) -> Result<(), CallError> {
-        self.at(now).respond(&responder.0, Answer::Ack(value))
+        self.at(now).respond(&responder.0.asker, Answer::Ack(value))
     }
 
     /// Asks all nodes for the ids of the sockets that are in any of `rooms`. If `rooms` is empty,

@@ -13,7 +13,8 @@
 //!
 //! The suite opens connections, starts nodes on them, and checks the backend's results. It needs
 //! only the backend. With [`faults`](Suite::faults) it also breaks links, and checks the results of
-//! the commands that were under way. Without, those cases are reported as skipped.
+//! the commands that were under way; [`Proxy`] is a link that it can break. Without, those cases are
+//! reported as skipped.
 //!
 //! Every name that the suite uses begins with `conformance`, and is new in each run, so that it can
 //! share a server with others. `docs/writing-a-backend.md` walks through an example backend.
@@ -21,6 +22,7 @@
 mod commands;
 mod links;
 mod nodes;
+mod proxy;
 mod pubsub;
 mod tools;
 
@@ -32,13 +34,18 @@ use sio_streams_core::{ByteString, Command, CommandError, Lane, Reply};
 use tokio::time::timeout;
 
 use crate::backend::{Backend, Connection, PushReceiver, PushSender};
+pub use proxy::Proxy;
 
 /// The result of a case: the fault that it has found, if any.
 type Outcome = Result<(), String>;
 
-/// Breaks the links of one backend, and of no other.
+/// Breaks the links of one backend, and of no other. [`Proxy`] does it for any backend that connects
+/// to an address.
+///
+/// Each fault is in force when the call returns: what the backend sends from then on does not reach
+/// the server, or what the server answers does not reach the backend.
 pub trait Faults: Send + Sync {
-    /// Closes the backend's connections, and refuses new ones.
+    /// Closes the backend's connections, and refuses new ones, or closes them at once.
     fn cut(&self);
 
     /// Lets new connections through again, with nothing held back.

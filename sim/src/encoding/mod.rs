@@ -293,6 +293,7 @@ impl Encode for Happening<'_> {
             Happening::Fault(fault) => out.tag(12).put(*fault),
             Happening::Healed { what: _, host } => out.tag(13).put(host),
             Happening::Peer { host, note } => out.tag(14).put(host).put(*note),
+            Happening::Sent { host, sockets } => out.tag(15).put(host).put(&sockets.to_vec()),
         };
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, BroadcastOptions, Config, EntryId, Event, LocalDelivery, Message, NodeId, Rooms, Source, Time,
+    Body, BroadcastOptions, Config, EntryId, Event, LocalDelivery, Message, NodeId, Source, Time,
 };
 
 use super::channels::is_channels_only;
@@ -452,6 +452,19 @@ impl Oracle {
         view.pushed.retain(|expected| expected.nsp() != Some(nsp));
     }
 
+    /// An application has sent the packet of the last event.
+    pub(super) fn sent(&mut self, host: usize, sockets: &[ByteString]) {
+        let view = &mut self.hosts[host];
+        let Some((nsp, opts)) = view.addressed.take() else { return };
+        let expected = view.open.get(&nsp).map(|model| model.matching(&opts)).unwrap_or_default();
+        let mut sent = sockets.to_vec();
+        sent.sort();
+        if sent != expected {
+            let details = format!("host {host}, {nsp}, {opts:?}: {sent:?}, not {expected:?}");
+            self.fail("a packet goes to the wrong sockets", details);
+        }
+    }
+
     /// The node says that the others know.
     pub(super) fn left(&mut self, host: usize, nsp: &ByteString) {
         if !self.hosts[host].closing.remove(nsp) {
@@ -459,17 +472,22 @@ impl Oracle {
         }
     }
 
-    /// Compares a host's sockets with what they should be. `rooms_of` returns the rooms of a
-    /// namespace.
-    pub(crate) fn check_rooms<'a>(&mut self, host: usize, rooms_of: impl Fn(&str) -> Option<&'a Rooms>) {
+    /// Compares a host's sockets with what they should be. `count` returns the number of sockets of a
+    /// namespace, and `rooms_of` the rooms of a socket.
+    pub(crate) fn check_rooms(
+        &mut self,
+        host: usize,
+        count: impl Fn(&str) -> Option<usize>,
+        rooms_of: impl Fn(&str, &str) -> Option<Vec<ByteString>>,
+    ) {
         let mut wrong = None;
         for (nsp, model) in &self.hosts[host].open {
-            let Some(rooms) = rooms_of(nsp) else { continue };
-            if rooms.socket_count() != model.len() {
-                wrong = Some(format!("{nsp}: {} sockets, not {}", rooms.socket_count(), model.len()));
+            let Some(count) = count(nsp) else { continue };
+            if count != model.len() {
+                wrong = Some(format!("{nsp}: {count} sockets, not {}", model.len()));
             }
             for (socket, joined) in model.sockets() {
-                let mut told = rooms.of(socket).unwrap_or_default();
+                let mut told = rooms_of(nsp, socket).unwrap_or_default();
                 told.sort();
                 if !told.iter().eq(joined) {
                     wrong = Some(format!("{nsp}: {socket} is in {told:?}, not in {joined:?}"));

@@ -32,7 +32,8 @@ use std::rc::Rc;
 use bytestring::ByteString;
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, Ticket, Time,
+    BroadcastOptions, CallError, Command, Config, EntryId, Event, Fields, Lane, NodeId, Reply, RoomOwner,
+    Ticket, Time,
 };
 
 use crate::fault::Fault;
@@ -82,6 +83,8 @@ pub(crate) struct HostView {
     skipped_pushes: u64,
     hearing: channels::Hearing,
     own: VecDeque<Expected>,
+    /// The namespace and the addressees of the broadcast that was told last.
+    addressed: Option<(ByteString, BroadcastOptions)>,
     pub(crate) members: BTreeMap<ByteString, BTreeSet<NodeId>>,
     /// The time by this host's clock when the last entry of that node came; and `true` if its
     /// farewell has come.
@@ -191,6 +194,7 @@ impl Oracle {
             skipped_pushes: 0,
             hearing: channels::Hearing::default(),
             own: VecDeque::new(),
+            addressed: None,
             members: BTreeMap::new(),
             heard: BTreeMap::new(),
             ready: BTreeMap::new(),
@@ -378,6 +382,11 @@ impl Oracle {
     }
 
     fn event(&mut self, host: usize, event: &Event) {
+        if let Event::Broadcast(delivery) = event {
+            let view = &mut self.hosts[host];
+            let own = view.config.room_owner == RoomOwner::Application;
+            view.addressed = own.then(|| (delivery.nsp.clone(), delivery.opts.clone()));
+        }
         match event {
             Event::Ready { nsp } => {
                 self.hosts[host].ready.insert(nsp.clone(), self.now);
@@ -476,6 +485,7 @@ impl Watch for Oracle {
             Happening::Replied { host, lane, id, reply } => self.replied(*host, lane, *id, reply),
             Happening::Pushed { host, channel, payload } => self.pushed(*host, channel, payload),
             Happening::Event { host, event } => self.event(*host, event),
+            Happening::Sent { host, sockets } => self.sent(*host, sockets),
             Happening::Drained { host } => self.drained(*host),
             Happening::TailLost { stream, entries } => self.tail_lost(stream, *entries),
             Happening::Fault(fault) => self.faulted(fault),

@@ -94,7 +94,8 @@ impl Trial<'_> {
         for host in 0..self.world.hosts() {
             let (node, eyes) = self.world.node_and_watch(host);
             if let Some((engine, app)) = node {
-                eyes.oracle.check_rooms(host, |nsp| app.rooms.of(engine, nsp));
+                let count = |nsp: &str| app.rooms.socket_count(engine, nsp);
+                eyes.oracle.check_rooms(host, count, |nsp, socket| app.rooms.rooms(engine, nsp, socket));
             }
         }
         let first = self.first_entries();

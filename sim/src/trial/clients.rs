@@ -64,7 +64,7 @@ impl Trial<'_> {
     /// The session of a client, as its node would store it.
     fn session(node: &Node<'_, Responder>, one: &crate::oracle::clients::Client) -> Option<Session> {
         let (sid, pid) = (one.sid.clone(), one.pid.clone());
-        let rooms = node.app.rooms.of(node.engine, &one.nsp)?.of(&sid)?;
+        let rooms = node.app.rooms.rooms(node.engine, &one.nsp, &sid)?;
         Some(Session { sid, pid, rooms, data: Payload::null() })
     }
 

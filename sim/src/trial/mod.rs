@@ -187,7 +187,7 @@ impl Trial<'_> {
             let sockets: Vec<&str> = names.iter().map(|name| &**name).collect();
             match host.kind {
                 HostKind::Ours => {
-                    let app = Responder::new(host.think, host.mute);
+                    let app = Responder::new(host.think, host.mute, self.plan.rooms);
                     self.world.add_node(host.config.clone(), host.options, app)?;
                 }
                 HostKind::Peer(generation) => {

@@ -215,6 +215,9 @@ impl<A: App, W: Watch> World<A, W> {
                     app.complete(&mut hand, &mut event);
                     self.watch.saw(now, &Happening::Event { host, event: &event });
                     app.event(&mut hand, event);
+                    if let Some(sockets) = app.take_sent() {
+                        self.watch.saw(now, &Happening::Sent { host, sockets: &sockets });
+                    }
                 }
                 self.set_alarms(host, alarms);
             }
@@ -417,6 +420,12 @@ impl<A: App, W: Watch> World<A, W> {
         state.slow_until = Time::ZERO;
         state.garbled = 0;
         self.started(host);
-        self.turn(host);
+        let returned = self.act(host, |node, _, _| {
+            let (app, mut hand) = node.parts();
+            app.returned(&mut hand);
+        });
+        if returned.is_none() {
+            self.turn(host);
+        }
     }
 }

@@ -79,6 +79,15 @@ export function operations(server, config) {
     client_emit({ sid, event, args = [] }) {
       clients.get(sid).socket.emit(event, ...args);
     },
+    // Resolves with the arguments of the acknowledgement.
+    async client_ask({ sid, event, args = [], timeoutMs = WAIT_MS }) {
+      const { socket } = clients.get(sid);
+      return new Promise((resolve, reject) => {
+        socket.timeout(timeoutMs).emit(event, ...args, (error, ...answer) => {
+          error ? reject(error) : resolve(answer);
+        });
+      });
+    },
     client_state({ sid }) {
       return clients.get(sid).state();
     },

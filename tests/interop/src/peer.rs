@@ -120,6 +120,11 @@ impl Peer {
         self.call("client_emit", json!({ "sid": sid, "event": event, "args": args })).await
     }
 
+    /// Has a client emit to its server, and waits for the acknowledgement. Returns its arguments.
+    pub async fn client_ask(&self, sid: &str, event: &str, args: &[Value]) -> Result<Vec<Value>> {
+        self.call("client_ask", json!({ "sid": sid, "event": event, "args": args })).await
+    }
+
     /// A client's knowledge of its connection.
     pub async fn client_state(&self, sid: &str) -> Result<ClientState> {
         self.call("client_state", json!({ "sid": sid })).await

@@ -13,7 +13,9 @@ use crate::engine::purpose::Purpose;
 use crate::engine::requests::{CountAgain, Request, Wanted};
 use crate::engine::timers::Timer;
 use crate::error::CallError;
-use crate::event::{AckResponder, Answer, Asker, Delivery, Event, Outcome, SocketsResponder, Wants, Way};
+use crate::event::{
+    AckResponder, AckRight, Answer, Asker, Delivery, Event, Outcome, SocketsResponder, Wants, Way,
+};
 use crate::id::{EntryId, NodeId, RequestId, Ticket};
 use crate::message::{Body, Message};
 use crate::outgoing::check_server_event;
@@ -315,7 +317,8 @@ impl Node {
         let Ok((nsp, namespace)) = self.cluster.namespace(&asker.nsp) else { return };
         let clients = namespace.rooms.count_matching(&opts) as u64;
         let (nsp, from) = (nsp.clone(), asker.node.clone());
-        let responder = Some(AckResponder(Box::new(asker.clone())));
+        let deadline = self.cx.now + opts.flags.timeout.unwrap_or(self.cx.config.request_timeout);
+        let responder = Some(AckResponder(Box::new(AckRight { asker: asker.clone(), deadline })));
         let delivery = Delivery { nsp, packet, opts, entry, offset: None, from: from.named(), responder };
         self.cx.events.push_back(Event::Broadcast(delivery));
         if !self.cx.owns_rooms() || mutant!(CountOfNoneForgotten) && clients == 0 {

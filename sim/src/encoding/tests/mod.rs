@@ -163,8 +163,12 @@ fn happenings_differ_and_so_do_their_hashes() {
     all.extend(events[1..].iter().map(|event| Happening::Event { host: 1, event }));
     all.extend(faults.iter().map(Happening::Fault));
     all.extend(notes.iter().map(|note| Happening::Peer { host: 1, note }));
+    all.push(Happening::Sent { host: 1, sockets: &[] });
+    all.push(Happening::Sent { host: 2, sockets: &[] });
+    let sockets = ["a".into()];
+    all.push(Happening::Sent { host: 1, sockets: &sockets });
     all_differ(&all);
-    has_tags(&all, 14);
+    has_tags(&all, 15);
     let hash = |now, what: &Happening<'_>| {
         let mut tracer = Tracer::exact();
         tracer.saw(now, what);

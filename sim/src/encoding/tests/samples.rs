@@ -506,7 +506,7 @@ pub(super) fn faults() -> Vec<Fault> {
         sharded,
     };
     let failover = |lost, demoted, away| Fault::Failover { lost, demoted, away };
-    let masters = |lost, entries: &[(Duration, &'static str, &str)], lasts, away| {
+    let masters = |lost, entries: &[(Duration, &'static str, &'static str)], lasts, away| {
         let entries = entries.iter();
         let entries = entries.map(|(at, stream, value)| (*at, text(stream), fields(&[("a", value)])));
         Fault::TwoMasters { lost, entries: entries.collect(), lasts, away }
