@@ -76,6 +76,11 @@ impl Packet {
         }
     }
 
+    /// Returns `true` if a client that misses the packet gets it later.
+    pub(crate) fn is_recoverable(&self, opts: &BroadcastOptions) -> bool {
+        self.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
+    }
+
     /// Returns `[event, …args]`.
     pub fn data(&self) -> &Payload {
         &self.data

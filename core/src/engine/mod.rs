@@ -1,8 +1,11 @@
 //! The engine: the logic of one node of the cluster, without any I/O.
 
+mod batch;
 mod by_namespace;
 mod cluster;
 mod context;
+mod destination;
+mod due;
 mod inbox;
 mod lanes;
 mod node;
@@ -10,6 +13,7 @@ mod outbox;
 mod purpose;
 mod recovery;
 mod requests;
+mod roll;
 mod timers;
 
 use bytes::Bytes;

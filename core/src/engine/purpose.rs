@@ -2,8 +2,8 @@
 
 use bytestring::ByteString;
 
-use super::cluster::Census;
-use super::outbox::Destination;
+use super::destination::Destination;
+use super::roll::Census;
 use crate::id::Ticket;
 
 /// The purpose of a command.

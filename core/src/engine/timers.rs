@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytestring::ByteString;
 
-use super::outbox::Destination;
+use super::destination::Destination;
 use crate::command::Lane;
 use crate::id::Ticket;
 use crate::time::Time;

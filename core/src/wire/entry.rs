@@ -29,6 +29,10 @@ pub const BRIDGE_FIELD: &str = "sio-streams-bridge";
 /// numbers that a reader must not trust.
 pub const SEQUENCE_FIELD: &str = "sio-streams-seq";
 
+/// The largest step by which a number still continues those before it. Between two of its entries
+/// on a stream, an author writes fewer entries elsewhere, or gives fewer up, than this.
+pub(crate) const NEAR: u64 = 1 << 16;
+
 pub(crate) use super::encode::payloads;
 
 /// The known fields of an entry, undecoded. If a field occurs twice, the last one counts.

@@ -1,50 +1,12 @@
 //! Counts of the nodes that subscribe in a namespace, and the names of these nodes.
 
-use std::collections::BTreeMap;
-
 use bytestring::ByteString;
 
 use super::Cluster;
 use crate::command::{Command, CommandError, Reply};
 use crate::engine::context::Context;
+use crate::engine::roll::{Census, Roll};
 use crate::id::NodeId;
-
-/// The subject of one `PUBSUB NUMSUB`. It asks for the number of subscriptions to the namespace's
-/// channel, to this node's own channel, and to the channels of the other nodes whose names are
-/// known.
-#[derive(Debug)]
-pub(in crate::engine) struct Census {
-    pub(in crate::engine) nsp: ByteString,
-    names: Vec<NodeId>,
-    /// The number of this node's own subscription, if it was in force when the command was made.
-    own: Option<u64>,
-}
-
-/// The subscribers of a namespace at one moment, without this node.
-#[derive(Debug, Default)]
-pub(in crate::engine) struct Roll {
-    /// The number of nodes that subscribe.
-    pub(in crate::engine) others: u64,
-    /// The number of subscriptions of each node whose name was known.
-    pub(in crate::engine) named: BTreeMap<NodeId, u64>,
-    /// `true` if this node's own subscription may be counted among the others, because it was just
-    /// being made.
-    pub(in crate::engine) may_have_own: bool,
-    /// `true` if some of the names are not those of nodes.
-    pub(in crate::engine) is_doubtful: bool,
-}
-
-impl Roll {
-    /// Returns `true` if the node subscribes, or `None` if that was not asked.
-    pub(in crate::engine) fn has(&self, node: &NodeId) -> Option<bool> {
-        self.named.get(node).map(|count| *count > 0)
-    }
-
-    /// Returns the nodes that subscribe and whose names are known.
-    pub(in crate::engine) fn present(&self) -> impl Iterator<Item = &NodeId> {
-        self.named.iter().filter(|(_, count)| **count > 0).map(|(node, _)| node)
-    }
-}
 
 impl Cluster {
     /// Returns the command that asks which nodes subscribe, and what it asks about. `also` names

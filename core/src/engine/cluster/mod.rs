@@ -21,12 +21,11 @@ use crate::error::{CallError, Limit};
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::rooms::Rooms;
-pub(super) use census::{Census, Roll};
 pub(super) use life::Expired;
 use members::Members;
 pub(super) use namespace::Namespace;
 use namespace::Subscription;
-pub(super) use sockets::{Due, delivery};
+pub(super) use sockets::delivery;
 
 /// The namespaces of this node.
 #[derive(Debug)]

@@ -4,24 +4,13 @@ use bytestring::ByteString;
 
 use super::{Cluster, Namespace};
 use crate::engine::context::Context;
-use crate::engine::recovery::is_recoverable;
+use crate::engine::due::Due;
 use crate::error::CallError;
 use crate::event::{Delivery, Event, Moved};
 use crate::id::{EntryId, NodeId};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet};
 use crate::rooms::{RoomChange, Rooms};
-
-/// The effect on this node of one of its own messages. It is due once the message has its place in
-/// the stream. It is dropped if the namespace is closed before then, because a later namespace of
-/// the same name is not meant.
-#[derive(Debug)]
-pub(in crate::engine) struct Due {
-    pub(in crate::engine) nsp: ByteString,
-    pub(in crate::engine) body: Body,
-    /// The number of namespaces that had been closed at the time of the call.
-    closings: u64,
-}
 
 impl Cluster {
     pub(in crate::engine) fn add_socket(
@@ -166,6 +155,6 @@ pub(in crate::engine) fn delivery(
     from: NodeId,
     recovery: bool,
 ) -> Event {
-    let offset = entry.filter(|_| recovery && is_recoverable(&packet, &opts));
+    let offset = entry.filter(|_| recovery && packet.is_recoverable(&opts));
     Event::Broadcast(Delivery { nsp, packet, opts, entry, offset, from: from.named(), responder: None })
 }

@@ -5,10 +5,7 @@ use smallvec::SmallVec;
 
 use crate::hash::Keyed;
 use crate::id::NodeId;
-
-/// The largest step by which a number still continues a run. Between two of its entries on a
-/// stream, an author writes fewer entries elsewhere, or gives fewer up, than this.
-pub(in crate::engine) const NEAR: u64 = 1 << 16;
+use crate::wire::entry::NEAR;
 
 /// The number of runs of an author that are remembered.
 const RUNS: usize = 4;

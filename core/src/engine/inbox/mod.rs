@@ -27,12 +27,10 @@ use crate::event::{Event, Lag, Lost};
 use crate::id::{EntryId, NodeId};
 use crate::time::Time;
 use dedup::Dedup;
-pub(super) use dedup::NEAR;
 pub(super) use gaps::Finding;
 use gaps::GapDetector;
 use hearing::Hearing;
 use reader::Reader;
-pub(super) use reader::{entries_at_once, mean_size};
 use trail::Trail;
 
 /// The minimum time between two requests for the server's count while nothing is suspect.

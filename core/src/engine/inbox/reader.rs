@@ -11,6 +11,7 @@ use super::gaps::{Finding, GapDetector};
 use super::hearing::Hearing;
 use super::trail::Trail;
 use crate::command::{CommandError, CommandId, Entry};
+use crate::engine::batch::{entries_at_once, mean_size};
 use crate::engine::timers::{Timer, Timers};
 use crate::id::EntryId;
 use crate::time::Time;
@@ -19,19 +20,6 @@ use crate::time::Time;
 /// size the fixed cost of a read is small. The batch size never exceeds the number that [is held at
 /// once](entries_at_once).
 const GROWTH: u32 = 8;
-
-/// Returns the maximum number of entries of this size in bytes that are asked for at once. They
-/// take about a mebibyte together, because all of a reply is held in memory. The number is at least
-/// one.
-pub(in crate::engine) fn entries_at_once(size: usize) -> u32 {
-    const BYTES: usize = 1 << 20;
-    u32::try_from(BYTES / size.max(1)).unwrap_or(u32::MAX).max(1)
-}
-
-/// Returns the mean size of these entries in bytes, or `None` if the slice is empty.
-pub(in crate::engine) fn mean_size(entries: &[Entry]) -> Option<usize> {
-    entries.iter().map(|entry| entry.fields.size()).sum::<usize>().checked_div(entries.len())
-}
 
 /// One stream.
 #[derive(Debug)]

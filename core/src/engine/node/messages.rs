@@ -8,11 +8,11 @@ use crate::channel::Carries;
 use crate::command::{Entry, Fields};
 use crate::config::{Dialect, LocalDelivery};
 use crate::engine::cluster::delivery;
-use crate::engine::inbox::{NEAR, Sight};
+use crate::engine::inbox::Sight;
 use crate::event::{Answer, Asker, EmitResponder, Event, Source, Wants, Way};
 use crate::id::{EntryId, NodeId, RequestId};
 use crate::message::{Body, Message};
-use crate::wire::entry::{self, Parts};
+use crate::wire::entry::{self, NEAR, Parts};
 use crate::wire::{WireError, classic, pubsub};
 
 /// The longest accepted name of a node, in bytes. The names of the adapters have 16 to 20 bytes.

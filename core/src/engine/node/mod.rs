@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 
 use bytestring::ByteString;
 
-use super::cluster::{Cluster, Due};
+use super::cluster::Cluster;
 use super::context::Context;
+use super::due::Due;
 use super::inbox::Inbox;
 use super::outbox::{HandedOut, Next, Outbox, Outgoing, Settled, What};
 use super::recovery::{Ready, Recoveries};

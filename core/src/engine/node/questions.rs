@@ -7,10 +7,10 @@ use bytestring::ByteString;
 use super::Node;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
-use crate::engine::cluster::Census;
 use crate::engine::outbox::What;
 use crate::engine::purpose::Purpose;
 use crate::engine::requests::{CountAgain, Request, Wanted};
+use crate::engine::roll::Census;
 use crate::engine::timers::Timer;
 use crate::error::CallError;
 use crate::event::{

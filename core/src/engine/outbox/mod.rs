@@ -17,8 +17,9 @@ use std::sync::Arc;
 
 use bytestring::ByteString;
 
-use super::cluster::Due;
 use super::context::{Context, RETRY};
+use super::destination::Destination;
+use super::due::Due;
 use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::command::{Command, CommandError, CommandId, Lane, Reply};
@@ -27,8 +28,8 @@ use crate::event::Event;
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
 use crate::wire::entry::SEQUENCE_FIELD;
-pub(super) use queue::{Destination, Outgoing, What};
 use queue::{Item, Left, Queue, State};
+pub(super) use queue::{Outgoing, What};
 
 /// The messages of this node whose fate is not known yet.
 #[derive(Debug, Default)]

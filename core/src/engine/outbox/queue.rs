@@ -5,16 +5,9 @@ use std::collections::VecDeque;
 use bytestring::ByteString;
 
 use crate::command::{Command, CommandError};
-use crate::engine::cluster::Due;
+use crate::engine::due::Due;
 use crate::id::{EntryId, Ticket};
 use crate::time::Time;
-
-/// The destination of a message. There is one queue for each stream, and one for all channels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum Destination {
-    Stream(ByteString),
-    Channels,
-}
 
 /// A message on its way.
 #[derive(Debug)]

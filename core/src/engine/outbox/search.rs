@@ -3,9 +3,10 @@
 use bytestring::ByteString;
 
 use super::Outbox;
-use super::queue::{Destination, Item, Queue, State};
+use super::queue::{Item, Queue, State};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, Reply};
 use crate::engine::context::Context;
+use crate::engine::destination::Destination;
 use crate::engine::purpose::Purpose;
 use crate::event::Event;
 use crate::id::EntryId;

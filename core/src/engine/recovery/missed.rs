@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 
 use super::window::Window;
-use super::{Page, Recoveries, Stream, is_recoverable};
+use super::{Page, Recoveries, Stream};
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, Reply, StreamInfo};
+use crate::engine::batch::{entries_at_once, mean_size};
 use crate::engine::context::Context;
-use crate::engine::inbox::{entries_at_once, mean_size};
 use crate::engine::purpose::Purpose;
 use crate::id::{EntryId, NodeId, Ticket};
 use crate::message::{Body, Message};
@@ -228,6 +228,7 @@ impl Recoveries {
 /// `nsp` is kept as it is.
 fn kept(id: EntryId, nsp: &ByteString, body: &Body, (author, seq): (&NodeId, Option<u64>)) -> Option<Kept> {
     let Body::Broadcast { packet, opts, request_id: None } = body else { return None };
-    is_recoverable(packet, opts)
+    packet
+        .is_recoverable(opts)
         .then(|| Kept::new(id, nsp.clone(), packet, opts, seq.map(|seq| (author, seq))))
 }

@@ -24,7 +24,6 @@ use crate::error::{CallError, Limit};
 use crate::event::Event;
 use crate::hash::Keyed;
 use crate::id::{EntryId, Ticket};
-use crate::packet::{BroadcastOptions, Packet};
 use crate::session::{Missed, NotRecovered, Session, is_pid};
 use crate::wire::session;
 use window::{Place, Window};
@@ -457,9 +456,4 @@ fn check_bounds(found: &Stream, attempt: &Attempt, options: &Recovery) -> Result
         return Err(NotRecovered::TooMuch { what: Limit::ReplayBytes, limit: options.replay_bytes });
     }
     Ok(())
-}
-
-/// Returns `true` if a client that misses the packet gets it later.
-pub(super) fn is_recoverable(packet: &Packet, opts: &BroadcastOptions) -> bool {
-    packet.id.is_none() && (!opts.flags.has_volatile() || mutant!(OffsetOnVolatile))
 }

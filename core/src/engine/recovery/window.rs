@@ -14,7 +14,6 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 
 use crate::config::Recovery;
-use crate::engine::inbox::NEAR;
 use crate::error::Limit;
 use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId};
@@ -22,6 +21,7 @@ use crate::packet::{BroadcastOptions, Packet};
 use crate::payload::Payload;
 use crate::session::{Kept, Missed, NotRecovered, Session};
 use crate::time::Time;
+use crate::wire::entry::NEAR;
 
 /// The time for which a window that has grown backwards stays large. Clients that come back at the
 /// same time need not read the same pages again.

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 
 use super::{Taken, Wanted};
 use crate::command::CommandError;
-use crate::engine::cluster::Roll;
+use crate::engine::roll::Roll;
 use crate::event::{Answer, Outcome};
 use crate::id::{NodeId, RequestId};
 
