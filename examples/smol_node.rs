@@ -33,19 +33,19 @@ enum Report {
     Message(Incoming<CommandId>),
 }
 
+/// A command for the task of a connection.
+type Order = (CommandId, Command);
+
 /// A server of the cluster.
 pub(crate) struct Node {
     pub(crate) engine: Engine,
     address: String,
     begin: Instant,
     /// Dropping a task closes its connection.
-    lanes: BTreeMap<Lane, RunningLane>,
+    lanes: BTreeMap<Lane, (Sender<Order>, Task<()>)>,
     sender: Sender<Report>,
     reports: Receiver<Report>,
 }
-
-/// The queue of a lane's commands, and the task that executes them.
-type RunningLane = (Sender<(CommandId, Command)>, Task<()>);
 
 impl Node {
     /// Joins the cluster on the Redis server at this address, `host:port`.
@@ -122,7 +122,7 @@ async fn run(
     address: String,
     lane: Lane,
     patience: Duration,
-    commands: Receiver<(CommandId, Command)>,
+    commands: Receiver<Order>,
     reports: Sender<Report>,
 ) {
     let (mut down, mut connected) = (false, true);
@@ -146,12 +146,12 @@ async fn talk(
     lane: &Lane,
     patience: Duration,
     connection: &mut Connection<CommandId>,
-    commands: &Receiver<(CommandId, Command)>,
+    commands: &Receiver<Order>,
     reports: &Sender<Report>,
     down: &mut bool,
 ) -> Result<Infallible, Failure> {
     enum Next {
-        Command((CommandId, Command)),
+        Command(Order),
         Bytes(usize),
         Silence,
     }
