@@ -10,7 +10,7 @@ use crate::payload::Payload;
 use crate::rooms::RoomChange;
 use crate::session::{NotRecovered, Restored};
 use crate::time::Time;
-use crate::wire::WireError;
+use crate::wire::{Frames, WireError};
 
 /// An event for the application.
 ///
@@ -265,6 +265,13 @@ pub struct Delivery {
     /// [`Engine::respond_client_count`](crate::Engine::respond_client_count). Acknowledgements that
     /// come after [`AckResponder::deadline`] are of no use to the sender.
     pub responder: Option<AckResponder>,
+}
+
+impl Delivery {
+    /// Makes the frames for the addressed clients, with the offset if the delivery has one.
+    pub fn frames(&self) -> Frames {
+        self.packet.frames(&self.nsp, self.offset)
+    }
 }
 
 /// Sockets that joined or left rooms.

@@ -116,6 +116,7 @@ mod emitter;
 mod engine;
 mod error;
 mod event;
+mod event_name;
 mod hash;
 mod id;
 mod javascript;

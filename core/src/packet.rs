@@ -5,20 +5,12 @@ use core::time::Duration;
 use bytestring::ByteString;
 use serde::Serialize;
 
+use crate::event_name::{is_named, is_reserved};
 use crate::javascript::date_text;
 use crate::payload::{Payload, PayloadError};
-use crate::wire::check_event;
 
 /// The packet type of an event, the only type that servers broadcast to clients.
 pub(crate) const EVENT: u8 = 2;
-
-/// Returns `true` if a client's parser rejects this event name from a server. The client would end
-/// its connection.
-pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    const NAMES: [&[u8]; 6] =
-        [b"connect", b"connect_error", b"disconnect", b"disconnecting", b"newListener", b"removeListener"];
-    NAMES.contains(&name)
-}
 
 /// An event on its way to clients. Every packet can be sent: its data is an array, and its name is
 /// not one of Socket.IO's own.
@@ -61,7 +53,7 @@ impl Packet {
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
         match data.event_name() {
             Some(name) => Packet::named(&name, data),
-            None if data.is_array() && check_event(&data).is_ok() => Packet::named("", data),
+            None if data.is_array() && is_named(&data).is_ok_and(|named| named) => Packet::named("", data),
             None => Err(PayloadError::NotAnEvent),
         }
     }

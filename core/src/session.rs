@@ -10,6 +10,7 @@ use crate::id::{EntryId, NodeId, Ticket};
 use crate::packet::Packet;
 use crate::payload::Payload;
 use crate::rooms::RoomChange;
+use crate::wire::Frames;
 
 /// The longest private session id that is accepted, in bytes. Those of Node's servers have 20.
 pub const MAX_PID: usize = 64;
@@ -85,6 +86,11 @@ impl Missed {
     /// arguments, as with a [`Delivery`](crate::Delivery).
     pub fn offset(&self) -> EntryId {
         self.0.id
+    }
+
+    /// Makes the frames for a client that missed the packet, with the packet's offset.
+    pub fn frames(&self) -> Frames {
+        self.packet().frames(&self.0.nsp, Some(self.offset()))
     }
 }
 

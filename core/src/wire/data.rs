@@ -3,11 +3,11 @@
 use bytestring::ByteString;
 
 use super::WireError;
+use crate::event_name::is_named;
 use crate::id::RequestId;
 use crate::message::Body;
-use crate::msgpack::{self, First};
-use crate::packet::{BroadcastOptions, Packet, RemoteSocket, is_reserved};
-use crate::payload::{Encoding, Payload};
+use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
+use crate::payload::Payload;
 
 /// The value of the key `packet`: a packet for clients in a broadcast, and any value elsewhere.
 #[derive(Debug, PartialEq)]
@@ -92,40 +92,9 @@ impl RawPacket {
     }
 }
 
-/// Checks that a client takes `data`, an array, for the data of an event: it must begin with a
-/// number, or with a name that Socket.IO does not reserve.
-pub(crate) fn check_event(data: &Payload) -> Result<(), WireError> {
-    let is_event = match data.encoding() {
-        Encoding::Json => {
-            let first = data.bytes().trim_ascii_start().get(1..).unwrap_or_default().trim_ascii_start();
-            match first.first() {
-                Some(b'"') => !is_reserved_json(&first[1..]),
-                Some(byte) => byte.is_ascii_digit() || *byte == b'-',
-                None => false,
-            }
-        }
-        Encoding::MsgPack => match msgpack::first(data.bytes())? {
-            Some(First::Text(name)) => !is_reserved(name),
-            Some(First::Number(number)) => number.is_finite(),
-            Some(First::Date(date)) => date.is_some(),
-            Some(First::Other) | None => false,
-        },
-    };
-    is_event.then_some(()).ok_or(WireError::EventName)
-}
-
-/// Returns `true` if Socket.IO reserves the name in this JSON string, which begins behind its
-/// quote.
-fn is_reserved_json(rest: &[u8]) -> bool {
-    let end = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
-    if rest.get(end) != Some(&b'\\') {
-        return is_reserved(&rest[..end]);
-    }
-    // Few names have escapes.
-    let text = [b"\"", rest].concat();
-    let mut texts = serde_json::Deserializer::from_slice(&text).into_iter::<String>();
-    // A lone surrogate makes the string invalid in Rust. No reserved name contains one.
-    matches!(texts.next(), Some(Ok(name)) if is_reserved(name.as_bytes()))
+/// Checks that a client takes `data`, an array, for the data of an event.
+pub(super) fn check_event(data: &Payload) -> Result<(), WireError> {
+    is_named(data)?.then_some(()).ok_or(WireError::EventName)
 }
 
 /// The keys of the data of any message, as far as they are present.

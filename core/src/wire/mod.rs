@@ -46,7 +46,6 @@ mod notepack;
 pub mod pubsub;
 pub mod session;
 
-pub(crate) use self::data::check_event;
 pub use self::error::WireError;
 pub use self::frames::{FrameError, FrameLimits, FrameReader, Frames, Received};
 pub use crate::msgpack::MsgPackError;

@@ -16,12 +16,10 @@ use serde::Serialize;
 
 pub use self::error::FrameError;
 pub use self::reader::{FrameLimits, FrameReader, Received};
-use crate::event::Delivery;
 use crate::id::EntryId;
 use crate::msgpack;
 use crate::packet::{EVENT, Packet};
 use crate::payload::{Encoding, Payload, PayloadError};
-use crate::session::Missed;
 
 // The types of packets, as Socket.IO's parser numbers them. Those with binary values are the events
 // and the acknowledgements plus three.
@@ -159,20 +157,6 @@ impl Packet {
     /// ```
     pub fn frames(&self, nsp: &str, offset: Option<EntryId>) -> Frames {
         frames(EVENT, nsp, self.id, &self.data, offset)
-    }
-}
-
-impl Delivery {
-    /// Makes the frames for the addressed clients, with the offset if the delivery has one.
-    pub fn frames(&self) -> Frames {
-        self.packet.frames(&self.nsp, self.offset)
-    }
-}
-
-impl Missed {
-    /// Makes the frames for a client that missed the packet, with the packet's offset.
-    pub fn frames(&self) -> Frames {
-        self.packet().frames(&self.0.nsp, Some(self.offset()))
     }
 }
 
