@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::args::{FuzzOptions, Interop};
+use crate::args::{Adapter, FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{bench, fuzz, msrv, process, test};
+use crate::{adapter, bench, fuzz, msrv, process, test};
 
 /// Time for all targets together.
 const FUZZ_SECONDS: u64 = 12;
@@ -81,7 +81,7 @@ fn format(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "rustfmt", "fmt")?;
     process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
     // These are workspaces of their own.
-    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml"] {
+    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml", adapter::MANIFEST] {
         process::run(workspace.cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(())
@@ -90,16 +90,18 @@ fn format(workspace: &Workspace) -> Result<()> {
 fn clippy(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "clippy", "clippy")?;
     let args = ["--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
-    process::run(workspace.cargo().arg("clippy").args(args))
+    process::run(workspace.cargo().arg("clippy").args(args))?;
+    adapter::clippy(workspace)
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
     let args = ["doc", "--workspace", "--all-features", "--no-deps", "--locked"];
-    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))
+    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))?;
+    adapter::docs(workspace)
 }
 
 fn test(workspace: &Workspace) -> Result<()> {
-    test::run(workspace, Interop::With, &[])
+    test::run(workspace, Interop::With, Adapter::With, &[])
 }
 
 fn budgets(workspace: &Workspace) -> Result<()> {
