@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use futures_util::stream::{BoxStream, StreamExt};
-use sio_streams_driver::sio_streams_core::{self as wire, ByteString, Payload};
+use sio_streams_driver::sio_streams_core::{self as wire, ByteString, CallError, Payload};
 use sio_streams_driver::{Error as NodeError, Namespace, Publishing};
 use socketioxide_core::adapter::errors::{BroadcastError, SocketError};
 use socketioxide_core::adapter::{
@@ -329,7 +329,10 @@ async fn keep_opening(cluster: Cluster, nsp: ByteString, opened: Arc<OnceCell<Na
     loop {
         match opened.get_or_try_init(|| cluster.node().open(nsp.clone())).await {
             Ok(_) => return tracing::info!(%nsp, "this server is in the cluster"),
-            Err(error @ NodeError::NotOpened { .. }) => tracing::warn!(%error, "it is tried again"),
+            // An earlier namespace of the name may have been deleted just now.
+            Err(error @ (NodeError::NotOpened { .. } | NodeError::Call(CallError::NamespaceInUse(_)))) => {
+                tracing::warn!(%error, "it is tried again");
+            }
             Err(error) => return tracing::error!(%nsp, %error, "this server is not in the cluster"),
         }
         // The time limit for each attempt may be very short.
