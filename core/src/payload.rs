@@ -342,6 +342,30 @@ impl Payload {
         decoded.map_err(|e| e.to_string())
     }
 
+    /// Returns the value in MessagePack, whichever its encoding is. If it is MessagePack, its bytes are
+    /// shared.
+    ///
+    /// ```
+    /// use sio_streams_core::Payload;
+    ///
+    /// let payload = Payload::from_json(r#"["a",1]"#).unwrap();
+    /// assert_eq!(payload.to_msgpack().unwrap(), [0x92, 0xa1, b'a', 1][..]);
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if JSON holds what the peers' MessagePack can't: see [`PayloadError`].
+    pub fn to_msgpack(&self) -> Result<Bytes, PayloadError> {
+        match self.encoding {
+            Encoding::MsgPack => Ok(self.bytes.clone()),
+            Encoding::Json => {
+                let mut out = Vec::with_capacity(self.bytes.len());
+                self.write_msgpack(&mut out)?;
+                Ok(out.into())
+            }
+        }
+    }
+
     /// Appends the value to `out` in MessagePack, converting it if necessary.
     ///
     /// The value is checked again. Its message may now be deeper than the one in which it came. And

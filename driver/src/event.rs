@@ -36,6 +36,8 @@ pub enum Event {
         sockets: Vec<ByteString>,
         /// `true` if the underlying connections are to be closed, too.
         close: bool,
+        /// The node that demanded it. It may be this one.
+        from: NodeId,
     },
     /// A server of the cluster, perhaps this one, asks for these sockets of this node.
     FetchSockets {
@@ -177,8 +179,8 @@ impl Event {
             }),
             CoreEvent::SocketsJoin(moved) => Event::SocketsJoin(moved),
             CoreEvent::SocketsLeave(moved) => Event::SocketsLeave(moved),
-            CoreEvent::DisconnectSockets { nsp, opts, sockets, close } => {
-                Event::DisconnectSockets { nsp, opts, sockets, close }
+            CoreEvent::DisconnectSockets { nsp, opts, sockets, close, from } => {
+                Event::DisconnectSockets { nsp, opts, sockets, close, from }
             }
             CoreEvent::FetchSockets { nsp, opts, sockets, responder } => {
                 let reply = SocketsReply { responder, calls: calls.clone() };

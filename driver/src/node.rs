@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use sio_streams_core::{ByteString, Lag, NodeId};
+use sio_streams_core::{ByteString, Config, Lag, NodeId};
 
 use crate::admission::Admission;
 use crate::call::{Call, Calls};
@@ -30,12 +30,18 @@ pub struct Node {
     pub(crate) admission: Arc<Admission>,
     pub(crate) uid: NodeId,
     pub(crate) patience: Patience,
+    pub(crate) config: Arc<Config>,
 }
 
 impl Node {
     /// Returns the node's name in the cluster.
     pub fn uid(&self) -> &NodeId {
         &self.uid
+    }
+
+    /// Returns the engine's options, with which the node was started.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Returns how far the node is behind each of its streams.

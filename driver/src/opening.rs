@@ -44,7 +44,9 @@ impl Openings {
     pub(crate) fn open(&mut self, engine: &mut Engine, now: Time, nsp: ByteString, token: Token, done: Done) {
         match engine.open_namespace(now, &nsp) {
             Ok(()) => drop(self.opening.insert(nsp, Attempt { token, done, ready: false })),
-            Err(CallError::NamespaceInUse(_)) if engine.rooms(&nsp).is_none() => {
+            Err(CallError::NamespaceInUse(_))
+                if !self.opening.contains_key(&nsp) && !self.opened.contains_key(&nsp) =>
+            {
                 self.queued.entry(nsp).or_default().push_back((token, done));
             }
             Err(error) => drop(done.send(Err(error.into()))),

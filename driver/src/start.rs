@@ -64,6 +64,7 @@ pub fn start<B: Backend>(options: impl Into<Options>, backend: B) -> Result<(Nod
                 .map_or(options.timing.response, |recovery| recovery.timeout),
             close: options.timing.response,
         },
+        config: Arc::new(options.config.clone()),
         calls,
     };
     let run = Run::new(engine, options, node.calls.downgrade(), teller, Arc::clone(&node.admission));

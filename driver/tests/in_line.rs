@@ -68,8 +68,11 @@ async fn an_application_that_owns_the_rooms_answers_for_them() {
     let redis = MemoryRedis::new();
     let own = Config { room_owner: RoomOwner::Application, ..Config::default() };
     let (owner, mut events) = start(own, redis.backend()).unwrap();
+    assert_eq!(owner.config().room_owner, RoomOwner::Application);
     let nsp = owner.open("/").await.unwrap();
     assert!(matches!(nsp.add_socket("a").await, Err(Error::Call(_))));
+    // It is open, and not being closed: nobody waits.
+    assert!(matches!(owner.open("/").await, Err(Error::Call(CallError::NamespaceInUse(_)))));
     assert!(matches!(nsp.matching(BroadcastOptions::all()).await, Err(Error::Call(_))));
     let application = tokio::spawn(async move {
         while let Some(event) = events.next().await {

@@ -35,14 +35,17 @@ pub(crate) enum Task {
     },
     /// Run setup, then all tests
     ///
-    /// Runs `cargo test --workspace --locked --no-fail-fast` with the given arguments; with `-p
-    /// <package>`, that package instead of the workspace.
+    /// Runs `cargo test --workspace --locked --no-fail-fast` with the given arguments, and the same in
+    /// the workspace of the adapter for socketioxide; with `-p <package>`, that package instead.
     #[command(after_help = "Examples:\n  cargo xtask test\n  \
                             cargo xtask test -p sio-streams-interop a_pair_of_0_3 -- --nocapture")]
     Test {
         /// Leave out the tests that need Node.js
         #[arg(long)]
         no_interop: bool,
+        /// Leave out the adapter for socketioxide, which needs Rust 1.94
+        #[arg(long)]
+        no_socketioxide: bool,
         /// Arguments of `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -133,6 +136,19 @@ pub(crate) enum Interop {
     Without,
 }
 
+/// The choice to run the tests of the adapter for socketioxide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adapter {
+    With,
+    Without,
+}
+
+impl Adapter {
+    pub(crate) fn unless(no_socketioxide: bool) -> Self {
+        if no_socketioxide { Self::Without } else { Self::With }
+    }
+}
+
 impl Interop {
     pub(crate) fn unless(no_interop: bool) -> Self {
         if no_interop { Self::Without } else { Self::With }
@@ -177,10 +193,12 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, clap::Er
     let end = own.iter().position(|arg| arg == "--").unwrap_or(own.len());
     let rest = own.split_off(end);
     let mut task = Cli::try_parse_from(std::iter::once("xtask".to_owned()).chain(own))?.task;
-    if let Task::Test { no_interop, args } = &mut task {
-        // It may stand among the arguments of `cargo test`.
-        *no_interop |= args.iter().any(|arg| arg == "--no-interop");
-        args.retain(|arg| arg != "--no-interop");
+    if let Task::Test { no_interop, no_socketioxide, args } = &mut task {
+        // They may stand among the arguments of `cargo test`.
+        for (flag, name) in [(no_interop, "--no-interop"), (no_socketioxide, "--no-socketioxide")] {
+            *flag |= args.iter().any(|arg| arg == name);
+            args.retain(|arg| arg != name);
+        }
     }
     match passed_on(&mut task) {
         Some(args) => args.extend(rest),
@@ -228,16 +246,17 @@ mod tests {
     #[test]
     fn test_passes_on_what_is_not_its_own() {
         let args = words("-p core name -- --nocapture");
-        let expected = Task::Test { no_interop: true, args };
+        let expected = Task::Test { no_interop: true, no_socketioxide: false, args };
         assert_eq!(parse_words("test -p core --no-interop name -- --nocapture"), Ok(expected));
         let args = words("-p core");
-        assert_eq!(parse_words("test --no-interop -p core"), Ok(Task::Test { no_interop: true, args }));
+        let expected = Task::Test { no_interop: true, no_socketioxide: true, args };
+        assert_eq!(parse_words("test --no-interop -p core --no-socketioxide"), Ok(expected));
     }
 
     #[test]
     fn after_two_dashes_nothing_is_ours() {
         for line in ["-- --no-interop --help", "name -- --no-interop --help"] {
-            let expected = Task::Test { no_interop: false, args: words(line) };
+            let expected = Task::Test { no_interop: false, no_socketioxide: false, args: words(line) };
             assert_eq!(parse_words(&format!("test {line}")), Ok(expected));
         }
     }

@@ -3,10 +3,10 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::args::{FuzzOptions, Interop};
+use crate::args::{Adapter, FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{bench, fuzz, msrv, process, test};
+use crate::{adapter, bench, fuzz, msrv, process, test};
 
 /// Time for all targets together.
 const FUZZ_SECONDS: u64 = 12;
@@ -81,7 +81,7 @@ fn format(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "rustfmt", "fmt")?;
     process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
     // These are workspaces of their own.
-    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml"] {
+    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml", adapter::MANIFEST] {
         process::run(workspace.cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(())
@@ -93,16 +93,18 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     process::run(workspace.cargo().arg("clippy").args(args))?;
     // Whoever embeds the driver may leave out what tells operators.
     let bare = ["-p", "sio-streams-driver", "--no-default-features", "--locked", "--", "-D", "warnings"];
-    process::run(workspace.cargo().arg("clippy").args(bare))
+    process::run(workspace.cargo().arg("clippy").args(bare))?;
+    adapter::clippy(workspace)
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
     let args = ["doc", "--workspace", "--all-features", "--no-deps", "--locked"];
-    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))
+    process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))?;
+    adapter::docs(workspace)
 }
 
 fn test(workspace: &Workspace) -> Result<()> {
-    test::run(workspace, Interop::With, &[])
+    test::run(workspace, Interop::With, Adapter::With, &[])
 }
 
 fn budgets(workspace: &Workspace) -> Result<()> {

@@ -4,6 +4,7 @@
 //! output of other commands, and of xtask itself, goes to standard error.
 #![allow(clippy::print_stderr, reason = "a program for people at a terminal")]
 
+mod adapter;
 mod args;
 mod bench;
 mod ci;
@@ -23,7 +24,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use args::{Bench, Interop, Task};
+use args::{Adapter, Bench, Interop, Task};
 use error::Result;
 use workspace::Workspace;
 
@@ -44,7 +45,10 @@ fn run(task: Task) -> Result<()> {
         Task::Setup { no_interop } => {
             setup::run(&workspace, Interop::unless(no_interop)).and_then(|_| setup::valgrind())
         }
-        Task::Test { no_interop, args } => test::run(&workspace, Interop::unless(no_interop), &args),
+        Task::Test { no_interop, no_socketioxide, args } => {
+            let adapter = Adapter::unless(no_socketioxide);
+            test::run(&workspace, Interop::unless(no_interop), adapter, &args)
+        }
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Corpus { change } => fuzz::change_corpus(&workspace, &change),
         Task::Miri { args } => miri::run(&workspace, &args),
@@ -53,7 +57,9 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(Bench::Frames { args }) => bench::frames(&workspace, &args),
         Task::Bench(Bench::Growth { args }) => bench::growth(&workspace, &args),
         Task::Bench(Bench::Budgets { args }) => bench::budgets(&workspace, &args),
-        Task::Bench(Bench::Recovery) => test::run(&workspace, Interop::With, &ignored("stampede")),
+        Task::Bench(Bench::Recovery) => {
+            test::run(&workspace, Interop::With, Adapter::Without, &ignored("stampede"))
+        }
         Task::Ci => ci::run(&workspace),
     }
 }

@@ -2,24 +2,63 @@
 
 use std::time::Instant;
 
-use crate::args::Interop;
+use crate::args::{Adapter, Interop};
 use crate::error::Result;
 use crate::workspace::{FAULTS, INTEROP, Workspace};
-use crate::{process, say, setup};
+use crate::{adapter, process, say, setup};
 
-pub(crate) fn run(workspace: &Workspace, interop: Interop, args: &[String]) -> Result<()> {
-    let machine = setup::run(workspace, interop)?;
-    let mut command = workspace.cargo();
-    command.arg("test").args(cargo_args(interop, args));
-    if let Some((name, binary)) = machine.redis.environment() {
-        command.env(name, binary);
+pub(crate) fn run(workspace: &Workspace, interop: Interop, choice: Adapter, args: &[String]) -> Result<()> {
+    let (workspace_args, adapter_args) = split(args);
+    let adapter_args = adapter_args.filter(|_| choice == Adapter::With);
+    if adapter_args.is_some() {
+        adapter::check_compiler(workspace)?;
     }
+    let machine = setup::run(workspace, interop)?;
+    let mut commands = Vec::new();
+    if let Some(args) = workspace_args {
+        let mut command = workspace.cargo();
+        command.arg("test").args(cargo_args(interop, args));
+        commands.push(command);
+    }
+    commands.extend(adapter_args.map(|args| adapter::test(workspace, interop, &args)));
     let started = Instant::now();
-    let result = process::run_on_stdout(&mut command);
+    let mut result = Ok(());
+    for mut command in commands {
+        if let Some((name, binary)) = machine.redis.environment() {
+            command.env(name, binary);
+        }
+        // The others run even if some fail.
+        result = result.and(process::run_on_stdout(&mut command));
+    }
     let verdict = if result.is_ok() { "tests passed" } else { "TESTS FAILED" };
     eprintln!();
     say(format_args!("{verdict} after {:.0} s, with {machine}", started.elapsed().as_secs_f64()));
     result
+}
+
+/// Returns the arguments for the workspace, and those for the adapter for socketioxide, if they are
+/// meant. The adapter is meant by its name, or if nothing selects packages or targets.
+fn split(args: &[String]) -> (Option<&[String]>, Option<Vec<String>>) {
+    if let [flag, package, rest @ ..] = args
+        && matches!(&**flag, "-p" | "--package")
+        && package == adapter::PACKAGE
+    {
+        return (None, Some(rest.to_vec()));
+    }
+    const SELECT: [&str; 9] =
+        ["-p", "--package", "--lib", "--test", "--bin", "--bins", "--doc", "--example", "--bench"];
+    let selects = |arg: &String| {
+        let name = arg.split('=').next().unwrap_or_default();
+        SELECT.contains(&name) || arg.starts_with("-p")
+    };
+    match args.iter().take_while(|arg| *arg != "--").any(selects) {
+        true => (Some(args), None),
+        false => {
+            let own = ["--workspace", "--all", "--locked", "--no-fail-fast"];
+            let rest = args.iter().filter(|arg| !own.contains(&&***arg)).cloned();
+            (Some(args), Some(rest.collect()))
+        }
+    }
 }
 
 fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
@@ -68,6 +107,27 @@ mod tests {
     fn a_package_instead_of_the_workspace() {
         for package in ["-p core", "-pcore", "--package core", "--package=core"] {
             assert_eq!(args(Interop::With, package), format!("--locked --no-fail-fast {package}"));
+        }
+    }
+
+    #[test]
+    fn the_adapter_is_tested_with_everything_or_by_name() {
+        let parts = |line: &str| {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let (workspace, adapter) = split(&args);
+            (workspace.map(|args| args.join(" ")), adapter.map(|args| args.join(" ")))
+        };
+        let both = |text: &str| (Some(text.to_owned()), Some(text.to_owned()));
+        assert_eq!(parts(""), both(""));
+        assert_eq!(parts("name -- --nocapture"), both("name -- --nocapture"));
+        assert_eq!(
+            parts("--workspace --locked"),
+            (Some("--workspace --locked".to_owned()), Some(String::new()))
+        );
+        let adapter = (None, Some("name".to_owned()));
+        assert_eq!(parts("-p sio-streams-socketioxide name"), adapter);
+        for line in ["-p core", "-pcore", "--package=core", "--test vectors", "--lib"] {
+            assert_eq!(parts(line), (Some(line.to_owned()), None));
         }
     }
 

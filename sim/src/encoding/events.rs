@@ -11,7 +11,8 @@ use sio_streams_core::{
 
 use super::{Encode, Encoder, unknown};
 
-/// The addressed sockets are left out where the event also has what follows from them.
+/// The addressed sockets are left out where the event also has what follows from them, and so is the
+/// node that demanded it, which the stream tells.
 impl Encode for Event {
     fn encode(&self, out: &mut Encoder) {
         match self {
@@ -20,7 +21,7 @@ impl Encode for Event {
             Event::Broadcast(delivery) => out.tag(3).put(delivery),
             Event::SocketsJoin(moved) => out.tag(4).put(moved),
             Event::SocketsLeave(moved) => out.tag(5).put(moved),
-            Event::DisconnectSockets { nsp, opts: _, sockets, close } => {
+            Event::DisconnectSockets { nsp, opts: _, sockets, close, from: _ } => {
                 out.tag(6).put(nsp).put(sockets).put(close)
             }
             Event::FetchSockets { nsp, opts: _, sockets, responder } => {
@@ -106,7 +107,7 @@ impl Encode for AckResponder {
 
 impl Encode for Moved {
     fn encode(&self, out: &mut Encoder) {
-        let Moved { nsp, opts: _, sockets, rooms, changes } = self;
+        let Moved { nsp, opts: _, sockets, rooms, changes, from: _ } = self;
         out.put(nsp).put(sockets).put(rooms).put(changes);
     }
 }

@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { io as connectClient } from "socket.io-client";
+import msgpackParser from "socket.io-msgpack-parser";
 import { Journal } from "./journal.mjs";
 
 class Client {
@@ -53,8 +54,8 @@ export class Clients {
   }
 
   // `recover`: {pid, offset} of a session that some other client left behind.
-  // `port`: of another server.
-  async connect({ nsp = "/", auth, query, headers, transports, recover, port }) {
+  // `port`: of another server. `msgpack`: that server's parser is the one for MessagePack.
+  async connect({ nsp = "/", auth, query, headers, transports, recover, port, msgpack = false }) {
     const url = port === undefined ? this.url : `http://127.0.0.1:${port}`;
     const socket = connectClient(url + nsp, {
       autoConnect: false,
@@ -64,6 +65,7 @@ export class Clients {
       auth,
       query,
       extraHeaders: headers,
+      parser: msgpack ? msgpackParser : undefined,
     });
     if (recover) {
       socket._pid = recover.pid;

@@ -121,6 +121,8 @@ pub struct ConnectOptions {
     /// The port of the server, if it is not the peer's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// `true` if the server's parser is the one for MessagePack.
+    pub msgpack: bool,
     /// The session that the client claims to come from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recover: Option<Session>,

@@ -5,6 +5,7 @@
 //! placeholder takes their place.
 
 mod attachments;
+mod detached;
 mod error;
 mod reader;
 
@@ -17,9 +18,8 @@ use serde::Serialize;
 pub use self::error::FrameError;
 pub use self::reader::{FrameLimits, FrameReader, Received};
 use crate::id::EntryId;
-use crate::msgpack;
 use crate::packet::{EVENT, Packet};
-use crate::payload::{Encoding, Payload, PayloadError};
+use crate::payload::{Payload, PayloadError};
 
 // The types of packets, as Socket.IO's parser numbers them. Those with binary values are the events
 // and the acknowledgements plus three.
@@ -162,23 +162,12 @@ impl Packet {
 
 /// Makes the frames of a packet with data. `plain` is its type if there are no binary values.
 fn frames(plain: u8, nsp: &str, id: Option<u64>, data: &Payload, offset: Option<EntryId>) -> Frames {
-    let mut attachments = Vec::new();
-    let converted;
-    let data = match data.encoding() {
-        Encoding::Json => data.as_json().unwrap_or_default(),
-        Encoding::MsgPack => {
-            converted = msgpack::to_json(data.bytes(), |out, content| {
-                msgpack::placeholder(out, attachments.len());
-                attachments.push(content);
-            });
-            &*converted
-        }
-    };
+    let (data, attachments) = detached::detached(data);
     // The extra room is for the packet's type, its id and the offset. Few packets have all of them.
     let room = data.len() + if offset.is_some() { 48 } else { 8 };
     let mut text = head(plain, attachments.len(), nsp, id, room);
     match offset.and_then(|offset| Some((offset, data.trim_ascii_end().strip_suffix(']')?))) {
-        None => text.push_str(data),
+        None => text.push_str(&data),
         Some((offset, open)) => {
             text.push_str(open);
             let comma = if open.trim_ascii() == "[" { "" } else { "," };
@@ -229,7 +218,7 @@ fn push_json(text: &mut String, value: &(impl Serialize + ?Sized)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Payload;
+    use crate::payload::Encoding;
 
     fn msgpack_packet(bytes: &[u8]) -> Packet {
         let data = Payload::from_wire(Encoding::MsgPack, Bytes::copy_from_slice(bytes));

@@ -212,6 +212,7 @@ pub(super) fn moved() -> Vec<Moved> {
         sockets: vec![],
         rooms: vec![],
         changes: vec![],
+        from: NodeId::new("a"),
     };
     let changes = [
         RoomChange::Create { room: room() },
@@ -380,20 +381,34 @@ pub(super) fn events() -> Vec<Event> {
     let ([ticket, other], _) = given();
     let (s, node, error) = (|| text("s"), || NodeId::new("a"), || server("OOM", "full"));
     let mut events = vec![
-        Event::DisconnectSockets { nsp: s(), opts: BroadcastOptions::all(), sockets: vec![], close: false },
+        Event::DisconnectSockets {
+            nsp: s(),
+            opts: BroadcastOptions::all(),
+            sockets: vec![],
+            close: false,
+            from: node(),
+        },
         Event::DisconnectSockets {
             nsp: text("t"),
             opts: BroadcastOptions::all(),
             sockets: vec![],
             close: false,
+            from: node(),
         },
         Event::DisconnectSockets {
             nsp: s(),
             opts: BroadcastOptions::all(),
             sockets: texts(&["a"]),
             close: false,
+            from: node(),
         },
-        Event::DisconnectSockets { nsp: s(), opts: BroadcastOptions::all(), sockets: vec![], close: true },
+        Event::DisconnectSockets {
+            nsp: s(),
+            opts: BroadcastOptions::all(),
+            sockets: vec![],
+            close: true,
+            from: node(),
+        },
         Event::ServerSideEmit { nsp: s(), packet: json("1"), from: Some(node()), responder: None },
         Event::ServerSideEmit { nsp: text("t"), packet: json("1"), from: Some(node()), responder: None },
         Event::ServerSideEmit { nsp: s(), packet: json("2"), from: Some(node()), responder: None },

@@ -1,0 +1,83 @@
+//! Packets: encoded by socketioxide's parsers, and as the cluster carries them.
+
+use sio_streams_driver::sio_streams_core::{self as wire, Payload, PayloadError};
+use socketioxide_core::packet::{Packet, PacketData};
+use socketioxide_core::parser::Parse;
+use socketioxide_core::{Str, Value};
+
+use crate::error::Error;
+
+/// The form in which a namespace's parser holds values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// JSON with placeholders, and attachments: the common parser.
+    Text,
+    /// MessagePack.
+    MsgPack,
+}
+
+impl Form {
+    /// Finds out what form a parser has.
+    pub(crate) fn of(parser: impl Parse) -> Self {
+        match parser.encode_value(&(), None) {
+            Ok(Value::Bytes(_)) => Form::MsgPack,
+            _ => Form::Text,
+        }
+    }
+
+    /// Makes the packet that socketioxide hands to the clients of the namespace.
+    pub(crate) fn packet(self, nsp: &Str, packet: &wire::Packet) -> Result<Packet, Error> {
+        // An event's type is another one if it has binary values.
+        if !matches!(packet.kind, wire::EVENT | 5) {
+            return Err(Error::NotAnEvent);
+        }
+        Ok(Packet::event(nsp.clone(), self.value(&packet.data)?))
+    }
+
+    /// Makes the value that socketioxide's parser reads an acknowledgement from. The wire has the
+    /// first argument only.
+    pub(crate) fn ack(self, argument: &Payload) -> Result<Value, PayloadError> {
+        Ok(match self.value(argument)? {
+            Value::Str(json, attachments) => Value::Str(format!("[{json}]").into(), attachments),
+            Value::Bytes(bytes) => {
+                const ARRAY_OF_ONE: u8 = 0x91;
+                Value::Bytes([&[ARRAY_OF_ONE], &*bytes].concat().into())
+            }
+        })
+    }
+
+    fn value(self, payload: &Payload) -> Result<Value, PayloadError> {
+        Ok(match self {
+            Form::Text => {
+                let (json, attachments) = payload.detach();
+                let attachments = (!attachments.is_empty()).then(|| attachments.into());
+                Value::Str(Str::copy_from_slice(&json), attachments)
+            }
+            Form::MsgPack => Value::Bytes(payload.to_msgpack()?),
+        })
+    }
+}
+
+/// Makes the packet that goes to the other servers.
+pub(crate) fn to_wire(packet: &Packet) -> Result<wire::Packet, Error> {
+    match &packet.inner {
+        PacketData::Event(value, _) | PacketData::BinaryEvent(value, _) => {
+            Ok(wire::Packet::new(payload(value.clone())?)?)
+        }
+        _ => Err(Error::NotAnEvent),
+    }
+}
+
+/// Makes the payload of a client's acknowledgement: its first argument.
+pub(crate) fn ack_to_wire(value: Value) -> Result<Payload, Error> {
+    Ok(payload(value)?.elements().next().unwrap_or_else(Payload::null))
+}
+
+fn payload(value: Value) -> Result<Payload, Error> {
+    Ok(match value {
+        Value::Str(json, attachments) => {
+            Payload::attach(json, attachments.unwrap_or_default().make_contiguous())?
+        }
+        Value::Bytes(bytes) => Payload::from_msgpack(bytes)?,
+    })
+}

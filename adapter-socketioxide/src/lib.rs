@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # In this crate
+//!
+//! A [`Cluster`] is made of a node and its events. It is the state of each namespace's
+//! [`SioStreamsAdapter`], and the handle for what socketioxide has no methods for. One task for each
+//! node takes its events, and does what they say with the sockets of its namespaces.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod acks;
+mod adapter;
+mod addressees;
+mod aliases;
+mod cluster;
+mod encoding;
+mod error;
+mod notices;
+mod pump;
+mod registry;
+
+pub use acks::AckStream;
+pub use adapter::{Init, SioStreamsAdapter};
+pub use cluster::{Builder, Cluster, SocketDescription};
+pub use error::{Error, SetupError};
+pub use notices::{Notice, Notices};
+pub use sio_streams_driver;
