@@ -7,7 +7,6 @@ mod answers;
 mod claims;
 mod cluster;
 mod fates;
-mod forks;
 mod gaps;
 mod members;
 mod own_rooms;

@@ -165,7 +165,7 @@ impl Oracle {
                 let Some(reader) = readers.get_mut(&stream) else { break };
                 reader.next.take_if(|next| !next.is_told(open));
                 // Entries that came before a question to the server wait for its answer.
-                if reader.next.is_some() || reader.checking.is_some() || reader.doubtful {
+                if reader.next.is_some() || reader.checking.is_some() {
                     break;
                 }
                 let Some((id, written, came)) = reader.queue.pop_front() else { break };
@@ -313,21 +313,11 @@ impl Oracle {
             }
             heads.extend(queue.front().map(ToString::to_string));
         }
-        // Two streams may have entries with one id.
-        let about = match event {
-            Event::Skipped { source: Source::Entry { stream, .. }, .. } | Event::Repeated { stream, .. } => {
-                Some(stream)
-            }
-            _ => None,
-        };
-        for (stream, reader) in readers.iter_mut() {
-            if found.is_none() && about.is_none_or(|about| about == stream) {
+        for reader in readers.values_mut() {
+            if found.is_none() {
                 found = reader.next.take_if(|next| next.is(event, open));
             }
             heads.extend(reader.next.as_ref().map(ToString::to_string));
-        }
-        if found.is_none() && self.is_settled(host) {
-            return self.told(host, event);
         }
         if found.is_none() {
             found = self.found_perhaps(host, event);
@@ -399,22 +389,11 @@ impl Oracle {
         }
     }
 
-    /// A node that does not look whether its stream is another one has taken what had come. Returns
-    /// `true` if some of it waited for that.
-    pub(super) fn is_settled(&mut self, host: usize) -> bool {
-        let readers = self.hosts[host].readers.values_mut();
-        let settled = readers.filter(|reader| reader.doubtful && reader.checking.is_none());
-        settled.map(|reader| reader.doubtful = false).count() > 0
-    }
-
     /// The node has nothing more to say: then nothing more may be due.
     pub(super) fn drained(&mut self, host: usize) {
-        if self.hosts[host].readers.values().all(|reader| !reader.probing) {
-            self.is_settled(host);
-        }
         self.look(host);
         let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
-        let mut held = readers.values().filter(|reader| reader.checking.is_none() && !reader.probing);
+        let mut held = readers.values().filter(|reader| reader.checking.is_none());
         let mut due = held.find_map(|reader| reader.next.as_ref()).map(ToString::to_string);
         for queue in [own, pushed] {
             queue.retain(|expected| expected.is_told(open));

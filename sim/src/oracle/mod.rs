@@ -425,7 +425,7 @@ impl Oracle {
     fn asked(&mut self, host: usize, id: sio_streams_core::CommandId, command: &Command) {
         match command {
             Command::XAdd { stream, fields, .. } => self.hands_out(host, stream, fields),
-            Command::XRead { stream, after, count, .. } => self.reads(host, stream, *after, *count),
+            Command::XRead { stream, after, .. } => self.reads(host, stream, *after),
             Command::XInfoStream { stream } => self.locates(host, stream, id),
             Command::Release { lane: Lane::Reader(stream) } => {
                 self.hosts[host].readers.remove(stream);

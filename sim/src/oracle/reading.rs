@@ -17,22 +17,6 @@ use super::log::Written;
 pub(super) struct ReaderView {
     /// The last entry that came; nothing before the stream's end is known.
     cursor: Option<EntryId>,
-    /// The id behind which it has to read everything.
-    start: EntryId,
-    /// It looks whether an entry that has come is still there. What comes now is not for the
-    /// application.
-    pub(super) probing: bool,
-    /// What has come last does not begin with the entry that was read last, or the server has lost
-    /// that: what came may be read again.
-    pub(super) doubtful: bool,
-    /// The server has lost some of what came last, as it said when it was asked. The application is
-    /// told of it all the same.
-    ahead: bool,
-    /// It has asked for its last entry once more.
-    overlaps: bool,
-    /// Entries that were added below the cursor, by a master that the reader had not seen. They have
-    /// to come when it is switched to that master.
-    owed: BTreeSet<EntryId>,
     /// The entries that have come and were not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
     /// Of those, the ones that came before their namespace was opened: they are not for it.
@@ -121,8 +105,7 @@ impl Oracle {
 
     /// A node asks for a stream's end, or what the server counts.
     pub(super) fn locates(&mut self, host: usize, stream: &ByteString, id: CommandId) {
-        let reader = self.reader(host, stream);
-        (reader.checking, reader.probing) = (Some(id), false);
+        self.reader(host, stream).checking = Some(id);
     }
 
     pub(super) fn located(
@@ -138,30 +121,20 @@ impl Oracle {
         }
         reader.checking = None;
         reader.broken = false;
-        let last = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
-        reader.doubtful |= reader.cursor.is_some_and(|cursor| last < cursor);
-        reader.ahead = reader.queue.back().is_some_and(|(id, ..)| last < *id);
         reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
         if reader.cursor.is_none() {
-            reader.start = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
-            reader.cursor = Some(reader.start);
+            reader.cursor = Some(info.map_or(EntryId::ZERO, |info| info.last_generated_id));
         }
     }
 
     /// A node reads on.
-    pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId, count: u32) {
+    pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId) {
         let Some(cursor) = self.reader(host, stream).cursor else {
             return self.fail("read from nowhere", format!("host {host} reads {stream} from {after}"));
         };
         if self.reader(host, stream).broken {
             self.fail("read on after a break", format!("host {host} reads {stream} from {after}"));
         }
-        self.reader(host, stream).probing = after < cursor && count == 1;
-        if self.reader(host, stream).probing {
-            return;
-        }
-        self.reader(host, stream).doubtful = false;
-        self.reader(host, stream).overlaps = after < cursor;
         // It may read its last entry once more.
         if after != cursor && after != before(cursor) {
             let details = format!("host {host} reads {stream} from {after}, but has come to {cursor}");
@@ -172,20 +145,6 @@ impl Oracle {
     /// Entries have come.
     pub(super) fn handed(&mut self, host: usize, stream: &ByteString, entries: &[Entry]) {
         let now = self.now;
-        if core::mem::take(&mut self.reader(host, stream).probing) {
-            return;
-        }
-        if let Some(first) = entries.first()
-            && self.reader(host, stream).overlaps
-        {
-            let history = self.histories.entry(stream.clone()).or_default();
-            let found = history.find(first.id, &first.fields);
-            let reader = self.reader(host, stream);
-            let same = reader.cursor == Some(first.id)
-                && found.is_some_and(|(_, lost)| !lost)
-                && (reader.came.contains(&first.id) || reader.start == first.id);
-            reader.doubtful = !same;
-        }
         for entry in entries {
             let history = self.histories.entry(stream.clone()).or_default();
             let written = history.find(entry.id, &entry.fields);
@@ -199,7 +158,6 @@ impl Oracle {
                 reader.missing.insert(id, now);
             }
             reader.cursor = Some(entry.id);
-            reader.owed.remove(&entry.id);
             match written {
                 Some((written, lost)) => {
                     // It may have been on its way when the server lost it.
@@ -227,7 +185,6 @@ impl Oracle {
         let Some(history) = self.histories.get(stream) else { return };
         let mut real = 0;
         for id in history.between(after, until) {
-            reader.owed.remove(&id);
             if !reader.came.contains(&id) && reader.reported.insert(id) {
                 reader.missing.remove(&id);
                 real += 1;
@@ -285,9 +242,7 @@ impl Oracle {
         lost: Lost,
     ) {
         let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
-        let Some(history) = self.histories.get(stream) else { return };
         reader.rewinds += 1;
-        reader.doubtful = false;
         reader.uncounted |= lost == Lost::Unknown;
         if reader.unread == 0 && reader.behind == 0 && !reader.mixed {
             let details = format!("host {host}, {stream}: from {cursor} to {last}");
@@ -295,22 +250,6 @@ impl Oracle {
         }
         if last < cursor {
             reader.cursor = reader.cursor.map(|cursor| cursor.min(last));
-            // What was held back, and is in the stream, is read again. If it is lost, the application
-            // is told only of what was not held back because of a doubt.
-            let again = |id, written: &Rc<Written>| {
-                let is_there = history.at(id).is_some_and(|now| Rc::ptr_eq(now, written));
-                id > last && (is_there || !reader.ahead)
-            };
-            let held = reader.queue.iter().filter(|(id, written, _)| again(*id, written));
-            for (id, ..) in held {
-                reader.came.remove(id);
-                reader.early.remove(id);
-            }
-            reader.queue.retain(|(id, written, _)| !again(*id, written));
-        }
-        if lost == Lost::Unknown {
-            // Nothing that this reader remembers is there, or nobody can tell.
-            reader.owed.retain(|id| *id > last);
         }
     }
 
@@ -324,7 +263,6 @@ impl Oracle {
         for host in &mut self.hosts {
             let Some(reader) = host.readers.get_mut(stream) else { continue };
             let read = reader.came.iter().filter(|id| gone.contains(*id)).count() as u64;
-            reader.owed.retain(|id| !gone.contains(id));
             reader.lost.extend(reader.came.intersection(&gone).copied());
             reader.came.retain(|id| !gone.contains(id));
             // An entry that was not reported as missing before it was lost altogether is nobody's
@@ -349,9 +287,6 @@ impl Oracle {
                 && reader.cursor.is_some_and(|cursor| cursor >= id)
             {
                 reader.behind += 1;
-                if id > reader.start {
-                    reader.owed.insert(id);
-                }
                 reader.doubled |= reader.lost.contains(&id);
             }
         }
@@ -385,11 +320,6 @@ impl Oracle {
             }
             let mut found = Vec::new();
             for (stream, reader) in &self.hosts[host].readers {
-                let left = first.get(stream).copied();
-                if let Some(owed) = reader.owed.iter().find(|id| left.is_some_and(|first| first <= **id)) {
-                    let details = format!("host {host}, {stream}: {owed} of {}", reader.owed.len());
-                    found.push(("entries of another master never came", details));
-                }
                 // The server is asked what it counts every so often.
                 let patience = self.hosts[host].config.block_time * 2 + Duration::from_secs(2);
                 let mut old = reader.missing.iter().filter(|(_, at)| self.now.since(**at) > patience);

@@ -6,7 +6,6 @@ mod faults;
 mod host;
 mod lane;
 mod links;
-mod masters;
 mod net;
 mod server;
 mod strangers;

@@ -8,11 +8,9 @@
 //! without a suspicion.
 
 mod dedup;
-mod fork;
 mod gaps;
 mod hearing;
 mod reader;
-mod trail;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,7 +29,6 @@ pub(super) use gaps::Finding;
 use gaps::GapDetector;
 use hearing::Hearing;
 use reader::Reader;
-use trail::Trail;
 
 /// The minimum time between two requests for the server's count while nothing is suspect.
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
@@ -54,8 +51,6 @@ pub(super) struct Told {
     pub(super) rewound: bool,
     /// The last entry that has come.
     pub(super) cursor: EntryId,
-    /// The last entry up to which this node's view of the stream holds.
-    pub(super) end: EntryId,
     pub(super) findings: Vec<Finding>,
     /// The ends of gaps that are certain, but whose sizes are not known yet.
     pub(super) holes: Vec<EntryId>,
@@ -175,8 +170,8 @@ impl Inbox {
     /// Starts reading a stream for a namespace, or notes one more namespace that lives on it.
     pub(super) fn open(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) {
         let (limit, hash, now) = (cx.config.limits.nodes, cx.hash, cx.now);
-        let (count, max_len) = (cx.config.read_count, cx.config.max_len);
-        let fresh = || Reader::new(Dedup::new(limit, hash), Trail::new(max_len), count, now);
+        let count = cx.config.read_count;
+        let fresh = || Reader::new(Dedup::new(limit, hash), count, now);
         let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
         let first = reader.users.is_empty();
         reader.users.insert(nsp.clone());
@@ -305,35 +300,13 @@ impl Inbox {
         Some(cx.now.since(reader.asked_at))
     }
 
-    /// Handles the server's answer about the stream's end and its count. `is_located` is `true` if
-    /// the server was asked for the first time, or after a break. Returns `None` if it has to be
-    /// found out first whether the stream is the one that was read. Then the answer is handled
-    /// again when that is known.
-    pub(super) fn told(
-        &mut self,
-        cx: &mut Context,
-        stream: &ByteString,
-        info: &StreamInfo,
-        is_located: bool,
-    ) -> Option<Told> {
+    /// Handles the server's answer about the stream's end and its count.
+    pub(super) fn told(&mut self, cx: &Context, stream: &ByteString, info: &StreamInfo) -> Option<Told> {
         let reader = self.readers.get_mut(stream)?;
-        if reader.search.is_none() {
-            if reader.takes_what_is_ahead_of(info) {
-                self.unread.push_back(stream.clone());
-            }
-            reader.doubts(info, is_located);
-        }
-        if self.search_on(cx, stream).is_none() && self.is_searching(stream) {
-            return None;
-        }
-        let reader = self.readers.get_mut(stream)?;
+        let last = info.last_generated_id;
         reader.checked = cx.now;
         reader.suspect = false;
         reader.next = None;
-        reader.is_absent = false;
-        let broken = core::mem::take(&mut reader.broken);
-        let fork = reader.settle();
-        let last = fork.as_ref().map_or(info.last_generated_id, |(_, base)| *base);
         let located = reader.cursor_if_located().is_none();
         if core::mem::take(&mut reader.seeking) {
             reader.cursor = None;
@@ -342,23 +315,15 @@ impl Inbox {
             located,
             rewound: last < reader.known,
             cursor: last,
-            end: last,
             findings: Vec::new(),
             holes: Vec::new(),
         };
-        if let Some((finding, _)) = fork {
-            told.rewound = true;
-            told.findings.push(finding);
-            reader.is_answered();
-            return Some(told);
-        }
         match reader.cursor {
             Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
             None => {
                 reader.cursor = Some(last);
                 reader.looked_at = Some(last);
                 reader.gaps = GapDetector::open(info);
-                reader.trail.begin(last);
                 reader.ended = true;
             }
             Some(cursor) => {
@@ -368,9 +333,9 @@ impl Inbox {
                 if !held.is_empty() {
                     self.unread.push_back(stream.clone());
                 }
-                if cursor > last {
+                if held.last().map_or(cursor, |entry| entry.id) > last {
+                    reader.batch.extend(held);
                     reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
-                    reader.trail.cut_behind(last);
                 } else {
                     let any = !held.is_empty();
                     findings.extend(reader.accept(held));
@@ -389,12 +354,6 @@ impl Inbox {
                 if cursor < last {
                     // If the cursor's entry is gone, the stream's first entry is the next one.
                     reader.next = info.first_entry_id.map(|first| first.max(cursor));
-                } else if broken
-                    && reader.trail.ends_at(cursor)
-                    && info.first_entry_id.is_some_and(|first| first <= cursor)
-                {
-                    // Another server may have given this id to another entry.
-                    reader.next = Some(cursor);
                 }
                 let hole = reader.gaps.hole().filter(|until| hole != Some(*until));
                 // A gap whose size is not known can't be reported yet, but it is a gap all the
@@ -422,8 +381,6 @@ impl Inbox {
         reader.cut_off = false;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
-        let is_another = |first: &Entry| reader.trail.ends_at(first.id) && !reader.trail.ends_with(first);
-        let is_another = next.is_some() && entries.first().is_some_and(is_another);
         // Each entry is taken once, even if a backend repeats it.
         let mut last = reader.cursor;
         let mut new = entries;
@@ -439,10 +396,9 @@ impl Inbox {
         reader.adapt(&new, full, usual);
         let suspect = match next {
             // If there is nothing at all, even that entry is gone.
-            Some(_) => begins_with != next || is_another,
+            Some(_) => begins_with != next,
             None => full,
         };
-        reader.is_absent |= suspect && next.is_some() && next == reader.cursor;
         if suspect {
             reader.held = new;
             self.check(cx, stream);
@@ -470,7 +426,6 @@ impl Inbox {
             return Some(Batch { cursor, findings: Vec::new() });
         }
         reader.cursor = Some(next.before());
-        reader.trail.begin(next.before());
         // Entries from before this node began to read are missing to nobody.
         let finding = (!reader.seeking).then(|| reader.gaps.pass_over(cursor, next, alone));
         Some(Batch { cursor: next.before(), findings: finding.into_iter().collect() })
@@ -537,7 +492,7 @@ impl Inbox {
     pub(super) fn lost(&mut self, cx: &mut Context, stream: &ByteString) {
         let waiting = cx.lanes.take_waiting(&Lane::Reader(stream.clone()));
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        (reader.suspect, reader.broken, reader.search) = (true, true, None);
+        reader.suspect = true;
         for (id, command) in waiting {
             if matches!(command, Command::XRead { .. }) {
                 cx.answered(id);
@@ -563,7 +518,6 @@ impl Inbox {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
-        (reader.broken, reader.search) = (true, None);
         reader.ended = false;
         reader.heard_since = None;
         // One failure may be chance. After two, the reply may be larger than the server, or
