@@ -27,11 +27,7 @@ impl Form {
 
     /// Makes the packet that socketioxide hands to the clients of the namespace.
     pub(crate) fn packet(self, nsp: &Str, packet: &wire::Packet) -> Result<Packet, Error> {
-        // An event's type is another one if it has binary values.
-        if !matches!(packet.kind, wire::EVENT | 5) {
-            return Err(Error::NotAnEvent);
-        }
-        Ok(Packet::event(nsp.clone(), self.value(&packet.data)?))
+        Ok(Packet::event(nsp.clone(), self.value(packet.data())?))
     }
 
     /// Makes the value that socketioxide's parser reads an acknowledgement from. The wire has the

@@ -17,8 +17,8 @@ pub enum Notice {
         nsp: ByteString,
         /// `[event, …args]`.
         packet: Payload,
-        /// The sender.
-        from: NodeId,
+        /// The sender, if the message names one.
+        from: Option<NodeId>,
         /// Takes the answer, if one is wanted.
         reply: Option<EmitReply>,
     },

@@ -40,19 +40,19 @@ impl Pump {
     fn follow(&self, event: Event) {
         match event {
             Event::Broadcast(broadcast) => self.deliver(broadcast),
-            Event::SocketsJoin(moved) if moved.from != self.own => {
+            Event::SocketsJoin(moved) if moved.from.as_ref() != Some(&self.own) => {
                 self.registry
                     .adapters(&moved.nsp)
                     .iter()
                     .for_each(|local| local.join(&moved.opts, &moved.rooms));
             }
-            Event::SocketsLeave(moved) if moved.from != self.own => {
+            Event::SocketsLeave(moved) if moved.from.as_ref() != Some(&self.own) => {
                 self.registry
                     .adapters(&moved.nsp)
                     .iter()
                     .for_each(|local| local.leave(&moved.opts, &moved.rooms));
             }
-            Event::DisconnectSockets { nsp, opts, from, .. } if from != self.own => {
+            Event::DisconnectSockets { nsp, opts, from, .. } if from.as_ref() != Some(&self.own) => {
                 for local in self.registry.adapters(&nsp) {
                     local.disconnect(&opts).unwrap_or_else(|reason| self.teller.undelivered(&nsp, reason));
                 }
@@ -69,7 +69,7 @@ impl Pump {
     }
 
     fn deliver(&self, Broadcast { nsp, packet, opts, from, acks, .. }: Broadcast) {
-        if from == self.own {
+        if from.as_ref() == Some(&self.own) {
             // Its own clients are asked by the adapter.
             return acks.into_iter().for_each(|acks| follow_up(acks.clients(0)));
         }

@@ -276,7 +276,7 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
                     let tell = |id| wire::LocalSocket::new(id, &handshake, Payload::empty_object()).unwrap();
                     drop(reply.send(sockets.into_iter().map(tell).collect()));
                 }
-                Event::Broadcast(it) => told.send((it.packet.data.to_string(), it.sockets.len())).unwrap(),
+                Event::Broadcast(it) => told.send((it.packet.data().to_string(), it.sockets.len())).unwrap(),
                 _ => {}
             }
         }
@@ -481,7 +481,7 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     while emitted.len() < 2 || links == 0 {
         match tokio::time::timeout(LIMIT, notices.next()).await.unwrap().unwrap() {
             Notice::ServerSideEmit { nsp, packet, from, reply } => {
-                assert_eq!((&*nsp, from), ("/", a.cluster.node().uid().clone()));
+                assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
                 emitted.push(packet.to_string());
                 if let Some(reply) = reply {
                     reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();

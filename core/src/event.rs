@@ -52,8 +52,8 @@ pub enum Event {
         sockets: Vec<ByteString>,
         /// `true` if the underlying connections are to be closed too.
         close: bool,
-        /// The node that demanded it. It may be this one.
-        from: NodeId,
+        /// The node that demanded it, if the message names one. It may be this one.
+        from: Option<NodeId>,
     },
     /// A node, perhaps this one, asks for these sockets of this node. Answer with
     /// [`Engine::respond_sockets`](crate::Engine::respond_sockets), even if there are none. If the
@@ -289,8 +289,8 @@ pub struct Moved {
     pub rooms: Vec<ByteString>,
     /// The changes that resulted. There are none if the rooms are the application's.
     pub changes: Vec<RoomChange>,
-    /// The node that demanded it. It may be this one.
-    pub from: NodeId,
+    /// The node that demanded it, if the message names one. It may be this one.
+    pub from: Option<NodeId>,
 }
 
 /// An answer to a request.

@@ -36,8 +36,8 @@ pub enum Event {
         sockets: Vec<ByteString>,
         /// `true` if the underlying connections are to be closed, too.
         close: bool,
-        /// The node that demanded it. It may be this one.
-        from: NodeId,
+        /// The node that demanded it, if the message names one. It may be this one.
+        from: Option<NodeId>,
     },
     /// A server of the cluster, perhaps this one, asks for these sockets of this node.
     FetchSockets {

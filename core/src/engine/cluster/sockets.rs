@@ -123,7 +123,7 @@ impl Cluster {
                     sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
                 let changes: Vec<_> = each.collect();
                 self.rooms_changed(cx, &nsp, &changes);
-                Event::SocketsJoin(Moved { nsp, opts, sockets, rooms, changes, from })
+                Event::SocketsJoin(Moved { nsp, opts, sockets, rooms, changes, from: from.named() })
             }
             Body::SocketsLeave { opts, rooms } => {
                 let namespace = self.namespaces.get_mut(&nsp)?;
@@ -134,12 +134,12 @@ impl Cluster {
                     .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
                 let changes: Vec<_> = each.collect();
                 self.rooms_changed(cx, &nsp, &changes);
-                Event::SocketsLeave(Moved { nsp, opts, sockets, rooms, changes, from })
+                Event::SocketsLeave(Moved { nsp, opts, sockets, rooms, changes, from: from.named() })
             }
             Body::DisconnectSockets { opts, close } => {
                 let namespace = self.namespaces.get(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
-                Event::DisconnectSockets { nsp, opts, sockets, close, from }
+                Event::DisconnectSockets { nsp, opts, sockets, close, from: from.named() }
             }
             _ => return None,
         })
