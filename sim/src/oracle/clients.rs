@@ -387,7 +387,8 @@ impl Oracle {
         let Some(attempt) = &self.clients.all[client].attempt else { return };
         let view = &self.hosts[host];
         let Some(recovery) = &view.config.recovery else { return };
-        let steady = view.disturbed.is_none_or(|disturbed| disturbed < attempt.since);
+        // A session that has been taken is told when the application takes events again.
+        let steady = view.disturbed.max(view.drowsy).is_none_or(|disturbed| disturbed < attempt.since);
         let took = self.now.since(attempt.since);
         // An attempt that is on its way when the time is up is waited for.
         let longest = (recovery.timeout + LOOK_AGAIN).mul_f64(1.03) + self.response * 2;

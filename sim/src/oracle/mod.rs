@@ -97,6 +97,8 @@ pub(crate) struct HostView {
     searched: BTreeMap<ByteString, Time>,
     /// The process stood still, or its clock jumped, at that time last.
     disturbed: Option<Time>,
+    /// The time up to which the application takes no events.
+    drowsy: Option<Time>,
     pub(crate) asks: requests::Asks,
     /// The channels that it hears, as the server sees it, and since when.
     hears: BTreeMap<ByteString, Time>,
@@ -202,6 +204,7 @@ impl Oracle {
             unsettled: 0,
             searched: BTreeMap::new(),
             disturbed: None,
+            drowsy: None,
             asks: requests::Asks::default(),
             hears: BTreeMap::new(),
             lists: BTreeMap::new(),
@@ -459,6 +462,10 @@ impl Oracle {
 
     fn faulted(&mut self, fault: &Fault) {
         self.silenced_by(fault);
+        if let Fault::SlowApp { host, lasts } = fault {
+            let until = Some(self.now + *lasts);
+            self.hosts[*host].drowsy = self.hosts[*host].drowsy.max(until);
+        }
         match fault {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);

@@ -136,7 +136,8 @@ impl Frames {
 impl Packet {
     /// Makes the frames that bring the packet to a client of the namespace. They are the same for
     /// all clients. `offset` is appended to the packet's arguments. It is for clients that recover
-    /// their state; [`Delivery::frames`] and [`Missed::frames`] pass it where it is due. If the
+    /// their state; [`Delivery::frames`](crate::Delivery::frames) and
+    /// [`Missed::frames`](crate::Missed::frames) pass it where it is due. If the
     /// packet has an id, the other side acknowledges it.
     ///
     /// No value is decoded, and no binary value is copied.
