@@ -76,7 +76,7 @@ impl Acks {
     /// #         let _ = broadcast.acks.unwrap().send(Payload::encode("yes").unwrap()).await;
     /// #     }
     /// # });
-    /// assert_eq!(acks.next_answer().await, Some((node.uid().clone(), Answer::ClientCount(1))));
+    /// assert_eq!(acks.next_answer().await, Some((Some(node.uid().clone()), Answer::ClientCount(1))));
     /// assert_eq!(acks.next().await, Some(Payload::encode("yes")?));
     /// # Ok(())
     /// # }

@@ -170,7 +170,7 @@ fn recovering(recovery: Recovery) -> Config {
 async fn all_clients_are_suspended_however_many_there_are() {
     let small = |sessions, sessions_bytes| Recovery { sessions, sessions_bytes, ..Recovery::default() };
     for recovery in [small(1, 1 << 20), small(7, 1 << 20), small(1_000, 400)] {
-        let (node, _events) = start(recovering(recovery), MemoryRedis::new().backend()).unwrap();
+        let (node, events) = start(recovering(recovery), MemoryRedis::new().backend()).unwrap();
         let nsp = node.open("/").await.unwrap();
         let offset = nsp.broadcast(hello(), BroadcastOptions::all()).await.unwrap().unwrap().to_string();
         let mut clients = Vec::new();
@@ -186,7 +186,7 @@ async fn all_clients_are_suspended_however_many_there_are() {
         let lost = suspending.await.unwrap();
         let [(sid, Error::Call(CallError::UnknownSocket(_)))] = &*lost else { panic!("{lost:?}") };
         assert_eq!(sid, "nobody");
-        drop(_events);
+        drop(events);
         for index in [0, 150, 299] {
             let session =
                 nsp.restore_session(&format!("pid{index}"), &offset, |it| it.session).await.unwrap();

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::common::*;
-use sio_streams_core::{BroadcastOptions, ByteString, Config, Lane, Packet, Payload};
+use sio_streams_core::{BroadcastOptions, ByteString, Config, Lane, NodeId, Packet, Payload};
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::{Broadcast, Event, Namespace, Node};
 use sio_streams_testapp::{Application, serve};
@@ -70,8 +70,8 @@ impl Member {
         }
     }
 
-    /// Asks the others until this many have answered, and nobody is missing.
-    pub(crate) async fn is_answered_by(&self, others: usize) {
+    /// Asks the others until this many have answered, and nobody is missing. Returns the answers.
+    pub(crate) async fn is_answered_by(&self, others: usize) -> Vec<(Option<NodeId>, Payload)> {
         within(async {
             loop {
                 let ping = Payload::from_json(r#"["ping"]"#).unwrap();
@@ -79,11 +79,11 @@ impl Member {
                     && answers.outcome.is_complete()
                     && answers.responses.len() == others
                 {
-                    return;
+                    return answers.responses;
                 }
             }
         })
-        .await;
+        .await
     }
 
     /// Everything else that it was told, in words.
@@ -126,7 +126,8 @@ struct Listener {
 
 impl Application for Listener {
     fn deliver(&mut self, broadcast: &Broadcast) {
-        let (_, number): (String, u64) = broadcast.packet.data().decode().unwrap();
+        let (name, number): (String, u64) = broadcast.packet.data().decode().unwrap();
+        assert_eq!(name, "n");
         // A test that listens no more has seen enough.
         let _ = self.heard.send(number);
     }
