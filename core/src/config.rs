@@ -8,8 +8,6 @@ use bytestring::ByteString;
 
 use crate::codec::PayloadCodec;
 
-#[cfg(feature = "serde")]
-mod millis;
 mod setters;
 
 /// The peers that a node can talk to. The dialect decides which message goes over which transport
@@ -196,15 +194,15 @@ pub struct Config {
     pub read_count: u32,
     /// `blockTimeInMs` (0.3): the time for which a read waits for the first entry.
     /// 5 s by default; at least 1 ms.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub block_time: Duration,
     /// `heartbeatInterval` (0.2): the time without other published messages after which the node
     /// sends a heartbeat. 5 s by default; at least 1 ms.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub heartbeat_interval: Duration,
     /// `heartbeatTimeout` (0.2): the time of silence after which a node is considered down.
     /// 10 s by default; longer than `heartbeat_interval`.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub heartbeat_timeout: Duration,
     /// `channelPrefix` (0.3, sharded), `key` (classic): the first part of the names of Pub/Sub
     /// channels. `socket.io` by default.
@@ -230,7 +228,7 @@ pub struct Config {
     pub room_owner: RoomOwner,
     /// The time to wait for answers to a request, unless the request's flags set another. The peers
     /// use a fixed 5 s, which is the default.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub request_timeout: Duration,
     /// Connection state recovery, or `None` to turn it off, which is the default.
     pub recovery: Option<Recovery>,
@@ -262,7 +260,7 @@ pub struct Recovery {
     /// follows it. `sio:session:` by default.
     pub session_key_prefix: ByteString,
     /// `maxDisconnectionDuration`: the time for which a session is kept. 2 minutes by default.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub max_disconnection_duration: Duration,
     /// The largest number of broadcasts of each stream that the window keeps in memory. A client
     /// that missed only those costs Redis nothing but its session. 10 000 by default.
@@ -270,11 +268,11 @@ pub struct Recovery {
     /// The largest size of the window, in bytes. 32 MiB by default.
     pub window_bytes: usize,
     /// The largest age of a broadcast in the window, by its entry id. 10 minutes by default.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub window_age: Duration,
     /// The longest time that restoring a session may take, or waiting for Redis to save one. 5 s by
     /// default.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub timeout: Duration,
     /// The largest number of sessions on their way to or from Redis. 50 000 by default.
     pub sessions: usize,
@@ -325,7 +323,7 @@ pub struct Limits {
     pub in_flight: usize,
     /// The time that a message waits while Redis is unavailable, before it is given up. One minute by
     /// default.
-    #[cfg_attr(feature = "serde", serde(with = "millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
     pub in_flight_for: Duration,
     /// The largest total size of those messages, in bytes. 64 MiB by default.
     pub in_flight_bytes: usize,

@@ -122,6 +122,8 @@ mod id;
 mod javascript;
 mod json_text;
 mod message;
+#[cfg(feature = "serde")]
+pub mod millis;
 mod msgpack;
 #[cfg(sio_streams_mutants)]
 pub mod mutants;

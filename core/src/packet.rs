@@ -40,7 +40,11 @@ impl Packet {
     /// Returns an error if Node peers or their clients could not read the event: see
     /// [`PayloadError`].
     pub fn event<A: Serialize + ?Sized>(name: &str, args: &A) -> Result<Self, PayloadError> {
-        Packet::named(name, Payload::event(name, args)?)
+        let data = Payload::event(name, args)?;
+        match is_reserved(name.as_bytes()) {
+            true => Err(PayloadError::ReservedEvent(name.into())),
+            false => Packet::named(data),
+        }
     }
 
     /// Creates a packet from `data`, which must be `[event, …args]`. The event may be a number, as
@@ -51,17 +55,17 @@ impl Packet {
     /// [`PayloadError::NotAnEvent`], [`PayloadError::ReservedEvent`],
     /// [`PayloadError::Placeholder`].
     pub fn new(data: Payload) -> Result<Self, PayloadError> {
-        match data.event_name() {
-            Some(name) => Packet::named(&name, data),
-            None if data.is_array() && is_named(&data).is_ok_and(|named| named) => Packet::named("", data),
-            None => Err(PayloadError::NotAnEvent),
+        if data.is_array() && is_named(&data).is_ok_and(|named| named) {
+            return Packet::named(data);
         }
+        Err(match data.event_name() {
+            Some(name) => PayloadError::ReservedEvent(name),
+            None => PayloadError::NotAnEvent,
+        })
     }
 
-    fn named(name: &str, data: Payload) -> Result<Self, PayloadError> {
-        if is_reserved(name.as_bytes()) {
-            return Err(PayloadError::ReservedEvent(name.into()));
-        }
+    /// Creates a packet from an event whose name is accepted.
+    fn named(data: Payload) -> Result<Self, PayloadError> {
         match data.has_false_placeholder() {
             true => Err(PayloadError::Placeholder),
             false => Ok(Packet { data, nsp: None, id: None }),

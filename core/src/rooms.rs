@@ -256,15 +256,23 @@ impl Rooms {
     /// assert!(!rooms.has_room("room"));
     /// ```
     pub fn join_matching(&mut self, opts: &BroadcastOptions, rooms: &[ByteString]) -> Vec<RoomChange> {
-        let matching = self.matching(opts);
-        matching.iter().flat_map(|socket| self.join(socket, rooms.iter().cloned())).collect()
+        self.join_all(&self.matching(opts), rooms)
     }
 
     /// Lets the sockets that `opts` address leave rooms, as
     /// [`Event::SocketsLeave`](crate::Event::SocketsLeave) demands.
     pub fn leave_matching(&mut self, opts: &BroadcastOptions, rooms: &[ByteString]) -> Vec<RoomChange> {
-        let matching = self.matching(opts);
-        matching.iter().flat_map(|socket| self.leave(socket, rooms.iter().map(|room| &**room))).collect()
+        self.leave_all(&self.matching(opts), rooms)
+    }
+
+    /// Lets each of the sockets join all of the rooms.
+    pub(crate) fn join_all(&mut self, sockets: &[ByteString], rooms: &[ByteString]) -> Vec<RoomChange> {
+        sockets.iter().flat_map(|socket| self.join(socket, rooms.iter().cloned())).collect()
+    }
+
+    /// Lets each of the sockets leave all of the rooms.
+    pub(crate) fn leave_all(&mut self, sockets: &[ByteString], rooms: &[ByteString]) -> Vec<RoomChange> {
+        sockets.iter().flat_map(|socket| self.leave(socket, rooms.iter().map(|room| &**room))).collect()
     }
 
     fn enter(&mut self, socket: u32, room: &ByteString, changes: &mut Vec<RoomChange>) {

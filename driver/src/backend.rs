@@ -66,22 +66,22 @@ pub use crate::pushes::{Push, PushReceiver, PushSender};
 )]
 pub struct Timing {
     /// For a reply. A connection that is silent for longer is given up. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "sio_streams_core::millis"))]
     pub response: Duration,
     /// For a connection to be opened. 5 s by default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "sio_streams_core::millis"))]
     pub connect: Duration,
     /// The pause before a lost connection is first opened again, less a random part of up to a
     /// half. 50 ms by default. From the second failure in a row on, the pause is at least a second,
     /// and doubles with each failure. A failure counts as the first one again after a connection
     /// that was of use. Such a connection has got over what the last one was lost by and has held
     /// for a second, or it has held for five seconds.
-    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "sio_streams_core::millis"))]
     pub backoff_min: Duration,
     /// The longest pause before a connection is opened again. From the second failure on, a random
     /// part of up to a tenth is added. One second by default. If it is less than a second, it also
     /// shortens the second pause and the time for which a connection must hold.
-    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "sio_streams_core::millis"))]
     pub backoff_max: Duration,
 }
 

@@ -14,14 +14,18 @@ use crate::backend::{Backend, ConnectError, Connection, PushSender};
 /// use sio_streams_driver::backend::BoxedBackend;
 /// use sio_streams_driver::memory::MemoryRedis;
 ///
+/// # use sio_streams_driver::memory::MemoryBackend;
+/// # // A backend on a Redis client.
+/// # struct RedisBackend;
+/// # impl RedisBackend { fn new(_: &str) -> MemoryBackend { MemoryRedis::new().backend() } }
 /// fn backend(url: Option<&str>) -> BoxedBackend {
 ///     match url {
-///         // A real program returns a boxed backend on a Redis client here.
-///         Some(_) => unimplemented!(),
+///         Some(url) => BoxedBackend::new(RedisBackend::new(url)),
 ///         None => BoxedBackend::new(MemoryRedis::new().backend()),
 ///     }
 /// }
 /// # backend(None);
+/// # backend(Some("redis://localhost"));
 /// ```
 pub struct BoxedBackend(Box<dyn AnyBackend>);
 

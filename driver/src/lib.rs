@@ -60,8 +60,6 @@ mod lanes;
 mod links;
 pub mod memory;
 mod messages;
-#[cfg(feature = "serde")]
-mod millis;
 mod namespace;
 mod node;
 #[cfg_attr(
@@ -101,10 +99,10 @@ pub use queued::Queued;
 pub use sio_streams_core;
 #[doc(no_inline)]
 pub use sio_streams_core::{
-    BroadcastOptions, ByteString, Bytes, CallError, CommandError, Config, Dialect, DownReason, EntryId,
-    Flags, Handshake, Lag, Lane, Limit, Limits, LocalDelivery, LocalSocket, Lost, Missed, Moved, NodeId,
-    NotRecovered, Outcome, Packet, Payload, PayloadError, Recovery, RemoteSocket, Restored, RoomChange,
-    RoomOwner, Session, Source, SubscriptionMode,
+    Answer, BroadcastOptions, ByteString, Bytes, CallError, CommandError, Config, Dialect, DownReason,
+    EntryId, Flags, Handshake, Lag, Lane, Limit, Limits, LocalDelivery, LocalSocket, Lost, Missed, Moved,
+    NodeId, NotRecovered, Outcome, Packet, Payload, PayloadError, Recovery, RemoteSocket, Restored,
+    RoomChange, RoomOwner, Session, Source, SubscriptionMode,
 };
 pub use sio_streams_resp;
 pub use start::{StartError, start};

@@ -43,7 +43,7 @@ pub struct Options {
     pub push_buffer_bytes: usize,
     /// The time that [`Node::open`](crate::Node::open) waits for Redis, at most. One minute by
     /// default.
-    #[cfg_attr(feature = "serde", serde(with = "crate::millis"))]
+    #[cfg_attr(feature = "serde", serde(with = "sio_streams_core::millis"))]
     pub open_within: Duration,
     /// The seed of the node's name and its request ids. `None`: the operating system's randomness
     /// is used.

@@ -71,10 +71,7 @@ fn written_again(packet: &Received) {
         Received::Event { nsp, data, id } => {
             look_into(data);
             match Packet::new(data.clone()) {
-                Ok(event) => {
-                    let event = id.map_or(event.clone(), |id| event.with_id(id));
-                    same(packet, &all(&event.frames(nsp, None)));
-                }
+                Ok(event) => same(packet, &all(&with_id(event, *id).frames(nsp, None))),
                 // Its name is a number, or half of a character is in it.
                 Err(PayloadError::NotAnEvent) => {}
                 Err(error) => panic!("{error}: {packet:?}"),
@@ -89,6 +86,14 @@ fn written_again(packet: &Received) {
         }
         Received::ConnectError { error, .. } => error.iter().for_each(look_into),
         other => panic!("{other:?}"),
+    }
+}
+
+/// Gives the packet an id, if there is one.
+pub(crate) fn with_id(packet: Packet, id: Option<u64>) -> Packet {
+    match id {
+        Some(id) => packet.with_id(id),
+        None => packet,
     }
 }
 

@@ -125,7 +125,7 @@ fn plain(body: Option<Body>) -> Option<Body> {
             if let Some(nsp) = packet.nsp() {
                 plain = plain.with_nsp(nsp.clone());
             }
-            *packet = packet.id().map_or(plain.clone(), |id| plain.with_id(id));
+            *packet = crate::frames::with_id(plain, packet.id());
             opts.flags.other.iter_mut().try_for_each(|(_, value)| flat(value))?;
         }
         Body::SocketsJoin { opts, .. }

@@ -312,7 +312,7 @@ impl Value {
     fn packet(self, id: Option<u64>) -> Packet {
         let event = Packet::new(self.payload()).or_else(|_| Packet::event("e", &()));
         let event = event.expect("the name can be used");
-        id.map_or(event.clone(), |id| event.with_id(id))
+        crate::frames::with_id(event, id)
     }
 }
 

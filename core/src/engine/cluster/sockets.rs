@@ -119,20 +119,15 @@ impl Cluster {
             Body::SocketsJoin { opts, rooms } => {
                 let namespace = self.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
-                let each =
-                    sockets.iter().flat_map(|socket| namespace.rooms.join(socket, rooms.iter().cloned()));
-                let changes: Vec<_> = each.collect();
+                let changes = namespace.rooms.join_all(&sockets, &rooms);
                 self.rooms_changed(cx, &nsp, &changes);
                 Event::SocketsJoin(Moved { nsp, opts, sockets, rooms, changes, from: from.named() })
             }
             Body::SocketsLeave { opts, rooms } => {
                 let namespace = self.namespaces.get_mut(&nsp)?;
                 let sockets = namespace.rooms.matching(&opts);
-                let each = sockets
-                    .iter()
-                    .take(if mutant!(LeaveIgnored) { 0 } else { usize::MAX })
-                    .flat_map(|socket| namespace.rooms.leave(socket, rooms.iter().map(|room| &**room)));
-                let changes: Vec<_> = each.collect();
+                let who = if mutant!(LeaveIgnored) { &[] } else { &*sockets };
+                let changes = namespace.rooms.leave_all(who, &rooms);
                 self.rooms_changed(cx, &nsp, &changes);
                 Event::SocketsLeave(Moved { nsp, opts, sockets, rooms, changes, from: from.named() })
             }
