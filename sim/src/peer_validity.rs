@@ -212,10 +212,10 @@ fn names(opts: &Value) -> Result<(), String> {
     for key in ["rooms", "except"] {
         let names =
             get(opts, key).and_then(Value::as_array).ok_or_else(|| format!("opts.{key} is no array"))?;
-        // A room may also be a number. It follows the same room's text.
+        // A room may also be a number. It follows the same room's text. Large numbers are floats.
         let mut texts = core::iter::once(None).chain(names.iter().map(Value::as_str));
         let is_name = |(name, before): (&Value, Option<&str>)| {
-            name.is_str() || name.as_u64().is_some_and(|number| before == Some(&*number.to_string()))
+            name.is_str() || name.as_f64().is_some_and(|number| before == Some(&*number.to_string()))
         };
         if !names.iter().all(|name| is_name((name, texts.next().flatten()))) {
             return Err(format!("opts.{key} has something else than texts, and numbers behind their own"));

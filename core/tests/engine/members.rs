@@ -202,6 +202,33 @@ fn a_bridge_counts_both_generations_and_other_bridges_once() {
     assert_eq!(cluster.count(2), 2);
 }
 
+/// The simulator found this: the bridge was counted by its subscription, which had no name yet, and
+/// by its heartbeat.
+#[test]
+fn a_bridge_that_is_heard_of_while_the_servers_are_counted_is_counted_once() {
+    let mut cluster = Cluster::ready(&[Dialect::Bridge; 2]);
+    let now = cluster.now();
+    cluster.nodes[0].stopped = true;
+    cluster.add(config(Dialect::Bridge));
+    cluster.open(2, "/");
+    let engine = &mut cluster.nodes[0].engine;
+    let ticket = engine.server_count(now, "/").unwrap();
+    let count = std::iter::from_fn(|| engine.poll_command())
+        .find_map(|(id, command)| matches!(command, Command::PubSubNumSub { .. }).then_some(id))
+        .expect("it asks who subscribes");
+    // The heartbeat comes before the reply.
+    cluster.nodes[0].stopped = false;
+    cluster.settle();
+    // Three nodes subscribe: this one, the old bridge, and one without a name.
+    cluster.nodes[0].engine.handle_reply(now, count, Ok(Reply::Counts(vec![3, 1, 1])));
+    cluster.settle();
+    let told = cluster.nodes[0].events.iter().find_map(|event| match event {
+        Event::ServerCount { ticket: told, count } if *told == ticket => Some(count.clone()),
+        _ => None,
+    });
+    assert_eq!(told, Some(Ok(3)));
+}
+
 #[test]
 fn an_emitter_is_no_node() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02]);

@@ -343,12 +343,39 @@ impl Oracle {
         if let Some(missed) = missed {
             self.fail("servers are counted that are fewer", missed);
         }
+        if let Some(more) = self.counted_twice(host, ticket, count) {
+            self.fail("servers are counted that are more", more);
+        }
         let Some(asked) = self.hosts[host].asks.asked.get_mut(&ticket) else {
             return self.fail("a number for nothing", format!("host {host}, {ticket}"));
         };
         if asked.servers.replace(count.clone()).is_some() {
             self.fail("counted twice", format!("host {host}, {ticket}"));
         }
+    }
+
+    /// A bridge knows other nodes by their heartbeats, by their subscriptions, or by both. It counts
+    /// each of them once. Returns the details, if it has counted more.
+    fn counted_twice(
+        &self,
+        host: usize,
+        ticket: Ticket,
+        count: &Result<u64, CommandError>,
+    ) -> Option<String> {
+        let view = &self.hosts[host];
+        let asked = view.asks.asked.get(&ticket)?;
+        let said = *count.as_ref().ok()?;
+        if view.config.dialect != Dialect::Bridge || self.heard_less >= asked.at {
+            return None;
+        }
+        let channel = format!("{}#{}#", view.config.channel_prefix, asked.nsp);
+        let subscribes = |other: &&HostView| other.hears.contains_key(channel.as_str());
+        let mut there: BTreeSet<&NodeId> =
+            self.hosts.iter().filter(subscribes).map(|other| &other.uid).collect();
+        there.extend(asked.names.iter().chain(view.members.get(asked.nsp.as_str()).into_iter().flatten()));
+        there.insert(&view.uid);
+        (said > there.len() as u64)
+            .then(|| format!("host {host}, {}: {said}, and there are {there:?}", asked.nsp))
     }
 
     /// Everything has come to rest.

@@ -119,6 +119,13 @@ impl Cluster {
         }
     }
 
+    /// Returns `true` if a bridge is known whose subscription the census did not ask for by name.
+    pub(in crate::engine) fn has_other_bridges(&self, nsp: &str, roll: &Roll) -> bool {
+        let members = self.namespaces.get(nsp).map(|namespace| &namespace.members);
+        let is_unnamed = |name: &NodeId| roll.has(name).is_none() && !mutant!(BridgeCountedTwice);
+        members.is_some_and(|all| all.bridge_names().any(is_unnamed))
+    }
+
     /// Returns the number of nodes that are known by their heartbeats and are not in the roll.
     pub(in crate::engine) fn others_than(&self, nsp: &str, roll: &Roll) -> usize {
         let subscribes = |name: &&NodeId| roll.has(name) == Some(true);

@@ -294,6 +294,10 @@ impl Node {
                 self.count_servers(ticket, &nsp);
                 return self.cx.rest(&Lane::Writer);
             }
+            // A bridge that was heard of meanwhile may be among those that subscribe and have no name.
+            Ok(roll) if self.cluster.has_other_bridges(&nsp, &roll) => {
+                return self.count_servers(ticket, &nsp);
+            }
             Ok(roll) => Ok(roll.others.saturating_add(1 + self.cluster.others_than(&nsp, &roll) as u64)),
             Err(error) => Err(error),
         };
