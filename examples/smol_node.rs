@@ -12,7 +12,8 @@ use std::error::Error;
 use std::time::{Duration, Instant};
 
 use sio_streams_resp::sio_streams_core::{
-    BroadcastOptions, Command, CommandError, CommandId, Config, Engine, Event, Lane, Packet, Reply, Time,
+    BroadcastOptions, Command, CommandError, CommandId, Config, Engine, Event, Lane, LinkState, Packet,
+    Reply, Time,
 };
 use sio_streams_resp::{Connection, Incoming, Login, Protocol, ReadLimits, client_name};
 use smol::channel::{Receiver, Sender, bounded, unbounded};
@@ -28,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// What the task of a connection tells.
 enum Report {
-    Link(Lane, bool),
+    Link(Lane, LinkState),
     Replies(Vec<(CommandId, Result<Reply, CommandError>)>),
     Message(Incoming<CommandId>),
 }
@@ -105,7 +106,7 @@ impl Node {
     fn receive(&mut self, report: Report) {
         let now = self.now();
         match report {
-            Report::Link(lane, up) => self.engine.handle_link(now, &lane, up),
+            Report::Link(lane, link) => self.engine.handle_link(now, &lane, link),
             Report::Replies(replies) => {
                 replies.into_iter().for_each(|(id, reply)| self.engine.handle_reply(now, id, reply));
             }
@@ -131,7 +132,7 @@ async fn run(
         let mut connection = Connection::new(&login, Protocol::Best, ReadLimits::default());
         let Err(why) = talk(&address, &lane, patience, &mut connection, &commands, &reports, &mut down).await;
         if !down {
-            let _ = reports.send(Report::Link(lane.clone(), false)).await;
+            let _ = reports.send(Report::Link(lane.clone(), LinkState::down(why.to_string()))).await;
         }
         down = true;
         let ended = connection.end(&why.to_string()).into_iter().collect();
@@ -162,7 +163,7 @@ async fn talk(
         while let Some(incoming) = connection.poll()? {
             match incoming {
                 Incoming::Ready if std::mem::take(down) => {
-                    reports.send(Report::Link(lane.clone(), true)).await?;
+                    reports.send(Report::Link(lane.clone(), LinkState::Up)).await?;
                 }
                 Incoming::Reply(id, reply) => reports.send(Report::Replies(vec![(id, reply)])).await?,
                 other => reports.send(Report::Message(other)).await?,

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::sio_streams_core as wire;
 use sio_streams_driver::sio_streams_core::{
-    Config, Dialect, LocalDelivery, Payload, Recovery, RoomOwner, SubscriptionMode,
+    Config, Dialect, LinkState, LocalDelivery, Payload, Recovery, RoomOwner, SubscriptionMode,
 };
 use sio_streams_driver::{Error as NodeError, Event, Options, start};
 use sio_streams_socketioxide::{Cluster, Error, Notice, SetupError, SocketDescription, sio_streams_driver};
@@ -487,7 +487,9 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
                     reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
                 }
             }
-            Notice::Node(event) => links += usize::from(matches!(*event, Event::Link { up: false, .. })),
+            Notice::Node(event) => {
+                links += usize::from(matches!(*event, Event::Link { link: LinkState::Down { .. }, .. }))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sio_streams_core::{
     ByteString, Bytes, Command, CommandError, CommandId, Config, Dialect, Engine, Entry, EntryId, Event,
-    Fields, Lane, Packet, Reply, StreamInfo, Time,
+    Fields, Lane, LinkState, Packet, Reply, StreamInfo, Time,
 };
 
 /// The number of entries that come at a time: fewer than `read_count`, so that no batch is
@@ -116,7 +116,7 @@ impl Node {
 
     /// The link is lost, and what was asked by it.
     pub fn lose(&mut self, lane: &Lane) {
-        self.engine.handle_link(self.now, lane, false);
+        self.engine.handle_link(self.now, lane, LinkState::down("cut"));
         if let Lane::Reader(stream) = lane
             && let Some(id) = self.reads.remove(stream)
         {
@@ -128,7 +128,7 @@ impl Node {
     /// The link is lost, and is there again.
     pub fn reconnect(&mut self, lane: &Lane) {
         self.lose(lane);
-        self.engine.handle_link(self.now, lane, true);
+        self.engine.handle_link(self.now, lane, LinkState::Up);
     }
 
     /// The streams whose reader waits for entries.

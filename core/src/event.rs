@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use crate::command::{CommandError, Lane};
 use crate::id::{EntryId, NodeId, RequestId, Ticket};
+use crate::link::LinkState;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
 use crate::payload::Payload;
@@ -174,12 +175,12 @@ pub enum Event {
         /// The reason why it is not valid.
         reason: WireError,
     },
-    /// A connection was lost or restored.
+    /// A connection was lost or restored, or it is still lost, for another reason than before.
     Link {
         /// The connection's lane.
         lane: Lane,
-        /// `true` if the connection was restored.
-        up: bool,
+        /// Its state, and the reason if it is down.
+        link: LinkState,
     },
     /// The server has lost entries that this node had read or published. It was emptied, restored
     /// from a backup, or replaced by a replica that lagged behind. No server reports the loss of

@@ -117,10 +117,12 @@ mod engine;
 mod error;
 mod event;
 mod event_name;
+mod foreign;
 mod hash;
 mod id;
 mod javascript;
 mod json_text;
+mod link;
 mod message;
 #[cfg(feature = "serde")]
 pub mod millis;
@@ -151,7 +153,9 @@ pub use event::{
     AckResponder, Answer, Delivery, DownReason, EmitResponder, Event, Lag, Lost, Moved, Outcome,
     SocketsResponder, Source,
 };
+pub use foreign::{Base64Error, JsonError};
 pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
+pub use link::LinkState;
 pub use message::{Body, Message};
 pub use msgpack::MAX_DEPTH;
 pub use packet::{BroadcastOptions, Flags, Handshake, LocalSocket, Packet, RemoteSocket};

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::ser::Error as _;
 use serde::{Serialize, Serializer};
 
+use crate::foreign::{self, JsonError};
 use crate::id::EntryId;
 use crate::json_text;
 use crate::msgpack::{self, MAX_DEPTH, MsgPackError};
@@ -69,7 +70,7 @@ pub enum PayloadError {
     Serialize(String),
     /// The text is not JSON.
     #[error("not a JSON value: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
     /// The bytes are not MessagePack.
     #[error("not a MessagePack value: {0}")]
     MsgPack(#[from] MsgPackError),
@@ -172,7 +173,7 @@ impl Payload {
         if bytes.len() > MAX_PAYLOAD {
             return Err(PayloadError::Size(bytes.len()));
         }
-        let raw: &serde_json::value::RawValue = serde_json::from_slice(&bytes)?;
+        let raw: &serde_json::value::RawValue = foreign::from_json(&bytes)?;
         if json_text::is_deeper_than(raw.get().as_bytes(), DEPTH) {
             return Err(PayloadError::Depth);
         }

@@ -3,7 +3,7 @@
 use sio_streams_core::wire::{Frames, WireError};
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
-    Event as CoreEvent, Lane, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
+    Event as CoreEvent, Lane, LinkState, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
     SocketsResponder, Source,
 };
 
@@ -91,10 +91,8 @@ pub enum Event {
     Link {
         /// The connection's lane.
         lane: Lane,
-        /// `true` if the connection is up.
-        up: bool,
-        /// The reason that it was lost, or could not be opened. Empty if it is up.
-        reason: String,
+        /// Its state, and the reason if it is down.
+        link: LinkState,
     },
     /// The server has lost entries that had been read. See [`sio_streams_core::Event::Rewound`].
     Rewound {

@@ -100,8 +100,8 @@ pub use sio_streams_core;
 #[doc(no_inline)]
 pub use sio_streams_core::{
     Answer, BroadcastOptions, ByteString, Bytes, CallError, CommandError, Config, Dialect, DownReason,
-    EntryId, Flags, Handshake, Lag, Lane, Limit, Limits, LocalDelivery, LocalSocket, Lost, Missed, Moved,
-    NodeId, NotRecovered, Outcome, Packet, Payload, PayloadError, Recovery, RemoteSocket, Restored,
+    EntryId, Flags, Handshake, Lag, Lane, Limit, Limits, LinkState, LocalDelivery, LocalSocket, Lost, Missed,
+    Moved, NodeId, NotRecovered, Outcome, Packet, Payload, PayloadError, Recovery, RemoteSocket, Restored,
     RoomChange, RoomOwner, Session, Source, SubscriptionMode,
 };
 pub use sio_streams_resp;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sio_streams_core::Lane;
+use sio_streams_core::{ByteString, Lane, LinkState};
 
 use crate::event::Event;
 
@@ -14,16 +14,16 @@ pub(crate) struct Links(BTreeMap<Lane, Held>);
 #[derive(Debug, Default)]
 struct Held {
     /// The reason of the last loss.
-    reason: Option<String>,
+    reason: Option<ByteString>,
     losses: u64,
     up: bool,
 }
 
 impl Links {
-    pub(crate) fn hold(&mut self, lane: Lane, up: bool, reason: String) {
+    pub(crate) fn hold(&mut self, lane: Lane, link: LinkState) {
         let held = self.0.entry(lane).or_default();
-        held.up = up;
-        if !up {
+        held.up = link.is_up();
+        if let LinkState::Down { reason, .. } = link {
             held.losses += 1;
             held.reason = Some(reason);
         }
@@ -34,10 +34,10 @@ impl Links {
         core::mem::take(&mut self.0).into_iter().flat_map(|(lane, Held { reason, losses, up })| {
             let reason = reason.map(|reason| match losses {
                 1 => reason,
-                _ => format!("{reason} (reported {losses} times while no events were taken)"),
+                _ => format!("{reason} (reported {losses} times while no events were taken)").into(),
             });
-            let lost = reason.map(|reason| Event::Link { lane: lane.clone(), up: false, reason });
-            let back = up.then(|| Event::Link { lane, up: true, reason: String::new() });
+            let lost = reason.map(|reason| Event::Link { lane: lane.clone(), link: LinkState::down(reason) });
+            let back = up.then(|| Event::Link { lane, link: LinkState::Up });
             lost.into_iter().chain(back)
         })
     }
@@ -51,20 +51,20 @@ mod tests {
     fn of_each_connection_no_more_is_kept_than_how_it_stands() {
         let mut links = Links::default();
         for _ in 0..100 {
-            links.hold(Lane::Writer, false, "cut".into());
-            links.hold(Lane::Writer, true, String::new());
+            links.hold(Lane::Writer, LinkState::down("cut"));
+            links.hold(Lane::Writer, LinkState::Up);
         }
-        links.hold(Lane::Subscriber, true, String::new());
-        links.hold(Lane::Recovery, false, "gone".into());
+        links.hold(Lane::Subscriber, LinkState::Up);
+        links.hold(Lane::Recovery, LinkState::down("gone"));
         let told: Vec<String> = links.let_go().map(|event| format!("{event:?}")).collect();
         let expected = [
-            (Lane::Writer, false, "cut (reported 100 times while no events were taken)"),
-            (Lane::Writer, true, ""),
-            (Lane::Subscriber, true, ""),
-            (Lane::Recovery, false, "gone"),
+            (Lane::Writer, LinkState::down("cut (reported 100 times while no events were taken)")),
+            (Lane::Writer, LinkState::Up),
+            (Lane::Subscriber, LinkState::Up),
+            (Lane::Recovery, LinkState::down("gone")),
         ];
-        for (lane, up, reason) in expected {
-            let event = format!("{:?}", Event::Link { lane, up, reason: reason.into() });
+        for (lane, link) in expected {
+            let event = format!("{:?}", Event::Link { lane, link });
             assert!(told.contains(&event), "{told:?}");
         }
         assert_eq!(told.len(), 4);

@@ -33,7 +33,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "metrics")]
 use metrics::{Gauge, counter, gauge};
-use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
+use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, LinkState, Lost, NodeId};
 
 use crate::error::Error;
 #[cfg(not(feature = "metrics"))]
@@ -152,17 +152,21 @@ pub(crate) fn unreadable(lane: &Lane, way: &impl fmt::Debug) {
 }
 
 /// Reports a link. With `changed` it was lost or reopened; otherwise only the reason has changed.
-pub(crate) fn link(lane: &Lane, up: bool, reason: &str, changed: bool) {
-    if up {
-        if changed {
-            counter!("sio_streams_reconnects_total", "lane" => lane.to_string()).increment(1);
+pub(crate) fn link(lane: &Lane, link: &LinkState, changed: bool) {
+    match link {
+        LinkState::Down { reason, .. } if changed => {
+            counter!("sio_streams_link_lost_total", "lane" => lane.to_string()).increment(1);
+            tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link down");
         }
-        tracing::info!(lane = %Clean(lane), "link up");
-    } else if !changed {
-        tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link still down");
-    } else {
-        counter!("sio_streams_link_lost_total", "lane" => lane.to_string()).increment(1);
-        tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link down");
+        LinkState::Down { reason, .. } => {
+            tracing::warn!(lane = %Clean(lane), reason = %Clean(reason), "link still down");
+        }
+        _ => {
+            if changed {
+                counter!("sio_streams_reconnects_total", "lane" => lane.to_string()).increment(1);
+            }
+            tracing::info!(lane = %Clean(lane), "link up");
+        }
     }
 }
 

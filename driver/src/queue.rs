@@ -263,12 +263,13 @@ impl Drop for Events {
 mod tests {
     use core::pin::pin;
 
-    use sio_streams_core::Lane;
+    use sio_streams_core::{Lane, LinkState};
 
     use super::*;
 
     fn link(up: bool) -> Told {
-        Told::Event(Event::Link { lane: Lane::Writer, up, reason: String::new() })
+        let link = if up { LinkState::Up } else { LinkState::down("cut") };
+        Told::Event(Event::Link { lane: Lane::Writer, link })
     }
 
     /// Returns `true` if the future completes at once.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sio_streams_core::{
-    CallError, Command, CommandError, Engine, Event as CoreEvent, Lane, Reply, RoomOwner, Ticket, Time,
+    CallError, Command, CommandError, Engine, Event as CoreEvent, Lane, LinkState, Reply, RoomOwner, Ticket,
+    Time,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -237,14 +238,14 @@ impl Run {
 
     /// Tells the application about a connection. Without room the news is held back: connections
     /// come and go whether or not events are taken.
-    fn tell_link(&mut self, lane: Lane, up: bool, reason: String) {
-        match up {
-            true => drop(self.troubles.remove(&lane)),
-            false => drop(self.troubles.insert(lane.clone(), reason.clone())),
+    fn tell_link(&mut self, lane: Lane, link: LinkState) {
+        match &link {
+            LinkState::Down { reason, .. } => drop(self.troubles.insert(lane.clone(), reason.to_string())),
+            _ => drop(self.troubles.remove(&lane)),
         }
         match self.events.is_full() {
-            true => self.links.hold(lane, up, reason),
-            false => self.events.tell(Told::Event(Event::Link { lane, up, reason })),
+            true => self.links.hold(lane, link),
+            false => self.events.tell(Told::Event(Event::Link { lane, link })),
         }
     }
 }
@@ -355,14 +356,14 @@ impl<B: Backend> Loop<B> {
     fn report(&mut self, report: Report) {
         let now = self.run.now();
         match report {
-            Report::Link { lane, instance, up, reason } => {
-                let Some(changed) = self.lanes.link(&lane, instance, up) else { return };
-                observe::link(&lane, up, &reason, changed);
+            Report::Link { lane, instance, link } => {
+                let Some(changed) = self.lanes.link(&lane, instance, link.is_up()) else { return };
+                observe::link(&lane, &link, changed);
                 // The events that the engine had by then are told first.
                 self.run.take_events();
-                self.run.engine.handle_link(now, &lane, up);
-                // The engine's own event does not tell the reason.
-                self.run.tell_link(lane, up, reason);
+                self.run.engine.handle_link(now, &lane, link.clone());
+                // The engine's own event does not tell the first connection.
+                self.run.tell_link(lane, link);
             }
             Report::Readable { lane, instance, readable } => {
                 if self.lanes.is_current(&lane, instance)

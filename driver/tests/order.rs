@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
 use sio_streams_core::{
-    BroadcastOptions, CallError, Command, CommandError, Config, Lane, Limits, Packet, Reply,
+    BroadcastOptions, CallError, Command, CommandError, Config, Lane, Limits, LinkState, Packet, Reply,
 };
 use sio_streams_driver::backend::{Backend, ConnectError, Connection, PushSender, Timing};
 use sio_streams_driver::memory::{MemoryBackend, MemoryConnection, MemoryRedis};
@@ -191,7 +191,9 @@ async fn what_was_read_is_told_before_the_loss_of_the_link() {
         loop {
             match heard.next().await.unwrap() {
                 Event::Broadcast(_) => told = true,
-                Event::Link { up: false, .. } => break assert!(told, "the loss came first"),
+                Event::Link { link: LinkState::Down { .. }, .. } => {
+                    break assert!(told, "the loss came first");
+                }
                 _ => {}
             }
         }

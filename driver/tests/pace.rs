@@ -5,7 +5,7 @@
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use sio_streams_core::{Command, CommandError, Config, Dialect, Lane, Reply};
+use sio_streams_core::{Command, CommandError, Config, Dialect, Lane, LinkState, Reply};
 use sio_streams_driver::backend::{Backend, ConnectError, Connection, PushSender, Timing};
 use sio_streams_driver::memory::{MemoryBackend, MemoryConnection, MemoryRedis};
 use sio_streams_driver::{Event, Options};
@@ -88,7 +88,10 @@ async fn pauses(reads: Reads, held: Duration, count: usize) -> Vec<Duration> {
     let _open = node.open("/").await.unwrap();
     *cut.lock().unwrap() = reads;
     // The first connection was of use.
-    while !matches!(events.next().await.unwrap(), Event::Link { lane: Lane::Reader(_), up: false, .. }) {}
+    while !matches!(
+        events.next().await.unwrap(),
+        Event::Link { lane: Lane::Reader(_), link: LinkState::Down { .. }, .. }
+    ) {}
     while connected.lock().unwrap().len() < count + 2 {
         sleep(Duration::from_millis(10)).await;
     }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use sio_streams_core::{
-    BroadcastOptions, Command, CommandError, Config, ConfigError, Dialect, Lane, Packet, Recovery, Reply,
+    BroadcastOptions, Command, CommandError, Config, ConfigError, Dialect, Lane, LinkState, Packet, Recovery,
+    Reply,
 };
 use sio_streams_driver::backend::{Backend, ConnectError, Connection, PushSender, Timing};
 use sio_streams_driver::memory::{MemoryBackend, MemoryConnection, MemoryRedis};
@@ -81,7 +82,7 @@ fn packet(number: u32) -> Packet {
 }
 
 /// Waits for broadcasts with these numbers, in order; what was told of links until then.
-async fn hears(events: &mut Events, numbers: impl IntoIterator<Item = u32>) -> Vec<(Lane, bool, String)> {
+async fn hears(events: &mut Events, numbers: impl IntoIterator<Item = u32>) -> Vec<(Lane, LinkState)> {
     let mut links = Vec::new();
     for number in numbers {
         loop {
@@ -90,7 +91,7 @@ async fn hears(events: &mut Events, numbers: impl IntoIterator<Item = u32>) -> V
                     assert_eq!(it.packet.data().decode::<(String, u32)>().unwrap().1, number);
                     break;
                 }
-                Event::Link { lane, up, reason } => links.push((lane, up, reason)),
+                Event::Link { lane, link } => links.push((lane, link)),
                 _ => {}
             }
         }
@@ -140,9 +141,9 @@ async fn a_panic_is_a_lost_link_that_is_told_and_everything_works_again() {
                     let fate = fate.unwrap_or_else(|_| panic!("{case}: a message without a fate"));
                     assert!(matches!(fate, Ok(_) | Err(Error::Command(_))), "{case}: {fate:?}");
                     while let Some(event) = events.try_next() {
-                        if let Event::Link { lane, up: is_up, reason } = event {
-                            lost += u32::from(reason.contains("panicked: so it was planned"));
-                            up.insert(lane, is_up);
+                        if let Event::Link { lane, link } = event {
+                            lost += u32::from(link.to_string().contains("panicked: so it was planned"));
+                            up.insert(lane, link.is_up());
                         }
                     }
                     tokio::task::yield_now().await;

@@ -6,7 +6,7 @@
 
 use std::{env, fs};
 
-use sio_streams_core::{BroadcastOptions, Config, Dialect, Packet};
+use sio_streams_core::{BroadcastOptions, Config, Dialect, LinkState, Packet};
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::{Event, Events, Options};
 use tokio::runtime::Handle;
@@ -102,7 +102,7 @@ async fn what_ends_leaves_nothing() {
             let _ = nsp.broadcast(packet.clone(), BroadcastOptions::all()).await;
             let mut down = false;
             while let Some(event) = events.try_next() {
-                down |= matches!(event, Event::Link { up: false, .. });
+                down |= matches!(event, Event::Link { link: LinkState::Down { .. }, .. });
             }
             assert!(down, "{dialect:?}");
         })

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use sio_streams_resp::sio_streams_core::{BroadcastOptions, Config, Event, Packet};
+use sio_streams_resp::sio_streams_core::{BroadcastOptions, Config, Event, LinkState, Packet};
 use sio_streams_testkit::RedisServer;
 use smol::Timer;
 use smol::future::or;
@@ -38,7 +38,7 @@ async fn until(nodes: &mut [Node; 2], seen: &mut Seen, what: &str, reached: impl
         let (at, event) = or(or(first, second), late).await.unwrap_or_else(|| panic!("{what}: {seen:?}"));
         match event {
             Event::Ready { .. } => seen.ready += 1,
-            Event::Link { up: false, .. } => seen.downs += 1,
+            Event::Link { link: LinkState::Down { .. }, .. } => seen.downs += 1,
             Event::Broadcast(it) => seen.got[at].push(it.packet.data().arg(0).unwrap()),
             Event::Skipped { .. } | Event::PublishFailed { .. } => panic!("{event:?}"),
             _ => {}

@@ -21,8 +21,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sio_streams_resp::sio_streams_core::{
-    BroadcastOptions, CallError, Command, CommandId, Config, Engine, Event, Handshake, Lane, LocalSocket,
-    Packet, Payload, Reply, Time,
+    BroadcastOptions, CallError, Command, CommandId, Config, Engine, Event, Handshake, Lane, LinkState,
+    LocalSocket, Packet, Payload, Reply, Time,
 };
 use sio_streams_resp::{Connection, Incoming, Login, Protocol, ReadLimits, client_name};
 
@@ -165,7 +165,7 @@ impl Node {
         while let Some(incoming) = link.connection.poll()? {
             *news = true;
             match incoming {
-                Incoming::Ready if take(&mut link.down) => self.engine.handle_link(now, lane, true),
+                Incoming::Ready if take(&mut link.down) => self.engine.handle_link(now, lane, LinkState::Up),
                 Incoming::Reply(id, result) => self.engine.handle_reply(now, id, result),
                 Incoming::Message { channel, payload } => self.engine.handle_push(now, &channel, &payload),
                 _ => {}
@@ -193,7 +193,7 @@ impl Node {
         let now = self.now();
         let Some(link) = self.links.remove(lane) else { return };
         if !link.down {
-            self.engine.handle_link(now, lane, false);
+            self.engine.handle_link(now, lane, LinkState::down(why.to_owned()));
         }
         for (id, result) in link.connection.end(why) {
             self.engine.handle_reply(now, id, result);

@@ -4,7 +4,9 @@
 
 use std::time::{Duration, Instant};
 
-use sio_streams_resp::sio_streams_core::{Answer, BroadcastOptions, Config, Dialect, Event, Packet, Payload};
+use sio_streams_resp::sio_streams_core::{
+    Answer, BroadcastOptions, Config, Dialect, Event, LinkState, Packet, Payload,
+};
 use sio_streams_testkit::RedisServer;
 
 #[path = "../examples/tcp_node.rs"]
@@ -58,7 +60,7 @@ impl Cluster {
                 self.got[at].push(it.packet.data().decode::<(String, String)>().unwrap().1);
             }
             Event::Ready { .. } => self.ready += 1,
-            Event::Link { up: false, .. } => self.downs += 1,
+            Event::Link { link: LinkState::Down { .. }, .. } => self.downs += 1,
             Event::Published { .. } => self.published += 1,
             Event::RequestDone { .. } => self.done += 1,
             Event::Answer { answer: Answer::Sockets(sockets), .. } => {

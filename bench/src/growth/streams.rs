@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use sio_streams_core::{
-    Body, BroadcastOptions, Command, CommandError, CommandId, Config, Entry, EntryId, Event, Lane, Packet,
-    Reply,
+    Body, BroadcastOptions, Command, CommandError, CommandId, Config, Entry, EntryId, Event, Lane, LinkState,
+    Packet, Reply,
 };
 
 use super::{Curve, MANY, all, batched, beside, message_in, named, opened_and_closed, roomy};
@@ -74,9 +74,9 @@ fn send_again(broadcasts: usize) -> Work {
 fn search(broadcasts: usize, found: bool) -> Work {
     let mut node = with_calls(broadcasts);
     Box::new(move || {
-        node.engine.handle_link(node.now(), &Lane::Writer, false);
+        node.engine.handle_link(node.now(), &Lane::Writer, LinkState::down("cut"));
         let _ = commands(&mut node);
-        node.engine.handle_link(node.now(), &Lane::Writer, true);
+        node.engine.handle_link(node.now(), &Lane::Writer, LinkState::Up);
         let mut stored = Vec::new();
         for (id, command) in commands(&mut node) {
             let Command::XAdd { fields, .. } = command else { panic!("{command:?}") };
@@ -84,8 +84,8 @@ fn search(broadcasts: usize, found: bool) -> Work {
             stored.push(Entry { id: entry, fields: (*fields).clone() });
             node.engine.handle_reply(node.now(), id, Err(CommandError::Lost("down".into())));
         }
-        node.engine.handle_link(node.now(), &Lane::Writer, false);
-        node.engine.handle_link(node.now(), &Lane::Writer, true);
+        node.engine.handle_link(node.now(), &Lane::Writer, LinkState::down("cut"));
+        node.engine.handle_link(node.now(), &Lane::Writer, LinkState::Up);
         let mut published = 0;
         loop {
             while let Some(event) = node.engine.poll_event() {
@@ -110,7 +110,7 @@ fn search(broadcasts: usize, found: bool) -> Work {
 fn give_up(broadcasts: usize) -> Work {
     let mut node = with_calls(broadcasts);
     Box::new(move || {
-        node.engine.handle_link(node.now(), &Lane::Writer, false);
+        node.engine.handle_link(node.now(), &Lane::Writer, LinkState::down("cut"));
         let mut failed = 0;
         node.pass_with(core::time::Duration::from_secs(3_600), |event| {
             failed += usize::from(matches!(event, Event::PublishFailed { .. }));
@@ -189,7 +189,7 @@ fn reconnect_all(streams: usize) -> Work {
             node.lose(&Lane::Reader(stream.clone()));
         }
         for stream in &names {
-            node.engine.handle_link(node.now(), &Lane::Reader(stream.clone()), true);
+            node.engine.handle_link(node.now(), &Lane::Reader(stream.clone()), LinkState::Up);
         }
         node.settle();
         assert_eq!(node.streams().len(), names.len());

@@ -112,7 +112,8 @@ impl Server {
                 self.note(&format!("{} {how}", name_of(&self.names, Some(&node))));
                 self.seen.send_modify(|seen| seen.gone.push((self.place, node)));
             }
-            Event::Link { lane, up, .. } => {
+            Event::Link { lane, link } => {
+                let up = link.is_up();
                 let which = match lane {
                     Lane::Writer => "writing",
                     Lane::Reader(_) => "reading the stream",

@@ -3,22 +3,38 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::command::{Command, CommandId, Lane};
+use crate::link::LinkState;
 
 /// The commands of one connection that have not been handed out, in the order of their ids.
 ///
 /// A command that certainly was not sent comes back with its old id, and so to its old place. The
 /// order therefore holds over reconnects.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Queue {
-    down: bool,
+    link: LinkState,
     paused: bool,
     waiting: BTreeMap<CommandId, Command>,
 }
 
+impl Default for Queue {
+    fn default() -> Self {
+        Queue { link: LinkState::Up, paused: false, waiting: BTreeMap::new() }
+    }
+}
+
 impl Queue {
     fn is_open(&self) -> bool {
-        !self.down && !self.paused
+        self.link.is_up() && !self.paused
     }
+}
+
+/// The news in the reported state of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkChange {
+    /// The link was lost, or is back.
+    State,
+    /// The link is still down, for another reason than before.
+    Reason,
 }
 
 #[derive(Debug, Default)]
@@ -68,12 +84,18 @@ impl Lanes {
         result
     }
 
-    /// Notes the state of a link. Returns `true` if the state has changed. A link counts as up
+    /// Notes the state of a link. Returns the news in it, if there is any. A link counts as up
     /// until it is reported down.
-    pub(super) fn set_up(&mut self, lane: &Lane, up: bool) -> bool {
+    pub(super) fn set_link(&mut self, lane: &Lane, link: LinkState) -> Option<LinkChange> {
         self.change(lane, |queue| {
-            queue.paused &= !up;
-            core::mem::replace(&mut queue.down, !up) == up
+            queue.paused &= !link.is_up();
+            let change = match queue.link.is_up() == link.is_up() {
+                true => LinkChange::Reason,
+                false => LinkChange::State,
+            };
+            let is_news = queue.link != link;
+            queue.link = link;
+            is_news.then_some(change)
         })
     }
 
@@ -83,7 +105,7 @@ impl Lanes {
     }
 
     pub(super) fn is_down(&self, lane: &Lane) -> bool {
-        self.queues.get(lane).is_some_and(|queue| queue.down)
+        self.queues.get(lane).is_some_and(|queue| !queue.link.is_up())
     }
 
     /// Hands out nothing more for this lane until it is resumed or reported up.

@@ -24,6 +24,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::CallError;
 use crate::event::{AckResponder, Answer, EmitResponder, Event, Lag, SocketsResponder};
 use crate::id::{NodeId, Ticket};
+use crate::link::LinkState;
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, LocalSocket, Packet, RemoteSocket};
 use crate::payload::Payload;
@@ -82,13 +83,14 @@ impl Engine {
         self.at(now).pushed(channel, payload);
     }
 
-    /// Reports that a connection was lost, or that it is there (again).
+    /// Reports that a connection was lost and why, that it could not be opened, or that it is there
+    /// (again). What is new in that comes back as an [`Event::Link`].
     ///
     /// Report a loss before the errors of the commands that were lost with the connection. The
     /// engine then waits for the connection to come back, instead of retrying the commands by
     /// itself after a while. A connection counts as there until it is reported lost.
-    pub fn handle_link(&mut self, now: Time, lane: &Lane, up: bool) {
-        self.at(now).handle_link(lane, up);
+    pub fn handle_link(&mut self, now: Time, lane: &Lane, link: LinkState) {
+        self.at(now).handle_link(lane, link);
     }
 
     /// Does everything that is due. A call that comes too early does no harm.

@@ -2,6 +2,8 @@
 
 use base64::Engine as _;
 
+use crate::foreign::Base64Error;
+
 /// Encodes MessagePack for a stream entry or a stored session.
 pub(super) fn encode(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
@@ -11,14 +13,14 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 /// needs no padding, takes more of it than is due, accepts the URL-safe alphabet, and skips line
 /// breaks, because encoders of other languages produce such text. Node turns any other input into
 /// garbage; here it is an error.
-pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
+pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, Base64Error> {
     const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         base64::engine::GeneralPurposeConfig::new()
             .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent)
             .with_decode_allow_trailing_bits(true),
     );
-    LENIENT.decode(text).or_else(|_| {
+    let decoded = LENIENT.decode(text).or_else(|_| {
         let standard = |byte: &u8| match byte {
             b'-' => b'+',
             b'_' => b'/',
@@ -28,7 +30,8 @@ pub(super) fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
             text.iter().filter(|byte| !byte.is_ascii_whitespace()).map(standard).collect();
         digits.truncate(digits.iter().rposition(|digit| *digit != b'=').map_or(0, |last| last + 1));
         LENIENT.decode(digits)
-    })
+    });
+    decoded.map_err(Base64Error::new)
 }
 
 #[cfg(test)]

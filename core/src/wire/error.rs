@@ -1,5 +1,6 @@
 //! The errors of reading a message.
 
+use crate::foreign::{Base64Error, JsonError};
 use crate::msgpack::MsgPackError;
 
 /// The reason why bytes from the wire are not a valid message.
@@ -22,13 +23,13 @@ pub enum WireError {
     },
     /// The data is not JSON, or not of the expected shape.
     #[error("the data is not as expected: {0}")]
-    Json(#[from] serde_json::Error),
+    Json(#[from] JsonError),
     /// The data is not MessagePack, or not of the expected shape.
     #[error("the data is not as expected: {0}")]
     MsgPack(#[from] MsgPackError),
     /// The data is neither JSON nor base64.
     #[error("the data is neither a JSON object nor base64: {0}")]
-    Base64(#[from] base64::DecodeError),
+    Base64(#[from] Base64Error),
     /// The application's codec can't read it.
     #[error("the data is not as expected: {0}")]
     Codec(String),

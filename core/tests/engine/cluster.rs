@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine, EntryId,
-    Event, Lane, LocalDelivery, LocalSocket, Outcome, Packet, Payload, Recovery, RemoteSocket, Reply,
-    RoomChange, RoomOwner, Rooms, StreamInfo, Ticket, Time,
+    Event, Lane, LinkState, LocalDelivery, LocalSocket, Outcome, Packet, Payload, Recovery, RemoteSocket,
+    Reply, RoomChange, RoomOwner, Rooms, StreamInfo, Ticket, Time,
 };
 use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
@@ -407,7 +407,7 @@ impl Cluster {
         let now = self.now();
         let node = &mut self.nodes[index];
         node.down.insert(lane.clone());
-        node.engine.handle_link(now, lane, false);
+        node.engine.handle_link(now, lane, LinkState::down("cut"));
         if let Some(client) = node.clients.remove(lane) {
             self.store.disconnect(client);
             if let Some(id) = node.blocked.remove(&client) {
@@ -433,7 +433,7 @@ impl Cluster {
     pub(crate) fn connect(&mut self, index: usize, lane: &Lane) {
         let now = self.now();
         self.nodes[index].down.remove(lane);
-        self.nodes[index].engine.handle_link(now, lane, true);
+        self.nodes[index].engine.handle_link(now, lane, LinkState::Up);
     }
 
     /// Kills the node: its connections are gone, and it does nothing any more.

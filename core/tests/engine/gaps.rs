@@ -4,7 +4,7 @@
 use sio_streams_core::wire::entry;
 use sio_streams_core::{
     Body, BroadcastOptions, Command, CommandError, Config, Dialect, Engine, Entry, EntryId, Event, Fields,
-    Lane, Lost, Message, NodeId, Reply, StreamInfo, Time,
+    Lane, LinkState, Lost, Message, NodeId, Reply, StreamInfo, Time,
 };
 
 use crate::cluster::{Cluster, config, located, packet, stream_up_to};
@@ -225,9 +225,9 @@ fn a_sender_is_told_of_what_was_acknowledged_while_the_server_was_asked() {
             reading
         };
         let reading = take(engine).expect("it reads");
-        engine.handle_link(now, &reader(), false);
+        engine.handle_link(now, &reader(), LinkState::down("cut"));
         engine.handle_reply(now, reading, Err(CommandError::Lost("cut".into())));
-        engine.handle_link(now, &reader(), true);
+        engine.handle_link(now, &reader(), LinkState::Up);
         take(engine);
         (sent, asked.expect("where does it end?"))
     };

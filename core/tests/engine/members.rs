@@ -2,8 +2,8 @@
 
 use sio_streams_core::wire::pubsub;
 use sio_streams_core::{
-    Body, Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, Message, NodeId, Reply,
-    Time,
+    Body, Command, Config, Dialect, DownReason, Engine, Entry, EntryId, Event, Lane, LinkState, Message,
+    NodeId, Reply, Time,
 };
 
 use crate::cluster::{Cluster, config, located, stream_up_to};
@@ -135,7 +135,7 @@ fn a_dead_node_expires_on_a_busy_stream() {
     let mut engine = Engine::new(busy, 1, Time::ZERO).unwrap();
     engine.open_namespace(Time::ZERO, "/").unwrap();
     // The node can't write, so it must rely on what it reads.
-    engine.handle_link(Time::ZERO, &Lane::Writer, false);
+    engine.handle_link(Time::ZERO, &Lane::Writer, LinkState::down("cut"));
     let mut seq = 0;
     let (mut read, mut asked) = (None, Vec::new());
     let mut down = false;

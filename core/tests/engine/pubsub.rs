@@ -2,8 +2,8 @@
 
 use sio_streams_core::{
     Answer, BroadcastOptions, Bytes, CallError, Codec, Command, CommandError, Config, Dialect, Emitter,
-    Engine, Event, Lane, LocalDelivery, Outcome, Payload, PayloadCodec, Reply, SubscriptionMode, Ticket,
-    Time,
+    Engine, Event, Lane, LinkState, LocalDelivery, Outcome, Payload, PayloadCodec, Reply, SubscriptionMode,
+    Ticket, Time,
 };
 
 use crate::cluster::{Cluster, config, packet, sockets};
@@ -241,7 +241,9 @@ fn what_is_sent_while_a_link_is_down_is_lost_and_the_link_is_reported() {
         cluster.broadcast_to(0, "lost", BroadcastOptions::to("room"));
         cluster.settle();
         assert_eq!(reached(&mut cluster, "lost"), [0]);
-        let down = |event: &Event| matches!(event, Event::Link { lane: Lane::Subscriber, up: false });
+        let down = |event: &Event| {
+            matches!(event, Event::Link { lane: Lane::Subscriber, link: LinkState::Down { .. } })
+        };
         assert!(cluster.take(1, down).is_some());
         cluster.mend(1, &Lane::Subscriber);
         cluster.broadcast_to(0, "text", BroadcastOptions::to("room"));
@@ -282,11 +284,11 @@ fn a_subscription_whose_link_is_lost_is_made_again_whatever_its_reply_says() {
                 asked = subscriptions(&mut engine);
             }
             let (id, _) = asked.pop().unwrap();
-            engine.handle_link(now, &Lane::Subscriber, false);
+            engine.handle_link(now, &Lane::Subscriber, LinkState::down("cut"));
             if !after_the_next {
                 engine.handle_reply(now, id, reply.clone());
             }
-            engine.handle_link(now, &Lane::Subscriber, true);
+            engine.handle_link(now, &Lane::Subscriber, LinkState::Up);
             if after_the_next {
                 engine.handle_reply(now, id, reply.clone());
             }

@@ -1,7 +1,8 @@
 //! Tests of entries that are too large to be read, and of servers that can't tell their count.
 
 use sio_streams_core::{
-    Command, CommandError, CommandId, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, Lost, Reply, Time,
+    Command, CommandError, CommandId, Dialect, Engine, Entry, EntryId, Event, Fields, Lane, LinkState, Lost,
+    Reply, Time,
 };
 
 use crate::cluster::{config, located, stream_up_to};
@@ -112,9 +113,9 @@ fn a_server_that_cannot_say_what_it_counts_is_read_from_and_reported_once() {
     for round in 1..4 {
         let (reads, after) = asked(&mut engine);
         assert_eq!(after, Some(if round == 1 { EntryId::ZERO } else { id(round - 1) }));
-        engine.handle_link(NOW, &reader, false);
+        engine.handle_link(NOW, &reader, LinkState::down("cut"));
         reply(&mut engine, NOW, reads, Err(CommandError::Lost("cut".into())));
-        engine.handle_link(NOW, &reader, true);
+        engine.handle_link(NOW, &reader, LinkState::Up);
         let (asks, after) = asked(&mut engine);
         assert_eq!(after, None);
         reply(&mut engine, NOW, asks, cut_off());
@@ -127,9 +128,9 @@ fn a_server_that_cannot_say_what_it_counts_is_read_from_and_reported_once() {
     assert_eq!(reports, 1);
     // When the server can tell its count again, nothing is missing.
     let (reads, _) = asked(&mut engine);
-    engine.handle_link(NOW, &reader, false);
+    engine.handle_link(NOW, &reader, LinkState::down("cut"));
     reply(&mut engine, NOW, reads, Err(CommandError::Lost("cut".into())));
-    engine.handle_link(NOW, &reader, true);
+    engine.handle_link(NOW, &reader, LinkState::Up);
     let (asks, _) = asked(&mut engine);
     reply(&mut engine, NOW, asks, Ok(Reply::Stream(Some(stream_up_to(3)))));
     assert_eq!(told(&mut engine), (vec![], 0, 0));

@@ -11,8 +11,8 @@ use sio_streams_core::wire::classic::{self, Request, Response};
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
     Body, BroadcastOptions, ByteString, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine,
-    Entry, EntryId, Event, Fields, Handshake, Lane, Limits, LocalSocket, Message, NodeId, Packet, Payload,
-    Reply, RequestId, StreamInfo, Time,
+    Entry, EntryId, Event, Fields, Handshake, Lane, Limits, LinkState, LocalSocket, Message, NodeId, Packet,
+    Payload, Reply, RequestId, StreamInfo, Time,
 };
 
 use crate::config;
@@ -457,7 +457,8 @@ impl Harness {
                     4 => reader("socket.io-1"),
                     _ => reader("socket.io--1"),
                 };
-                self.engine.handle_link(now, &lane, *up);
+                let link = if *up { LinkState::Up } else { LinkState::down("cut") };
+                self.engine.handle_link(now, &lane, link);
             }
             Input::Timeout => {
                 if let Some(due) = self.engine.poll_timeout() {

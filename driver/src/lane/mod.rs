@@ -7,7 +7,7 @@ use core::mem::{Discriminant, discriminant};
 use core::time::Duration;
 use std::sync::Arc;
 
-use sio_streams_core::{Command, CommandError, CommandId, Lane, Reply};
+use sio_streams_core::{Command, CommandError, CommandId, Lane, LinkState, Reply};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -28,7 +28,7 @@ const NO_ANSWER: &str = "the server did not answer in time";
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The connection is up, or was lost.
-    Link { lane: Lane, instance: u64, up: bool, reason: String },
+    Link { lane: Lane, instance: u64, link: LinkState },
     /// The server lets the lane's stream be read, or refuses it.
     Readable { lane: Lane, instance: u64, readable: bool },
     /// The results of commands: one for each id.
@@ -147,7 +147,7 @@ impl<B: Backend> LaneTask<B> {
                 Ok(Ok(Ok(connection))) => {
                     if self.state.down.take().is_some() {
                         self.state.ups += 1;
-                        self.link(true, String::new());
+                        self.link(LinkState::Up);
                     }
                     match self.serve(connection, &pushes).await {
                         End::Unneeded => return,
@@ -175,10 +175,9 @@ impl<B: Backend> LaneTask<B> {
         }
     }
 
-    fn link(&self, up: bool, reason: String) {
+    fn link(&self, link: LinkState) {
         // The loop that receives reports ends before its lanes do.
-        let _ =
-            self.reports.send(Report::Link { lane: self.lane.clone(), instance: self.instance, up, reason });
+        let _ = self.reports.send(Report::Link { lane: self.lane.clone(), instance: self.instance, link });
     }
 
     /// Reports the loss before its consequences, so that the engine keeps commands back until the
@@ -188,7 +187,7 @@ impl<B: Backend> LaneTask<B> {
         // The reason may change. For example, a server that was gone is back, and demands a
         // password.
         if self.state.down.as_ref() != Some(&reason) {
-            self.link(false, reason.clone());
+            self.link(LinkState::down(reason.clone()));
         }
         self.give_back(&reason, ids, results);
         let failures = self.state.retry.failures();

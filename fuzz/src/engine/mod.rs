@@ -19,6 +19,7 @@
 
 mod away;
 mod commands;
+mod host_rooms;
 mod plan;
 mod redis;
 mod restored;

@@ -6,7 +6,8 @@ use arbitrary::Arbitrary;
 use sio_streams_core::wire::classic::{self, Request, Response};
 use sio_streams_core::{
     Body, BroadcastOptions, ByteString, Bytes, Codec, Config, Dialect, Flags, Limits, LocalDelivery, Message,
-    NodeId, Packet, Payload, PayloadCodec, PayloadError, Recovery, RemoteSocket, RequestId, SubscriptionMode,
+    NodeId, Packet, Payload, PayloadCodec, PayloadError, Recovery, RemoteSocket, RequestId, RoomOwner,
+    SubscriptionMode,
 };
 
 /// A configuration and what happens.
@@ -32,7 +33,7 @@ pub(super) struct Setup {
     recovery: bool,
     /// `true` if the classic adapter's messages have another form.
     parser: bool,
-    /// The number of other nodes that the server counts.
+    /// The number of other nodes that the server counts, and above that the owner of the rooms.
     others: u8,
     patience: u8,
     limits: [u8; 5],
@@ -89,6 +90,10 @@ impl Setup {
             publish_on_specific_response_channel: self.specific,
             parser: (self.parser && dialect == D::Classic).then(|| PayloadCodec::new(Reversed)),
             read_count: 1 + u32::from(self.read_count % 4),
+            room_owner: match self.others & 4 {
+                0 => RoomOwner::Engine,
+                _ => RoomOwner::Application,
+            },
             limits: Limits {
                 in_flight: 1 + in_flight % 12,
                 in_flight_for: Duration::from_millis(100 + 200 * u64::from(self.patience)),

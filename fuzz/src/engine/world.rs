@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use sio_streams_core::wire::{entry, pubsub};
 use sio_streams_core::{
-    AckResponder, ByteString, Bytes, CallError, Codec, Command, CommandId, Config, Dialect, EmitResponder,
-    Engine, EntryId, Event, Lane, LocalSocket, NodeId, Payload, RequestId, SocketsResponder, Ticket, Time,
+    AckResponder, BroadcastOptions, ByteString, Bytes, CallError, Codec, Command, CommandId, Config, Dialect,
+    EmitResponder, Engine, EntryId, Event, Lane, LinkState, NodeId, RequestId, RoomChange, Rooms,
+    SocketsResponder, Ticket, Time,
 };
 
 use super::commands::Commands;
+use super::host_rooms::HostRooms;
 use super::plan::{Call, Reversed, Setup, Step, To, Value, Which, Wire};
 use super::redis::{Redis, StreamState};
 use super::restored::{Clients, STREAM, key_of, session};
@@ -22,7 +24,8 @@ const ROUNDS: usize = 40;
 
 /// The right to answer something.
 enum Right {
-    Sockets(SocketsResponder, Vec<ByteString>),
+    /// With the namespace, and the sockets that are meant, by their options and by the engine's rooms.
+    Sockets(SocketsResponder, (ByteString, BroadcastOptions, Vec<ByteString>)),
     Emit(EmitResponder),
     Ack(AckResponder),
 }
@@ -44,6 +47,7 @@ pub(super) struct World {
     asked: Vec<RequestId>,
     lanes: BTreeSet<Lane>,
     clients: Clients,
+    host_rooms: HostRooms,
     /// The last offset that came out in a namespace.
     delivered: BTreeMap<ByteString, EntryId>,
 }
@@ -66,6 +70,7 @@ impl World {
             redis: Redis::new(setup.counts, setup.others()),
             honest: setup.counts,
             clients: Clients::default(),
+            host_rooms: HostRooms::default(),
             open: BTreeSet::new(),
             closing: BTreeMap::new(),
             rights: Vec::new(),
@@ -87,27 +92,33 @@ impl World {
                 let closed = self.engine.close_namespace(now, nsp);
                 assert_eq!(closed.is_ok(), self.open.remove(nsp));
                 if closed.is_ok() {
+                    self.host_rooms.closed(nsp);
                     *self.closing.entry(nsp).or_default() += 1;
                 }
             }
             Step::CloseAll => self.close_all(),
             Step::AddSocket(nsp, socket) => {
                 let added = self.engine.add_socket(nsp.namespace(), socket.name());
+                let added = self.change(nsp.namespace(), added, |rooms| rooms.add(socket.name()));
                 self.expect_open(nsp.namespace(), &added);
             }
             Step::RemoveSocket(nsp, socket) => {
                 let removed = self.engine.remove_socket(nsp.namespace(), &socket.name());
+                let removed = self.change(nsp.namespace(), removed, |rooms| rooms.remove(&socket.name()));
                 self.expect_open(nsp.namespace(), &removed);
             }
             Step::Join(nsp, socket, rooms) => {
-                let rooms = rooms.iter().map(|room| room.name());
-                let joined = self.engine.join(nsp.namespace(), &socket.name(), rooms);
+                let names = || rooms.iter().map(|room| room.name());
+                let joined = self.engine.join(nsp.namespace(), &socket.name(), names());
+                let joined =
+                    self.change(nsp.namespace(), joined, |rooms| rooms.join(&socket.name(), names()));
                 self.expect_open(nsp.namespace(), &joined);
             }
             Step::Leave(nsp, socket, rooms) => {
                 let rooms: Vec<ByteString> = rooms.iter().map(|room| room.name()).collect();
-                let rooms = rooms.iter().map(|room| &**room);
-                let left = self.engine.leave(nsp.namespace(), &socket.name(), rooms);
+                let names = || rooms.iter().map(|room| &**room);
+                let left = self.engine.leave(nsp.namespace(), &socket.name(), names());
+                let left = self.change(nsp.namespace(), left, |rooms| rooms.leave(&socket.name(), names()));
                 self.expect_open(nsp.namespace(), &left);
             }
             Step::Call(call, nsp, to) => self.call(call, nsp.namespace(), to),
@@ -150,7 +161,8 @@ impl World {
             Step::Link(lane, up) => {
                 let lanes: Vec<Lane> = self.lanes.iter().cloned().collect();
                 if let Some(lane) = lane.of(&lanes) {
-                    self.engine.handle_link(now, lane, *up);
+                    let link = if *up { LinkState::Up } else { LinkState::down("cut") };
+                    self.engine.handle_link(now, lane, link);
                 }
             }
             Step::Pass(millis) => self.pass(now + Duration::from_millis((*millis).into())),
@@ -169,6 +181,7 @@ impl World {
             Ok(()) => {
                 assert!(nsp.starts_with('/') && self.open.insert(nsp));
                 assert!(self.open.len() <= self.config.limits.namespaces);
+                self.host_rooms.opened(&self.engine, nsp);
                 self.delivered.clear();
             }
             Err(CallError::Overlap(..)) => {}
@@ -184,8 +197,19 @@ impl World {
     fn close_all(&mut self) {
         self.engine.close(self.now);
         for nsp in std::mem::take(&mut self.open) {
+            self.host_rooms.closed(nsp);
             *self.closing.entry(nsp).or_default() += 1;
         }
+    }
+
+    /// Makes a change of rooms itself if the engine has left it to the application.
+    fn change(
+        &mut self,
+        nsp: &str,
+        result: Result<Vec<RoomChange>, CallError>,
+        change: impl FnOnce(&mut Rooms) -> Vec<RoomChange>,
+    ) -> Result<Vec<RoomChange>, CallError> {
+        self.host_rooms.change(&mut self.engine, nsp, result, change)
     }
 
     fn expect_open<T>(&self, nsp: &str, result: &Result<T, CallError>) {
@@ -258,9 +282,8 @@ impl World {
         let (now, value) = (self.now, value.payload());
         // It may be refused: the namespace may be closed, the queue full.
         let _ = match right {
-            Right::Sockets(responder, ids) => {
-                let each = |id| LocalSocket { id, handshake: Payload::null(), data: value.clone() };
-                self.engine.respond_sockets(now, responder, ids.into_iter().map(each).collect())
+            Right::Sockets(responder, meant) => {
+                self.host_rooms.answer(&mut self.engine, now, responder, meant, &value)
             }
             Right::Emit(responder) => self.engine.respond_emit(now, responder, value),
             Right::Ack(responder) => self.engine.respond_ack(now, &responder, value),
@@ -298,6 +321,7 @@ impl World {
         if self.honest {
             assert!(!matches!(event, Event::Gap { .. } | Event::Rewound { .. }), "a false alarm: {event:?}");
         }
+        self.host_rooms.follow(&mut self.engine, self.now, &event);
         match event {
             Event::Closed { nsp } => {
                 let Some(awaited) = self.closing.get_mut(&*nsp) else { panic!("{nsp} was not being closed") };
@@ -318,8 +342,8 @@ impl World {
                 }
                 self.rights.extend(delivery.responder.map(Right::Ack));
             }
-            Event::FetchSockets { sockets, responder, .. } => {
-                self.rights.push(Right::Sockets(responder, sockets));
+            Event::FetchSockets { nsp, opts, sockets, responder } => {
+                self.rights.push(Right::Sockets(responder, (nsp, opts, sockets)));
             }
             Event::ServerSideEmit { responder, from, .. } => {
                 assert_ne!(from.as_ref(), Some(self.engine.uid()));
@@ -374,7 +398,7 @@ impl World {
     /// All links are there, the server does what it should, time passes.
     fn recover(&mut self) {
         for lane in self.lanes.clone() {
-            self.engine.handle_link(self.now, &lane, true);
+            self.engine.handle_link(self.now, &lane, LinkState::Up);
         }
         for _ in 0..ROUNDS {
             self.serve();

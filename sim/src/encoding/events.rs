@@ -1,5 +1,7 @@
 //! Events, and what they carry.
 
+use std::error::Error;
+
 use base64::DecodeError;
 use serde_json::error::Category;
 use sio_streams_core::wire::{MsgPackError, WireError};
@@ -42,7 +44,7 @@ impl Encode for Event {
             Event::NodeUp { nsp, node } => out.tag(18).put(nsp).put(node),
             Event::NodeDown { nsp, node, reason } => out.tag(19).put(nsp).put(node).put(reason),
             Event::Skipped { source, reason } => out.tag(20).put(source).put(reason),
-            Event::Link { lane, up } => out.tag(21).put(lane).put(up),
+            Event::Link { lane, link } => out.tag(21).put(lane).put(&link.is_up()),
             Event::Rewound { stream, cursor, last, lost } => {
                 out.tag(22).put(stream).put(cursor).put(last).put(lost)
             }
@@ -234,15 +236,20 @@ impl Encode for Source {
     }
 }
 
+/// Returns the library's own error, which says more than its wrapper.
+fn library<T: Error + 'static>(wrapper: &impl Error) -> &T {
+    wrapper.source().and_then(|error| error.downcast_ref()).expect("a wrapper has the error as its source")
+}
+
 impl Encode for WireError {
     fn encode(&self, out: &mut Encoder) {
         match self {
             WireError::MissingField(field) => out.tag(1).put(*field),
             WireError::UnknownType(kind) => out.tag(2).put(kind),
             WireError::MissingKey { kind, key } => out.tag(3).put(kind).put(*key),
-            WireError::Json(error) => out.tag(4).put(&error.classify()),
+            WireError::Json(error) => out.tag(4).put(&library::<serde_json::Error>(error).classify()),
             WireError::MsgPack(error) => out.tag(5).put(error),
-            WireError::Base64(error) => out.tag(6).put(error),
+            WireError::Base64(error) => out.tag(6).put(library::<DecodeError>(error)),
             WireError::Codec(_) => out.tag(7),
             WireError::NameTooLong { size, limit } => out.tag(8).put(size).put(limit),
             WireError::PacketData => out.tag(9),

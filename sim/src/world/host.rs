@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use sio_streams_core::{Command, CommandError, Config, ConfigError, Engine, Lane, Reply, Time};
+use sio_streams_core::{Command, CommandError, Config, ConfigError, Engine, Lane, LinkState, Reply, Time};
 
 use super::clock::Clock;
 use super::lane::{LaneState, Tag};
@@ -117,7 +117,10 @@ impl<A> Host<A> {
     fn hand_over(&mut self, now: Time, mail: Mail) {
         let local = self.clock.read(now);
         match (&mut self.kind, mail) {
-            (Kind::Node { engine, .. }, Mail::Link(lane, up)) => engine.handle_link(local, &lane, up),
+            (Kind::Node { engine, .. }, Mail::Link(lane, up)) => {
+                let link = if up { LinkState::Up } else { LinkState::down("the connection was cut") };
+                engine.handle_link(local, &lane, link);
+            }
             (Kind::Node { engine, .. }, Mail::Push(channel, payload)) => {
                 engine.handle_push(local, &channel, &payload);
             }

@@ -7,7 +7,7 @@ use std::{fs, io};
 
 use fastrand::Rng;
 use sio_streams_driver::Options;
-use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId, Lane, Lost};
+use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId, Lane, LinkState, Lost};
 use sio_streams_testkit::{Proxy, RedisServer};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
@@ -122,7 +122,7 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
                 let reports = server.reports();
                 let refused = |wanted: fn(&Lane) -> bool| {
                     reports.iter().any(|report| match report {
-                        Report::Link { lane, up: false, reason } => {
+                        Report::Link { lane, link: LinkState::Down { reason, .. } } => {
                             wanted(lane) && reason.contains("refused")
                         }
                         _ => false,
@@ -287,7 +287,9 @@ pub async fn gap<C: Client>(kept: u64, said: u32) -> Result<u64, String> {
     let before = away.count_heard(a.name());
     away.links().reader.cut();
     until("the link is down", async || {
-        away.reports().iter().any(|report| matches!(report, Report::Link { up: false, .. }))
+        away.reports()
+            .iter()
+            .any(|report| matches!(report, Report::Link { link: LinkState::Down { .. }, .. }))
     })
     .await;
     for _ in 0..said / 50 {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use sio_streams_driver::backend::Timing;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, ByteString, CommandError, Config, Dialect, EntryId, Lane, Lost, NodeId, Packet, Payload,
+    BroadcastOptions, ByteString, CommandError, Config, Dialect, EntryId, Lane, LinkState, Lost, NodeId,
+    Packet, Payload,
 };
 use sio_streams_driver::{Broadcast, Error, Event, Events, Namespace, Node, Options};
 use sio_streams_testapp::{Application, take};
@@ -52,7 +53,7 @@ pub enum Report {
     /// Redis refuses.
     Refused { lane: Lane, error: CommandError },
     /// A connection was lost, or is there again.
-    Link { lane: Lane, up: bool, reason: String },
+    Link { lane: Lane, link: LinkState },
     /// Anything else, in words.
     Other(String),
 }
@@ -369,7 +370,7 @@ fn report(event: Event) -> Report {
         Event::Rewound { cursor, last, lost, .. } => Report::Rewound { cursor, last, lost },
         Event::Repeated { id, from, .. } => Report::Repeated { id, from },
         Event::Refused { lane, error } => Report::Refused { lane, error },
-        Event::Link { lane, up, reason } => Report::Link { lane, up, reason },
+        Event::Link { lane, link } => Report::Link { lane, link },
         other => Report::Other(format!("{other:?}")),
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use sio_streams_driver::Options;
 use sio_streams_driver::backend::Timing;
-use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId};
+use sio_streams_driver::sio_streams_core::{Config, Dialect, EntryId, LinkState};
 use tokio::task::{block_in_place, spawn_blocking};
 use tokio::time::sleep;
 
@@ -268,7 +268,7 @@ async fn count(
         let rewinds = count(|report| matches!(report, Report::Rewound { .. }));
         sums.rewinds += rewinds;
         sums.gaps += count(|report| matches!(report, Report::Gap { .. }));
-        sums.downs += count(|report| matches!(report, Report::Link { up: false, .. }));
+        sums.downs += count(|report| matches!(report, Report::Link { link: LinkState::Down { .. }, .. }));
         if rewinds == 0
             && !forks
             && let Some(why) = shown_and_lost(server, cluster, &kept)

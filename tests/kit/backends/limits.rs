@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::common::*;
 use super::member::Member;
 use crate::Backend;
-use sio_streams_core::{BroadcastOptions, CommandError, Config, Dialect, Lane, Lost, Packet};
+use sio_streams_core::{BroadcastOptions, CommandError, Config, Dialect, Lane, LinkState, Lost, Packet};
 use sio_streams_driver::{Emitter, Error, Event, Events, Node, Options};
 use sio_streams_testkit::{Chaos, Direction, Habit, Proxy, RedisServer};
 
@@ -39,7 +39,7 @@ async fn heard(events: &mut Events, last: u64) -> (Vec<u64>, usize, Vec<Lost>) {
                 let (_, number, _): (String, u64, String) = broadcast.packet.data().decode().unwrap();
                 numbers.push(number);
             }
-            Event::Link { lane: Lane::Reader(_), up: false, .. } => {
+            Event::Link { lane: Lane::Reader(_), link: LinkState::Down { .. } } => {
                 losses += 1;
                 assert!(losses <= MOST_LOSSES, "after {numbers:?}");
             }
@@ -290,7 +290,7 @@ async fn is_waited_for(redis: &RedisServer, backend: Backend) {
                 assert_eq!(number, expected);
                 expected += 1;
             }
-            Event::Link { reason, .. } => panic!("{reason}"),
+            Event::Link { link, .. } => panic!("{link}"),
             _ => {}
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::common::*;
-use sio_streams_core::{BroadcastOptions, ByteString, Config, Lane, NodeId, Packet, Payload};
+use sio_streams_core::{BroadcastOptions, ByteString, Config, Lane, LinkState, NodeId, Packet, Payload};
 use sio_streams_driver::backend::Backend;
 use sio_streams_driver::{Broadcast, Event, Namespace, Node};
 use sio_streams_testapp::{Application, serve};
@@ -95,7 +95,9 @@ impl Member {
     pub(crate) fn losses(&self, wanted: &Lane) -> Vec<String> {
         let told = self.told.lock().unwrap();
         let reason = |event: &Event| match event {
-            Event::Link { lane, up: false, reason } if lane == wanted => Some(reason.clone()),
+            Event::Link { lane, link: LinkState::Down { reason, .. } } if lane == wanted => {
+                Some(reason.to_string())
+            }
             _ => None,
         };
         told.iter().filter_map(reason).collect()
@@ -105,7 +107,7 @@ impl Member {
     pub(crate) fn is_up(&self, wanted: &Lane) -> bool {
         let told = self.told.lock().unwrap();
         let state = |event: &Event| match event {
-            Event::Link { lane, up, .. } if lane == wanted => Some(*up),
+            Event::Link { lane, link } if lane == wanted => Some(link.is_up()),
             _ => None,
         };
         told.iter().rev().find_map(state).unwrap_or(true)

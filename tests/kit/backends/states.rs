@@ -2,7 +2,7 @@
 
 use super::common::*;
 use super::member::Member;
-use sio_streams_core::{Config, Lane};
+use sio_streams_core::{Config, Lane, LinkState};
 use sio_streams_testkit::{Client, RedisServer};
 
 fn config() -> Config {
@@ -45,7 +45,10 @@ async fn a_server_that_is_full_is_reported_and_waited_for() {
         let opening = tokio::spawn(async move { node.open("/").await.map(|namespace| (node, namespace)) });
         let why = within(async {
             loop {
-                if let Some(sio_streams_driver::Event::Link { up: false, reason, .. }) = events.next().await {
+                if let Some(sio_streams_driver::Event::Link {
+                    link: LinkState::Down { reason, .. }, ..
+                }) = events.next().await
+                {
                     break reason;
                 }
             }

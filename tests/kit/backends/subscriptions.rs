@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::common::*;
 use crate::Backend;
-use sio_streams_core::{Command, Config, Dialect, Lane, Reply, SubscriptionMode};
+use sio_streams_core::{Command, Config, Dialect, Lane, LinkState, Reply, SubscriptionMode};
 use sio_streams_driver::backend::{Backend as Opens, ConnectError, Connection as Connects, PushSender};
 use sio_streams_driver::cluster::Cluster;
 use sio_streams_driver::wire::{Address, Dialer, WireConnection};
@@ -178,7 +178,7 @@ async fn rooms_are_heard_again_though_the_link_falls_on_the_way() {
     within(async {
         while link.faults() > 0 || listed() != ROOMS {
             let event = tokio::time::timeout(Duration::from_millis(20), events.next()).await;
-            if let Ok(Some(Event::Link { lane: Lane::Subscriber, up: false, .. })) = event {
+            if let Ok(Some(Event::Link { lane: Lane::Subscriber, link: LinkState::Down { .. } })) = event {
                 losses += 1;
                 if losses == 2 {
                     link.inject(fault());

@@ -14,6 +14,7 @@ use super::cluster::Cluster;
 use super::context::Context;
 use super::due::Due;
 use super::inbox::Inbox;
+use super::lanes::LinkChange;
 use super::outbox::{HandedOut, Next, Outbox, Outgoing, Settled, What};
 use super::recovery::{Ready, Recoveries};
 use super::requests::Requests;
@@ -24,6 +25,7 @@ use crate::error::CallError;
 use crate::event::{Event, Source};
 use crate::hash::Keyed;
 use crate::id::{EntryId, NodeId, Ticket, hex16};
+use crate::link::LinkState;
 use crate::message::{Body, Message};
 use crate::session::Restored;
 use crate::time::Time;
@@ -322,11 +324,13 @@ impl Node {
     }
 
     /// Handles a connection that was lost, or that is there (again).
-    pub(super) fn handle_link(&mut self, lane: &Lane, up: bool) {
-        if !self.cx.lanes.set_up(lane, up) {
+    pub(super) fn handle_link(&mut self, lane: &Lane, link: LinkState) {
+        let up = link.is_up();
+        let Some(change) = self.cx.lanes.set_link(lane, link.clone()) else { return };
+        self.cx.events.push_back(Event::Link { lane: lane.clone(), link });
+        if change == LinkChange::Reason {
             return;
         }
-        self.cx.events.push_back(Event::Link { lane: lane.clone(), up });
         if (lane, up) == (&Lane::Writer, true) {
             self.beat_again();
         }

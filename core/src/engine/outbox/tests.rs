@@ -5,6 +5,7 @@ use crate::command::{Entry, Fields};
 use crate::config::{Config, Dialect, Limits};
 use crate::hash::Keyed;
 use crate::id::NodeId;
+use crate::link::LinkState;
 use crate::time::Time;
 
 const STREAM: ByteString = ByteString::from_static("socket.io");
@@ -192,7 +193,7 @@ fn what_has_waited_for_too_long_fails_and_what_is_under_way_waits_for_its_reply(
     pair.enqueue(1);
     let handed_out = pair.outbox.poll(&mut pair.cx);
     assert!(matches!(handed_out, Some(Next::Command(_))));
-    pair.cx.lanes.set_up(&Lane::Writer, false);
+    pair.cx.lanes.set_link(&Lane::Writer, LinkState::down("cut"));
     pair.enqueue(2);
     pair.cx.now = Time::ZERO + pair.cx.config.limits.in_flight_for;
     pair.outbox.expire(&mut pair.cx, &Pair::destination());

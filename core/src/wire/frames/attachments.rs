@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::FrameError;
+use crate::foreign::JsonError;
 use crate::javascript::whole;
 use crate::json_text;
 use crate::msgpack::{
@@ -51,7 +52,7 @@ impl Places {
             Err(first) => {
                 // JavaScript may have cut a character in two. MessagePack's strings must be UTF-8.
                 let whole = json_text::replace_lone_surrogates(json.bytes());
-                let shapes = shapes(&whole, attachments).map_err(|_| PayloadError::Json(first))?;
+                let shapes = shapes(&whole, attachments).map_err(|_| first)?;
                 (Payload::from_json(whole)?, shapes)
             }
         };
@@ -77,14 +78,14 @@ impl Places {
         }
         let mut writer = Writer { shapes: self.shapes.iter(), attachments, out: Vec::with_capacity(size) };
         let json = &mut serde_json::Deserializer::from_slice(self.json.bytes());
-        writer.deserialize(json).map_err(PayloadError::Json)?;
+        writer.deserialize(json).map_err(JsonError::new).map_err(PayloadError::from)?;
         Ok(Payload::from_msgpack(writer.out)?)
     }
 }
 
-fn shapes(json: &[u8], attachments: usize) -> Result<Vec<Shape>, serde_json::Error> {
+fn shapes(json: &[u8], attachments: usize) -> Result<Vec<Shape>, PayloadError> {
     let mut finder = Finder { shapes: Vec::new(), attachments };
-    finder.deserialize(&mut serde_json::Deserializer::from_slice(json))?;
+    finder.deserialize(&mut serde_json::Deserializer::from_slice(json)).map_err(JsonError::new)?;
     Ok(finder.shapes)
 }
 

@@ -17,6 +17,7 @@ use self::envelope::{
 };
 use super::WireError;
 use super::data::{BROADCAST, Data, PacketData, RawPacket, Scalar};
+use crate::foreign::{JsonError, from_json_text};
 use crate::javascript::{OBJECT_TEXT, characters, whole};
 use crate::message::Body;
 use crate::packet::{BroadcastOptions, Flags, RemoteSocket};
@@ -52,8 +53,8 @@ pub(in crate::wire) fn read(kind: u8, text: &ByteString) -> Result<Data, WireErr
 /// Does the same without the fast path.
 pub(in crate::wire) fn read_any(kind: u8, text: &ByteString) -> Result<Data, WireError> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let data = DataOf(kind).deserialize(&mut json)?;
-    json.end()?;
+    let data = DataOf(kind).deserialize(&mut json).map_err(JsonError::new)?;
+    json.end().map_err(JsonError::new)?;
     Source(text).data(data)
 }
 
@@ -65,25 +66,25 @@ pub(in crate::wire) fn text(bytes: &Bytes) -> ByteString {
 /// Returns the keys of an object in order, each with the text of its value.
 pub(in crate::wire) fn pairs(json: &ByteString) -> Result<Vec<(ByteString, ByteString)>, WireError> {
     let source = Source(json);
-    let Pairs(pairs) = serde_json::from_str(json)?;
+    let Pairs(pairs) = from_json_text(json)?;
     let shared = |(key, raw): (JsonStr<'_>, &RawValue)| (source.str(key), json.slice_ref(raw.get()));
     Ok(pairs.into_iter().map(shared).collect())
 }
 
 /// Reads a packet from the text of its value.
 pub(in crate::wire) fn packet(json: &ByteString) -> Result<RawPacket, WireError> {
-    Source(json).packet(serde_json::from_str(json)?)
+    Source(json).packet(from_json_text(json)?)
 }
 
 /// Reads options from the text of their value.
 pub(in crate::wire) fn opts(json: &ByteString) -> Result<BroadcastOptions, WireError> {
-    let AnyOptions(opts) = serde_json::from_str(json)?;
+    let AnyOptions(opts) = from_json_text(json)?;
     Ok(Source(json).opts(opts))
 }
 
 /// Reads a name from the text of its value.
 pub(in crate::wire) fn name(json: &ByteString) -> Result<ByteString, WireError> {
-    Ok(Source(json).str(serde_json::from_str(json)?))
+    Ok(Source(json).str(from_json_text(json)?))
 }
 
 /// Reads a name that may be null.
@@ -93,12 +94,12 @@ pub(in crate::wire) fn some_name(json: &ByteString) -> Result<Option<ByteString>
 
 /// Reads an array of names from the text of its value.
 pub(in crate::wire) fn names(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
-    Ok(Source(json).strs(serde_json::from_str(json)?))
+    Ok(Source(json).strs(from_json_text(json)?))
 }
 
 /// Reads the names in any value that JavaScript converts to a set.
 pub(in crate::wire) fn set(json: &ByteString) -> Result<Vec<ByteString>, WireError> {
-    Ok(Source(json).set(serde_json::from_str(json)?))
+    Ok(Source(json).set(from_json_text(json)?))
 }
 
 /// Reads the rooms to join or to leave.
@@ -106,19 +107,19 @@ pub(in crate::wire) fn joined(join: bool, json: &ByteString) -> Result<Vec<ByteS
     if !join {
         return names(json);
     }
-    let Joined(rooms) = serde_json::from_str(json)?;
+    let Joined(rooms) = from_json_text(json)?;
     Ok(Source(json).strs(Some(rooms)))
 }
 
 /// Reads sockets from the text of their value.
 pub(in crate::wire) fn sockets(json: &ByteString) -> Result<Vec<RemoteSocket>, WireError> {
-    let sockets: Vec<JsonSocket<'_>> = serde_json::from_str(json)?;
+    let sockets: Vec<JsonSocket<'_>> = from_json_text(json)?;
     sockets.into_iter().map(|socket| Source(json).socket(socket)).collect()
 }
 
 /// Reads a number from the text of its value.
 pub(in crate::wire) fn unsigned(json: &ByteString) -> Result<u64, WireError> {
-    let Whole(number) = serde_json::from_str(json)?;
+    let Whole(number) = from_json_text(json)?;
     Ok(number)
 }
 
@@ -186,7 +187,7 @@ impl Source<'_> {
     fn scalar(&self, json: &str) -> Result<Scalar, WireError> {
         Ok(match json.as_bytes() {
             b"null" => Scalar::Null,
-            [b'"', ..] => Scalar::Text(self.str(serde_json::from_str(json)?)),
+            [b'"', ..] => Scalar::Text(self.str(from_json_text(json)?)),
             _ => {
                 let float = || json.parse().ok().and_then(whole);
                 json.parse().ok().or_else(float).map_or(Scalar::Other, Scalar::Whole)

@@ -1,10 +1,10 @@
 //! Values of every kind, each different from the others in one field at least.
 
-use sio_streams_core::wire::{MsgPackError, WireError};
+use sio_streams_core::wire::{MsgPackError, WireError, entry};
 use sio_streams_core::{
     Answer, BroadcastOptions, Command, CommandError, Config, Delivery, Dialect, DownReason, Engine, Entry,
-    Event, Fields, Flags, Lane, Limit, Lost, Moved, NotRecovered, Outcome, Packet, RemoteSocket, Reply,
-    Restored, RoomChange, Session, Source, StreamInfo,
+    Event, Fields, Flags, Lane, Limit, LinkState, Lost, Moved, NotRecovered, Outcome, Packet, RemoteSocket,
+    Reply, Restored, RoomChange, Session, Source, StreamInfo,
 };
 
 use super::super::*;
@@ -327,7 +327,10 @@ pub(super) fn reasons() -> Vec<NotRecovered> {
 }
 
 pub(super) fn wire_errors() -> Vec<WireError> {
-    let bad = |text: &str| WireError::Json(serde_json::from_str::<u64>(text).unwrap_err());
+    let bad = |data: &'static str| {
+        let fields = [("uid", "a"), ("nsp", "/"), ("type", "3"), ("data", data)];
+        entry::decode(&fields.into_iter().collect()).unwrap_err()
+    };
     vec![
         WireError::MissingField("uid"),
         WireError::MissingField("nsp"),
@@ -336,9 +339,9 @@ pub(super) fn wire_errors() -> Vec<WireError> {
         WireError::MissingKey { kind: 3, key: "a" },
         WireError::MissingKey { kind: 4, key: "a" },
         WireError::MissingKey { kind: 3, key: "b" },
-        bad("?"),
-        bad("\"text\""),
-        bad(""),
+        bad("{?}"),
+        bad("{\"packet\":1}"),
+        bad("{"),
         WireError::MsgPack(MsgPackError::Truncated { at: 1 }),
         WireError::MsgPack(MsgPackError::Truncated { at: 2 }),
         WireError::MsgPack(MsgPackError::Trailing { at: 1 }),
@@ -346,12 +349,10 @@ pub(super) fn wire_errors() -> Vec<WireError> {
         WireError::MsgPack(MsgPackError::TooDeep { at: 1 }),
         WireError::MsgPack(MsgPackError::Key { at: 1 }),
         WireError::MsgPack(MsgPackError::Unexpected { at: 1, expected: "words" }),
-        WireError::Base64(base64::DecodeError::InvalidByte(1, 2)),
-        WireError::Base64(base64::DecodeError::InvalidByte(2, 2)),
-        WireError::Base64(base64::DecodeError::InvalidByte(1, 1)),
-        WireError::Base64(base64::DecodeError::InvalidLength(1)),
-        WireError::Base64(base64::DecodeError::InvalidLastSymbol(1, 2)),
-        WireError::Base64(base64::DecodeError::InvalidPadding),
+        bad("A?AA"),
+        bad("AA?A"),
+        bad("A!AA"),
+        bad("A"),
         WireError::Codec("words".into()),
         WireError::NameTooLong { size: 1, limit: 1 },
         WireError::NameTooLong { size: 2, limit: 1 },
@@ -434,8 +435,8 @@ pub(super) fn events() -> Vec<Event> {
         Event::NodeDown { nsp: s(), node: node(), reason: DownReason::Silent },
         Event::NodeDown { nsp: s(), node: NodeId::new("b"), reason: DownReason::Closed },
         Event::NodeDown { nsp: text("t"), node: node(), reason: DownReason::Closed },
-        Event::Link { lane: Lane::Writer, up: true },
-        Event::Link { lane: Lane::Writer, up: false },
+        Event::Link { lane: Lane::Writer, link: LinkState::Up },
+        Event::Link { lane: Lane::Writer, link: LinkState::down("cut") },
         Event::Refused { lane: Lane::Subscriber, error: error() },
         Event::Repeated { stream: s(), id: id(1, 0), from: node() },
         Event::Repeated { stream: text("t"), id: id(1, 0), from: node() },

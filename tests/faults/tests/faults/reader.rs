@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sio_streams_driver::sio_streams_core::Dialect;
+use sio_streams_driver::sio_streams_core::{Dialect, LinkState};
 use sio_streams_faults::seed::{rng, rounds};
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster};
@@ -124,7 +124,7 @@ async fn a_reply_that_never_comes<C: Client>() {
     cluster.nothing_is_lost().await;
     assert_eq!(b.links().reader.faults(), 0);
     let lost = b.reports().into_iter().any(|report| {
-        matches!(report, sio_streams_faults::Report::Link { up: false, lane, .. } if lane.to_string().contains("reader"))
+        matches!(report, sio_streams_faults::Report::Link { link: LinkState::Down { .. }, lane } if lane.to_string().contains("reader"))
     });
     assert!(lost, "{:?}", b.reports());
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sio_streams_driver::sio_streams_core::{CommandError, Dialect, Lane};
+use sio_streams_driver::sio_streams_core::{CommandError, Dialect, Lane, LinkState};
 use sio_streams_faults::cluster::{PATIENCE, until};
 use sio_streams_faults::server::quick;
 use sio_streams_faults::{Client, Cluster, Fate, Report, Server};
@@ -29,7 +29,7 @@ scenarios!(
 fn says(report: &Report, wanted: &str) -> bool {
     match report {
         Report::Refused { error: CommandError::Server { code, .. }, .. } => code == wanted,
-        Report::Link { up: false, reason, .. } => reason.contains(wanted),
+        Report::Link { link: LinkState::Down { reason, .. }, .. } => reason.contains(wanted),
         _ => false,
     }
 }
