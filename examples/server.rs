@@ -18,7 +18,7 @@ use sio_streams_driver::sio_streams_core::{
     BroadcastOptions, ByteString, Config, Handshake, LocalDelivery, Packet, Payload, RemoteSocket, Restored,
     RoomOwner, Rooms, Session,
 };
-use sio_streams_driver::{AckReply, Broadcast, Event, Events, Namespace};
+use sio_streams_driver::{AckResponder, Broadcast, Event, Events, Namespace};
 use sio_streams_redis_rs::RedisBackend;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -51,7 +51,7 @@ pub(crate) struct Client {
 pub(crate) struct Sockets {
     pub(crate) clients: HashMap<ByteString, Client>,
     pub(crate) rooms: Rooms,
-    acks: HashMap<u64, (AckReply, HashSet<ByteString>)>,
+    acks: HashMap<u64, (AckResponder, HashSet<ByteString>)>,
     last_ack: u64,
 }
 
@@ -133,9 +133,11 @@ impl Server {
                         sockets.remove(&sid);
                     }
                 }
-                Event::FetchSockets { opts, reply, .. } => drop(reply.send_in_rooms(sockets.describe(&opts))),
-                Event::ServerSideEmit { packet, reply: Some(reply), .. } => {
-                    reply.send(packet.args().next().unwrap_or_else(Payload::null));
+                Event::FetchSockets { opts, responder, .. } => {
+                    drop(responder.send_in_rooms(sockets.describe(&opts)))
+                }
+                Event::ServerSideEmit { packet, responder: Some(responder), .. } => {
+                    responder.send(packet.args().next().unwrap_or_else(Payload::null));
                 }
                 other => println!("{other:?}"), // links, nodes, gaps: nothing is silent
             }
@@ -144,7 +146,7 @@ impl Server {
 
     fn deliver(self: &Arc<Self>, sockets: &mut Sockets, mut it: Broadcast) {
         let matching = sockets.rooms.matching(&it.opts);
-        if let Some(acks) = it.acks.take() {
+        if let Some(acks) = it.responder.take() {
             acks.clients(matching.len() as u64);
             sockets.last_ack += 1;
             let (id, server, ended) = (sockets.last_ack, Arc::clone(self), acks.ended());

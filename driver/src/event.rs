@@ -2,9 +2,8 @@
 
 use sio_streams_core::wire::{Frames, WireError};
 use sio_streams_core::{
-    AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
-    Event as CoreEvent, Lane, LinkState, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket,
-    SocketsResponder, Source,
+    BroadcastOptions, ByteString, CommandError, DownReason, Engine, EntryId, Event as CoreEvent, Lane,
+    LinkState, LocalSocket, Lost, Moved, NodeId, Packet, Payload, RemoteSocket, Source,
 };
 
 use crate::askers::{Askers, End};
@@ -49,7 +48,7 @@ pub enum Event {
         /// the application's.
         sockets: Vec<ByteString>,
         /// Takes the answer.
-        reply: SocketsReply,
+        responder: SocketsResponder,
     },
     /// Another server has emitted an event to the servers.
     ServerSideEmit {
@@ -60,7 +59,7 @@ pub enum Event {
         /// The sender, if the message names one.
         from: Option<NodeId>,
         /// Takes the answer, if one is wanted.
-        reply: Option<EmitReply>,
+        responder: Option<EmitResponder>,
     },
     /// A node has been heard for the first time, or again after it had been reported
     /// [gone](Event::NodeDown): each `NodeUp` but the first follows a `NodeDown` of the same name.
@@ -164,9 +163,9 @@ impl Event {
                     .rooms(&delivery.nsp)
                     .map(|rooms| rooms.matching(&delivery.opts))
                     .unwrap_or_default(),
-                acks: delivery.responder.map(|responder| {
-                    let end = askers.asked(&delivery.nsp, delivery.from.as_ref(), &responder);
-                    AckReply { responder, end, calls: calls.clone() }
+                responder: delivery.responder.map(|right| {
+                    let end = askers.asked(&delivery.nsp, delivery.from.as_ref(), &right);
+                    AckResponder { right, end, calls: calls.clone() }
                 }),
                 nsp: delivery.nsp,
                 packet: delivery.packet,
@@ -181,12 +180,12 @@ impl Event {
                 Event::DisconnectSockets { nsp, opts, sockets, close, from }
             }
             CoreEvent::FetchSockets { nsp, opts, sockets, responder } => {
-                let reply = SocketsReply { responder, calls: calls.clone() };
-                Event::FetchSockets { nsp, opts, sockets, reply }
+                let responder = SocketsResponder { right: responder, calls: calls.clone() };
+                Event::FetchSockets { nsp, opts, sockets, responder }
             }
             CoreEvent::ServerSideEmit { nsp, packet, from, responder } => {
-                let reply = responder.map(|responder| EmitReply { responder, calls: calls.clone() });
-                Event::ServerSideEmit { nsp, packet, from, reply }
+                let responder = responder.map(|right| EmitResponder { right, calls: calls.clone() });
+                Event::ServerSideEmit { nsp, packet, from, responder }
             }
             CoreEvent::NodeUp { nsp, node } => Event::NodeUp { nsp, node },
             CoreEvent::NodeDown { nsp, node, reason } => {
@@ -230,7 +229,7 @@ pub struct Broadcast {
     /// nobody.
     pub from: Option<NodeId>,
     /// Takes the clients' acknowledgements, if the sender wants them.
-    pub acks: Option<AckReply>,
+    pub responder: Option<AckResponder>,
 }
 
 impl Broadcast {
@@ -244,20 +243,20 @@ impl Broadcast {
 /// Takes the answer to [`Event::FetchSockets`]. If it is dropped without an answer, the server that
 /// asked waits until its time is up.
 #[derive(Debug)]
-pub struct SocketsReply {
-    pub(crate) responder: SocketsResponder,
+pub struct SocketsResponder {
+    pub(crate) right: sio_streams_core::SocketsResponder,
     pub(crate) calls: WeakCalls,
 }
 
-impl SocketsReply {
+impl SocketsResponder {
     /// Answers with the sockets. Their rooms are known to the node already.
     ///
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
     pub fn send(self, sockets: Vec<LocalSocket>) -> Queued<()> {
-        let SocketsReply { responder, calls } = self;
-        calls.ask(move |engine, now| engine.respond_sockets(now, responder, sockets))
+        let SocketsResponder { right, calls } = self;
+        calls.ask(move |engine, now| engine.respond_sockets(now, right, sockets))
     }
 
     /// Answers with the sockets and their rooms, from an application that
@@ -267,47 +266,47 @@ impl SocketsReply {
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
     pub fn send_in_rooms(self, sockets: Vec<RemoteSocket>) -> Queued<()> {
-        let SocketsReply { responder, calls } = self;
-        calls.ask(move |engine, now| engine.respond_sockets_in_rooms(now, responder, sockets))
+        let SocketsResponder { right, calls } = self;
+        calls.ask(move |engine, now| engine.respond_sockets_in_rooms(now, right, sockets))
     }
 }
 
 /// Takes the answer to [`Event::ServerSideEmit`].
 #[derive(Debug)]
-pub struct EmitReply {
-    pub(crate) responder: EmitResponder,
+pub struct EmitResponder {
+    pub(crate) right: sio_streams_core::EmitResponder,
     pub(crate) calls: WeakCalls,
 }
 
-impl EmitReply {
+impl EmitResponder {
     /// Answers with one value.
     ///
     /// # Errors
     ///
     /// If the answer can't be sent: [`Error::Call`] says why.
     pub fn send(self, value: Payload) -> Queued<()> {
-        let EmitReply { responder, calls } = self;
-        calls.ask(move |engine, now| engine.respond_emit(now, responder, value))
+        let EmitResponder { right, calls } = self;
+        calls.ask(move |engine, now| engine.respond_emit(now, right, value))
     }
 }
 
 /// Takes clients' acknowledgements of an [`Event::Broadcast`], one for each client.
 #[derive(Clone, Debug)]
-pub struct AckReply {
-    pub(crate) responder: AckResponder,
+pub struct AckResponder {
+    pub(crate) right: sio_streams_core::AckResponder,
     pub(crate) end: End,
     pub(crate) calls: WeakCalls,
 }
 
-impl AckReply {
+impl AckResponder {
     /// Passes on one client's value.
     ///
     /// # Errors
     ///
     /// If it can't be sent: [`Error::Call`] says why.
     pub fn send(&self, value: Payload) -> Queued<()> {
-        let responder = self.responder.clone();
-        self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value))
+        let right = self.right.clone();
+        self.calls.ask(move |engine, now| engine.respond_ack(now, &right, value))
     }
 
     /// Returns the time from which on nobody waits for acknowledgements any more: the time at which
@@ -317,7 +316,7 @@ impl AckReply {
         self.end.deadline.into_std()
     }
 
-    /// Completes when nobody waits for acknowledgements any more: the [deadline](AckReply::deadline)
+    /// Completes when nobody waits for acknowledgements any more: the [deadline](AckResponder::deadline)
     /// has passed, the sender is gone, or the namespace or this node is closed. What is kept for
     /// clients that have not answered can be dropped then. That all clients of this node have
     /// answered does not count, for the application knows that itself.
@@ -334,7 +333,7 @@ impl AckReply {
     ///
     /// If it can't be sent: [`Error::Call`] says why.
     pub fn clients(&self, clients: u64) -> Queued<()> {
-        let responder = self.responder.clone();
-        self.calls.ask(move |engine, now| engine.respond_client_count(now, &responder, clients))
+        let right = self.right.clone();
+        self.calls.ask(move |engine, now| engine.respond_client_count(now, &right, clients))
     }
 }

@@ -88,7 +88,7 @@ pub mod wire;
 
 pub use emitter::Emitter;
 pub use error::Error;
-pub use event::{AckReply, Broadcast, EmitReply, Event, SocketsReply};
+pub use event::{AckResponder, Broadcast, EmitResponder, Event, SocketsResponder};
 pub use namespace::Namespace;
 pub use node::Node;
 pub use options::Options;

@@ -73,7 +73,7 @@ impl Acks {
     /// # tokio::spawn(async move {
     /// #     while let Some(event) = events.next().await {
     /// #         let Event::Broadcast(broadcast) = event else { continue };
-    /// #         let _ = broadcast.acks.unwrap().send(Payload::encode("yes").unwrap()).await;
+    /// #         let _ = broadcast.responder.unwrap().send(Payload::encode("yes").unwrap()).await;
     /// #     }
     /// # });
     /// assert_eq!(acks.next_answer().await, Some((Some(node.uid().clone()), Answer::ClientCount(1))));

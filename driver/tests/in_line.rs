@@ -8,7 +8,7 @@ use sio_streams_driver::sio_streams_core::{
     Answer, BroadcastOptions, CallError, Config, Dialect, LocalDelivery, Packet, Payload, Recovery,
     RemoteSocket, RoomChange, RoomOwner,
 };
-use sio_streams_driver::{AckReply, Error, Event, Events, Options, start};
+use sio_streams_driver::{AckResponder, Error, Event, Events, Options, start};
 
 fn hello() -> Packet {
     Packet::event("hello", &("world",)).unwrap()
@@ -77,15 +77,15 @@ async fn an_application_that_owns_the_rooms_answers_for_them() {
     let application = tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
-                Event::FetchSockets { opts, sockets, reply, .. } => {
+                Event::FetchSockets { opts, sockets, responder, .. } => {
                     assert!(sockets.is_empty() && opts == BroadcastOptions::to("room"));
                     let (id, rooms) = ("a".into(), vec!["a".into(), "room".into()]);
                     let (handshake, data) = (Payload::null(), Payload::null());
-                    drop(reply.send_in_rooms(vec![RemoteSocket { id, handshake, rooms, data }]));
+                    drop(responder.send_in_rooms(vec![RemoteSocket { id, handshake, rooms, data }]));
                 }
                 Event::Broadcast(broadcast) => {
                     assert!(broadcast.sockets.is_empty() && broadcast.opts == BroadcastOptions::all());
-                    let acks = broadcast.acks.unwrap();
+                    let acks = broadcast.responder.unwrap();
                     drop(acks.clients(2));
                     drop(acks.send(Payload::encode(&1).unwrap()));
                     drop(acks.send(Payload::encode(&2).unwrap()));
@@ -98,8 +98,8 @@ async fn an_application_that_owns_the_rooms_answers_for_them() {
     let asks = asker.open("/").await.unwrap();
     let nobody = tokio::spawn(async move {
         while let Some(event) = events.next().await {
-            if let Event::FetchSockets { reply, .. } = event {
-                drop(reply.send(Vec::new()));
+            if let Event::FetchSockets { responder, .. } = event {
+                drop(responder.send(Vec::new()));
             }
         }
     });
@@ -214,10 +214,10 @@ fn a_thread_without_tasks_can_ask() {
     drop(events);
 }
 
-async fn asked(events: &mut Events) -> AckReply {
+async fn asked(events: &mut Events) -> AckResponder {
     loop {
         match events.next().await.unwrap() {
-            Event::Broadcast(broadcast) => return broadcast.acks.unwrap(),
+            Event::Broadcast(broadcast) => return broadcast.responder.unwrap(),
             _ => continue,
         }
     }
@@ -242,24 +242,24 @@ async fn a_server_learns_that_nobody_waits_for_acknowledgements_any_more() {
 
     // The time is up.
     let mut acks = ask(3).await.unwrap();
-    let reply = asked(&mut events).await;
+    let responder = asked(&mut events).await;
     let counts = [acks.next_answer().await.unwrap(), acks.next_answer().await.unwrap()];
     assert!(counts.contains(&(Some(other.uid().clone()), Answer::ClientCount(1))), "{counts:?}");
     assert!(counts.contains(&(Some(asker.uid().clone()), Answer::ClientCount(0))), "{counts:?}");
-    reply.ended().await;
-    assert!(tokio::time::Instant::now().into_std() >= reply.deadline());
+    responder.ended().await;
+    assert!(tokio::time::Instant::now().into_std() >= responder.deadline());
     assert!(acks.all().await.unwrap().1.timed_out);
 
     // The one who asked leaves.
     let _acks = ask(1_000).await.unwrap();
-    let reply = asked(&mut events).await;
+    let responder = asked(&mut events).await;
     let taker = tokio::spawn(async move {
         while events.next().await.is_some() {}
         events
     });
     asker.close().await;
-    reply.ended().await;
-    assert!(tokio::time::Instant::now().into_std() < reply.deadline());
+    responder.ended().await;
+    assert!(tokio::time::Instant::now().into_std() < responder.deadline());
     other.close().await;
     taker.await.unwrap();
 }

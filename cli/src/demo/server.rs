@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{
     ByteString, DownReason, Handshake, Lane, LocalSocket, NodeId, Payload, PayloadError,
 };
-use sio_streams_driver::{AckReply, Broadcast, Event, Events, Namespace};
+use sio_streams_driver::{AckResponder, Broadcast, Event, Events, Namespace};
 use tokio::sync::watch;
 
 use super::Error;
@@ -82,16 +82,16 @@ impl Server {
                     self.seen.send_modify(|seen| _ = seen.disconnected.insert(socket.to_string()));
                 }
             }
-            Event::FetchSockets { sockets, reply, .. } => {
+            Event::FetchSockets { sockets, responder, .. } => {
                 let answer = sockets.into_iter().map(describe).collect::<Result<_, _>>()?;
-                reply.send(answer).await?;
+                responder.send(answer).await?;
             }
-            Event::ServerSideEmit { packet, from, reply, .. } => {
+            Event::ServerSideEmit { packet, from, responder, .. } => {
                 let text = show(&packet);
                 self.note(&format!("← {text} from {}", name_of(&self.names, from.as_ref())));
-                if let Some(reply) = reply {
+                if let Some(responder) = responder {
                     let clients = CLIENTS.iter().filter(|client| client.server == self.place).count();
-                    reply.send(Payload::encode(&json!({ "clients": clients }))?).await?;
+                    responder.send(Payload::encode(&json!({ "clients": clients }))?).await?;
                 }
                 self.seen.send_modify(|seen| seen.between.push((self.place, text)));
             }
@@ -141,7 +141,7 @@ impl Server {
     }
 
     async fn deliver(&self, broadcast: Broadcast) -> Result<(), Error> {
-        let Broadcast { packet, sockets, from, acks, .. } = broadcast;
+        let Broadcast { packet, sockets, from, responder: acks, .. } = broadcast;
         let name = packet.data().event_name().unwrap_or_default();
         if name == MARK {
             let (_, mark): (String, u64) = packet.data().decode()?;
@@ -169,7 +169,7 @@ impl Server {
     }
 
     /// Plays the clients' part.
-    async fn acknowledge(&self, acks: &AckReply, sockets: &[ByteString]) -> Result<(), Error> {
+    async fn acknowledge(&self, acks: &AckResponder, sockets: &[ByteString]) -> Result<(), Error> {
         for socket in sockets.iter().filter(|socket| **socket != SILENT) {
             acks.send(Payload::encode(&format!("{socket}: yes"))?).await?;
         }

@@ -44,7 +44,7 @@ async fn listen(mut events: Events, heard: mpsc::UnboundedSender<(ByteString, Op
     while let Some(event) = events.next().await {
         match event {
             Event::Broadcast(broadcast) => {
-                if let Some(acks) = &broadcast.acks {
+                if let Some(acks) = &broadcast.responder {
                     for socket in &broadcast.sockets {
                         let value = format!("{:?}", &**socket);
                         let Ok(value) = Payload::from_json(value) else { continue };
@@ -54,13 +54,13 @@ async fn listen(mut events: Events, heard: mpsc::UnboundedSender<(ByteString, Op
                 let number = number_of(&broadcast.packet);
                 let _ = heard.send((broadcast.nsp, number));
             }
-            Event::FetchSockets { sockets, reply, .. } => {
+            Event::FetchSockets { sockets, responder, .. } => {
                 let tell = |id| LocalSocket::new(id, &Handshake::default(), Payload::empty_object()).ok();
-                let _ = reply.send(sockets.into_iter().filter_map(tell).collect()).await;
+                let _ = responder.send(sockets.into_iter().filter_map(tell).collect()).await;
             }
-            Event::ServerSideEmit { reply: Some(reply), .. } => {
+            Event::ServerSideEmit { responder: Some(responder), .. } => {
                 if let Ok(value) = Payload::from_json(r#""pong""#) {
-                    let _ = reply.send(value).await;
+                    let _ = responder.send(value).await;
                 }
             }
             _ => {}

@@ -61,20 +61,20 @@ pub fn take(event: Event, app: &mut impl Application) {
     match event {
         Event::Broadcast(broadcast) => {
             app.deliver(&broadcast);
-            let Some(acks) = broadcast.acks else { return };
+            let Some(acks) = broadcast.responder else { return };
             for socket in &broadcast.sockets {
                 if let Some(value) = app.acknowledge(socket, broadcast.packet.data()) {
                     drop(acks.send(value));
                 }
             }
         }
-        Event::FetchSockets { sockets, reply, .. } => {
-            drop(reply.send(sockets.iter().map(|id| app.socket(id)).collect()));
+        Event::FetchSockets { sockets, responder, .. } => {
+            drop(responder.send(sockets.iter().map(|id| app.socket(id)).collect()));
         }
-        Event::ServerSideEmit { nsp, packet, reply, .. } => {
-            let answer = app.asked(&nsp, &packet, reply.is_some());
-            if let (Some(reply), Some(answer)) = (reply, answer) {
-                drop(reply.send(answer));
+        Event::ServerSideEmit { nsp, packet, responder, .. } => {
+            let answer = app.asked(&nsp, &packet, responder.is_some());
+            if let (Some(responder), Some(answer)) = (responder, answer) {
+                drop(responder.send(answer));
             }
         }
         Event::DisconnectSockets { nsp, sockets, .. } => app.disconnect(&nsp, sockets),

@@ -338,7 +338,7 @@ impl Application for Listener {
         let data = broadcast.packet.data();
         let large =
             || data.decode().map(|(event, author, number, _): (_, _, _, String)| (event, author, number));
-        if broadcast.acks.is_none()
+        if broadcast.responder.is_none()
             && !broadcast.sockets.is_empty()
             && let Ok((event, author, number)) = data.decode::<(String, String, u32)>().or_else(|_| large())
             && event == NUMBER

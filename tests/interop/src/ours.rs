@@ -371,7 +371,7 @@ struct Listener {
 
 impl Application for Listener {
     fn deliver(&mut self, broadcast: &Broadcast) {
-        let seen = received(broadcast.packet.data(), broadcast.acks.is_some());
+        let seen = received(broadcast.packet.data(), broadcast.responder.is_some());
         let mut state = lock(&self.state);
         for sid in &broadcast.sockets {
             let Some(socket) = state.sockets.get_mut(&**sid) else { continue };
