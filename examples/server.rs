@@ -78,7 +78,8 @@ impl Sockets {
         }
     }
 
-    fn describe(&self, opts: &BroadcastOptions) -> Vec<RemoteSocket> {
+    /// The sockets that are meant, as the others see them.
+    fn of(&self, opts: &BroadcastOptions) -> Vec<RemoteSocket> {
         let describe = |id: ByteString| {
             let Client { handshake, session, .. } = self.clients.get(&id)?.clone();
             Some(RemoteSocket { rooms: self.rooms.of(&id)?, id, handshake, data: session.data })
@@ -133,9 +134,7 @@ impl Server {
                         sockets.remove(&sid);
                     }
                 }
-                Event::FetchSockets { opts, responder, .. } => {
-                    drop(responder.send_in_rooms(sockets.describe(&opts)))
-                }
+                Event::FetchSockets { opts, responder: to, .. } => drop(to.send_in_rooms(sockets.of(&opts))),
                 Event::ServerSideEmit { packet, responder: Some(responder), .. } => {
                     responder.send(packet.args().next().unwrap_or_else(Payload::null));
                 }
