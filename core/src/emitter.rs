@@ -61,8 +61,9 @@ impl Emitter {
         &self,
         nsp: &str,
         opts: BroadcastOptions,
-        rooms: Vec<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Command, CallError> {
+        let rooms = rooms.into_iter().collect();
         self.command(nsp, Body::SocketsJoin { opts, rooms })
     }
 
@@ -75,8 +76,9 @@ impl Emitter {
         &self,
         nsp: &str,
         opts: BroadcastOptions,
-        rooms: Vec<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Command, CallError> {
+        let rooms = rooms.into_iter().collect();
         self.command(nsp, Body::SocketsLeave { opts, rooms })
     }
 

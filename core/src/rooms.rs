@@ -227,11 +227,11 @@ impl Rooms {
     }
 
     /// Lets a socket leave rooms. The call has no effect for rooms that the socket is not in.
-    pub fn leave<'a>(&mut self, socket: &str, rooms: impl IntoIterator<Item = &'a str>) -> Vec<RoomChange> {
+    pub fn leave(&mut self, socket: &str, rooms: impl IntoIterator<Item = ByteString>) -> Vec<RoomChange> {
         let mut changes = Vec::new();
         if let Some(index) = self.sockets.find(socket) {
             for room in rooms {
-                let room = self.rooms.find(room);
+                let room = self.rooms.find(&room);
                 if let Some((at, tie)) = room.and_then(|room| self.membership(index, room)) {
                     self.part(index, at, tie, &mut changes);
                 }
@@ -272,7 +272,7 @@ impl Rooms {
 
     /// Lets each of the sockets leave all of the rooms.
     pub(crate) fn leave_all(&mut self, sockets: &[ByteString], rooms: &[ByteString]) -> Vec<RoomChange> {
-        sockets.iter().flat_map(|socket| self.leave(socket, rooms.iter().map(|room| &**room))).collect()
+        sockets.iter().flat_map(|socket| self.leave(socket, rooms.iter().cloned())).collect()
     }
 
     fn enter(&mut self, socket: u32, room: &ByteString, changes: &mut Vec<RoomChange>) {

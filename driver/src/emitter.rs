@@ -100,7 +100,12 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_join(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
+    pub async fn sockets_join(
+        &self,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Fate {
         self.execute(self.emitter.sockets_join(nsp, opts, rooms)).await
     }
 
@@ -109,7 +114,12 @@ impl<B: Backend> Emitter<B> {
     /// # Errors
     ///
     /// As [`broadcast`](Emitter::broadcast).
-    pub async fn sockets_leave(&self, nsp: &str, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Fate {
+    pub async fn sockets_leave(
+        &self,
+        nsp: &str,
+        opts: BroadcastOptions,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Fate {
         self.execute(self.emitter.sockets_leave(nsp, opts, rooms)).await
     }
 

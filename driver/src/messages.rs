@@ -59,7 +59,12 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub fn sockets_join(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
+    pub fn sockets_join(
+        &self,
+        opts: BroadcastOptions,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Publishing {
+        let rooms: Vec<ByteString> = rooms.into_iter().collect();
         self.publish(address_size(&opts) + names_size(&rooms), |engine, now, nsp| {
             engine.sockets_join(now, nsp, opts, rooms)
         })
@@ -70,7 +75,12 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`broadcast`](Namespace::broadcast).
-    pub fn sockets_leave(&self, opts: BroadcastOptions, rooms: Vec<ByteString>) -> Publishing {
+    pub fn sockets_leave(
+        &self,
+        opts: BroadcastOptions,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Publishing {
+        let rooms: Vec<ByteString> = rooms.into_iter().collect();
         self.publish(address_size(&opts) + names_size(&rooms), |engine, now, nsp| {
             engine.sockets_leave(now, nsp, opts, rooms)
         })

@@ -157,8 +157,12 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub fn join(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Queued<Vec<RoomChange>> {
-        let socket = socket.into();
+    pub fn join(
+        &self,
+        socket: impl Into<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Queued<Vec<RoomChange>> {
+        let (socket, rooms) = (socket.into(), rooms.into_iter().collect::<Vec<_>>());
         self.ask(move |engine, nsp| engine.join(nsp, &socket, rooms))
     }
 
@@ -167,9 +171,13 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub fn leave(&self, socket: impl Into<ByteString>, rooms: Vec<ByteString>) -> Queued<Vec<RoomChange>> {
-        let socket = socket.into();
-        self.ask(move |engine, nsp| engine.leave(nsp, &socket, rooms.iter().map(|room| &**room)))
+    pub fn leave(
+        &self,
+        socket: impl Into<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Queued<Vec<RoomChange>> {
+        let (socket, rooms) = (socket.into(), rooms.into_iter().collect::<Vec<_>>());
+        self.ask(move |engine, nsp| engine.leave(nsp, &socket, rooms))
     }
 
     /// Reports that rooms of an application that [owns them](sio_streams_core::RoomOwner) have their
@@ -178,7 +186,12 @@ impl Namespace {
     /// # Errors
     ///
     /// [`Error::Call`]; [`Error::Closed`].
-    pub fn set_rooms_occupied(&self, rooms: Vec<ByteString>, occupied: bool) -> Queued<()> {
+    pub fn set_rooms_occupied(
+        &self,
+        rooms: impl IntoIterator<Item = ByteString>,
+        occupied: bool,
+    ) -> Queued<()> {
+        let rooms: Vec<ByteString> = rooms.into_iter().collect();
         self.ask(move |engine, nsp| engine.set_rooms_occupied(nsp, rooms, occupied))
     }
 

@@ -20,7 +20,8 @@ impl Namespace {
     ///
     /// [`Error::Call`]; [`Error::Command`] if the request could not be published;
     /// [`Error::Closed`].
-    pub fn sockets(&self, rooms: Vec<ByteString>) -> Queued<Names> {
+    pub fn sockets(&self, rooms: impl IntoIterator<Item = ByteString>) -> Queued<Names> {
+        let rooms: Vec<ByteString> = rooms.into_iter().collect();
         self.names(move |engine, now, nsp| engine.sockets(now, nsp, rooms))
     }
 

@@ -66,7 +66,7 @@ pub fn against_model(seed: [u8; 16], steps: &[Step]) {
                 if let Some(of) = model.get_mut(&socket.text()) {
                     of.retain(|room| !from.contains(room));
                 }
-                rooms.leave(&socket.text(), from.iter().map(|room| &**room))
+                rooms.leave(&socket.text(), from.iter().cloned())
             }
             Step::Match(to, except) => {
                 compare_matching(&rooms, &model, to, except);

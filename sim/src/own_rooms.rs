@@ -150,7 +150,7 @@ impl OwnRooms {
             left.iter().for_each(|room| adapter.leave(engine, nsp, socket, room));
             return Ok(Vec::new());
         }
-        let names = left.iter().map(|room| &**room);
+        let names = left.iter().cloned();
         match self.maps.get_mut(nsp) {
             Some(rooms) => tell(engine, nsp, rooms.leave(socket, names)),
             None => engine.leave(nsp, socket, names),

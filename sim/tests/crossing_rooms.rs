@@ -137,7 +137,7 @@ fn cross(dialect: Dialect, seed: u64) -> usize {
             let (app, mut hand) = node.parts();
             let changes = match leaves {
                 true => app.rooms.join(&socket(index), [room(index)]),
-                false => app.rooms.leave(&socket(index), [&*room(index)]),
+                false => app.rooms.leave(&socket(index), [room(index)]),
             };
             tell(&mut hand, changes);
         });

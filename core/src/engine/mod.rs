@@ -169,11 +169,11 @@ impl Engine {
     /// # Errors
     ///
     /// Returns [`CallError::UnknownNamespace`] or [`CallError::RoomsOfApplication`].
-    pub fn leave<'a>(
+    pub fn leave(
         &mut self,
         nsp: &str,
         socket: &str,
-        rooms: impl IntoIterator<Item = &'a str>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
         self.0.cluster.leave_rooms(&mut self.0.cx, nsp, socket, rooms)
     }
@@ -249,9 +249,9 @@ impl Engine {
         now: Time,
         nsp: &str,
         opts: BroadcastOptions,
-        rooms: Vec<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.at(now).act(nsp, Body::SocketsJoin { opts, rooms })
+        self.at(now).act(nsp, Body::SocketsJoin { opts, rooms: rooms.into_iter().collect() })
     }
 
     /// Makes the sockets that `opts` match leave rooms, on all nodes. The call ends, and fails, as
@@ -261,9 +261,9 @@ impl Engine {
         now: Time,
         nsp: &str,
         opts: BroadcastOptions,
-        rooms: Vec<ByteString>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Ticket, CallError> {
-        self.at(now).act(nsp, Body::SocketsLeave { opts, rooms })
+        self.at(now).act(nsp, Body::SocketsLeave { opts, rooms: rooms.into_iter().collect() })
     }
 
     /// Disconnects the sockets that `opts` match, on all nodes. With `close`, it closes their
@@ -472,8 +472,13 @@ impl Engine {
     /// # Errors
     ///
     /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
-    pub fn sockets(&mut self, now: Time, nsp: &str, rooms: Vec<ByteString>) -> Result<Ticket, CallError> {
-        self.at(now).sockets(nsp, rooms)
+    pub fn sockets(
+        &mut self,
+        now: Time,
+        nsp: &str,
+        rooms: impl IntoIterator<Item = ByteString>,
+    ) -> Result<Ticket, CallError> {
+        self.at(now).sockets(nsp, rooms.into_iter().collect())
     }
 
     /// Asks all nodes for the names of their rooms. The rooms of single sockets are included. The call
@@ -497,8 +502,7 @@ impl Engine {
         socket: impl Into<ByteString>,
         room: impl Into<ByteString>,
     ) -> Result<Ticket, CallError> {
-        let rooms = vec![room.into()];
-        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsJoin { opts, rooms })
+        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsJoin { opts, rooms: vec![room.into()] })
     }
 
     /// Makes one socket leave a room, on whatever node the socket is. The call ends, and fails, as
@@ -510,18 +514,12 @@ impl Engine {
         socket: impl Into<ByteString>,
         room: impl Into<ByteString>,
     ) -> Result<Ticket, CallError> {
-        let rooms = vec![room.into()];
-        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsLeave { opts, rooms })
+        self.at(now).order(nsp, socket.into(), |opts| Body::SocketsLeave { opts, rooms: vec![room.into()] })
     }
 
     /// Disconnects one socket, on whatever node the socket is. With `close`, it closes the
-    /// underlying connection too.
-    ///
-    /// The call ends as [`remote_join`](Engine::remote_join) does.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`CallError::UnknownNamespace`], [`CallError::Full`] or [`CallError::Payload`].
+    /// underlying connection too. The call ends, and fails, as
+    /// [`remote_join`](Engine::remote_join) does.
     pub fn remote_disconnect(
         &mut self,
         now: Time,

@@ -402,7 +402,7 @@ fn rooms_and_namespaces_whose_channels_are_the_same_are_apart() {
         let room = || uid.as_str().into();
         cluster.nodes[0].engine.join("/a", "s0", [room()]).unwrap();
         cluster.settle();
-        cluster.nodes[0].engine.leave("/a", "s0", [uid.as_str()]).unwrap();
+        cluster.nodes[0].engine.leave("/a", "s0", [uid.as_str().into()]).unwrap();
         cluster.settle();
         let now = cluster.now();
         let asked = cluster.nodes[0].engine.fetch_sockets(now, "/a", BroadcastOptions::all()).unwrap();

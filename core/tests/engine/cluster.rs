@@ -508,15 +508,8 @@ fn follow(engine: &mut Engine, rooms: &mut Rooms, now: Time, event: &Event) {
             let clients = rooms.count_matching(opts) as u64;
             return engine.respond_client_count(now, responder, clients).unwrap();
         }
-        Event::SocketsJoin(moved) => {
-            let sockets = rooms.matching(&moved.opts);
-            sockets.iter().flat_map(|socket| rooms.join(socket, moved.rooms.iter().cloned())).collect()
-        }
-        Event::SocketsLeave(moved) => {
-            let sockets = rooms.matching(&moved.opts);
-            let left = || moved.rooms.iter().map(|room| &**room);
-            sockets.iter().flat_map(|socket| rooms.leave(socket, left())).collect()
-        }
+        Event::SocketsJoin(moved) => rooms.join_matching(&moved.opts, &moved.rooms),
+        Event::SocketsLeave(moved) => rooms.leave_matching(&moved.opts, &moved.rooms),
         _ => return,
     };
     for change in changes {

@@ -28,7 +28,7 @@ fn the_engine_refuses_to_change_or_list_rooms_that_are_not_its_own() {
     assert!(refused(engine.add_socket("/", "s")));
     assert!(refused(engine.remove_socket("/", "s")));
     assert!(refused(engine.join("/", "s", ["room".into()])));
-    assert!(refused(engine.leave("/", "s", ["room"])));
+    assert!(refused(engine.leave("/", "s", ["room".into()])));
     assert!(engine.rooms("/").is_none());
     assert!(matches!(engine.add_socket("/closed", "s"), Err(CallError::UnknownNamespace(_))));
 }

@@ -334,7 +334,7 @@ fn what_is_left_while_redis_refuses_is_left_afterwards() {
     let (room, common) = ("socket.io#/#room#", "socket.io#/#");
     assert_eq!((subscribers(&mut cluster, room), subscribers(&mut cluster, common)), (2, 3));
     cluster.store.refuse_with(Some(busy.clone()));
-    cluster.nodes[1].engine.leave("/", "s1", ["room"]).unwrap();
+    cluster.nodes[1].engine.leave("/", "s1", ["room".into()]).unwrap();
     cluster.settle();
     cluster.store.refuse_with(None);
     cluster.pass(1_000);
@@ -344,7 +344,7 @@ fn what_is_left_while_redis_refuses_is_left_afterwards() {
     cluster.nodes[1].engine.join("/", "s1", ["room".into()]).unwrap();
     cluster.settle();
     cluster.store.refuse_with(Some(busy.clone()));
-    cluster.nodes[1].engine.leave("/", "s1", ["room"]).unwrap();
+    cluster.nodes[1].engine.leave("/", "s1", ["room".into()]).unwrap();
     cluster.settle();
     cluster.store.refuse_with(None);
     cluster.nodes[1].engine.join("/", "s1", ["room".into()]).unwrap();

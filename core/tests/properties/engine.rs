@@ -369,7 +369,7 @@ impl Harness {
                 let joined = self.engine.join(nsp, &socket, rooms.iter().map(|room| room.as_str().into()));
                 self.note("socket", &(added, joined));
                 if !stays {
-                    let left = self.engine.leave(nsp, &socket, rooms.iter().map(String::as_str));
+                    let left = self.engine.leave(nsp, &socket, rooms.iter().map(|room| room.as_str().into()));
                     let removed = self.engine.remove_socket(nsp, &socket);
                     self.note("socket", &(left, removed));
                 }

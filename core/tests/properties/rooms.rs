@@ -113,7 +113,7 @@ proptest! {
                     if let Some(of) = model.get_mut(&socket) {
                         of.retain(|room| !names.contains(room));
                     }
-                    rooms.leave(&socket, names.iter().map(String::as_str))
+                    rooms.leave(&socket, names.iter().map(|name| name.as_str().into()))
                 }
             };
             replay(&mut replayed, &changes);

@@ -116,7 +116,7 @@ impl World {
             }
             Step::Leave(nsp, socket, rooms) => {
                 let rooms: Vec<ByteString> = rooms.iter().map(|room| room.name()).collect();
-                let names = || rooms.iter().map(|room| &**room);
+                let names = || rooms.iter().cloned();
                 let left = self.engine.leave(nsp.namespace(), &socket.name(), names());
                 let left = self.change(nsp.namespace(), left, |rooms| rooms.leave(&socket.name(), names()));
                 self.expect_open(nsp.namespace(), &left);
@@ -222,7 +222,7 @@ impl World {
 
     fn call(&mut self, call: &Call, nsp: &str, to: &To) {
         let (now, opts, engine) = (self.now, to.opts(), &mut self.engine);
-        let names = |rooms: &[Which]| rooms.iter().map(|room| room.name()).collect();
+        let names = |rooms: &[Which]| rooms.iter().map(|room| room.name()).collect::<Vec<_>>();
         let packet = |value: &Value| sio_streams_core::Packet::new(value.payload());
         let (kind, ticket): (Kind, Result<Ticket, CallError>) = match call {
             Call::Broadcast(value) => {

@@ -364,7 +364,7 @@ impl Peer {
             }
             Body::SocketsLeave { opts, rooms } => {
                 for socket in namespace.rooms.matching(&opts) {
-                    namespace.rooms.leave(&socket, rooms.iter().map(|room| &**room));
+                    namespace.rooms.leave(&socket, rooms.iter().cloned());
                 }
             }
             Body::DisconnectSockets { opts, .. } => {

@@ -209,7 +209,7 @@ async fn time_to_hear_again<B: Opens>(backend: B, servers: &[RedisServer], rooms
     let draining = tokio::spawn(async move { while events.next().await.is_some() {} });
     let nsp = within(node.open("/")).await.unwrap();
     for socket in 0..rooms / 100 {
-        let names = (0..100).map(|number| format!("a room {}", 100 * socket + number).into()).collect();
+        let names = (0..100).map(|number| format!("a room {}", 100 * socket + number).into());
         within(nsp.add_socket(format!("s{socket}"))).await.unwrap();
         within(nsp.join(format!("s{socket}"), names)).await.unwrap();
     }

@@ -41,12 +41,12 @@ impl Cluster {
         self.change(cx, nsp, |all| all.join(socket, rooms))
     }
 
-    pub(in crate::engine) fn leave_rooms<'a>(
+    pub(in crate::engine) fn leave_rooms(
         &mut self,
         cx: &mut Context,
         nsp: &str,
         socket: &str,
-        rooms: impl IntoIterator<Item = &'a str>,
+        rooms: impl IntoIterator<Item = ByteString>,
     ) -> Result<Vec<RoomChange>, CallError> {
         self.change(cx, nsp, |all| all.leave(socket, rooms))
     }
