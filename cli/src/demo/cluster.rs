@@ -149,7 +149,7 @@ impl Cluster {
         };
         for client in CLIENTS.iter().filter(|client| client.server == place) {
             namespace.add_socket(client.id).await?;
-            namespace.join(client.id, client.rooms.iter().map(|room| (*room).into()).collect()).await?;
+            namespace.join(client.id, client.rooms.iter().map(|room| (*room).into())).await?;
         }
         member.namespace = Some(namespace);
         Ok(())
