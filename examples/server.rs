@@ -31,9 +31,9 @@ pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// The rest of what is done for a client's event, and its result.
 type Work = BoxFuture<'static, Result<Payload, Failure>>;
 
-/// Of pings.
+/// The time between two pings.
 const INTERVAL: Duration = Duration::from_secs(25);
-/// For everything that a client has to do.
+/// The limit for everything that a client has to do.
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_PAYLOAD: usize = 1_000_000;
 
@@ -43,7 +43,7 @@ pub(crate) struct Client {
     /// `None` after an overflow. The connection ends at the end of the queue.
     queue: Option<mpsc::Sender<Vec<Message>>>,
     handshake: Payload,
-    /// What is stored when the connection is lost. The rooms are looked up then.
+    /// The session is stored when the connection is lost. The rooms are looked up then.
     pub(crate) session: Session,
 }
 

@@ -27,7 +27,7 @@ pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 /// The pause before a lost connection is opened again.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What the task of a connection tells.
+/// A report of a connection's task.
 enum Report {
     Link(Lane, LinkState),
     Replies(Vec<(CommandId, Result<Reply, CommandError>)>),

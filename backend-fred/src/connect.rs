@@ -90,14 +90,14 @@ impl FredBackend {
         let failed = |error: &subscriber::Error| for_log(&error.to_string());
         let refusal = match self.subscriber(address, self.protocols != Protocols::Resp2, pushes).await {
             Ok(wire) => return Ok(wire),
-            // Whatever the words are: proxies find many for not knowing `HELLO`, and some just
+            // The words do not matter: proxies find many for not knowing `HELLO`, and some just
             // close the connection.
             Err(refusal @ subscriber::Error::Refused(_)) if self.protocols == Protocols::Best => refusal,
             Err(error) => return Err(ConnectError(failed(&error))),
         };
         self.subscriber(address, false, pushes).await.map_err(|error| {
             let (first, second) = (failed(&refusal), failed(&error));
-            // What is met again was about something else.
+            // A refusal that comes again was about something else.
             ConnectError(if first == second {
                 first
             } else {

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::config::FredBackend;
 
-/// What can be read and written.
+/// A stream that can be read and written.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}

@@ -62,7 +62,7 @@ impl FredWire {
     /// Says its name, for CLIENT LIST.
     pub(crate) async fn introduce(&mut self, name: String) {
         let args = [Bytes::from_static(b"CLIENT"), Bytes::from_static(b"SETNAME"), name.into()];
-        // Whatever is answered: the connection is as good without.
+        // The answer does not matter: the connection is as good without.
         self.send(vec![args.into()]).await;
     }
 }

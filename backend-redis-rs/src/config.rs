@@ -1,4 +1,4 @@
-//! What to connect to, and how.
+//! The address of the server, and the options of its connections.
 
 use core::time::Duration;
 #[cfg(feature = "tls")]

@@ -89,7 +89,7 @@ impl RedisBackend {
         }
         self.open_speaking(ProtocolVersion::RESP2, &info, lane, pushes).await.map_err(|error| {
             let (first, second) = (error::words(&refusal), error::words(&error));
-            // What is met again was about something else.
+            // A refusal that comes again was about something else.
             ConnectError(if first == second {
                 first
             } else {

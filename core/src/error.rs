@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::payload::PayloadError;
 
-/// What is limited.
+/// The limited quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Limit {
@@ -91,7 +91,7 @@ pub enum CallError {
     /// that something is done.
     #[error("the limit of {limit} {what} is reached")]
     Full {
-        /// What is limited.
+        /// The limited quantity.
         what: Limit,
         /// The limit.
         limit: usize,

@@ -143,7 +143,7 @@ pub enum NotRecovered {
     /// The client missed more than the limits allow.
     #[error("the client missed too much: the limit of {limit} {what} is reached")]
     TooMuch {
-        /// What is limited.
+        /// The limited quantity.
         what: Limit,
         /// The limit.
         limit: usize,
@@ -151,7 +151,7 @@ pub enum NotRecovered {
     /// Too many sessions are being restored at once.
     #[error("too many sessions are being restored: the limit of {limit} {what} is reached")]
     Busy {
-        /// What is limited.
+        /// The limited quantity.
         what: Limit,
         /// The limit.
         limit: usize,

@@ -14,11 +14,11 @@ use crate::queued::Queued;
 /// The times that a node's calls wait, at most.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For a namespace to be open.
+    /// The longest wait for a namespace to be open.
     pub(crate) open: Duration,
-    /// For a restored session to be accepted.
+    /// The longest wait for a restored session to be accepted.
     pub(crate) accept: Duration,
-    /// For the other nodes to be told that a namespace is closed.
+    /// The longest wait for the other nodes to be told that a namespace is closed.
     pub(crate) close: Duration,
 }
 

@@ -41,7 +41,7 @@ pub(crate) struct Run {
     openings: Openings,
     /// The reasons that connections are down or refused, in the server's words.
     troubles: BTreeMap<Lane, String>,
-    /// For the events that the application answers.
+    /// The way back to this loop, for the events that the application answers.
     calls: WeakCalls,
     events: Teller,
     links: Links,

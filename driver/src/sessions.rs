@@ -95,12 +95,12 @@ impl Namespace {
     ///
     /// # Errors
     ///
-    /// None as a whole.
+    /// The call itself has none.
     pub fn persist_sessions(&self, sessions: Vec<Session>) -> Queued<Vec<(ByteString, Error)>> {
         let namespace = self.clone();
         Queued::new(async move {
             let (mut waiting, mut lost) = (sessions, Vec::new());
-            // What does not fit beside others is tried again beside fewer, and at last alone.
+            // A session that does not fit beside others is tried again beside fewer, and at last alone.
             for at_once in AT_ONCE {
                 let sessions = stream::iter(core::mem::take(&mut waiting));
                 let mut stored = sessions

@@ -1,4 +1,4 @@
-//! What `docs/framework.md` shows and says of the example is so.
+//! `docs/framework.md` shows the example as it is, and its figures are right.
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 

@@ -17,7 +17,7 @@ use example::Node;
 /// A busy machine takes its time.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What has happened to two nodes so far.
+/// The history of two nodes so far.
 #[derive(Debug, Default)]
 struct Seen {
     ready: usize,

@@ -116,7 +116,7 @@ fn command(number: u8) -> Command {
     }
 }
 
-/// Whatever comes, each command has one result, and no answer of another form.
+/// Each command has one result, whatever comes, and no answer of another form.
 fn each_command_once(bytes: &[u8], piece: usize, choice: u8, limits: ReadLimits) {
     let protocol = [Protocol::Resp2, Protocol::Resp3, Protocol::Best][usize::from(choice % 3)];
     let mut connection = Connection::new(&Login::default(), protocol, limits);

@@ -7,7 +7,8 @@ use sio_streams_core::{Bytes, CommandError};
 use crate::args::Args;
 use crate::value::Value;
 
-/// How a connection begins: the version of the protocol, user and password, the database, a name.
+/// The beginning of a connection: the version of the protocol, user and password, the database, a
+/// name.
 ///
 /// ```
 /// use sio_streams_resp::{Login, Protocol, Value};
@@ -119,7 +120,7 @@ impl Handshake {
         self.step = match (self.step, refusal) {
             // HELLO has logged in.
             (Step::Hello, None) => Step::Select,
-            // Whatever the words are: proxies find many for not knowing HELLO. If it was about
+            // The words do not matter: proxies find many for not knowing HELLO. If it was about
             // something else, it is met again.
             (Step::Hello, Some(_)) if self.protocol == Protocol::Best => Step::Auth,
             // If a password is missing, this may be the first command that is refused. For the rest,

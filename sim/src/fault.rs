@@ -117,8 +117,8 @@ pub enum Fault {
         host: usize,
         /// The affected connections.
         lanes: Lanes,
-        /// Of the commands on their way, this many still reach the server and are executed;
-        /// their replies are lost.
+        /// The number of commands on their way that still reach the server and are executed. Their
+        /// replies are lost.
         executed: usize,
         /// The extra delay of those commands: they may run behind what the host sends on its next
         /// connection.

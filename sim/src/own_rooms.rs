@@ -19,7 +19,7 @@ pub(crate) struct OwnRooms {
     maps: BTreeMap<ByteString, Maps>,
     /// The logic under test, which has the sockets and rooms then.
     adapter: Option<Box<dyn Adapter>>,
-    /// What the logic under test has returned for the event.
+    /// The result of the logic under test for the event.
     found: Option<Vec<ByteString>>,
 }
 

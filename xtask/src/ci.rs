@@ -91,7 +91,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "clippy", "clippy")?;
     let args = ["--workspace", "--all-targets", "--all-features", "--locked", "--", "-D", "warnings"];
     process::run(workspace.cargo().arg("clippy").args(args))?;
-    // Whoever embeds the driver may leave out what tells operators.
+    // An embedder of the driver may leave out logs and metrics.
     let bare = ["-p", "sio-streams-driver", "--no-default-features", "--locked", "--", "-D", "warnings"];
     process::run(workspace.cargo().arg("clippy").args(bare))?;
     adapter::clippy(workspace)

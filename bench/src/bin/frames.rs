@@ -37,7 +37,7 @@ const PAYLOADS: [(&str, Payload); 4] = [
     ("64 KiB JSON", Payload { binary: false, size: 64 << 10 }),
 ];
 
-/// Of one payload: nanoseconds for one, by round.
+/// The figures of one payload: nanoseconds for one, by round.
 #[derive(Serialize, Deserialize)]
 struct Found {
     title: String,

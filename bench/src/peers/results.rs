@@ -19,7 +19,7 @@ pub struct Results {
     pub payloads: Vec<OfPayload>,
 }
 
-/// Of one payload.
+/// The results with one payload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OfPayload {
     /// The key.
@@ -30,7 +30,7 @@ pub struct OfPayload {
     pub contenders: Vec<OfContender>,
 }
 
-/// Of one contender with one payload.
+/// The results of one contender with one payload.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OfContender {
     /// The key.
@@ -41,7 +41,7 @@ pub struct OfContender {
     pub rounds: Vec<Option<Figures>>,
 }
 
-/// Of one contender with one payload in one round. Times in microseconds.
+/// The results of one contender with one payload in one round. Times are in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Messages a second, from the first heard to the last.
@@ -67,7 +67,7 @@ pub struct Figures {
 pub struct Spread {
     /// The least.
     pub min: f64,
-    /// Of an even number, the greater of the two in the middle.
+    /// The median. If their number is even, it is the greater of the two in the middle.
     pub median: f64,
     /// The greatest.
     pub max: f64,

@@ -1,4 +1,4 @@
-//! How many entries are read at once.
+//! The number of entries that are read at once.
 
 use crate::command::Entry;
 

@@ -1,4 +1,4 @@
-//! Where a message goes.
+//! The destination of a message.
 
 use bytestring::ByteString;
 

@@ -1,4 +1,4 @@
-//! What a message of this node is to do to its own sockets.
+//! The effect of a message of this node on the node's own sockets.
 
 use bytestring::ByteString;
 

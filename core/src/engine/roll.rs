@@ -1,4 +1,4 @@
-//! Who subscribes in a namespace: what is asked, and what came of it.
+//! The subscribers of a namespace: the question, and its result.
 
 use std::collections::BTreeMap;
 

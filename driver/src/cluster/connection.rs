@@ -232,7 +232,8 @@ impl<D: Dialer> ClusterConnection<D> {
         }
     }
 
-    /// Who has the slot of a key or channel. If nobody is known to, any server will say so.
+    /// Returns the server that has the slot of a key or channel. If none is known, any server will do:
+    /// it names the right one.
     fn owner(&self, name: &str) -> &Address {
         self.slots.owner(slot_of(name)).unwrap_or(&self.home)
     }

@@ -234,7 +234,7 @@ pub(super) enum Call {
     RemoteLeave(Which, Which),
     RemoteDisconnect(Which, bool),
     Persist(Which, Vec<Which>, Value),
-    /// Of a session, from an offset. The highest stands for no offset.
+    /// Restores a session, from an offset. The highest stands for no offset.
     Restore(Which, u8),
 }
 

@@ -90,7 +90,7 @@ impl Hasher for Raw<'_> {
     }
 }
 
-/// Of a variant that the engine has and this encoding has no number for: it must not count as
+/// Panics for a variant of the engine that has no number in this encoding. It must not count as
 /// nothing.
 fn unknown(what: &impl core::fmt::Debug) -> ! {
     panic!("sim/src/encoding has no number for this, so it can't be hashed: {what:?}")

@@ -414,7 +414,7 @@ struct Replay {
 }
 
 impl Replay {
-    /// Of what lies behind `after`, up to `until`.
+    /// Returns the entries behind `after`, up to `until`.
     fn of(history: &History, nsp: &str, session: &Session, after: EntryId, until: EntryId) -> Self {
         let mut client = RoomModel::default();
         client.add(&session.sid);

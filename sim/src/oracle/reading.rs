@@ -19,7 +19,7 @@ pub(super) struct ReaderView {
     cursor: Option<EntryId>,
     /// The entries that have come and were not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
-    /// Of those, the ones that came before their namespace was opened: they are not for it.
+    /// The ones among them that came before their namespace was opened: they are not for it.
     pub(super) early: BTreeSet<EntryId>,
     /// The event that must be told of the first entry that was looked at.
     pub(super) next: Option<Expected>,
@@ -42,7 +42,7 @@ pub(super) struct ReaderView {
     first_told: EntryId,
     /// A reply was lost with its link: the stream may be another one.
     pub(super) broken: bool,
-    /// Of those, the ones that the server has lost.
+    /// The ones among them that the server has lost.
     pub(super) lost: BTreeSet<EntryId>,
     /// The number of entries that the server has lost before the cursor, whether or not the node had
     /// read them: it may have begun to read behind them.

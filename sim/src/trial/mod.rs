@@ -45,7 +45,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of a run that came to nothing.
+    /// Makes the report of a run that came to nothing.
     pub(crate) fn empty() -> Self {
         Report { violation: None, hash: 0, events: 0, simulated: Duration::ZERO, records: Vec::new() }
     }

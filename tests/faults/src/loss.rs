@@ -195,7 +195,7 @@ pub async fn crash<C: Client>(crash: Crash, rng: &mut Rng) -> Result<Cost, Strin
     // The one who listens knows how many of the entries that it had read are lost.
     cost.read = read.saturating_sub(added);
     match rewound(listener) {
-        // Of what it had not read it may know all the same.
+        // It may know all the same of entries that it had not read.
         None | Some((.., Lost::Unknown)) if cost.read == 0 => {}
         Some((.., Lost::Exactly(lost))) if lost == cost.read => {}
         other => {

@@ -46,7 +46,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Of a server of ours: any error of it, in words.
+    /// An error of a server of ours, in words.
     pub fn ours(error: impl core::fmt::Display) -> Self {
         Error::Ours(error.to_string())
     }

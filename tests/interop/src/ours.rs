@@ -57,7 +57,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// Of a real client.
+    /// Makes the socket of a real client.
     pub(crate) fn real(data: Value, line: Line) -> Self {
         Socket { data, line: Some(line), ..Socket::default() }
     }

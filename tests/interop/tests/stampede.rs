@@ -159,7 +159,7 @@ impl Stampede {
     }
 }
 
-/// Of this process, in kB.
+/// Returns a figure of the memory of this process, in kB.
 fn memory(what: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));

@@ -61,7 +61,7 @@ async fn has_read(member: &Member, id: EntryId) {
     .await;
 }
 
-/// What the client has missed.
+/// The packets that the client has missed.
 async fn restore(member: &Member, pid: &str, offset: EntryId) -> Result<Vec<EntryId>, Error> {
     let missed = |restored: sio_streams_core::Restored| {
         restored.missed.iter().map(sio_streams_core::Missed::offset).collect()

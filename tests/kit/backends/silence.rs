@@ -251,7 +251,7 @@ async fn a_replica_that_hangs_holds_up_nobody() {
     })
     .await;
     until_nobody_waits(&mut another).await;
-    // What it was asked meanwhile, it answers now.
+    // It answers now the questions that came meanwhile.
     drop(paused);
     assert!(asked() <= asked_before + 1, "{} after {asked_before}", asked());
 }

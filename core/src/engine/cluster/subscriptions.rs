@@ -240,7 +240,7 @@ impl Cluster {
     }
 
     /// Handles a goodbye that Redis has not taken. On a lost connection nothing has to be ended.
-    /// Whatever has been opened again since then stays.
+    /// A namespace that has been opened again since then stays.
     pub(in crate::engine) fn leave_again(
         &mut self,
         cx: &mut Context,

@@ -151,7 +151,7 @@ pub(super) struct Queue {
     pub(super) read: EntryId,
 }
 
-/// What follows for the outbox from a message that has left its queue.
+/// The consequence for the outbox of a message that has left its queue.
 pub(super) enum Left {
     /// The queue is empty, and its destination is not in use any more.
     Retired,
