@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sio_streams_core::{NotRecovered, Restored};
 use tokio::sync::oneshot;
 
-/// An action that is taken among the events, in its place.
-pub(crate) type Act = Box<dyn FnOnce() + Send>;
+use crate::event::Event;
+
+/// An action that is taken among the events, in its place. It may have an event as its result.
+pub(crate) type Act = Box<dyn FnOnce() -> Option<Event> + Send>;
 
 type Accept = Box<dyn FnOnce(Restored) + Send>;
 
@@ -59,9 +61,10 @@ impl Acceptance {
         place.replace(Some((restored, accept)));
         let _ = told.send(Ok(()));
         Some(Box::new(move || {
-            if let Some((restored, accept)) = place.replace(None) {
-                accept(restored);
-            }
+            let (restored, accept) = place.replace(None)?;
+            let (nsp, socket) = (restored.nsp.clone(), restored.session.sid.clone());
+            accept(restored);
+            Some(Event::Accepted { nsp, socket })
         }))
     }
 }

@@ -61,6 +61,15 @@ pub enum Event {
         /// Takes the answer, if one is wanted.
         responder: Option<EmitResponder>,
     },
+    /// A client is here again: `accept` of [`restore_session`](crate::Namespace::restore_session) has
+    /// just run, in this place among the events. There is nothing more to do, but a consumer that
+    /// collects what it sends to clients now has something for this one.
+    Accepted {
+        /// The namespace.
+        nsp: ByteString,
+        /// The socket's id.
+        socket: ByteString,
+    },
     /// A node has been heard for the first time, or again after it had been reported
     /// [gone](Event::NodeDown): each `NodeUp` but the first follows a `NodeDown` of the same name.
     /// This is known only in dialects in which nodes send heartbeats.

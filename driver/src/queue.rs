@@ -30,10 +30,7 @@ impl Told {
     pub(crate) fn event(self) -> Option<Event> {
         match self {
             Told::Event(event) => Some(event),
-            Told::Act(act) => {
-                act();
-                None
-            }
+            Told::Act(act) => act(),
         }
     }
 }
@@ -329,6 +326,7 @@ mod tests {
             let done = Arc::clone(&done);
             Told::Act(Box::new(move || {
                 done.fetch_add(1, Ordering::Relaxed);
+                None
             }))
         };
         let (mut teller, mut events) = queue(1);

@@ -141,7 +141,8 @@ impl Namespace {
     /// place among them: earlier events are not for this connection of the client, and each later
     /// [`Broadcast`](crate::Event::Broadcast) that names the socket is. So `accept` should make the
     /// socket known to the task that takes the events, and queue the missed packets for the client.
-    /// It must not block. It runs even if the future is dropped meanwhile, since the session is
+    /// It must not block. [`Event::Accepted`](crate::Event::Accepted) follows it, for consumers that
+    /// collect what they send. It runs even if the future is dropped meanwhile, since the session is
     /// stored nowhere else then.
     ///
     /// Each packet goes to the client with its [`offset`](sio_streams_core::Missed::offset):

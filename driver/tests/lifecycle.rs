@@ -310,12 +310,20 @@ async fn a_restore_awaited_by_who_takes_the_events_ends_and_the_session_is_not_l
         assert!(matches!(restored, Err(Error::EventsNotTaken(_))), "{restored:?}");
         assert_eq!(within(nsp.rooms("a")).await.unwrap(), None, "it is not here");
     }
-    // With somebody who takes them, it goes well.
-    let taking = tokio::spawn(async move { while events.next().await.is_some() {} });
+    // With somebody who takes them, it goes well, and is told.
+    let taking = tokio::spawn(async move {
+        let mut accepted = Vec::new();
+        while let Some(event) = events.next().await {
+            if let Event::Accepted { nsp, socket } = event {
+                accepted.push((nsp, socket));
+            }
+        }
+        accepted
+    });
     let sid = within(nsp.restore_session("secret", &offset, |restored| restored.session.sid)).await.unwrap();
     assert_eq!(sid, "a");
     within(node.close()).await;
-    within(taking).await.unwrap();
+    assert_eq!(within(taking).await.unwrap(), [("/".into(), "a".into())], "those before were withdrawn");
 }
 
 #[tokio::test]
