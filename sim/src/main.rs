@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod campaign_log;
 mod dev_commands;
 mod speed;
 
@@ -46,6 +47,20 @@ enum Command {
         /// The number of threads. The default is the number of processors.
         #[arg(long)]
         threads: Option<usize>,
+    },
+    /// Runs seeds of all families by turns, in parts that are logged. Run again, it goes on where it
+    /// was interrupted. Needs the source tree, and git.
+    Campaign {
+        /// The number of seeds of the present source tree that the log is to have, of all families
+        /// together.
+        #[arg(long, default_value_t = 1_000_000)]
+        seeds: u64,
+        /// The number of threads. The default is the number of processors.
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// The log.
+        #[arg(long, default_value = "sim/campaigns.txt")]
+        log: PathBuf,
     },
     /// Runs the regression seeds: those that once broke a rule.
     Regressions,
@@ -138,6 +153,13 @@ fn main() -> ExitCode {
             let threads = threads.unwrap_or_else(processors);
             run(seeds, first, Only::families(family), rooms, threads)
         }
+        Command::Campaign { seeds, jobs, log } => {
+            let jobs = jobs.unwrap_or_else(processors);
+            campaign_log::campaign(seeds, &log, rooms, jobs).unwrap_or_else(|error| {
+                println!("{}: {error}", log.display());
+                false
+            })
+        }
         Command::Regressions => regressions(rooms),
         Command::Hashes { check, write, threads } => {
             let threads = threads.unwrap_or_else(processors);
@@ -164,7 +186,7 @@ pub(crate) fn processors() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn tell(failure: &Failure) {
+pub(crate) fn tell(failure: &Failure) {
     let details: String = failure.details.chars().take(400).collect();
     println!("seed {} breaks a rule: {}; {details}", failure.seed, failure.rule);
 }
