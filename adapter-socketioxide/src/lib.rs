@@ -14,13 +14,13 @@ mod aliases;
 mod cluster;
 mod encoding;
 mod error;
+mod namespaces;
 mod notices;
 mod pump;
-mod registry;
 
 pub use acks::AckStream;
 pub use adapter::{Init, SioStreamsAdapter};
-pub use cluster::{Builder, Cluster, SocketDescription};
+pub use cluster::{Cluster, SocketDescription};
 pub use error::{Error, SetupError};
 pub use notices::{Notice, Notices};
 pub use sio_streams_driver;

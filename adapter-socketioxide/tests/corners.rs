@@ -25,6 +25,13 @@ use socketioxide_parser_common::CommonParser;
 use socketioxide_parser_msgpack::MsgPackParser;
 use support::{AckError, LIMIT, Nsp, Server, config, configs, everybody, room, until};
 
+/// Makes two servers whose parsers differ, each with a namespace and so many sockets in it.
+async fn two_parsers(here: usize, there: usize) -> (Nsp<CommonParser>, Nsp<MsgPackParser>) {
+    let redis = MemoryRedis::new();
+    let server = || Server::new(&redis, config(Dialect::Streams03));
+    (server().open("/", here, CommonParser).await, server().open("/", there, MsgPackParser).await)
+}
+
 /// Makes two servers, each with a namespace and so many sockets in it.
 async fn pair(config: Config, sockets: usize) -> (Server, Server, Nsp<CommonParser>, Nsp<CommonParser>) {
     let redis = MemoryRedis::new();
@@ -92,6 +99,54 @@ async fn the_sender_the_rooms_and_the_flags_decide_who_is_meant() {
     there.gets(there.sids[2], &["4"]).await;
 }
 
+/// On the wire no rooms mean everybody, and a socket is a room.
+#[tokio::test]
+async fn the_addressees_on_the_wire_are_those_that_are_meant() {
+    let redis = MemoryRedis::new();
+    let server = Server::new(&redis, config(Dialect::Streams03));
+    let nsp = server.open("/", 1, CommonParser).await;
+    let (node, mut events) = start(config(Dialect::Streams03), redis.backend()).unwrap();
+    node.open("/").await.unwrap();
+    let own = nsp.sids[0];
+    let opts = |rooms: &[&'static str], except: &[&'static str], sid, flags: &[BroadcastFlags]| {
+        let mut opts = BroadcastOptions::default();
+        opts.rooms.extend(rooms.iter().map(|room| (*room).into()));
+        opts.except.extend(except.iter().map(|room| (*room).into()));
+        opts.sid = sid;
+        flags.iter().for_each(|flag| opts.add_flag(*flag));
+        opts
+    };
+    let (all, room) = (wire::BroadcastOptions::all, || wire::BroadcastOptions::to("r"));
+    let (broadcast, volatile) = (BroadcastFlags::Broadcast, BroadcastFlags::Volatile);
+    let cases = [
+        (opts(&[], &[], None, &[]), None),
+        (opts(&[], &["x"], None, &[volatile]), None),
+        (opts(&[], &["x"], Some(own), &[]), None),
+        (opts(&["r"], &[], None, &[BroadcastFlags::Local]), None),
+        (opts(&[], &[], None, &[broadcast]), Some(all())),
+        (opts(&[], &["x"], Some(own), &[broadcast]), Some(all().except("x").except(own.as_str()))),
+        (opts(&["r"], &["x"], None, &[]), Some(room().except("x"))),
+        (opts(&["r"], &[], Some(own), &[]), Some(room())),
+        (opts(&["r"], &[], Some(own), &[broadcast]), Some(room().except(own.as_str()))),
+        (opts(&["r"], &[], None, &[broadcast, volatile]), Some(room().volatile())),
+    ];
+    let mut expected = Vec::new();
+    for (number, (opts, wire)) in cases.into_iter().enumerate() {
+        let word = number.to_string();
+        nsp.say(&word, opts).await;
+        expected.extend(wire.map(|wire| (word, wire)));
+    }
+    for expected in expected {
+        let told = async {
+            loop {
+                let Some(Event::Broadcast(it)) = events.next().await else { continue };
+                return (it.packet.data().arg::<String>(0).unwrap(), it.opts);
+            }
+        };
+        assert_eq!(tokio::time::timeout(LIMIT, told).await.unwrap(), expected);
+    }
+}
+
 /// Node's servers address a socket by a room of its id. socketioxide's sockets are in none.
 #[tokio::test]
 async fn an_id_is_a_room() {
@@ -138,11 +193,7 @@ async fn joins_leaves_and_disconnects_of_other_servers_are_followed_once() {
 
 #[tokio::test]
 async fn a_packet_is_read_by_the_other_parser_attachments_included() {
-    let redis = MemoryRedis::new();
-    let servers =
-        [Dialect::Streams03, Dialect::Streams03].map(|dialect| Server::new(&redis, config(dialect)));
-    let text = servers[0].open("/", 1, CommonParser).await;
-    let packed = servers[1].open("/", 1, MsgPackParser).await;
+    let (text, packed) = two_parsers(1, 1).await;
     let bytes = Bytes::from_static(b"\x00\xffone");
     let args = ("caf\u{e9}", 1.5, vec![bytes.clone()], bytes.clone());
     text.adapter.broadcast(text.event("e", &args), everybody()).await.unwrap();
@@ -225,11 +276,7 @@ async fn acknowledgements_come_from_all_servers_and_missing_ones_end_in_time() {
 
 #[tokio::test]
 async fn an_acknowledgement_without_arguments_is_null_and_binary_ones_arrive() {
-    let redis = MemoryRedis::new();
-    let servers =
-        [Dialect::Streams03, Dialect::Streams03].map(|dialect| Server::new(&redis, config(dialect)));
-    let text = servers[0].open("/", 0, CommonParser).await;
-    let packed = servers[1].open("/", 2, MsgPackParser).await;
+    let (text, packed) = two_parsers(0, 2).await;
     let empty = Value::Bytes(Bytes::from_static(&[0x90]));
     let binary = MsgPackParser.encode_value(&Bytes::from_static(b"one"), None).unwrap();
     *packed.state.answers.lock().unwrap() =
@@ -292,7 +339,8 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
     // The alias as a room is the true id, too.
     nsp.say("to the room", room(remote.id.to_string())).await;
     assert_eq!(packets.recv().await.unwrap(), (r#"["say","to the room"]"#.to_owned(), 1));
-    let sockets = server.cluster.fetch_sockets("/", wire::BroadcastOptions::to("r")).await.unwrap();
+    let sockets =
+        server.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::to("r")).await.unwrap();
     assert_eq!(sockets.sockets[0].id, id);
     // An id that nobody was told of, or too long ago.
     let error = nsp.adapter.add_sockets(BroadcastOptions::new(Sid::new()), "r").await.unwrap_err();
@@ -303,7 +351,8 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
 async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
     for config in configs() {
         let (a, b, _here, there) = pair(config, 1).await;
-        let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::all()).await.unwrap();
+        let found =
+            a.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
         assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
         assert!(found.sockets.iter().all(|socket| socket.data.to_json() == "{}"));
         let known = there.sids[0];
@@ -313,7 +362,13 @@ async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
             let data = Payload::encode(&[("name", "ann")]).unwrap();
             SocketDescription { data, ..SocketDescription::default() }
         });
-        let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::to(known.as_str())).await.unwrap();
+        let found = a
+            .cluster
+            .node()
+            .namespace("/")
+            .fetch_sockets(wire::BroadcastOptions::to(known.as_str()))
+            .await
+            .unwrap();
         let [socket] = &*found.sockets else { panic!("{found:?}") };
         assert_eq!((&*socket.data.to_json(), &*socket.id), (r#"[["name","ann"]]"#, known.as_str()));
         assert_eq!(socket.rooms, [known.as_str()]);
@@ -324,7 +379,7 @@ async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
 async fn a_description_that_panics_is_an_empty_one() {
     let (a, b, here, there) = pair(config(Dialect::Streams03), 1).await;
     b.cluster.describe_sockets(|_, _| panic!("on purpose"));
-    let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::all()).await.unwrap();
+    let found = a.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
     assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
     here.say("hello", everybody()).await;
     there.gets(there.sids[0], &["hello"]).await;
@@ -345,7 +400,8 @@ async fn two_adapters_of_one_namespace_both_get_what_comes() {
     there.say("to both", everybody()).await;
     one.gets(one.sids[0], &["to both"]).await;
     two.gets(two.sids[0], &["to both"]).await;
-    let found = other.cluster.fetch_sockets("/dyn", wire::BroadcastOptions::all()).await.unwrap();
+    let found =
+        other.cluster.node().namespace("/dyn").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
     assert_eq!((found.sockets.len(), found.outcome.is_complete()), (3, true));
     // The namespace is open as long as one of them lives, and is not deleted.
     drop(one);
@@ -378,7 +434,7 @@ async fn a_namespace_is_deleted_while_it_is_in_use_and_made_again() {
         // socketioxide polls it once.
         assert!(futures_util::FutureExt::now_or_never(nsp.adapter.close()).is_none());
         let closed = busy.await.unwrap_err();
-        assert!(closed.to_string().contains("is closed"), "{round}: {closed}");
+        assert!(closed.to_string().contains("not open"), "{round}: {closed}");
     }
     let again = a.open("/gone", 1, CommonParser).await;
     let other = b.open("/gone", 1, CommonParser).await;
@@ -391,7 +447,7 @@ async fn without_redis_the_start_ends_in_time_with_a_reason() {
     let redis = MemoryRedis::new();
     let within = Duration::from_millis(200);
     let options = Options { open_within: within, ..Options::from(config(Dialect::Streams03)) };
-    let server = Server::with(&redis, options, Cluster::builder());
+    let server = Server::with(&redis, options, |cluster| cluster);
     server.backend.cut();
     let nsp = server.nsp("/", 1, CommonParser);
     let started = Arc::clone(&nsp.adapter).init(|| panic!("it is not there"));
@@ -399,7 +455,7 @@ async fn without_redis_the_start_ends_in_time_with_a_reason() {
     let Error::Node(NodeError::NotOpened { why, .. }) = &error else { panic!("{error}") };
     assert!(!why.is_empty(), "{error}");
     let error = nsp.adapter.broadcast(nsp.event("say", &"x"), everybody()).await.unwrap_err();
-    assert!(error.to_string().contains("closed"), "{error}");
+    assert!(error.to_string().contains("not open"), "{error}");
     // It can be tried again.
     server.backend.restore();
     let again = async { while Arc::clone(&nsp.adapter).init(|| {}).await.is_err() {} };
@@ -412,7 +468,7 @@ async fn a_server_that_joins_later_serves_its_clients_meanwhile() {
     let redis = MemoryRedis::new();
     let within = Duration::from_millis(500);
     let options = Options { open_within: within, ..Options::from(config(Dialect::Streams03)) };
-    let server = Server::with(&redis, options, Cluster::builder().join_later());
+    let server = Server::with(&redis, options, Cluster::join_later);
     let other = Server::new(&redis, config(Dialect::Streams03));
     server.backend.cut();
     let there = other.open("/", 1, CommonParser).await;
@@ -437,7 +493,7 @@ async fn a_server_that_joins_later_serves_its_clients_meanwhile() {
     let gone = server.open("/gone", 1, CommonParser).await;
     gone.adapter.close().await.unwrap();
     server.backend.restore();
-    assert!(matches!(gone.adapter.server_count().await, Err(Error::Closed(_))));
+    assert!(matches!(gone.adapter.server_count().await, Err(Error::Node(NodeError::Call(_)))));
 }
 
 #[tokio::test]
@@ -474,20 +530,24 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     let (a, b, _here, _there) = pair(config(Dialect::Streams02), 1).await;
     let Server { mut notices, cluster, backend, .. } = b;
     let packet = Payload::event("ping", &("a",)).unwrap();
-    let asked = a.cluster.server_side_emit_with_ack("/", packet.clone());
-    a.cluster.server_side_emit("/", packet).await.unwrap();
+    let everywhere = a.cluster.node().namespace("/");
+    let asked = everywhere.server_side_emit_with_ack(packet.clone());
+    everywhere.server_side_emit(packet).await.unwrap();
     let (mut emitted, mut links) = (Vec::new(), 0);
     backend.drop_connections();
     while emitted.len() < 2 || links == 0 {
         match tokio::time::timeout(LIMIT, notices.next()).await.unwrap().unwrap() {
-            Notice::ServerSideEmit { nsp, packet, from, reply } => {
-                assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
-                emitted.push(packet.to_string());
-                if let Some(reply) = reply {
-                    reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
+            Notice::Node(event) => match *event {
+                Event::ServerSideEmit { nsp, packet, from, reply } => {
+                    assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
+                    emitted.push(packet.to_string());
+                    if let Some(reply) = reply {
+                        reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
+                    }
                 }
-            }
-            Notice::Node(event) => links += usize::from(matches!(*event, Event::Link { up: false, .. })),
+                Event::Link { up: false, .. } => links += 1,
+                _ => {}
+            },
             other => panic!("{other:?}"),
         }
     }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sio_streams_driver::sio_streams_core::{
     BroadcastOptions, Config, Dialect, Handshake, Payload, RoomOwner,
 };
-use sio_streams_driver::{Options, start};
+use sio_streams_driver::{Event, Options, start};
 use sio_streams_interop::{
     Acks, ConnectOptions, Generation, Peer, PeerConfig, Result, Select, ServerSideReply, SocketInfo, backend,
     bin, eventually, quick, timing,
@@ -377,7 +377,8 @@ async fn sockets_are_found_everywhere(servers: &Servers, name: &str) -> Result<(
         }
         let rooms = oxide.io.to(name.to_owned()).rooms().await.unwrap();
         assert_eq!(rooms, [name]);
-        let true_ids = oxide.cluster.fetch_sockets("/", BroadcastOptions::to(name)).await.unwrap();
+        let nsp = oxide.cluster.node().namespace("/");
+        let true_ids = nsp.fetch_sockets(BroadcastOptions::to(name)).await.unwrap();
         assert_eq!(true_ids.sockets.iter().map(|socket| &*socket.id).collect::<BTreeSet<_>>(), all);
         let of_node = true_ids.sockets.iter().find(|socket| socket.id == clients.node).unwrap();
         assert_eq!(&*of_node.data.to_json(), r#"{"name":"node"}"#);
@@ -411,14 +412,16 @@ async fn servers_emit_to_each_other(servers: &Servers, name: &str) -> Result<()>
     }
     servers.node.on_server_side("/", name, ServerSideReply::Answer(json!("pong"))).await?;
     let packet = Payload::event(name, &("ping",)).unwrap();
-    servers.common.cluster.server_side_emit("/", packet.clone()).await.unwrap();
+    let nsp = servers.common.cluster.node().namespace("/");
+    nsp.server_side_emit(packet).await.unwrap();
     let received = servers.node.wait_server_side("/", name, 1).await?;
     assert_eq!(received[0].args, [json!("ping")]);
     servers.node.server_side_emit("/", name, &[json!("from Node")]).await?;
     for oxide in servers.oxides() {
         let mut notices = oxide.notices.lock().await;
         loop {
-            let Some(Notice::ServerSideEmit { packet, .. }) = notices.next().await else { continue };
+            let Some(Notice::Node(event)) = notices.next().await else { continue };
+            let Event::ServerSideEmit { packet, .. } = *event else { continue };
             if packet.event_name().as_deref() == Some(name) && packet.to_json().contains("from Node") {
                 break;
             }

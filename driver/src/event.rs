@@ -153,6 +153,36 @@ pub enum Event {
 }
 
 impl Event {
+    /// Returns the namespace, if the event concerns one. A host that has an object for each
+    /// namespace finds by it which one is to follow the event.
+    pub fn nsp(&self) -> Option<&ByteString> {
+        match self {
+            Event::Broadcast(Broadcast { nsp, .. })
+            | Event::SocketsJoin(Moved { nsp, .. })
+            | Event::SocketsLeave(Moved { nsp, .. })
+            | Event::DisconnectSockets { nsp, .. }
+            | Event::FetchSockets { nsp, .. }
+            | Event::ServerSideEmit { nsp, .. }
+            | Event::NodeUp { nsp, .. }
+            | Event::NodeDown { nsp, .. } => Some(nsp),
+            _ => None,
+        }
+    }
+
+    /// Returns the node that has sent the message, if the event comes of one that names its sender.
+    /// A host that follows its own orders as soon as it gives them skips the events from its own
+    /// node.
+    pub fn sender(&self) -> Option<&NodeId> {
+        match self {
+            Event::Broadcast(Broadcast { from, .. })
+            | Event::SocketsJoin(Moved { from, .. })
+            | Event::SocketsLeave(Moved { from, .. })
+            | Event::DisconnectSockets { from, .. }
+            | Event::ServerSideEmit { from, .. } => from.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns the application's form of an engine's event, unless the event is for a caller.
     pub(crate) fn from_core(
         event: CoreEvent,

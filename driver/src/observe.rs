@@ -33,7 +33,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "metrics")]
 use metrics::{Gauge, counter, gauge};
-use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, Lost, NodeId};
+use sio_streams_core::{ByteString, CommandError, DownReason, Event, Lag, Lane, Lost, NodeId};
 
 use crate::error::Error;
 #[cfg(not(feature = "metrics"))]
@@ -72,6 +72,11 @@ impl Counts {
 pub(crate) fn refused(error: &Error) {
     counter!("sio_streams_publish_failed_total").increment(1);
     tracing::warn!(error = %Clean(error), "not published");
+}
+
+/// Reports that clients were not asked for acknowledgements.
+pub(crate) fn not_asked(error: &CommandError) {
+    tracing::warn!(error = %Clean(error), "acknowledgements of other nodes' clients were not asked for");
 }
 
 fn event(event: &Event) {
