@@ -63,13 +63,13 @@ struct Statistics<'a> {
     clients_count: u64,
     polling_clients_count: u64,
     aggregated_events: [(); 0],
-    namespaces: Vec<InNamespace>,
+    namespaces: Vec<InNamespace<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct InNamespace {
-    name: ByteString,
+struct InNamespace<'a> {
+    name: &'a str,
     sockets_count: u64,
 }
 
@@ -99,8 +99,8 @@ pub async fn report(admin: &Namespace, server_id: &str, mut counts: impl FnMut()
             polling_clients_count: polling_clients,
             aggregated_events: [],
             namespaces: namespaces
-                .into_iter()
-                .map(|(name, sockets_count)| InNamespace { name, sockets_count })
+                .iter()
+                .map(|(name, sockets_count)| InNamespace { name, sockets_count: *sockets_count })
                 .collect(),
         };
         let packet = Packet::event("server_stats", &(statistics,)).expect("texts and numbers can be written");
