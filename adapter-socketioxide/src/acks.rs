@@ -26,12 +26,9 @@ pub(crate) fn of_others<E: DeserializeOwned>(
                 )
                 .ok()
         });
+        // The framework alone knows the type of its error for an acknowledgement that did not come in
+        // time. This is the serde form in which the framework's own adapters send it.
+        let late = || serde_json::from_str("\"Timeout\"").ok();
         Some((Sid::ZERO, value.map(Ok).or_else(|| late().map(Err))?))
     })
-}
-
-/// Returns the framework's error for an acknowledgement that did not come in time. Its type is known
-/// to the framework alone; its serde form is that in which the framework's own adapters send it.
-fn late<E: DeserializeOwned>() -> Option<E> {
-    serde_json::from_str("\"Timeout\"").ok()
 }

@@ -33,10 +33,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 /// Connects a namespace of socketioxide to the cluster. Name it as the adapter, with a [`Cluster`] as
 /// its state: `SocketIo::builder().with_adapter::<SioStreamsAdapter<_>>(cluster)`.
 pub struct SioStreamsAdapter<E> {
-    pub(crate) cluster: Cluster,
+    cluster: Cluster,
     nsp: Namespace,
     form: Form,
-    pub(crate) local: CoreLocalAdapter<E>,
+    local: CoreLocalAdapter<E>,
 }
 
 impl<E> fmt::Debug for SioStreamsAdapter<E> {
@@ -50,7 +50,7 @@ impl<E> DefinedAdapter for SioStreamsAdapter<E> {}
 impl<E> Drop for SioStreamsAdapter<E> {
     fn drop(&mut self) {
         // Nobody waits for the end.
-        drop(self.cluster.shared.namespaces.leave(&self.nsp, self, false));
+        drop(self.cluster.namespaces.leave(&self.nsp, self, false));
     }
 }
 
@@ -68,7 +68,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Init {
         Init(Box::pin(async move {
             let adapter: Weak<dyn Local> = Arc::<Self>::downgrade(&self);
-            let (opened, is_first) = self.cluster.shared.namespaces.enter(self.nsp.name(), adapter);
+            let (opened, is_first) = self.cluster.namespaces.enter(self.nsp.name(), adapter);
             let (node, nsp) = (self.nsp.node(), self.nsp.name());
             if !self.cluster.joins_later {
                 opened.get_or_try_init(|| node.open(nsp).map_ok(drop)).await?;
@@ -84,7 +84,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 
     /// Leaves the namespace. That is in line when this is first polled: socketioxide polls it once.
     async fn close(&self) -> Result<(), Error> {
-        match self.cluster.shared.namespaces.leave(&self.nsp, self, true) {
+        match self.cluster.namespaces.leave(&self.nsp, self, true) {
             Some(closed) => Ok(closed.await?),
             None => Ok(()),
         }
@@ -153,8 +153,8 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
         let Some(to) = self.others(&opts)? else { return Ok(self.local.fetch_sockets(opts)) };
         // This server has answered, too.
         let data = |socket: RemoteSocket| {
-            let id = self.cluster.shared.aliases.remember(&socket.id);
-            // Another server than this one; which, is not known here.
+            let id = self.cluster.aliases.remember(&socket.id);
+            // It is on another server; the answer does not say on which.
             let there = || RemoteSocketData { id, server_id: Uid::ZERO, ns: self.local.path().clone() };
             self.local.fetch_sockets(BroadcastOptions::new(id)).pop().unwrap_or_else(there)
         };
@@ -167,6 +167,11 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 }
 
 impl<E: SocketEmitter> SioStreamsAdapter<E> {
+    /// Returns the addressees on the wire, or `None` if no other server is concerned.
+    fn others(&self, opts: &BroadcastOptions) -> Result<Option<wire::BroadcastOptions>, Error> {
+        addressees::others(&self.local, &self.cluster.aliases, opts)
+    }
+
     /// Finds sockets on all servers. Servers that don't answer are left out.
     async fn find(&self, to: wire::BroadcastOptions) -> Result<Vec<RemoteSocket>, Error> {
         let found = self.nsp.fetch_sockets(to).await?;
@@ -180,7 +185,7 @@ impl<E: SocketEmitter> SioStreamsAdapter<E> {
     fn sockets(&self, opts: BroadcastOptions) -> Vec<RemoteSocket> {
         let sockets = self.local.fetch_sockets(opts).into_iter();
         let tell = |RemoteSocketData { id: sid, .. }| {
-            let SocketDescription { handshake, data } = self.cluster.shared.describe(self.nsp.name(), sid);
+            let SocketDescription { handshake, data } = self.cluster.description(self.nsp.name(), sid);
             // On the wire every socket is in the room of its id.
             let mut rooms = self.local.socket_rooms(sid);
             rooms.insert(sid.to_string().into());
@@ -192,10 +197,11 @@ impl<E: SocketEmitter> SioStreamsAdapter<E> {
 
 impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
     fn follow(&self, event: &Event, answers: &mut Answers) -> Result<(), String> {
+        let here = |opts| addressees::here(&self.local, opts);
         match event {
             Event::Broadcast(it) => {
                 let packet = self.form.packet(self.local.path(), &it.packet);
-                let (packet, opts) = (packet.map_err(|error| error.to_string())?, self.here(&it.opts));
+                let (packet, opts) = (packet.map_err(|error| error.to_string())?, here(&it.opts));
                 if it.acks.is_none() {
                     return self.local.broadcast(packet, opts).map_err(text);
                 }
@@ -209,16 +215,12 @@ impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
                 };
                 answers.acks.push(acks.filter_map(pass_on).boxed());
             }
-            Event::SocketsJoin(it) => {
-                self.local.add_sockets(self.here(&it.opts), addressees::rooms(&it.rooms))
-            }
-            Event::SocketsLeave(it) => {
-                self.local.del_sockets(self.here(&it.opts), addressees::rooms(&it.rooms))
-            }
+            Event::SocketsJoin(it) => self.local.add_sockets(here(&it.opts), addressees::rooms(&it.rooms)),
+            Event::SocketsLeave(it) => self.local.del_sockets(here(&it.opts), addressees::rooms(&it.rooms)),
             Event::DisconnectSockets { opts, .. } => {
-                self.local.disconnect_socket(self.here(opts)).map_err(text)?;
+                self.local.disconnect_socket(here(opts)).map_err(text)?;
             }
-            Event::FetchSockets { opts, .. } => answers.sockets.extend(self.sockets(self.here(opts))),
+            Event::FetchSockets { opts, .. } => answers.sockets.extend(self.sockets(here(opts))),
             _ => {}
         }
         Ok(())
@@ -226,7 +228,7 @@ impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
 
     #[cfg(feature = "admin-ui")]
     fn ids(&self) -> Vec<socketioxide_core::Sid> {
-        self.local.sockets(self.here(&wire::BroadcastOptions::all()))
+        self.local.sockets(addressees::here(&self.local, &wire::BroadcastOptions::all()))
     }
 }
 

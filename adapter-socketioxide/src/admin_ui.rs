@@ -14,8 +14,8 @@ impl Cluster {
     /// poll can count those of its sockets whose `transport_type` says so.
     pub fn counts(&self) -> Counts {
         let mut clients: HashSet<Sid> = HashSet::new();
-        let namespaces = self.shared.namespaces.names().into_iter().map(|nsp| {
-            let adapters = self.shared.namespaces.adapters(&nsp);
+        let namespaces = self.namespaces.names().into_iter().map(|nsp| {
+            let adapters = self.namespaces.adapters(&nsp);
             let sockets: HashSet<Sid> = adapters.iter().flat_map(|adapter| adapter.ids()).collect();
             // A client's sockets have the same id in all namespaces: that of its connection.
             clients.extend(&sockets);

@@ -67,7 +67,7 @@ mod tests {
         let node = "XFlBn9wKd4Eyr0QwAAAB";
         assert_eq!(alias(node), alias(node));
         assert_ne!(alias(node), alias("XFlBn9wKd4Eyr0QwAAAC"));
-        // In every process, and every release.
+        // It is the same in every release, too.
         assert_eq!(alias(node).as_str(), "E-juqfXYuFOgwMJ0");
     }
 

@@ -35,43 +35,26 @@ impl Default for SocketDescription {
     }
 }
 
-type Describe = Arc<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
+type Describe = Box<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
 
 /// This server's place in the cluster. It is the state of [`SioStreamsAdapter`]. It is cheap to clone.
 ///
-/// For what socketioxide has no methods for, there are [`node`](Cluster::node) and the [`Notices`].
+/// Its [`node`](Cluster::node) has the calls for which socketioxide has no methods, and the
+/// [`Notices`] have the events.
 ///
 /// [`SioStreamsAdapter`]: crate::SioStreamsAdapter
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cluster {
     node: Node,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) aliases: Arc<Aliases>,
+    describe: Arc<RwLock<Option<Describe>>>,
     pub(crate) joins_later: bool,
 }
 
-/// The parts that the adapters share with the task that takes the events. They don't hold the node,
-/// which leaves the cluster when the last handle is dropped.
-#[derive(Default)]
-pub(crate) struct Shared {
-    pub(crate) namespaces: Namespaces,
-    pub(crate) aliases: Aliases,
-    describe: RwLock<Option<Describe>>,
-}
-
-impl fmt::Debug for Shared {
+impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.namespaces.fmt(f)
-    }
-}
-
-impl Shared {
-    /// Asks the application about a socket. If it panics, the socket has no description.
-    pub(crate) fn describe(&self, nsp: &str, sid: Sid) -> SocketDescription {
-        let describe = self.describe.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let description = catch_unwind(AssertUnwindSafe(|| describe.map(|describe| describe(nsp, sid))));
-        description
-            .inspect_err(|_| tracing::error!(nsp, %sid, "the description of a socket panicked"))
-            .map_or_else(|_| SocketDescription::default(), Option::unwrap_or_default)
+        f.debug_tuple("Cluster").field(self.node.uid()).field(&self.namespaces).finish()
     }
 }
 
@@ -88,10 +71,12 @@ impl Cluster {
     pub fn new(node: Node, events: Events) -> Result<(Cluster, Notices), SetupError> {
         check(node.config())?;
         let (teller, notices) = notices::queue(NOTICES);
-        let shared: Arc<Shared> = Arc::default();
-        // The task ends with the node.
-        tokio::spawn(pump::run(node.uid().clone(), Arc::clone(&shared), teller, events));
-        Ok((Cluster { node, shared, joins_later: false }, notices))
+        let (namespaces, aliases, describe) = Default::default();
+        let cluster = Cluster { node, namespaces, aliases, describe, joins_later: false };
+        // The task ends with the node, which leaves the cluster when its last handle is dropped.
+        let (own, namespaces) = (cluster.node.uid().clone(), Arc::clone(&cluster.namespaces));
+        tokio::spawn(pump::run(own, namespaces, teller, events));
+        Ok((cluster, notices))
     }
 
     /// Lets the namespaces of the adapters that get this handle be there at once, whether or not Redis
@@ -123,13 +108,22 @@ impl Cluster {
         &self,
         describe: impl Fn(&str, Sid) -> SocketDescription + Send + Sync + 'static,
     ) {
-        *self.shared.describe.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(describe));
+        *self.describe.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(describe));
+    }
+
+    /// Asks the application about a socket. If it panics, the socket has no description.
+    pub(crate) fn description(&self, nsp: &str, sid: Sid) -> SocketDescription {
+        let describe = self.describe.read().unwrap_or_else(PoisonError::into_inner);
+        let description = catch_unwind(AssertUnwindSafe(|| Some(describe.as_ref()?(nsp, sid))));
+        description
+            .inspect_err(|_| tracing::error!(nsp, %sid, "the description of a socket panicked"))
+            .map_or_else(|_| SocketDescription::default(), Option::unwrap_or_default)
     }
 
     /// Returns the true id of a socket that socketioxide's `fetch_sockets` has found, unless it has
     /// been forgotten since. Sockets of Node.js servers have longer ids than socketioxide has room for.
     pub fn true_id(&self, sid: Sid) -> Option<ByteString> {
-        self.shared.aliases.true_id(sid)
+        self.aliases.true_id(sid)
     }
 
     /// Returns the id by which socketioxide knows a socket with this true id.

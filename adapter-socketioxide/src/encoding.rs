@@ -1,4 +1,4 @@
-//! Packets: encoded by socketioxide's parsers, and as the cluster carries them.
+//! Packets in the form of socketioxide's parsers, and in that of the cluster.
 
 use sio_streams_driver::sio_streams_core::{self as wire, Payload, PayloadError};
 use socketioxide_core::packet::{Packet, PacketData};
@@ -17,7 +17,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Finds out what form a parser has.
+    /// Returns the form of a parser's values.
     pub(crate) fn of(parser: impl Parse) -> Self {
         match parser.encode_value(&(), None) {
             Ok(Value::Bytes(_)) => Form::MsgPack,

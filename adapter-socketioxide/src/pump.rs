@@ -3,40 +3,39 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use futures_util::stream::{Stream, StreamExt, select_all};
-use sio_streams_driver::sio_streams_core::{NodeId, Payload};
-use sio_streams_driver::{AckReply, Broadcast, Event, Events, Queued};
+use futures_util::TryFutureExt as _;
+use futures_util::stream::select_all;
+use sio_streams_driver::sio_streams_core::NodeId;
+use sio_streams_driver::{Broadcast, Error, Event, Events};
 
-use crate::cluster::Shared;
-use crate::namespaces::Answers;
+use crate::namespaces::{Answers, Namespaces};
 use crate::notices::{Notice, Teller};
 
 /// Takes events until the node is closed.
-pub(crate) async fn run(own: NodeId, shared: Arc<Shared>, mut teller: Teller, mut events: Events) {
+pub(crate) async fn run(own: NodeId, namespaces: Arc<Namespaces>, mut teller: Teller, mut events: Events) {
     while let Some(event) = events.next().await {
         // A panic in the framework must not stop the events for all others.
-        if catch_unwind(AssertUnwindSafe(|| follow(&own, &shared, &mut teller, event))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| follow(&own, &namespaces, &mut teller, event))).is_err() {
             teller.undelivered(&"".into(), "the server panicked on an event of another one".into());
         }
     }
 }
 
-fn follow(own: &NodeId, shared: &Shared, teller: &mut Teller, event: Event) {
+fn follow(own: &NodeId, namespaces: &Namespaces, teller: &mut Teller, event: Event) {
     let mut answers = Answers::default();
     // This server has followed its own orders already, when they were given.
     if let Some(nsp) = event.nsp().filter(|_| event.sender() != Some(own)) {
-        for adapter in shared.namespaces.adapters(nsp) {
+        for adapter in namespaces.adapters(nsp) {
             let followed = adapter.follow(&event, &mut answers);
             followed.unwrap_or_else(|reason| teller.undelivered(nsp, reason));
         }
     }
     match event {
+        // The asking server waits for the number of clients even if it is zero.
         Event::Broadcast(Broadcast { acks: Some(acks), .. }) => {
-            // The asking server waits for the number even if it is zero.
-            follow_up(acks.clients(answers.clients));
-            tokio::spawn(pass_on(acks, select_all(answers.acks)));
+            give(acks.answer(answers.clients, select_all(answers.acks)));
         }
-        Event::FetchSockets { reply, .. } => follow_up(reply.send_in_rooms(answers.sockets)),
+        Event::FetchSockets { reply, .. } => give(reply.send_in_rooms(answers.sockets)),
         Event::Broadcast(_)
         | Event::SocketsJoin(_)
         | Event::SocketsLeave(_)
@@ -45,18 +44,9 @@ fn follow(own: &NodeId, shared: &Shared, teller: &mut Teller, event: Event) {
     }
 }
 
-/// Passes clients' acknowledgements on to the server that asked for them. They end in time.
-async fn pass_on(acks: AckReply, mut answers: impl Stream<Item = Payload> + Unpin) {
-    while let Some(answer) = answers.next().await {
-        follow_up(acks.send(answer));
-    }
-}
-
 /// Lets an answer go out, and logs its failure.
-fn follow_up(answer: Queued<()>) {
-    tokio::spawn(async move {
-        if let Err(error) = answer.await {
-            tracing::warn!(%error, "an answer to another server could not be sent");
-        }
-    });
+fn give(answer: impl Future<Output = Result<(), Error>> + Send + 'static) {
+    tokio::spawn(
+        answer.inspect_err(|error| tracing::warn!(%error, "another server got no answer, or not all of it")),
+    );
 }

@@ -65,7 +65,7 @@ async fn nobody_is_never_published_as_everybody() {
     here.adapter.add_sockets(BroadcastOptions::default(), "r").await.unwrap();
     here.adapter.disconnect_socket(except).await.unwrap();
     assert!(here.adapter.fetch_sockets(BroadcastOptions::default()).await.unwrap().is_empty());
-    // What comes last is there, so that what came before would be, too.
+    // This comes last, so anything that was sent before it would be there, too.
     here.say("hello", everybody()).await;
     there.gets(there.sids[0], &["hello"]).await;
     here.gets(here.sids[0], &["to one", "hello"]).await;
@@ -174,7 +174,7 @@ async fn joins_leaves_and_disconnects_of_other_servers_are_followed_once() {
         let (_a, _b, here, there) = pair(config.clone(), 2).await;
         here.adapter.add_sockets(everybody(), vec!["r".to_owned(), "s".to_owned()]).await.unwrap();
         here.adapter.del_sockets(everybody(), "s").await.unwrap();
-        // At once, and not when the order has come back.
+        // The order is followed at once, and not when it has come back.
         let local = here.adapter.get_local();
         assert_eq!(local.socket_rooms(here.sids[0]).into_iter().collect::<Vec<_>>(), ["r"]);
         local.del(here.sids[0], "r");

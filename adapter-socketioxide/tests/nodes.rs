@@ -169,7 +169,7 @@ async fn missing_acknowledgements_are_told_in_time(servers: &Servers, name: &str
     let clients = servers.clients().await?;
     servers.join(&clients, name).await?;
     servers.node.client_ack(&clients.common, name, Some(json!("here"))).await?;
-    // Without an answer of the other two.
+    // The other two don't answer.
     for oxide in servers.oxides() {
         let asked = oxide.io.to(name.to_owned()).timeout(Duration::from_secs(2));
         let acks = asked.emit_with_ack::<_, String>(name, &()).await.unwrap().collect::<Vec<_>>().await;
@@ -352,7 +352,7 @@ async fn a_bridge_connects_both_generations() -> Result<()> {
         peer.client_ack(client, "ask", Some(json!(client))).await?;
     }
 
-    // Before the old server has heard of the new one: it would wait for its answer in vain.
+    // The old server has not heard of the new one yet: later it waits for its answer in vain.
     for peer in [&old, &new] {
         let seen = peer.fetch_sockets(&Select::room("/", &own).timeout(60_000)).await?;
         assert_eq!(seen.len(), 1, "{seen:?}");

@@ -1,5 +1,9 @@
 //! The events of a node, as the application gets them.
 
+use core::pin::pin;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{Stream, StreamExt as _, TryStreamExt as _};
 use sio_streams_core::wire::{Frames, WireError};
 use sio_streams_core::{
     AckResponder, BroadcastOptions, ByteString, CommandError, DownReason, EmitResponder, Engine, EntryId,
@@ -9,7 +13,6 @@ use sio_streams_core::{
 
 use crate::askers::{Askers, End};
 use crate::call::WeakCalls;
-#[cfg(doc)]
 use crate::error::Error;
 use crate::queued::Queued;
 
@@ -340,6 +343,31 @@ impl AckReply {
     pub fn send(&self, value: Payload) -> Queued<()> {
         let responder = self.responder.clone();
         self.calls.ask(move |engine, now| engine.respond_ack(now, &responder, value))
+    }
+
+    /// Gives the whole answer of an application that [owns the rooms](sio_streams_core::RoomOwner):
+    /// how many of its clients were asked, and then their values as they come. The number is in line
+    /// when this returns. The future completes when `values` end, or when nobody waits for them any
+    /// more. It must be polled for the values to go out.
+    ///
+    /// # Errors
+    ///
+    /// If the number, or a value, can't be sent: [`Error::Call`] says why. Values that come after
+    /// that are not sent.
+    pub fn answer(
+        self,
+        clients: u64,
+        values: impl Stream<Item = Payload> + Send,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let said = self.clients(clients);
+        async move {
+            said.await?;
+            let passed_on = values.map(Ok).try_for_each(|value| self.send(value));
+            match select(pin!(passed_on), pin!(self.ended())).await {
+                Either::Left((passed_on, _)) => passed_on,
+                Either::Right(((), _)) => Ok(()),
+            }
+        }
     }
 
     /// Returns the time from which on nobody waits for acknowledgements any more: the time at which

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::{
-    Acks, BroadcastOptions, Config, Error, Event, Events, Node, Options, Packet, Payload, RemoteSocket,
-    RoomOwner, start,
+    Acks, Answer, BroadcastOptions, Config, Error, Event, Events, Node, Options, Packet, Payload,
+    RemoteSocket, RoomOwner, start,
 };
 
 fn hello() -> Packet {
@@ -25,12 +25,9 @@ fn owner(redis: &MemoryRedis) -> (Node, Events) {
 async fn answer(events: &mut Events, clients: u64, values: &[u64]) {
     loop {
         let Event::Broadcast(broadcast) = events.next().await.unwrap() else { continue };
+        let values = values.iter().map(|value| Payload::encode(value).unwrap());
         let acks = broadcast.acks.unwrap();
-        acks.clients(clients).await.unwrap();
-        for value in values {
-            acks.send(Payload::encode(value).unwrap()).await.unwrap();
-        }
-        return;
+        return acks.answer(clients, futures_util::stream::iter(values)).await.unwrap();
     }
 }
 
@@ -58,6 +55,34 @@ async fn each_client_that_was_asked_has_an_item_in_time() {
     let items = tokio::spawn(acks.with_missing().collect::<Vec<_>>());
     asker.close().await;
     assert_eq!(items.await.unwrap(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_begins_with_the_number_and_ends_when_nobody_waits() {
+    let redis = MemoryRedis::new();
+    let ((asker, mut own), (other, mut events)) = (owner(&redis), owner(&redis));
+    let asks = asker.open("/").await.unwrap();
+    other.open("/").await.unwrap();
+    let opts = BroadcastOptions::all().timeout(Duration::from_secs(3));
+    let mut acks = asks.broadcast_with_ack(hello(), opts).await.unwrap();
+    answer(&mut own, 0, &[]).await;
+    assert_eq!(acks.next_answer().await, Some((Some(asker.uid().clone()), Answer::ClientCount(0))));
+    let reply = loop {
+        let Event::Broadcast(broadcast) = events.next().await.unwrap() else { continue };
+        break broadcast.acks.unwrap();
+    };
+    let values =
+        futures_util::stream::iter([Payload::encode(&1).unwrap()]).chain(futures_util::stream::pending());
+    let answered = reply.answer(2, values);
+    // The number goes out, whether or not somebody waits for the end.
+    let number = (Some(other.uid().clone()), Answer::ClientCount(2));
+    assert_eq!(acks.next_answer().await, Some(number));
+    let answered = tokio::spawn(answered);
+    assert_eq!(acks.next().await.unwrap().decode::<u64>().unwrap(), 1);
+    assert!(!answered.is_finished());
+    // The second client never answers, and the time is up.
+    answered.await.unwrap().unwrap();
+    assert!(acks.all().await.unwrap().1.timed_out);
 }
 
 #[tokio::test(start_paused = true)]

@@ -111,7 +111,7 @@ impl<P: Parse + Send + Sync + 'static> Nsp<P> {
         self.adapter.broadcast(self.event("say", &word), opts).await.unwrap();
     }
 
-    /// The words that a socket has got.
+    /// Returns the words that a socket has got.
     pub(crate) fn words(&self, sid: Sid) -> Vec<String> {
         let sent = self.state.sent.lock().unwrap();
         let packets = sent.get(&sid).into_iter().flatten();
@@ -151,7 +151,7 @@ pub(crate) fn room(name: impl Into<String>) -> BroadcastOptions {
     opts
 }
 
-/// What has become of the sockets.
+/// The sockets' fates, for a test to look at.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) sids: Mutex<Vec<Sid>>,
