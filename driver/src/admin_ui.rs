@@ -104,10 +104,10 @@ pub async fn report(admin: &Namespace, server_id: &str, mut counts: impl FnMut()
                 .collect(),
         };
         let packet = Packet::event("server_stats", &(statistics,)).expect("texts and numbers can be written");
-        match admin.broadcast(packet, BroadcastOptions::all()).await {
-            Err(error @ (Error::Closed | Error::Call(CallError::UnknownNamespace(_)))) => return error,
-            // A failure to publish is counted and logged.
-            _ => {}
+        // A failure to publish is counted and logged.
+        let published = admin.broadcast(packet, BroadcastOptions::all()).await;
+        if let Err(error @ (Error::Closed | Error::Call(CallError::UnknownNamespace(_)))) = published {
+            return error;
         }
     }
 }
@@ -136,10 +136,19 @@ fn shortened<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> 
 /// use sio_streams_driver::Payload;
 /// use sio_streams_driver::admin_ui::{Connection, SocketData};
 ///
+/// #[derive(serde::Serialize)]
+/// struct User {
+///     name: &'static str,
+/// }
+///
 /// let connection = Connection { client_id: "lv8PB1a6I0kZxQbRAAAB".into(), transport: "websocket" };
-/// let data = SocketData { connection, data: [("name", "ann")].into_iter().collect::<std::collections::BTreeMap<_, _>>() };
+/// let data = SocketData { connection: connection.clone(), data: User { name: "ann" } };
 /// let expected = r#"{"_admin":{"clientId":"lv8PB1a6I0kZ","transport":"websocket"},"name":"ann"}"#;
 /// assert_eq!(Payload::encode(&data).unwrap().to_json(), expected);
+///
+/// // Without any data of the application.
+/// let expected = r#"{"_admin":{"clientId":"lv8PB1a6I0kZ","transport":"websocket"}}"#;
+/// assert_eq!(Payload::encode(&SocketData { connection, data: () }).unwrap().to_json(), expected);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SocketData<T> {
