@@ -225,11 +225,6 @@ impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
         }
         Ok(())
     }
-
-    #[cfg(feature = "admin-ui")]
-    fn ids(&self) -> Vec<socketioxide_core::Sid> {
-        self.local.sockets(addressees::here(&self.local, &wire::BroadcastOptions::all()))
-    }
 }
 
 /// Does what an order says with this server's sockets as soon as it is in line to the others, and

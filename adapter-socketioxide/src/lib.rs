@@ -10,8 +10,6 @@
 mod acks;
 mod adapter;
 mod addressees;
-#[cfg(feature = "admin-ui")]
-mod admin_ui;
 mod aliases;
 mod cluster;
 mod encoding;

@@ -18,10 +18,6 @@ use tokio::sync::OnceCell;
 pub(crate) trait Local: Send + Sync {
     /// Does what an event says with this adapter's sockets.
     fn follow(&self, event: &Event, answers: &mut Answers) -> Result<(), String>;
-
-    /// Returns the ids of this adapter's sockets.
-    #[cfg(feature = "admin-ui")]
-    fn ids(&self) -> Vec<socketioxide_core::Sid>;
 }
 
 /// The adapters' answers to an event.
@@ -60,12 +56,6 @@ impl Namespaces {
         self.lock()
             .get(nsp)
             .map_or(Vec::new(), |slot| slot.adapters.iter().filter_map(Weak::upgrade).collect())
-    }
-
-    /// Returns the names of the namespaces.
-    #[cfg(feature = "admin-ui")]
-    pub(crate) fn names(&self) -> Vec<ByteString> {
-        self.lock().keys().cloned().collect()
     }
 
     /// Takes an adapter away. If it was the last one, or if all are to go with it, the namespace is

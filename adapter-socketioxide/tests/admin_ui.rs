@@ -7,7 +7,7 @@
 mod servers;
 
 use serde_json::{Value, json};
-use servers::{Oxide, node};
+use servers::{Oxide, counts, node};
 use sio_streams_driver::admin_ui;
 use sio_streams_driver::sio_streams_core::Dialect;
 use sio_streams_interop::{Generation, Peer, Result, eventually, quick};
@@ -28,8 +28,8 @@ async fn the_admin_ui_shows_this_server_and_its_sockets_and_disconnects_them() -
     let client = oxide.connect(&node, "/").await?;
     let kept = oxide.connect(&node, "/dynamic/1").await?;
 
-    let (admin, cluster) = (oxide.cluster.node().open("/admin").await.unwrap(), oxide.cluster.clone());
-    tokio::spawn(async move { admin_ui::report(&admin, "oxide", || cluster.counts()).await });
+    let (admin, io) = (oxide.cluster.node().open("/admin").await.unwrap(), oxide.io.clone());
+    tokio::spawn(async move { admin_ui::report(&admin, "oxide", || counts(&io)).await });
     eventually("two servers", async || matches!(node.server_count("/admin").await, Ok(2))).await?;
     let page = node.connect("/admin").await?.sid;
 
@@ -46,7 +46,10 @@ async fn the_admin_ui_shows_this_server_and_its_sockets_and_disconnects_them() -
                 json!({ "name": "/dynamic/1", "socketsCount": 1 }),
             ];
             let of_node = statistics.iter().any(|it| it["serverId"] == "node");
-            of_node && of_oxide["clientsCount"] == clients && namespaces == expected
+            of_node
+                && of_oxide["clientsCount"] == clients
+                && of_oxide["pollingClientsCount"] == 0
+                && namespaces == expected
         })
         .await
     };

@@ -1,8 +1,10 @@
 //! Servers of socketioxide and of Node.js in one cluster.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
-use sio_streams_driver::admin_ui::{Connection, SocketData};
+use sio_streams_driver::admin_ui::{Connection, Counts, SocketData};
 use sio_streams_driver::sio_streams_core::{
     Config, Dialect, Handshake, Payload, RoomOwner, SubscriptionMode,
 };
@@ -71,6 +73,19 @@ impl Oxide {
         };
         Ok(node.connect_with(&options).await?.sid)
     }
+}
+
+/// Counts this server's clients and sockets, for the admin UI.
+pub(crate) fn counts(io: &Io) -> Counts {
+    let (mut clients, mut namespaces) = (HashMap::new(), Vec::new());
+    for nsp in io.nsps() {
+        let (name, sockets) = (nsp.ns_path().into(), nsp.sockets());
+        namespaces.push((name, sockets.len() as u64));
+        // A client's sockets have the same id in all namespaces.
+        clients.extend(sockets.iter().map(|socket| (socket.id, socket.transport_type())));
+    }
+    let polling = clients.values().filter(|transport| **transport == TransportType::Polling).count();
+    Counts { clients: clients.len() as u64, polling_clients: polling as u64, namespaces }
 }
 
 /// Answers for a socket, in the way that the admin UI expects.
