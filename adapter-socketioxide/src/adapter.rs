@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use futures_util::TryFutureExt as _;
 use futures_util::future::BoxFuture;
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::StreamExt as _;
 use sio_streams_driver::sio_streams_core::{self as wire, ByteString, RemoteSocket};
 use sio_streams_driver::{Event, Namespace, Publishing};
 use socketioxide_core::Uid;
@@ -20,10 +20,9 @@ use socketioxide_core::adapter::{
 };
 use socketioxide_core::packet::Packet;
 
-use crate::acks::{self, AckStream};
 use crate::addressees;
 use crate::cluster::{Cluster, SocketDescription};
-use crate::encoding::{self, Form};
+use crate::encoding::{self, AckStream, Form};
 use crate::error::Error;
 use crate::namespaces::{Answers, Local};
 
@@ -108,17 +107,15 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
         opts: BroadcastOptions,
         timeout: Option<Duration>,
     ) -> Result<Self::AckStream, Error> {
-        let others = match self.others(&opts)? {
-            Some(to) => {
-                let to = to.timeout(timeout.unwrap_or(self.local.ack_timeout()));
-                // This does not wait for Redis.
-                let asked = self.nsp.broadcast_with_ack(encoding::to_wire(&packet)?, to).await?;
-                Some(acks::of_others(asked, self.form))
-            }
-            None => None,
-        };
-        let (here, _) = self.local.broadcast_with_ack(packet, opts, timeout);
-        Ok(stream::select(here, stream::iter(others).flatten()).boxed().fuse())
+        let mut answers = AckStream::new();
+        if let Some(to) = self.others(&opts)? {
+            let to = to.timeout(timeout.unwrap_or(self.local.ack_timeout()));
+            // This does not wait for Redis.
+            let asked = self.nsp.broadcast_with_ack(encoding::to_wire(&packet)?, to).await?;
+            answers.push(self.form.acks(asked).boxed());
+        }
+        answers.push(self.local.broadcast_with_ack(packet, opts, timeout).0.boxed());
+        Ok(answers)
     }
 
     async fn add_sockets(&self, opts: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {

@@ -13,11 +13,8 @@ use socketioxide_core::Sid;
 use crate::aliases::{self, Aliases};
 use crate::error::SetupError;
 use crate::namespaces::Namespaces;
-use crate::notices::{self, Notices};
+use crate::notices::Notices;
 use crate::pump;
-
-/// The number of [`Notices`] that wait for the application at most.
-const NOTICES: usize = 1_024;
 
 /// The answer of a socket of this server to the servers that fetch it. By default both are `{}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,13 +67,10 @@ impl Cluster {
     /// Outside of a tokio runtime.
     pub fn new(node: Node, events: Events) -> Result<(Cluster, Notices), SetupError> {
         check(node.config())?;
-        let (teller, notices) = notices::queue(NOTICES);
-        let (namespaces, aliases, describe) = Default::default();
-        let cluster = Cluster { node, namespaces, aliases, describe, joins_later: false };
-        // The task ends with the node, which leaves the cluster when its last handle is dropped.
-        let (own, namespaces) = (cluster.node.uid().clone(), Arc::clone(&cluster.namespaces));
-        tokio::spawn(pump::run(own, namespaces, teller, events));
-        Ok((cluster, notices))
+        let (namespaces, aliases, describe) = <(Arc<Namespaces>, _, _)>::default();
+        // This does not hold the node, which leaves the cluster when its last handle is dropped.
+        let notices = pump::start(node.uid().clone(), Arc::clone(&namespaces), events);
+        Ok((Cluster { node, namespaces, aliases, describe, joins_later: false }, notices))
     }
 
     /// Lets the namespaces of the adapters that get this handle be there at once, whether or not Redis

@@ -7,7 +7,6 @@
 //! node takes its events, and does what they say with the sockets of its namespaces.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod acks;
 mod adapter;
 mod addressees;
 mod aliases;
@@ -18,9 +17,9 @@ mod namespaces;
 mod notices;
 mod pump;
 
-pub use acks::AckStream;
 pub use adapter::{Init, SioStreamsAdapter};
 pub use cluster::{Cluster, SocketDescription};
+pub use encoding::AckStream;
 pub use error::{Error, SetupError};
 pub use notices::{Notice, Notices};
 pub use sio_streams_driver;

@@ -25,60 +25,11 @@ pub enum Notice {
 
 /// The notices, in order. They need not be taken, and may be dropped.
 #[derive(Debug)]
-pub struct Notices(mpsc::Receiver<Notice>);
+pub struct Notices(pub(crate) mpsc::Receiver<Notice>);
 
 impl Notices {
     /// Returns the next notice, or `None` when the node is closed.
     pub async fn next(&mut self) -> Option<Notice> {
         self.0.recv().await
-    }
-}
-
-/// Tells notices.
-#[derive(Debug)]
-pub(crate) struct Teller {
-    queue: mpsc::Sender<Notice>,
-    missed: u64,
-}
-
-impl Teller {
-    pub(crate) fn tell(&mut self, notice: Notice) {
-        if self.missed > 0 && self.queue.try_send(Notice::Missed(self.missed)).is_ok() {
-            self.missed = 0;
-        }
-        if let Err(mpsc::error::TrySendError::Full(notice)) = self.queue.try_send(notice) {
-            tracing::warn!(?notice, "a notice is dropped, as too many wait to be taken");
-            self.missed += 1;
-        }
-    }
-
-    pub(crate) fn undelivered(&mut self, nsp: &ByteString, reason: String) {
-        tracing::warn!(%nsp, reason, "clients did not get what another server sent");
-        self.tell(Notice::Undelivered { nsp: nsp.clone(), reason });
-    }
-}
-
-pub(crate) fn queue(size: usize) -> (Teller, Notices) {
-    let (queue, notices) = mpsc::channel(size);
-    (Teller { queue, missed: 0 }, Notices(notices))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_does_not_fit_is_counted() {
-        let (mut teller, mut notices) = queue(2);
-        let mut tell = || teller.undelivered(&"/".into(), "full".into());
-        (0..5).for_each(|_| tell());
-        for _ in 0..2 {
-            assert!(matches!(notices.next().await, Some(Notice::Undelivered { .. })));
-        }
-        tell();
-        assert!(matches!(notices.next().await, Some(Notice::Missed(3))));
-        assert!(matches!(notices.next().await, Some(Notice::Undelivered { .. })));
-        drop(teller);
-        assert!(notices.next().await.is_none());
     }
 }

@@ -559,6 +559,35 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
 }
 
 #[tokio::test]
+async fn notices_that_nobody_takes_are_counted() {
+    let (a, b, here, there) = pair(config(Dialect::Streams02), 1).await;
+    let emit = async |count: usize, then| {
+        let sends = a.cluster.node().namespace("/");
+        for _ in 0..count {
+            sends.server_side_emit(Payload::event("e", &()).unwrap()).await.unwrap();
+        }
+        // It comes behind them.
+        here.say(then, everybody()).await;
+        until(|| there.words(there.sids[0]).contains(&then.to_owned())).await;
+    };
+    let Server { mut notices, cluster, .. } = b;
+    emit(1_500, "many").await;
+    let is_emit = |event: &Event| matches!(event, Event::ServerSideEmit { .. });
+    // Some notices are of other things.
+    let (mut emits, mut taken) = (0, 0);
+    while taken < 1_024 {
+        let Some(Notice::Node(event)) = notices.next().await else { panic!("after {taken}") };
+        emits += u64::from(is_emit(&event));
+        taken += 1;
+    }
+    emit(1, "one more").await;
+    let Some(Notice::Missed(missed)) = notices.next().await else { panic!() };
+    assert!(emits + missed >= 1_500, "{emits} {missed}");
+    while !matches!(notices.next().await.unwrap(), Notice::Node(event) if is_emit(&event)) {}
+    drop(cluster);
+}
+
+#[tokio::test]
 async fn clients_that_take_nothing_are_told_of() {
     let (_a, b, here, there) = pair(config(Dialect::Streams03), 2).await;
     *there.state.full.lock().unwrap() = true;
