@@ -34,7 +34,8 @@ impl Default for SocketDescription {
 
 type Describe = Box<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
 
-/// This server's place in the cluster. It is the state of [`SioStreamsAdapter`]. It is cheap to clone.
+/// This server's place in the cluster. It is the state of [`SioStreamsAdapter`]. It is cheap to
+/// clone.
 ///
 /// Its [`node`](Cluster::node) has the calls for which socketioxide has no methods, and the
 /// [`Notices`] have the events.
@@ -73,9 +74,10 @@ impl Cluster {
         Ok((Cluster { node, namespaces, aliases, describe, joins_later: false }, notices))
     }
 
-    /// Lets the namespaces of the adapters that get this handle be there at once, whether or not Redis
-    /// can be reached. Clients of this server hear each other meanwhile. The messages for other servers
-    /// wait for `Limits::in_flight_for` of the node, and the server joins the cluster as soon as it can.
+    /// Lets the namespaces of the adapters that get this handle be there at once, whether or not
+    /// Redis can be reached. Clients of this server hear each other meanwhile. The messages for
+    /// other servers wait for `Limits::in_flight_for` of the node, and the server joins the cluster
+    /// as soon as it can.
     ///
     /// By default `SocketIo::ns` waits for Redis, within `Options::open_within` of the node.
     #[must_use]
@@ -85,8 +87,8 @@ impl Cluster {
 
     /// Returns the node. [`Node::close`] ends it in order: call it when the server is closed.
     ///
-    /// Its handle of a namespace, `node().namespace("/")`, has the calls for which socketioxide has no
-    /// methods: [`server_side_emit`], also with answers, and [`fetch_sockets`] with true ids,
+    /// Its handle of a namespace, `node().namespace("/")`, has the calls for which socketioxide has
+    /// no methods: [`server_side_emit`], also with answers, and [`fetch_sockets`] with true ids,
     /// handshakes, rooms and data, and with the servers that did not answer.
     ///
     /// [`server_side_emit`]: sio_streams_driver::Namespace::server_side_emit
@@ -95,10 +97,10 @@ impl Cluster {
         &self.node
     }
 
-    /// Sets the answers of this server's sockets to servers that fetch them. `describe` is given the
-    /// namespace and the socket's id. It is called in the task that takes the node's events, and by calls
-    /// of `rooms` for this server alone, so it must not wait. It usually holds the `SocketIo` handle,
-    /// which then lives as long as the node.
+    /// Sets the answers of this server's sockets to servers that fetch them. `describe` is given
+    /// the namespace and the socket's id. It is called in the task that takes the node's events,
+    /// and by calls of `rooms` for this server alone, so it must not wait. It usually holds the
+    /// `SocketIo` handle, which then lives as long as the node.
     pub fn describe_sockets(
         &self,
         describe: impl Fn(&str, Sid) -> SocketDescription + Send + Sync + 'static,

@@ -46,8 +46,8 @@ impl Form {
                 let value = self.ack(&argument);
                 value.inspect_err(|error| tracing::warn!(%error, "an acknowledgement is lost")).ok()
             });
-            // The framework alone knows the type of its error for an acknowledgement that did not come
-            // in time. This is the serde form in which the framework's own adapters send it.
+            // The framework alone knows the type of its error for an acknowledgement that did not
+            // come in time. This is the serde form in which the framework's own adapters send it.
             let late = || serde_json::from_str("\"Timeout\"").ok();
             Some((Sid::ZERO, value.map(Ok).or_else(|| late().map(Err))?))
         })

@@ -2,8 +2,8 @@
 //!
 //! Two clients that are the first in a dynamic namespace at the same time make two adapters for it.
 //! Both have clients then, so that both get what comes. The node opens the namespace for the first.
-//! It closes it when the last is gone, or when socketioxide deletes the namespace. socketioxide knows
-//! only one of the two adapters then, and tells no other.
+//! It closes it when the last is gone, or when socketioxide deletes the namespace. socketioxide
+//! knows only one of the two adapters then, and tells no other.
 
 use std::collections::HashMap;
 use std::ptr;

@@ -1,10 +1,11 @@
-//! Shows this server in Socket.IO's [admin UI](https://socket.io/docs/v4/admin-ui/), which runs on a
-//! Node server of the cluster.
+//! Shows this server in Socket.IO's [admin UI](https://socket.io/docs/v4/admin-ui/), which runs on
+//! a Node server of the cluster.
 //!
 //! The page lists servers by the statistics that each of them broadcasts into the namespace of
-//! `@socket.io/admin-ui`: [`report`] does so. It finds sockets by `fetchSockets` in every namespace:
-//! the answers need a [`Handshake`](crate::Handshake), and data with the [`Connection`] in it, which
-//! [`SocketData`] adds. Its commands (emit, join, leave, disconnect) are ordinary events of the node.
+//! `@socket.io/admin-ui`: [`report`] does so. It finds sockets by `fetchSockets` in every
+//! namespace: the answers need a [`Handshake`](crate::Handshake), and data with the [`Connection`]
+//! in it, which [`SocketData`] adds. Its commands (emit, join, leave, disconnect) are ordinary
+//! events of the node.
 //!
 //! ```
 //! # use sio_streams_driver::{Options, memory::MemoryRedis, start};
@@ -23,8 +24,8 @@
 //! # }
 //! ```
 //!
-//! Clients don't come into `/admin` on this server: a page connects to a Node server. So this server
-//! answers questions there with no sockets.
+//! Clients don't come into `/admin` on this server: a page connects to a Node server. So this
+//! server answers questions there with no sockets.
 
 use core::time::Duration;
 use std::process;
@@ -74,8 +75,8 @@ struct InNamespace<'a> {
 }
 
 /// Broadcasts this server's statistics into the namespace of the admin UI, at once and every two
-/// seconds, until that is closed. Returns the reason of the end. Dropping the future ends it, too; it
-/// holds the node until then.
+/// seconds, until that is closed. Returns the reason of the end. Dropping the future ends it, too;
+/// it holds the node until then.
 ///
 /// The page lists the server as `server_id`, which no other server may have: the
 /// [node's name](crate::Node::uid) will do. The server's uptime is the time since this was called.

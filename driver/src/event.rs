@@ -346,9 +346,9 @@ impl AckReply {
     }
 
     /// Gives the whole answer of an application that [owns the rooms](sio_streams_core::RoomOwner):
-    /// how many of its clients were asked, and then their values as they come. The number is in line
-    /// when this returns. The future completes when `values` end, or when nobody waits for them any
-    /// more. It must be polled for the values to go out.
+    /// how many of its clients were asked, and then their values as they come. The number is in
+    /// line when this returns. The future completes when `values` end, or when nobody waits for
+    /// them any more. It must be polled for the values to go out.
     ///
     /// # Errors
     ///

@@ -38,8 +38,8 @@ impl Node {
         self.open_within(nsp, self.patience.open)
     }
 
-    /// As [`open`](Node::open), with a time limit of its own. With [`Duration::MAX`] it waits for as
-    /// long as it takes, until the namespace or the node is closed.
+    /// As [`open`](Node::open), with a time limit of its own. With [`Duration::MAX`] it waits for
+    /// as long as it takes, until the namespace or the node is closed.
     ///
     /// # Errors
     ///

@@ -103,8 +103,8 @@ impl Acks {
     /// value has not come in time.
     ///
     /// A server says how many clients it has asked, and may say anything: after the first
-    /// [`MAX_MISSING`](Acks::MAX_MISSING) missing clients the stream ends. If the request could not be
-    /// published, nobody was asked; that is logged.
+    /// [`MAX_MISSING`](Acks::MAX_MISSING) missing clients the stream ends. If the request could not
+    /// be published, nobody was asked; that is logged.
     pub fn with_missing(self) -> impl Stream<Item = Option<Payload>> + Send {
         let Acks { answers, outcome } = self;
         let values = stream::unfold(answers, async |mut answers| {
