@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use futures_util::TryFutureExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::StreamExt as _;
+use sio_streams_driver::hosts::{Answers, Host};
 use sio_streams_driver::sio_streams_core::{self as wire, ByteString, RemoteSocket};
 use sio_streams_driver::{Event, Namespace, Publishing};
 use socketioxide_core::Uid;
@@ -24,7 +25,6 @@ use crate::addressees;
 use crate::cluster::{Cluster, SocketDescription};
 use crate::encoding::{self, AckStream, Form};
 use crate::error::Error;
-use crate::namespaces::{Answers, Local};
 
 /// The longest time for which acknowledgements are waited for that another server wants.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -49,7 +49,7 @@ impl<E> DefinedAdapter for SioStreamsAdapter<E> {}
 impl<E> Drop for SioStreamsAdapter<E> {
     fn drop(&mut self) {
         // Nobody waits for the end.
-        drop(self.cluster.namespaces.leave(&self.nsp, self, false));
+        drop(self.cluster.hosts.leave(self.nsp.name(), self));
     }
 }
 
@@ -66,15 +66,10 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Init {
         Init(Box::pin(async move {
-            let adapter: Weak<dyn Local> = Arc::<Self>::downgrade(&self);
-            let (opened, is_first) = self.cluster.namespaces.enter(self.nsp.name(), adapter);
-            let (node, nsp) = (self.nsp.node(), self.nsp.name());
-            if !self.cluster.joins_later {
-                opened.get_or_try_init(|| node.open(nsp).map_ok(drop)).await?;
-            } else if is_first {
-                // It is in line before the namespace can be deleted.
-                let opening = node.open_within(nsp, Duration::MAX);
-                Init(Box::pin(opening.map_ok(drop).err_into())).spawn();
+            let host: Weak<dyn Host> = Arc::<Self>::downgrade(&self);
+            match self.cluster.joins_later {
+                true => self.cluster.hosts.enter_later(self.nsp.name(), host),
+                false => self.cluster.hosts.enter(self.nsp.name(), host).await?,
             }
             on_success();
             Ok(())
@@ -83,7 +78,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 
     /// Leaves the namespace. That is in line when this is first polled: socketioxide polls it once.
     async fn close(&self) -> Result<(), Error> {
-        match self.cluster.namespaces.leave(&self.nsp, self, true) {
+        match self.cluster.hosts.delete(self.nsp.name(), self) {
             Some(closed) => Ok(closed.await?),
             None => Ok(()),
         }
@@ -136,13 +131,13 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
     }
 
     async fn rooms(&self, opts: BroadcastOptions) -> Result<Vec<Room>, Error> {
-        let sockets = match self.others(&opts)? {
-            Some(to) => self.find(to).await?,
-            None => self.sockets(opts),
+        let Some(to) = self.others(&opts)? else {
+            let is_id = |room: &Room| addressees::is_id(&self.local, room);
+            return Ok(self.local.rooms(opts).into_iter().filter(|room| !is_id(room)).collect());
         };
         // The rooms of ids are the wire's.
         let named = |socket: RemoteSocket| socket.rooms.into_iter().filter(move |room| *room != socket.id);
-        let rooms: HashSet<ByteString> = sockets.into_iter().flat_map(named).collect();
+        let rooms: HashSet<ByteString> = self.find(to).await?.into_iter().flat_map(named).collect();
         Ok(addressees::rooms(&rooms))
     }
 
@@ -192,7 +187,7 @@ impl<E: SocketEmitter> SioStreamsAdapter<E> {
     }
 }
 
-impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
+impl<E: SocketEmitter> Host for SioStreamsAdapter<E> {
     fn follow(&self, event: &Event, answers: &mut Answers) -> Result<(), String> {
         let here = |opts| addressees::here(&self.local, opts);
         match event {

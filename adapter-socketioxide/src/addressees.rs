@@ -74,6 +74,11 @@ fn enter_own_rooms<E: SocketEmitter>(local: &CoreLocalAdapter<E>, opts: &Broadca
     }
 }
 
+/// Returns `true` if a room is that of the id of a socket on this server.
+pub(crate) fn is_id<E: SocketEmitter>(local: &CoreLocalAdapter<E>, room: &str) -> bool {
+    Sid::from_str(room).is_ok_and(|sid| is_here(local, sid))
+}
+
 /// Returns `true` if a socket is on this server, in the namespace.
 fn is_here<E: SocketEmitter>(local: &CoreLocalAdapter<E>, sid: Sid) -> bool {
     !local.fetch_sockets(BroadcastOptions::new(sid)).is_empty()

@@ -4,17 +4,15 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use sio_streams_driver::hosts::{Hosts, Notices};
 use sio_streams_driver::sio_streams_core::{
-    ByteString, Config, Dialect, Payload, RoomOwner, SubscriptionMode,
+    BroadcastOptions, ByteString, Config, Dialect, Payload, RoomOwner, SubscriptionMode,
 };
-use sio_streams_driver::{Events, Node};
+use sio_streams_driver::{Events, Node, Publishing, Queued, Responses, Sockets};
 use socketioxide_core::Sid;
 
 use crate::aliases::{self, Aliases};
 use crate::error::SetupError;
-use crate::namespaces::Namespaces;
-use crate::notices::Notices;
-use crate::pump;
 
 /// The answer of a socket of this server to the servers that fetch it. By default both are `{}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,14 +35,12 @@ type Describe = Box<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
 /// This server's place in the cluster. It is the state of [`SioStreamsAdapter`]. It is cheap to
 /// clone.
 ///
-/// Its [`node`](Cluster::node) has the calls for which socketioxide has no methods, and the
-/// [`Notices`] have the events.
+/// It has methods for what socketioxide has none for, and the [`Notices`] have the events.
 ///
 /// [`SioStreamsAdapter`]: crate::SioStreamsAdapter
 #[derive(Clone)]
 pub struct Cluster {
-    node: Node,
-    pub(crate) namespaces: Arc<Namespaces>,
+    pub(crate) hosts: Hosts,
     pub(crate) aliases: Arc<Aliases>,
     describe: Arc<RwLock<Option<Describe>>>,
     pub(crate) joins_later: bool,
@@ -52,7 +48,7 @@ pub struct Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cluster").field(self.node.uid()).field(&self.namespaces).finish()
+        f.debug_tuple("Cluster").field(&self.hosts).finish()
     }
 }
 
@@ -68,10 +64,9 @@ impl Cluster {
     /// Outside of a tokio runtime.
     pub fn new(node: Node, events: Events) -> Result<(Cluster, Notices), SetupError> {
         check(node.config())?;
-        let (namespaces, aliases, describe) = <(Arc<Namespaces>, _, _)>::default();
-        // This does not hold the node, which leaves the cluster when its last handle is dropped.
-        let notices = pump::start(node.uid().clone(), Arc::clone(&namespaces), events);
-        Ok((Cluster { node, namespaces, aliases, describe, joins_later: false }, notices))
+        let (hosts, notices) = Hosts::start(node, events);
+        let (aliases, describe) = Default::default();
+        Ok((Cluster { hosts, aliases, describe, joins_later: false }, notices))
     }
 
     /// Lets the namespaces of the adapters that get this handle be there at once, whether or not
@@ -86,21 +81,14 @@ impl Cluster {
     }
 
     /// Returns the node. [`Node::close`] ends it in order: call it when the server is closed.
-    ///
-    /// Its handle of a namespace, `node().namespace("/")`, has the calls for which socketioxide has
-    /// no methods: [`server_side_emit`], also with answers, and [`fetch_sockets`] with true ids,
-    /// handshakes, rooms and data, and with the servers that did not answer.
-    ///
-    /// [`server_side_emit`]: sio_streams_driver::Namespace::server_side_emit
-    /// [`fetch_sockets`]: sio_streams_driver::Namespace::fetch_sockets
     pub fn node(&self) -> &Node {
-        &self.node
+        self.hosts.node()
     }
 
     /// Sets the answers of this server's sockets to servers that fetch them. `describe` is given
-    /// the namespace and the socket's id. It is called in the task that takes the node's events,
-    /// and by calls of `rooms` for this server alone, so it must not wait. It usually holds the
-    /// `SocketIo` handle, which then lives as long as the node.
+    /// the namespace and the socket's id. It is called in the task that takes the node's events, so
+    /// it must not wait. It usually holds the `SocketIo` handle, which then lives as long as the
+    /// node.
     pub fn describe_sockets(
         &self,
         describe: impl Fn(&str, Sid) -> SocketDescription + Send + Sync + 'static,
@@ -115,6 +103,27 @@ impl Cluster {
         description
             .inspect_err(|_| tracing::error!(nsp, %sid, "the description of a socket panicked"))
             .map_or_else(|_| SocketDescription::default(), Option::unwrap_or_default)
+    }
+
+    /// Emits an event to the other servers. `packet` is `[event, …args]`: see [`Payload::event`].
+    /// [`Notices`] have the events that they emit.
+    pub fn server_side_emit(&self, nsp: impl Into<ByteString>, packet: Payload) -> Publishing {
+        self.node().namespace(nsp).server_side_emit(packet)
+    }
+
+    /// Emits an event to the other servers and collects their answers.
+    pub fn server_side_emit_with_ack(
+        &self,
+        nsp: impl Into<ByteString>,
+        packet: Payload,
+    ) -> Queued<Responses> {
+        self.node().namespace(nsp).server_side_emit_with_ack(packet)
+    }
+
+    /// Finds sockets on all servers, with their true ids, handshakes, rooms and data, and with the
+    /// servers that did not answer.
+    pub fn fetch_sockets(&self, nsp: impl Into<ByteString>, opts: BroadcastOptions) -> Queued<Sockets> {
+        self.node().namespace(nsp).fetch_sockets(opts)
     }
 
     /// Returns the true id of a socket that socketioxide's `fetch_sockets` has found, unless it has

@@ -13,13 +13,10 @@ mod aliases;
 mod cluster;
 mod encoding;
 mod error;
-mod namespaces;
-mod notices;
-mod pump;
 
 pub use adapter::{Init, SioStreamsAdapter};
 pub use cluster::{Cluster, SocketDescription};
 pub use encoding::AckStream;
 pub use error::{Error, SetupError};
-pub use notices::{Notice, Notices};
 pub use sio_streams_driver;
+pub use sio_streams_driver::hosts::{Notice, Notices};

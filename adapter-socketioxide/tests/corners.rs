@@ -340,8 +340,7 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
     // The alias as a room is the true id, too.
     nsp.say("to the room", room(remote.id.to_string())).await;
     assert_eq!(packets.recv().await.unwrap(), (r#"["say","to the room"]"#.to_owned(), 1));
-    let sockets =
-        server.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::to("r")).await.unwrap();
+    let sockets = server.cluster.fetch_sockets("/", wire::BroadcastOptions::to("r")).await.unwrap();
     assert_eq!(sockets.sockets[0].id, id);
     // An id that nobody was told of, or too long ago.
     let error = nsp.adapter.add_sockets(BroadcastOptions::new(Sid::new()), "r").await.unwrap_err();
@@ -352,8 +351,7 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
 async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
     for config in configs() {
         let (a, b, _here, there) = pair(config, 1).await;
-        let found =
-            a.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
+        let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::all()).await.unwrap();
         assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
         assert!(found.sockets.iter().all(|socket| socket.data.to_json() == "{}"));
         let known = there.sids[0];
@@ -380,7 +378,7 @@ async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
 async fn a_description_that_panics_is_an_empty_one() {
     let (a, b, here, there) = pair(config(Dialect::Streams03), 1).await;
     b.cluster.describe_sockets(|_, _| panic!("on purpose"));
-    let found = a.cluster.node().namespace("/").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
+    let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::all()).await.unwrap();
     assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
     here.say("hello", everybody()).await;
     there.gets(there.sids[0], &["hello"]).await;
@@ -420,9 +418,8 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     let (a, b, _here, _there) = pair(config(Dialect::Streams02), 1).await;
     let Server { mut notices, cluster, backend, .. } = b;
     let packet = Payload::event("ping", &("a",)).unwrap();
-    let everywhere = a.cluster.node().namespace("/");
-    let asked = everywhere.server_side_emit_with_ack(packet.clone());
-    everywhere.server_side_emit(packet).await.unwrap();
+    let asked = a.cluster.server_side_emit_with_ack("/", packet.clone());
+    a.cluster.server_side_emit("/", packet).await.unwrap();
     let (mut emitted, mut links) = (Vec::new(), 0);
     backend.drop_connections();
     while emitted.len() < 2 || links == 0 {
@@ -452,9 +449,8 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
 async fn notices_that_nobody_takes_are_counted() {
     let (a, b, here, there) = pair(config(Dialect::Streams02), 1).await;
     let emit = async |count: usize, then| {
-        let sends = a.cluster.node().namespace("/");
         for _ in 0..count {
-            sends.server_side_emit(Payload::event("e", &()).unwrap()).await.unwrap();
+            a.cluster.server_side_emit("/", Payload::event("e", &()).unwrap()).await.unwrap();
         }
         // It comes behind them.
         here.say(then, everybody()).await;

@@ -251,8 +251,7 @@ async fn sockets_are_found_everywhere(servers: &Servers, name: &str) -> Result<(
         }
         let rooms = oxide.io.to(name.to_owned()).rooms().await.unwrap();
         assert_eq!(rooms, [name]);
-        let nsp = oxide.cluster.node().namespace("/");
-        let true_ids = nsp.fetch_sockets(BroadcastOptions::to(name)).await.unwrap();
+        let true_ids = oxide.cluster.fetch_sockets("/", BroadcastOptions::to(name)).await.unwrap();
         assert_eq!(true_ids.sockets.iter().map(|socket| &*socket.id).collect::<BTreeSet<_>>(), all);
         let of_node = true_ids.sockets.iter().find(|socket| socket.id == clients.node).unwrap();
         assert_eq!(&*of_node.data.to_json(), r#"{"name":"node"}"#);
@@ -286,8 +285,7 @@ async fn servers_emit_to_each_other(servers: &Servers, name: &str) -> Result<()>
     }
     servers.node.on_server_side("/", name, ServerSideReply::Answer(json!("pong"))).await?;
     let packet = Payload::event(name, &("ping",)).unwrap();
-    let nsp = servers.common.cluster.node().namespace("/");
-    nsp.server_side_emit(packet).await.unwrap();
+    servers.common.cluster.server_side_emit("/", packet).await.unwrap();
     let received = servers.node.wait_server_side("/", name, 1).await?;
     assert_eq!(received[0].args, [json!("ping")]);
     servers.node.server_side_emit("/", name, &[json!("from Node")]).await?;

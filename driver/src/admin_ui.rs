@@ -17,7 +17,8 @@
 //! let admin = node.open("/admin").await?;
 //! let server_id = node.uid().to_string();
 //! tokio::spawn(async move {
-//!     let counts = || Counts { clients: 2, namespaces: vec![("/".into(), 2)], ..Counts::default() };
+//!     let namespaces = || vec![("/".into(), 2)];
+//!     let counts = || Counts { clients: 2, polling_clients: 0, namespaces: namespaces() };
 //!     admin_ui::report(&admin, &server_id, counts).await
 //! });
 //! # Ok(())
@@ -142,7 +143,8 @@ fn shortened<S: Serializer>(id: &str, serializer: S) -> Result<S::Ok, S::Error> 
 ///     name: &'static str,
 /// }
 ///
-/// let connection = Connection { client_id: "lv8PB1a6I0kZxQbRAAAB".into(), transport: "websocket" };
+/// let client_id = "lv8PB1a6I0kZxQbRAAAB".to_owned();
+/// let connection = Connection { client_id, transport: "websocket" };
 /// let data = SocketData { connection: connection.clone(), data: User { name: "ann" } };
 /// let expected = r#"{"_admin":{"clientId":"lv8PB1a6I0kZ","transport":"websocket"},"name":"ann"}"#;
 /// assert_eq!(Payload::encode(&data).unwrap().to_json(), expected);

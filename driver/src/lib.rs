@@ -58,6 +58,7 @@ mod emitter;
 mod error;
 mod event;
 mod first;
+pub mod hosts;
 mod lane;
 mod lanes;
 mod links;

@@ -29,8 +29,7 @@ async fn two_adapters_of_one_namespace_both_get_what_comes() {
     there.say("to both", everybody()).await;
     one.gets(one.sids[0], &["to both"]).await;
     two.gets(two.sids[0], &["to both"]).await;
-    let found =
-        other.cluster.node().namespace("/dyn").fetch_sockets(wire::BroadcastOptions::all()).await.unwrap();
+    let found = other.cluster.fetch_sockets("/dyn", wire::BroadcastOptions::all()).await.unwrap();
     assert_eq!((found.sockets.len(), found.outcome.is_complete()), (3, true));
     // The namespace is open as long as one of them lives, and is not deleted.
     drop(one);
