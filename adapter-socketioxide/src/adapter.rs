@@ -2,75 +2,56 @@
 
 use core::fmt;
 use core::pin::Pin;
-use core::str::FromStr;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
-use futures_util::stream::{BoxStream, StreamExt};
-use sio_streams_driver::sio_streams_core::{self as wire, ByteString, CallError, Payload};
-use sio_streams_driver::{Error as NodeError, Namespace, Publishing};
+use futures_util::TryFutureExt as _;
+use futures_util::future::BoxFuture;
+use futures_util::stream::StreamExt as _;
+use sio_streams_driver::hosts::{Answers, Host};
+use sio_streams_driver::sio_streams_core::{self as wire, ByteString, RemoteSocket};
+use sio_streams_driver::{Event, Namespace, Publishing};
+use socketioxide_core::Uid;
 use socketioxide_core::adapter::errors::{BroadcastError, SocketError};
 use socketioxide_core::adapter::{
-    BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData, Room, RoomParam,
-    SocketEmitter, Spawnable,
+    AckStreamItem, BroadcastOptions, CoreAdapter, CoreLocalAdapter, DefinedAdapter, RemoteSocketData, Room,
+    RoomParam, SocketEmitter, Spawnable,
 };
 use socketioxide_core::packet::Packet;
-use socketioxide_core::{Sid, Uid};
-use tokio::sync::OnceCell;
-use tokio::task::AbortHandle;
 
-use crate::acks::{self, AckStream};
-use crate::addressees::{self, Target};
-use crate::cluster::Cluster;
-use crate::encoding::{self, Form};
+use crate::addressees;
+use crate::cluster::{Cluster, SocketDescription};
+use crate::encoding::{self, AckStream, Form};
 use crate::error::Error;
-use crate::registry::{Local, Registration};
 
 /// The longest time for which acknowledgements are waited for that another server wants.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
-
-/// The pause between two attempts to open a namespace.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Connects a namespace of socketioxide to the cluster. Name it as the adapter, with a [`Cluster`] as
 /// its state: `SocketIo::builder().with_adapter::<SioStreamsAdapter<_>>(cluster)`.
 pub struct SioStreamsAdapter<E> {
     cluster: Cluster,
-    nsp: ByteString,
+    nsp: Namespace,
     form: Form,
     local: CoreLocalAdapter<E>,
-    place: Mutex<Option<Place>>,
-}
-
-/// The adapter's place in its namespace.
-struct Place {
-    registration: Registration,
-    /// Opens the namespace, if that goes on after the application was told that it is there.
-    opening: Option<Opening>,
-}
-
-/// A task, which ends with this.
-struct Opening(AbortHandle);
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl<E> fmt::Debug for SioStreamsAdapter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SioStreamsAdapter")
-            .field("nsp", &self.nsp)
-            .field("form", &self.form)
-            .finish_non_exhaustive()
+        f.debug_tuple("SioStreamsAdapter").field(&self.nsp.name()).field(&self.form).finish()
     }
 }
 
 impl<E> DefinedAdapter for SioStreamsAdapter<E> {}
+
+impl<E> Drop for SioStreamsAdapter<E> {
+    fn drop(&mut self) {
+        // Nobody waits for the end.
+        drop(self.cluster.hosts.leave(self.nsp.name(), self));
+    }
+}
 
 impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
     type Error = Error;
@@ -79,27 +60,17 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
     type InitRes = Init;
 
     fn new(cluster: &Cluster, local: CoreLocalAdapter<E>) -> Self {
-        SioStreamsAdapter {
-            cluster: cluster.clone(),
-            nsp: local.path().as_str().into(),
-            form: Form::of(local.parser()),
-            local,
-            place: Mutex::new(None),
-        }
+        let nsp = cluster.node().namespace(local.path().as_str());
+        SioStreamsAdapter { cluster: cluster.clone(), nsp, form: Form::of(local.parser()), local }
     }
 
     fn init(self: Arc<Self>, on_success: impl FnOnce() + Send + 'static) -> Init {
         Init(Box::pin(async move {
-            let adapter: Weak<dyn Local> = Arc::<Self>::downgrade(&self);
-            let (registration, opened) = self.cluster.registry().enter(self.nsp.clone(), adapter);
-            let opening = if self.cluster.joins_later() {
-                let open = keep_opening(self.cluster.clone(), self.nsp.clone(), opened);
-                Some(Opening(tokio::spawn(open).abort_handle()))
-            } else {
-                opened.get_or_try_init(|| self.cluster.node().open(self.nsp.clone())).await?;
-                None
-            };
-            *self.place() = Some(Place { registration, opening });
+            let host: Weak<dyn Host> = Arc::<Self>::downgrade(&self);
+            match self.cluster.joins_later {
+                true => self.cluster.hosts.enter_later(self.nsp.name(), host),
+                false => self.cluster.hosts.enter(self.nsp.name(), host).await?,
+            }
             on_success();
             Ok(())
         }))
@@ -107,28 +78,22 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 
     /// Leaves the namespace. That is in line when this is first polled: socketioxide polls it once.
     async fn close(&self) -> Result<(), Error> {
-        let left = self.place().take().and_then(|place| {
-            drop(place.opening);
-            place.registration.delete()
-        });
-        match left {
+        match self.cluster.hosts.delete(self.nsp.name(), self) {
             Some(closed) => Ok(closed.await?),
             None => Ok(()),
         }
     }
 
     async fn server_count(&self) -> Result<u16, Error> {
-        let count = self.namespace()?.server_count().await?;
-        Ok(u16::try_from(count).unwrap_or(u16::MAX))
+        Ok(u16::try_from(self.nsp.server_count().await?).unwrap_or(u16::MAX))
     }
 
     async fn broadcast(&self, packet: Packet, opts: BroadcastOptions) -> Result<(), BroadcastError> {
-        let publishing = match self.target(&opts)? {
-            Target::Here => None,
-            Target::Cluster(to) => Some(self.namespace()?.broadcast(encoding::to_wire(&packet)?, to)),
+        let order = match self.others(&opts)? {
+            Some(to) => Some(self.nsp.broadcast(encoding::to_wire(&packet)?, to)),
+            None => None,
         };
-        let sent = self.act(publishing, || self.local.broadcast(packet, opts)).await?;
-        sent.map_err(BroadcastError::from)
+        Ok(obey(order, || self.local.broadcast(packet, opts)).await??)
     }
 
     async fn broadcast_with_ack(
@@ -137,75 +102,55 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
         opts: BroadcastOptions,
         timeout: Option<Duration>,
     ) -> Result<Self::AckStream, Error> {
-        let others = match self.target(&opts)? {
-            Target::Here => None,
-            Target::Cluster(to) => {
-                let to = to.timeout(timeout.unwrap_or(self.local.ack_timeout()));
-                // This does not wait for Redis.
-                let asked = self.namespace()?.broadcast_with_ack(encoding::to_wire(&packet)?, to).await?;
-                Some(acks::remote(asked, self.form))
-            }
-        };
-        let (here, _) = self.local.broadcast_with_ack(packet, opts, timeout);
-        Ok(acks::all(here, others))
+        let mut answers = AckStream::new();
+        if let Some(to) = self.others(&opts)? {
+            let to = to.timeout(timeout.unwrap_or(self.local.ack_timeout()));
+            // This does not wait for Redis.
+            let asked = self.nsp.broadcast_with_ack(encoding::to_wire(&packet)?, to).await?;
+            answers.push(self.form.acks(asked).boxed());
+        }
+        answers.push(self.local.broadcast_with_ack(packet, opts, timeout).0.boxed());
+        Ok(answers)
     }
 
     async fn add_sockets(&self, opts: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        let publishing = match self.target(&opts)? {
-            Target::Here => None,
-            Target::Cluster(to) => Some(self.namespace()?.sockets_join(to, names(&rooms))),
-        };
-        self.act(publishing, || self.local.add_sockets(opts, rooms)).await
+        let order = self.others(&opts)?.map(|to| self.nsp.sockets_join(to, addressees::names(&rooms)));
+        obey(order, || self.local.add_sockets(opts, rooms)).await
     }
 
     async fn del_sockets(&self, opts: BroadcastOptions, rooms: impl RoomParam) -> Result<(), Error> {
         let rooms: Vec<Room> = rooms.into_room_iter().collect();
-        let publishing = match self.target(&opts)? {
-            Target::Here => None,
-            Target::Cluster(to) => Some(self.namespace()?.sockets_leave(to, names(&rooms))),
-        };
-        self.act(publishing, || self.local.del_sockets(opts, rooms)).await
+        let order = self.others(&opts)?.map(|to| self.nsp.sockets_leave(to, addressees::names(&rooms)));
+        obey(order, || self.local.del_sockets(opts, rooms)).await
     }
 
     async fn disconnect_socket(&self, opts: BroadcastOptions) -> Result<(), BroadcastError> {
-        let publishing = match self.target(&opts)? {
-            Target::Here => None,
-            Target::Cluster(to) => Some(self.namespace()?.disconnect_sockets(to, false)),
-        };
-        let closed = self.act(publishing, || self.local.disconnect_socket(opts)).await?;
-        closed.map_err(BroadcastError::from)
+        let order = self.others(&opts)?.map(|to| self.nsp.disconnect_sockets(to, false));
+        Ok(obey(order, || self.local.disconnect_socket(opts)).await??)
     }
 
     async fn rooms(&self, opts: BroadcastOptions) -> Result<Vec<Room>, Error> {
-        let Target::Cluster(to) = self.target(&opts)? else {
-            let rooms = self.local.rooms(opts);
-            return Ok(rooms.into_iter().filter(|room| !self.is_own_room(room)).collect());
+        let Some(to) = self.others(&opts)? else {
+            let is_id = |room: &Room| addressees::is_id(&self.local, room);
+            return Ok(self.local.rooms(opts).into_iter().filter(|room| !is_id(room)).collect());
         };
-        let found = self.find(to).await?;
-        let mut rooms = HashSet::new();
-        for socket in &found {
-            rooms.extend(socket.rooms.iter().filter(|room| **room != socket.id));
-        }
-        Ok(rooms.into_iter().map(|room| Cow::Owned(room.to_string())).collect())
+        // The rooms of ids are the wire's.
+        let named = |socket: RemoteSocket| socket.rooms.into_iter().filter(move |room| *room != socket.id);
+        let rooms: HashSet<ByteString> = self.find(to).await?.into_iter().flat_map(named).collect();
+        Ok(addressees::rooms(&rooms))
     }
 
     async fn fetch_sockets(&self, opts: BroadcastOptions) -> Result<Vec<RemoteSocketData>, Error> {
-        let target = self.target(&opts)?;
-        let mut sockets = self.local.fetch_sockets(opts);
-        if let Target::Cluster(to) = target {
-            let here: HashSet<Sid> = sockets.iter().map(|socket| socket.id).collect();
-            let found = self.find(to).await?;
-            // This server has answered, too.
-            let all = found.iter().map(|socket| self.cluster.aliases().remember(&socket.id));
-            sockets.extend(all.filter(|id| !here.contains(id)).map(|id| RemoteSocketData {
-                id,
-                // Another server than this one; which, is not known here.
-                server_id: Uid::ZERO,
-                ns: self.local.path().clone(),
-            }));
-        }
-        Ok(sockets)
+        let Some(to) = self.others(&opts)? else { return Ok(self.local.fetch_sockets(opts)) };
+        // This server has answered, too.
+        let data = |socket: RemoteSocket| {
+            let id = self.cluster.aliases.remember(&socket.id);
+            // It is on another server; the answer does not say on which.
+            let there = || RemoteSocketData { id, server_id: Uid::ZERO, ns: self.local.path().clone() };
+            self.local.fetch_sockets(BroadcastOptions::new(id)).pop().unwrap_or_else(there)
+        };
+        Ok(self.find(to).await?.into_iter().map(data).collect())
     }
 
     fn get_local(&self) -> &CoreLocalAdapter<E> {
@@ -214,141 +159,92 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
 }
 
 impl<E: SocketEmitter> SioStreamsAdapter<E> {
-    fn place(&self) -> MutexGuard<'_, Option<Place>> {
-        self.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns the namespace, unless it was deleted.
-    fn namespace(&self) -> Result<Namespace, Error> {
-        match self.place().is_some() {
-            true => Ok(self.cluster.node().namespace(self.nsp.clone())),
-            false => Err(Error::Closed(self.nsp.clone())),
-        }
-    }
-
-    /// Finds out which servers an operation concerns.
-    fn target(&self, opts: &BroadcastOptions) -> Result<Target, Error> {
-        addressees::enter_own_rooms(&self.local, opts);
-        let is_here = |sid| addressees::is_here(&self.local, sid);
-        addressees::target(opts, opts.is_local(self.local.server_id()), is_here, self.cluster.aliases())
-    }
-
-    /// Does something with this server's sockets when the message to the others is in line, and waits
-    /// until that is published. If it is refused, nothing happens.
-    async fn act<T>(&self, message: Option<Publishing>, act: impl FnOnce() -> T) -> Result<T, Error> {
-        let Some(message) = message else { return Ok(act()) };
-        if message.refusal().is_some() {
-            message.await?;
-            return Ok(act());
-        }
-        let done = act();
-        message.await?;
-        Ok(done)
+    /// Returns the addressees on the wire, or `None` if no other server is concerned.
+    fn others(&self, opts: &BroadcastOptions) -> Result<Option<wire::BroadcastOptions>, Error> {
+        addressees::others(&self.local, &self.cluster.aliases, opts)
     }
 
     /// Finds sockets on all servers. Servers that don't answer are left out.
-    async fn find(&self, to: wire::BroadcastOptions) -> Result<Vec<wire::RemoteSocket>, Error> {
-        let found = self.namespace()?.fetch_sockets(to).await?;
+    async fn find(&self, to: wire::BroadcastOptions) -> Result<Vec<RemoteSocket>, Error> {
+        let found = self.nsp.fetch_sockets(to).await?;
         if !found.outcome.is_complete() {
-            tracing::warn!(nsp = %self.nsp, outcome = ?found.outcome, "not all servers have told their sockets");
+            tracing::warn!(nsp = self.nsp.name(), outcome = ?found.outcome, "not all servers have told their sockets");
         }
         Ok(found.sockets)
     }
 
-    /// Returns `true` if the room is that of one of this server's sockets alone.
-    fn is_own_room(&self, room: &str) -> bool {
-        Sid::from_str(room).is_ok_and(|sid| addressees::is_here(&self.local, sid))
-    }
-
-    fn here(&self, opts: &wire::BroadcastOptions) -> BroadcastOptions {
-        let opts = addressees::from_wire(opts);
-        addressees::enter_own_rooms(&self.local, &opts);
-        opts
-    }
-}
-
-/// What other servers want of this one's sockets.
-impl<E: SocketEmitter> Local for SioStreamsAdapter<E> {
-    fn broadcast(&self, packet: &wire::Packet, opts: &wire::BroadcastOptions) -> Result<(), String> {
-        let packet = self.form.packet(self.local.path(), packet).map_err(|error| error.to_string())?;
-        self.local.broadcast(packet, self.here(opts)).map_err(|errors| text(&errors))
-    }
-
-    fn broadcast_with_ack(
-        &self,
-        packet: &wire::Packet,
-        opts: &wire::BroadcastOptions,
-    ) -> Result<(u64, BoxStream<'static, Payload>), String> {
-        let packet = self.form.packet(self.local.path(), packet).map_err(|error| error.to_string())?;
-        let within = opts.flags.timeout.map(|timeout| timeout.min(LONGEST_WAIT));
-        let (answers, count) = self.local.broadcast_with_ack(packet, self.here(opts), within);
-        let payloads = answers.filter_map(|(sid, answer)| async move {
-            // The asking server sees by the number who has not answered.
-            encoding::ack_to_wire(answer.ok()?)
-                .inspect_err(|error| tracing::warn!(%sid, %error, "an acknowledgement can't be passed on"))
-                .ok()
-        });
-        Ok((count.into(), payloads.boxed()))
-    }
-
-    fn join(&self, opts: &wire::BroadcastOptions, rooms: &[ByteString]) {
-        self.local.add_sockets(self.here(opts), owned(rooms));
-    }
-
-    fn leave(&self, opts: &wire::BroadcastOptions, rooms: &[ByteString]) {
-        self.local.del_sockets(self.here(opts), owned(rooms));
-    }
-
-    fn disconnect(&self, opts: &wire::BroadcastOptions) -> Result<(), String> {
-        self.local.disconnect_socket(self.here(opts)).map_err(|errors| text(&errors))
-    }
-
-    fn sockets(&self, opts: &wire::BroadcastOptions) -> Vec<(Sid, Vec<Room>)> {
-        let sockets = self.local.fetch_sockets(self.here(opts)).into_iter();
-        sockets
-            .map(|RemoteSocketData { id, .. }| (id, self.local.socket_rooms(id).into_iter().collect()))
-            .collect()
+    /// Returns this server's sockets as other servers see them.
+    fn sockets(&self, opts: BroadcastOptions) -> Vec<RemoteSocket> {
+        let sockets = self.local.fetch_sockets(opts).into_iter();
+        let tell = |RemoteSocketData { id: sid, .. }| {
+            let SocketDescription { handshake, data } = self.cluster.description(self.nsp.name(), sid);
+            // On the wire every socket is in the room of its id.
+            let mut rooms = self.local.socket_rooms(sid);
+            rooms.insert(sid.to_string().into());
+            RemoteSocket { id: sid.as_str().into(), handshake, rooms: addressees::names(&rooms), data }
+        };
+        sockets.map(tell).collect()
     }
 }
 
-fn names(rooms: &[Room]) -> Vec<ByteString> {
-    rooms.iter().map(|room| (**room).into()).collect()
+impl<E: SocketEmitter> Host for SioStreamsAdapter<E> {
+    fn follow(&self, event: &Event, answers: &mut Answers) -> Result<(), String> {
+        let here = |opts| addressees::here(&self.local, opts);
+        match event {
+            Event::Broadcast(it) => {
+                let packet = self.form.packet(self.local.path(), &it.packet);
+                let (packet, opts) = (packet.map_err(|error| error.to_string())?, here(&it.opts));
+                if it.acks.is_none() {
+                    return self.local.broadcast(packet, opts).map_err(text);
+                }
+                let within = it.opts.flags.timeout.map(|timeout| timeout.min(LONGEST_WAIT));
+                let (acks, count) = self.local.broadcast_with_ack(packet, opts, within);
+                answers.clients += u64::from(count);
+                let pass_on = async |(sid, ack): AckStreamItem<E::AckError>| {
+                    // The asking server sees by the number how many have not answered.
+                    let ack = encoding::ack_to_wire(ack.ok()?);
+                    ack.inspect_err(|error| tracing::warn!(%sid, %error, "an acknowledgement is lost")).ok()
+                };
+                answers.acks.push(acks.filter_map(pass_on).boxed());
+            }
+            Event::SocketsJoin(it) => self.local.add_sockets(here(&it.opts), addressees::rooms(&it.rooms)),
+            Event::SocketsLeave(it) => self.local.del_sockets(here(&it.opts), addressees::rooms(&it.rooms)),
+            Event::DisconnectSockets { opts, .. } => {
+                self.local.disconnect_socket(here(opts)).map_err(text)?;
+            }
+            Event::FetchSockets { opts, .. } => answers.sockets.extend(self.sockets(here(opts))),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
-fn owned(rooms: &[ByteString]) -> Vec<Room> {
-    rooms.iter().map(|room| Cow::Owned(room.to_string())).collect()
+/// Does what an order says with this server's sockets as soon as it is in line to the others, and
+/// waits until it is published. If it is refused, nothing happens.
+async fn obey<T>(order: Option<Publishing>, obey: impl FnOnce() -> T) -> Result<T, Error> {
+    let Some(mut order) = order else { return Ok(obey()) };
+    if order.refusal().is_some() {
+        (&mut order).await?;
+    }
+    let done = obey();
+    order.await?;
+    Ok(done)
 }
 
-fn text(errors: &[SocketError]) -> String {
+fn text(errors: Vec<SocketError>) -> String {
     let first = errors.first().map(ToString::to_string).unwrap_or_default();
     format!("{} of the clients did not get it; the first: {first}", errors.len())
-}
-
-/// Opens a namespace, however long it takes.
-async fn keep_opening(cluster: Cluster, nsp: ByteString, opened: Arc<OnceCell<Namespace>>) {
-    loop {
-        match opened.get_or_try_init(|| cluster.node().open(nsp.clone())).await {
-            Ok(_) => return tracing::info!(%nsp, "this server is in the cluster"),
-            // An earlier namespace of the name may have been deleted just now.
-            Err(error @ (NodeError::NotOpened { .. } | NodeError::Call(CallError::NamespaceInUse(_)))) => {
-                tracing::warn!(%error, "it is tried again");
-            }
-            Err(error) => return tracing::error!(%nsp, %error, "this server is not in the cluster"),
-        }
-        // The time limit for each attempt may be very short.
-        tokio::time::sleep(PAUSE).await;
-    }
 }
 
 /// The future of [`SocketIo::ns`]: the namespace is there when it is connected to the cluster.
 ///
 /// If Redis can't be reached within `Options::open_within` of the node, it ends with
-/// [`NotOpened`](NodeError::NotOpened), whose text says why. With
-/// [`Builder::join_later`](crate::Builder::join_later) it does not wait for Redis.
+/// [`NotOpened`](sio_streams_driver::Error::NotOpened), whose text says why. With
+/// [`Cluster::join_later`] it does not wait for Redis.
 ///
 /// [`SocketIo::ns`]: https://docs.rs/socketioxide/0.18/socketioxide/struct.SocketIo.html#method.ns
 #[must_use = "futures do nothing unless you `.await` or poll them"]
-pub struct Init(Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>);
+pub struct Init(BoxFuture<'static, Result<(), Error>>);
 
 impl Future for Init {
     type Output = Result<(), Error>;
@@ -360,16 +256,12 @@ impl Future for Init {
 
 impl Spawnable for Init {
     fn spawn(self) {
-        tokio::spawn(async move {
-            if let Err(error) = self.await {
-                tracing::error!(%error, "a namespace could not be opened");
-            }
-        });
+        tokio::spawn(self.inspect_err(|error| tracing::error!(%error, "a namespace could not be opened")));
     }
 }
 
 impl fmt::Debug for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Init").finish_non_exhaustive()
+        f.write_str("Init")
     }
 }

@@ -1,11 +1,19 @@
-//! Packets: encoded by socketioxide's parsers, and as the cluster carries them.
+//! Packets and acknowledgements in the form of socketioxide's parsers, and in that of the cluster.
 
+use futures_util::stream::{BoxStream, SelectAll, Stream, StreamExt};
+use serde::de::DeserializeOwned;
+use sio_streams_driver::Acks;
 use sio_streams_driver::sio_streams_core::{self as wire, Payload, PayloadError};
+use socketioxide_core::adapter::AckStreamItem;
 use socketioxide_core::packet::{Packet, PacketData};
 use socketioxide_core::parser::Parse;
-use socketioxide_core::{Str, Value};
+use socketioxide_core::{Sid, Str, Value};
 
 use crate::error::Error;
+
+/// The acknowledgements of all servers' clients. Those of other servers bear no id of a socket, but
+/// [`Sid::ZERO`]: the wire has none.
+pub type AckStream<E> = SelectAll<BoxStream<'static, AckStreamItem<E>>>;
 
 /// The form in which a namespace's parser holds values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +25,7 @@ pub(crate) enum Form {
 }
 
 impl Form {
-    /// Finds out what form a parser has.
+    /// Returns the form of a parser's values.
     pub(crate) fn of(parser: impl Parse) -> Self {
         match parser.encode_value(&(), None) {
             Ok(Value::Bytes(_)) => Form::MsgPack,
@@ -30,9 +38,24 @@ impl Form {
         Ok(Packet::event(nsp.clone(), self.value(packet.data())?))
     }
 
+    /// Returns the acknowledgements of other servers' clients. Each that does not come in time, or
+    /// can't be read, is an error.
+    pub(crate) fn acks<E: DeserializeOwned>(self, acks: Acks) -> impl Stream<Item = AckStreamItem<E>> + Send {
+        acks.with_missing().filter_map(move |argument| async move {
+            let value = argument.and_then(|argument| {
+                let value = self.ack(&argument);
+                value.inspect_err(|error| tracing::warn!(%error, "an acknowledgement is lost")).ok()
+            });
+            // The framework alone knows the type of its error for an acknowledgement that did not
+            // come in time. This is the serde form in which the framework's own adapters send it.
+            let late = || serde_json::from_str("\"Timeout\"").ok();
+            Some((Sid::ZERO, value.map(Ok).or_else(|| late().map(Err))?))
+        })
+    }
+
     /// Makes the value that socketioxide's parser reads an acknowledgement from. The wire has the
     /// first argument only.
-    pub(crate) fn ack(self, argument: &Payload) -> Result<Value, PayloadError> {
+    fn ack(self, argument: &Payload) -> Result<Value, PayloadError> {
         Ok(match self.value(argument)? {
             Value::Str(json, attachments) => Value::Str(format!("[{json}]").into(), attachments),
             Value::Bytes(bytes) => {

@@ -1,7 +1,7 @@
 //! The reasons that a call fails.
 
+use sio_streams_driver::sio_streams_core::PayloadError;
 use sio_streams_driver::sio_streams_core::wire::FrameError;
-use sio_streams_driver::sio_streams_core::{ByteString, PayloadError};
 use socketioxide_core::Sid;
 use socketioxide_core::adapter::errors::{AdapterError, BroadcastError};
 
@@ -45,9 +45,6 @@ pub enum Error {
     /// it again.
     #[error("the true id of the remote socket {0} has been forgotten; fetch it again")]
     Forgotten(Sid),
-    /// The namespace was deleted.
-    #[error("the namespace {0:?} is closed")]
-    Closed(ByteString),
 }
 
 impl From<Error> for AdapterError {

@@ -7,20 +7,16 @@
 //! node takes its events, and does what they say with the sockets of its namespaces.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod acks;
 mod adapter;
 mod addressees;
 mod aliases;
 mod cluster;
 mod encoding;
 mod error;
-mod notices;
-mod pump;
-mod registry;
 
-pub use acks::AckStream;
 pub use adapter::{Init, SioStreamsAdapter};
-pub use cluster::{Builder, Cluster, SocketDescription};
+pub use cluster::{Cluster, SocketDescription};
+pub use encoding::AckStream;
 pub use error::{Error, SetupError};
-pub use notices::{Notice, Notices};
 pub use sio_streams_driver;
+pub use sio_streams_driver::hosts::{Notice, Notices};

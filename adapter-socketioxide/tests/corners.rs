@@ -3,6 +3,7 @@
 // Tests may panic: a panic is a failure.
 #![allow(clippy::unwrap_used)]
 
+mod namespaces;
 mod support;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use sio_streams_driver::sio_streams_core as wire;
 use sio_streams_driver::sio_streams_core::{
     Config, Dialect, LinkState, LocalDelivery, Payload, Recovery, RoomOwner, SubscriptionMode,
 };
-use sio_streams_driver::{Error as NodeError, Event, Options, start};
+use sio_streams_driver::{Event, start};
 use sio_streams_socketioxide::{Cluster, Error, Notice, SetupError, SocketDescription, sio_streams_driver};
 use socketioxide_core::adapter::{BroadcastFlags, BroadcastOptions, CoreAdapter};
 use socketioxide_core::packet::Packet;
@@ -24,6 +25,13 @@ use socketioxide_core::{Sid, Uid, Value};
 use socketioxide_parser_common::CommonParser;
 use socketioxide_parser_msgpack::MsgPackParser;
 use support::{AckError, LIMIT, Nsp, Server, config, configs, everybody, room, until};
+
+/// Makes two servers whose parsers differ, each with a namespace and so many sockets in it.
+async fn two_parsers(here: usize, there: usize) -> (Nsp<CommonParser>, Nsp<MsgPackParser>) {
+    let redis = MemoryRedis::new();
+    let server = || Server::new(&redis, config(Dialect::Streams03));
+    (server().open("/", here, CommonParser).await, server().open("/", there, MsgPackParser).await)
+}
 
 /// Makes two servers, each with a namespace and so many sockets in it.
 async fn pair(config: Config, sockets: usize) -> (Server, Server, Nsp<CommonParser>, Nsp<CommonParser>) {
@@ -58,7 +66,7 @@ async fn nobody_is_never_published_as_everybody() {
     here.adapter.add_sockets(BroadcastOptions::default(), "r").await.unwrap();
     here.adapter.disconnect_socket(except).await.unwrap();
     assert!(here.adapter.fetch_sockets(BroadcastOptions::default()).await.unwrap().is_empty());
-    // What comes last is there, so that what came before would be, too.
+    // This comes last, so anything that was sent before it would be there, too.
     here.say("hello", everybody()).await;
     there.gets(there.sids[0], &["hello"]).await;
     here.gets(here.sids[0], &["to one", "hello"]).await;
@@ -92,6 +100,54 @@ async fn the_sender_the_rooms_and_the_flags_decide_who_is_meant() {
     there.gets(there.sids[2], &["4"]).await;
 }
 
+/// On the wire no rooms mean everybody, and a socket is a room.
+#[tokio::test]
+async fn the_addressees_on_the_wire_are_those_that_are_meant() {
+    let redis = MemoryRedis::new();
+    let server = Server::new(&redis, config(Dialect::Streams03));
+    let nsp = server.open("/", 1, CommonParser).await;
+    let (node, mut events) = start(config(Dialect::Streams03), redis.backend()).unwrap();
+    node.open("/").await.unwrap();
+    let own = nsp.sids[0];
+    let opts = |rooms: &[&'static str], except: &[&'static str], sid, flags: &[BroadcastFlags]| {
+        let mut opts = BroadcastOptions::default();
+        opts.rooms.extend(rooms.iter().map(|room| (*room).into()));
+        opts.except.extend(except.iter().map(|room| (*room).into()));
+        opts.sid = sid;
+        flags.iter().for_each(|flag| opts.add_flag(*flag));
+        opts
+    };
+    let (all, room) = (wire::BroadcastOptions::all, || wire::BroadcastOptions::to("r"));
+    let (broadcast, volatile) = (BroadcastFlags::Broadcast, BroadcastFlags::Volatile);
+    let cases = [
+        (opts(&[], &[], None, &[]), None),
+        (opts(&[], &["x"], None, &[volatile]), None),
+        (opts(&[], &["x"], Some(own), &[]), None),
+        (opts(&["r"], &[], None, &[BroadcastFlags::Local]), None),
+        (opts(&[], &[], None, &[broadcast]), Some(all())),
+        (opts(&[], &["x"], Some(own), &[broadcast]), Some(all().except("x").except(own.as_str()))),
+        (opts(&["r"], &["x"], None, &[]), Some(room().except("x"))),
+        (opts(&["r"], &[], Some(own), &[]), Some(room())),
+        (opts(&["r"], &[], Some(own), &[broadcast]), Some(room().except(own.as_str()))),
+        (opts(&["r"], &[], None, &[broadcast, volatile]), Some(room().volatile())),
+    ];
+    let mut expected = Vec::new();
+    for (number, (opts, wire)) in cases.into_iter().enumerate() {
+        let word = number.to_string();
+        nsp.say(&word, opts).await;
+        expected.extend(wire.map(|wire| (word, wire)));
+    }
+    for expected in expected {
+        let told = async {
+            loop {
+                let Some(Event::Broadcast(it)) = events.next().await else { continue };
+                return (it.packet.data().arg::<String>(0).unwrap(), it.opts);
+            }
+        };
+        assert_eq!(tokio::time::timeout(LIMIT, told).await.unwrap(), expected);
+    }
+}
+
 /// Node's servers address a socket by a room of its id. socketioxide's sockets are in none.
 #[tokio::test]
 async fn an_id_is_a_room() {
@@ -119,7 +175,7 @@ async fn joins_leaves_and_disconnects_of_other_servers_are_followed_once() {
         let (_a, _b, here, there) = pair(config.clone(), 2).await;
         here.adapter.add_sockets(everybody(), vec!["r".to_owned(), "s".to_owned()]).await.unwrap();
         here.adapter.del_sockets(everybody(), "s").await.unwrap();
-        // At once, and not when the order has come back.
+        // The order is followed at once, and not when it has come back.
         let local = here.adapter.get_local();
         assert_eq!(local.socket_rooms(here.sids[0]).into_iter().collect::<Vec<_>>(), ["r"]);
         local.del(here.sids[0], "r");
@@ -138,11 +194,7 @@ async fn joins_leaves_and_disconnects_of_other_servers_are_followed_once() {
 
 #[tokio::test]
 async fn a_packet_is_read_by_the_other_parser_attachments_included() {
-    let redis = MemoryRedis::new();
-    let servers =
-        [Dialect::Streams03, Dialect::Streams03].map(|dialect| Server::new(&redis, config(dialect)));
-    let text = servers[0].open("/", 1, CommonParser).await;
-    let packed = servers[1].open("/", 1, MsgPackParser).await;
+    let (text, packed) = two_parsers(1, 1).await;
     let bytes = Bytes::from_static(b"\x00\xffone");
     let args = ("caf\u{e9}", 1.5, vec![bytes.clone()], bytes.clone());
     text.adapter.broadcast(text.event("e", &args), everybody()).await.unwrap();
@@ -225,11 +277,7 @@ async fn acknowledgements_come_from_all_servers_and_missing_ones_end_in_time() {
 
 #[tokio::test]
 async fn an_acknowledgement_without_arguments_is_null_and_binary_ones_arrive() {
-    let redis = MemoryRedis::new();
-    let servers =
-        [Dialect::Streams03, Dialect::Streams03].map(|dialect| Server::new(&redis, config(dialect)));
-    let text = servers[0].open("/", 0, CommonParser).await;
-    let packed = servers[1].open("/", 2, MsgPackParser).await;
+    let (text, packed) = two_parsers(0, 2).await;
     let empty = Value::Bytes(Bytes::from_static(&[0x90]));
     let binary = MsgPackParser.encode_value(&Bytes::from_static(b"one"), None).unwrap();
     *packed.state.answers.lock().unwrap() =
@@ -313,7 +361,13 @@ async fn sockets_tell_what_the_application_says_and_nothing_without_it() {
             let data = Payload::encode(&[("name", "ann")]).unwrap();
             SocketDescription { data, ..SocketDescription::default() }
         });
-        let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::to(known.as_str())).await.unwrap();
+        let found = a
+            .cluster
+            .node()
+            .namespace("/")
+            .fetch_sockets(wire::BroadcastOptions::to(known.as_str()))
+            .await
+            .unwrap();
         let [socket] = &*found.sockets else { panic!("{found:?}") };
         assert_eq!((&*socket.data.to_json(), &*socket.id), (r#"[["name","ann"]]"#, known.as_str()));
         assert_eq!(socket.rooms, [known.as_str()]);
@@ -328,116 +382,6 @@ async fn a_description_that_panics_is_an_empty_one() {
     assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
     here.say("hello", everybody()).await;
     there.gets(there.sids[0], &["hello"]).await;
-}
-
-/// Two clients that are the first in a dynamic namespace at once make two adapters for it.
-#[tokio::test]
-async fn two_adapters_of_one_namespace_both_get_what_comes() {
-    let redis = MemoryRedis::new();
-    let (server, other) =
-        (Server::new(&redis, config(Dialect::Streams03)), Server::new(&redis, config(Dialect::Streams03)));
-    let (one, two) = (server.nsp("/dyn", 1, CommonParser), server.nsp("/dyn", 1, CommonParser));
-    let (first, second) =
-        tokio::join!(Arc::clone(&one.adapter).init(|| {}), Arc::clone(&two.adapter).init(|| {}));
-    first.unwrap();
-    second.unwrap();
-    let there = other.open("/dyn", 1, CommonParser).await;
-    there.say("to both", everybody()).await;
-    one.gets(one.sids[0], &["to both"]).await;
-    two.gets(two.sids[0], &["to both"]).await;
-    let found = other.cluster.fetch_sockets("/dyn", wire::BroadcastOptions::all()).await.unwrap();
-    assert_eq!((found.sockets.len(), found.outcome.is_complete()), (3, true));
-    // The namespace is open as long as one of them lives, and is not deleted.
-    drop(one);
-    there.say("to one", everybody()).await;
-    two.gets(two.sids[0], &["to both", "to one"]).await;
-    let three = server.open("/dyn", 1, CommonParser).await;
-    assert_eq!(there.adapter.server_count().await.unwrap(), 2);
-    two.adapter.close().await.unwrap();
-    assert_eq!(there.adapter.server_count().await.unwrap(), 1);
-    // The other one may go later. The namespace that is there by then is none of its business.
-    let four = server.open("/dyn", 1, CommonParser).await;
-    drop(three);
-    there.say("to the new one", everybody()).await;
-    four.gets(four.sids[0], &["to the new one"]).await;
-    drop(four);
-    let (count, limit) =
-        (async || there.adapter.server_count().await.unwrap(), tokio::time::Instant::now() + LIMIT);
-    while count().await != 1 {
-        assert!(tokio::time::Instant::now() < limit, "the namespace is still open");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_namespace_is_deleted_while_it_is_in_use_and_made_again() {
-    let (a, b, _here, _there) = pair(config(Dialect::Streams03), 1).await;
-    for round in 0..20 {
-        let nsp = a.open("/gone", 1, CommonParser).await;
-        let busy = nsp.adapter.broadcast(nsp.event("say", &"busy"), everybody());
-        // socketioxide polls it once.
-        assert!(futures_util::FutureExt::now_or_never(nsp.adapter.close()).is_none());
-        let closed = busy.await.unwrap_err();
-        assert!(closed.to_string().contains("is closed"), "{round}: {closed}");
-    }
-    let again = a.open("/gone", 1, CommonParser).await;
-    let other = b.open("/gone", 1, CommonParser).await;
-    other.say("hello", everybody()).await;
-    again.gets(again.sids[0], &["hello"]).await;
-}
-
-#[tokio::test]
-async fn without_redis_the_start_ends_in_time_with_a_reason() {
-    let redis = MemoryRedis::new();
-    let within = Duration::from_millis(200);
-    let options = Options { open_within: within, ..Options::from(config(Dialect::Streams03)) };
-    let server = Server::with(&redis, options, Cluster::builder());
-    server.backend.cut();
-    let nsp = server.nsp("/", 1, CommonParser);
-    let started = Arc::clone(&nsp.adapter).init(|| panic!("it is not there"));
-    let error = tokio::time::timeout(LIMIT, started).await.unwrap().unwrap_err();
-    let Error::Node(NodeError::NotOpened { why, .. }) = &error else { panic!("{error}") };
-    assert!(!why.is_empty(), "{error}");
-    let error = nsp.adapter.broadcast(nsp.event("say", &"x"), everybody()).await.unwrap_err();
-    assert!(error.to_string().contains("closed"), "{error}");
-    // It can be tried again.
-    server.backend.restore();
-    let again = async { while Arc::clone(&nsp.adapter).init(|| {}).await.is_err() {} };
-    tokio::time::timeout(LIMIT, again).await.unwrap();
-    nsp.say("hello", everybody()).await;
-}
-
-#[tokio::test]
-async fn a_server_that_joins_later_serves_its_clients_meanwhile() {
-    let redis = MemoryRedis::new();
-    let within = Duration::from_millis(500);
-    let options = Options { open_within: within, ..Options::from(config(Dialect::Streams03)) };
-    let server = Server::with(&redis, options, Cluster::builder().join_later());
-    let other = Server::new(&redis, config(Dialect::Streams03));
-    server.backend.cut();
-    let there = other.open("/", 1, CommonParser).await;
-    let nsp = server.open("/", 1, CommonParser).await;
-    // It waits for Redis, and this server's clients don't.
-    let adapter = Arc::clone(&nsp.adapter);
-    let packet = nsp.event("say", &"early");
-    tokio::spawn(async move { adapter.broadcast(packet, everybody()).await });
-    nsp.gets(nsp.sids[0], &["early"]).await;
-    server.backend.restore();
-    // An attempt may have been given up just now, and the next one comes.
-    let heard = async {
-        while !nsp.words(nsp.sids[0]).contains(&"hello".to_owned()) {
-            there.say("hello", everybody()).await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, heard).await.unwrap();
-    assert_eq!(there.adapter.server_count().await.unwrap(), 2);
-    // A namespace that is deleted before it could be opened is not opened any more.
-    server.backend.cut();
-    let gone = server.open("/gone", 1, CommonParser).await;
-    gone.adapter.close().await.unwrap();
-    server.backend.restore();
-    assert!(matches!(gone.adapter.server_count().await, Err(Error::Closed(_))));
 }
 
 #[tokio::test]
@@ -480,16 +424,17 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     backend.drop_connections();
     while emitted.len() < 2 || links == 0 {
         match tokio::time::timeout(LIMIT, notices.next()).await.unwrap().unwrap() {
-            Notice::ServerSideEmit { nsp, packet, from, reply } => {
-                assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
-                emitted.push(packet.to_string());
-                if let Some(reply) = reply {
-                    reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
+            Notice::Node(event) => match *event {
+                Event::ServerSideEmit { nsp, packet, from, reply } => {
+                    assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
+                    emitted.push(packet.to_string());
+                    if let Some(reply) = reply {
+                        reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
+                    }
                 }
-            }
-            Notice::Node(event) => {
-                links += usize::from(matches!(*event, Event::Link { link: LinkState::Down { .. }, .. }))
-            }
+                Event::Link { link: LinkState::Down { .. }, .. } => links += 1,
+                _ => {}
+            },
             other => panic!("{other:?}"),
         }
     }
@@ -498,6 +443,34 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     assert_eq!(responses[0].1.to_string(), r#""pong""#);
     cluster.node().clone().close().await;
     while notices.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn notices_that_nobody_takes_are_counted() {
+    let (a, b, here, there) = pair(config(Dialect::Streams02), 1).await;
+    let emit = async |count: usize, then| {
+        for _ in 0..count {
+            a.cluster.server_side_emit("/", Payload::event("e", &()).unwrap()).await.unwrap();
+        }
+        // It comes behind them.
+        here.say(then, everybody()).await;
+        until(|| there.words(there.sids[0]).contains(&then.to_owned())).await;
+    };
+    let Server { mut notices, cluster, .. } = b;
+    emit(1_500, "many").await;
+    let is_emit = |event: &Event| matches!(event, Event::ServerSideEmit { .. });
+    // Some notices are of other things.
+    let (mut emits, mut taken) = (0, 0);
+    while taken < 1_024 {
+        let Some(Notice::Node(event)) = notices.next().await else { panic!("after {taken}") };
+        emits += u64::from(is_emit(&event));
+        taken += 1;
+    }
+    emit(1, "one more").await;
+    let Some(Notice::Missed(missed)) = notices.next().await else { panic!() };
+    assert!(emits + missed >= 1_500, "{emits} {missed}");
+    while !matches!(notices.next().await.unwrap(), Notice::Node(event) if is_emit(&event)) {}
+    drop(cluster);
 }
 
 #[tokio::test]

@@ -6,6 +6,8 @@
 // Tests may panic: a panic is a failure.
 #![allow(clippy::unwrap_used)]
 
+mod servers;
+
 use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::process::ExitCode;
@@ -16,155 +18,27 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
-use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, Config, Dialect, Handshake, Payload, RoomOwner,
-};
-use sio_streams_driver::{Options, start};
+use servers::{Clients, DYNAMIC, Oxide, Servers, node};
+use sio_streams_driver::Event;
+use sio_streams_driver::sio_streams_core::{BroadcastOptions, Dialect, Payload};
 use sio_streams_interop::{
-    Acks, ConnectOptions, Generation, Peer, PeerConfig, Result, Select, ServerSideReply, SocketInfo, backend,
-    bin, eventually, quick, timing,
+    Acks, Generation, Peer, PeerConfig, Result, Select, ServerSideReply, SocketInfo, bin, eventually, quick,
 };
-use sio_streams_socketioxide::{
-    Cluster, Notice, Notices, SioStreamsAdapter, SocketDescription, sio_streams_driver,
-};
+use sio_streams_socketioxide::{Cluster, Notice, sio_streams_driver};
 use sio_streams_testkit::{Proxy, RedisServer};
-use socketioxide::adapter::{Adapter, Emitter};
-use socketioxide::extract::{Data, SocketRef};
-use socketioxide::{AckError, ParserConfig, SocketIo};
-use tokio::net::TcpListener;
+use socketioxide::AckError;
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, OnceCell};
-
-type Io = SocketIo<SioStreamsAdapter<Emitter>>;
+use tokio::sync::OnceCell;
 
 /// The kinds of Node.js servers.
-const KINDS: [(&str, Generation, Dialect); 3] = [
+const KINDS: [(&str, Generation, Dialect); 6] = [
     ("streams-0.3.1", Generation::V03, Dialect::Streams03),
     ("streams-0.2.3", Generation::V02, Dialect::Streams02),
     ("classic-8.3.0", Generation::Classic, Dialect::Classic),
+    ("sharded-8.3.0", Generation::Sharded, Dialect::Sharded),
+    ("bridge-to-0.3.1", Generation::V03, Dialect::Bridge),
+    ("bridge-to-0.2.3", Generation::V02, Dialect::Bridge),
 ];
-
-/// A namespace that clients open by coming into it.
-const DYNAMIC: &str = "/dynamic/1";
-
-/// A server of socketioxide.
-struct Oxide {
-    io: Io,
-    cluster: Cluster,
-    notices: Mutex<Notices>,
-    port: u16,
-    msgpack: bool,
-}
-
-impl Oxide {
-    async fn start(config: Config, url: &str, msgpack: bool) -> Self {
-        let config = Config { room_owner: RoomOwner::Application, ..config };
-        let options = Options { timing: timing(), ..Options::from(config) };
-        let (node, events) = start(options, backend(url).unwrap()).unwrap();
-        let (cluster, notices) = Cluster::new(node, events).unwrap();
-        let builder = SocketIo::builder().with_adapter::<SioStreamsAdapter<_>>(cluster.clone());
-        let (layer, io) = match msgpack {
-            true => builder.with_parser(ParserConfig::msgpack()).build_layer(),
-            false => builder.build_layer(),
-        };
-        io.ns("/", connected).await.unwrap();
-        io.dyn_ns("/dynamic/{id}", connected).unwrap();
-        cluster.describe_sockets(|_, sid| SocketDescription {
-            handshake: Payload::encode(&Handshake::at(1_700_000_000_000)).unwrap(),
-            data: Payload::encode(&json!({ "name": sid.as_str() })).unwrap(),
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let app = axum::Router::new().layer(layer);
-        tokio::spawn(async move { axum::serve(listener, app).await });
-        Oxide { io, cluster, notices: Mutex::new(notices), port, msgpack }
-    }
-
-    fn socket(&self, sid: &str) -> SocketRef<SioStreamsAdapter<Emitter>> {
-        self.io.get_socket(sid.parse().unwrap()).unwrap()
-    }
-
-    async fn connect(&self, node: &Peer, nsp: &str) -> Result<String> {
-        let options = ConnectOptions {
-            nsp: nsp.to_owned(),
-            port: Some(self.port),
-            msgpack: self.msgpack,
-            ..ConnectOptions::default()
-        };
-        Ok(node.connect_with(&options).await?.sid)
-    }
-}
-
-/// What the application does with a client.
-async fn connected<A: Adapter>(socket: SocketRef<A>) {
-    socket.on(
-        "tell the others",
-        async |socket: SocketRef<A>, Data((event, word)): Data<(String, String)>| {
-            socket.broadcast().emit(event, &word).await.unwrap();
-        },
-    );
-}
-
-/// A cluster of three servers.
-struct Servers {
-    _redis: RedisServer,
-    node: Peer,
-    common: Oxide,
-    msgpack: Oxide,
-}
-
-impl Servers {
-    async fn start(generation: Generation, dialect: Dialect) -> Result<Self> {
-        let redis = RedisServer::start()?;
-        let url = redis.url();
-        let peer = PeerConfig::new(generation, &url).quick().namespaces(&["/", DYNAMIC]);
-        let node = Peer::start(peer).await?;
-        let common = Oxide::start(quick(dialect), &url, false).await;
-        let msgpack = Oxide::start(quick(dialect), &url, true).await;
-        eventually("three servers", async || matches!(node.server_count("/").await, Ok(3))).await?;
-        Ok(Servers { _redis: redis, node, common, msgpack })
-    }
-
-    /// Connects a client to each server.
-    async fn clients(&self) -> Result<Clients> {
-        let node = self.node.connect("/").await?.sid;
-        let common = self.common.connect(&self.node, "/").await?;
-        let msgpack = self.msgpack.connect(&self.node, "/").await?;
-        Ok(Clients { node, common, msgpack })
-    }
-
-    fn oxides(&self) -> [&Oxide; 2] {
-        [&self.common, &self.msgpack]
-    }
-
-    /// Puts a client of each server into a room, by that server.
-    async fn join(&self, clients: &Clients, room: &str) -> Result<()> {
-        self.node.server_join(&clients.node, &[room]).await?;
-        self.common.socket(&clients.common).join(room.to_owned());
-        self.msgpack.socket(&clients.msgpack).join(room.to_owned());
-        Ok(())
-    }
-
-    /// Waits until clients have got an event, so many times. Returns the arguments of each.
-    async fn heard(&self, sid: &str, event: &str, count: usize) -> Result<Vec<Vec<Value>>> {
-        let received = self.node.wait_client_event(sid, event, count).await?;
-        assert_eq!(received.len(), count, "{sid} {event}: {received:?}");
-        Ok(received.into_iter().map(|received| received.args).collect())
-    }
-}
-
-/// A client of each server.
-struct Clients {
-    node: String,
-    common: String,
-    msgpack: String,
-}
-
-impl Clients {
-    fn all(&self) -> [&str; 3] {
-        [&self.node, &self.common, &self.msgpack]
-    }
-}
 
 async fn broadcasts_reach_everybody(servers: &Servers, name: &str) -> Result<()> {
     let clients = servers.clients().await?;
@@ -295,7 +169,7 @@ async fn missing_acknowledgements_are_told_in_time(servers: &Servers, name: &str
     let clients = servers.clients().await?;
     servers.join(&clients, name).await?;
     servers.node.client_ack(&clients.common, name, Some(json!("here"))).await?;
-    // Without an answer of the other two.
+    // The other two don't answer.
     for oxide in servers.oxides() {
         let asked = oxide.io.to(name.to_owned()).timeout(Duration::from_secs(2));
         let acks = asked.emit_with_ack::<_, String>(name, &()).await.unwrap().collect::<Vec<_>>().await;
@@ -411,14 +285,15 @@ async fn servers_emit_to_each_other(servers: &Servers, name: &str) -> Result<()>
     }
     servers.node.on_server_side("/", name, ServerSideReply::Answer(json!("pong"))).await?;
     let packet = Payload::event(name, &("ping",)).unwrap();
-    servers.common.cluster.server_side_emit("/", packet.clone()).await.unwrap();
+    servers.common.cluster.server_side_emit("/", packet).await.unwrap();
     let received = servers.node.wait_server_side("/", name, 1).await?;
     assert_eq!(received[0].args, [json!("ping")]);
     servers.node.server_side_emit("/", name, &[json!("from Node")]).await?;
     for oxide in servers.oxides() {
         let mut notices = oxide.notices.lock().await;
         loop {
-            let Some(Notice::ServerSideEmit { packet, .. }) = notices.next().await else { continue };
+            let Some(Notice::Node(event)) = notices.next().await else { continue };
+            let Event::ServerSideEmit { packet, .. } = *event else { continue };
             if packet.event_name().as_deref() == Some(name) && packet.to_json().contains("from Node") {
                 break;
             }
@@ -453,6 +328,53 @@ async fn dynamic_namespaces_come_and_go(servers: &Servers, name: &str) -> Result
         node.disconnect_client(&two).await?;
         eventually("nobody but Node's server", async || matches!(node.server_count(DYNAMIC).await, Ok(1)))
             .await?;
+    }
+    Ok(())
+}
+
+/// A rolling upgrade: servers on Node.js of both generations, which don't see each other.
+async fn a_bridge_connects_both_generations() -> Result<()> {
+    let redis = RedisServer::start()?;
+    let old = Peer::start(node(Generation::V02, &redis.url())).await?;
+    let new = Peer::start(node(Generation::V03, &redis.url())).await?;
+    let oxide = Oxide::start(quick(Dialect::Bridge), &redis.url(), false).await;
+    let nsp = oxide.cluster.node().namespace("/");
+    eventually("three servers", async || matches!(nsp.server_count().await, Ok(3))).await?;
+    for peer in [&old, &new] {
+        eventually("two servers", async || matches!(peer.server_count("/").await, Ok(2))).await?;
+    }
+    let (of_old, of_new) = (old.connect("/").await?.sid, new.connect("/").await?.sid);
+    let own = oxide.connect(&new, "/").await?;
+    let clients = [(&old, &of_old), (&new, &of_new), (&new, &own)];
+    for (peer, client) in clients {
+        peer.client_ack(client, "ask", Some(json!(client))).await?;
+    }
+
+    // The old server has not heard of the new one yet: later it waits for its answer in vain.
+    for peer in [&old, &new] {
+        let seen = peer.fetch_sockets(&Select::room("/", &own).timeout(60_000)).await?;
+        assert_eq!(seen.len(), 1, "{seen:?}");
+    }
+    old.emit(&Select::all("/"), "from old", &[]).await?;
+    new.emit(&Select::all("/"), "from new", &[]).await?;
+    oxide.io.emit("from oxide", &()).await.unwrap();
+    for (peer, client) in clients {
+        for event in ["from old", "from new", "from oxide"] {
+            peer.wait_client_event(client, event, 1).await?;
+        }
+    }
+    let asked = oxide.io.timeout(Duration::from_secs(60)).emit_with_ack::<_, String>("ask", &());
+    let acks = asked.await.unwrap().collect::<Vec<_>>().await;
+    let answers: BTreeSet<String> = acks.into_iter().map(|(_, answer)| answer.unwrap()).collect();
+    assert_eq!(answers, [of_old.clone(), of_new.clone(), own.clone()].into());
+
+    oxide.io.within([of_old.clone(), own.clone()]).join("room").await.unwrap();
+    let found = nsp.fetch_sockets(BroadcastOptions::to("room")).await.unwrap().sockets;
+    let found: BTreeSet<&str> = found.iter().map(|socket| &*socket.id).collect();
+    assert_eq!(found, [&*of_old, &*own].into());
+    oxide.io.within(["room", "nobody"]).disconnect().await.unwrap();
+    for (peer, client) in [(&old, &of_old), (&new, &own)] {
+        assert!(peer.client_disconnected(client, 60_000).await?.disconnected, "{client}");
     }
     Ok(())
 }
@@ -509,9 +431,14 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(6);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     let runtime = Arc::new(runtime);
-    let mut trials = vec![trial(&runtime, "an_outage_of_the_link_costs_nothing".to_owned(), || {
-        Box::pin(an_outage_of_the_link_costs_nothing())
-    })];
+    let mut trials = vec![
+        trial(&runtime, "an_outage_of_the_link_costs_nothing".to_owned(), || {
+            Box::pin(an_outage_of_the_link_costs_nothing())
+        }),
+        trial(&runtime, "a_bridge_connects_both_generations".to_owned(), || {
+            Box::pin(a_bridge_connects_both_generations())
+        }),
+    ];
     for (kind, generation, dialect) in KINDS {
         let servers: Arc<OnceCell<Servers>> = Arc::default();
         for (name, test) in tests![

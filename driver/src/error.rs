@@ -38,7 +38,8 @@ pub enum Error {
     NotOpened {
         /// The namespace.
         nsp: ByteString,
-        /// The time limit: [`Options::open_within`](crate::Options::open_within).
+        /// The time limit: that of the call, or
+        /// [`Options::open_within`](crate::Options::open_within).
         within: Duration,
         /// The state of the connections, as far as it is known.
         why: String,

@@ -1,5 +1,9 @@
 //! The events of a node, as the application gets them.
 
+use core::pin::pin;
+
+use futures_util::future::{Either, select};
+use futures_util::stream::{Stream, StreamExt as _, TryStreamExt as _};
 use sio_streams_core::wire::{Frames, WireError};
 use sio_streams_core::{
     BroadcastOptions, ByteString, CommandError, DownReason, Engine, EntryId, Event as CoreEvent, Lane,
@@ -8,7 +12,6 @@ use sio_streams_core::{
 
 use crate::askers::{Askers, End};
 use crate::call::WeakCalls;
-#[cfg(doc)]
 use crate::error::Error;
 use crate::queued::Queued;
 
@@ -159,6 +162,36 @@ pub enum Event {
 }
 
 impl Event {
+    /// Returns the namespace, if the event concerns one. A host that has an object for each
+    /// namespace finds by it which one is to follow the event.
+    pub fn nsp(&self) -> Option<&ByteString> {
+        match self {
+            Event::Broadcast(Broadcast { nsp, .. })
+            | Event::SocketsJoin(Moved { nsp, .. })
+            | Event::SocketsLeave(Moved { nsp, .. })
+            | Event::DisconnectSockets { nsp, .. }
+            | Event::FetchSockets { nsp, .. }
+            | Event::ServerSideEmit { nsp, .. }
+            | Event::NodeUp { nsp, .. }
+            | Event::NodeDown { nsp, .. } => Some(nsp),
+            _ => None,
+        }
+    }
+
+    /// Returns the node that has sent the message, if the event comes of one that names its sender.
+    /// A host that follows its own orders as soon as it gives them skips the events from its own
+    /// node.
+    pub fn sender(&self) -> Option<&NodeId> {
+        match self {
+            Event::Broadcast(Broadcast { from, .. })
+            | Event::SocketsJoin(Moved { from, .. })
+            | Event::SocketsLeave(Moved { from, .. })
+            | Event::DisconnectSockets { from, .. }
+            | Event::ServerSideEmit { from, .. } => from.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns the application's form of an engine's event, unless the event is for a caller.
     pub(crate) fn from_core(
         event: CoreEvent,
@@ -316,6 +349,31 @@ impl AckResponder {
     pub fn send(&self, value: Payload) -> Queued<()> {
         let right = self.right.clone();
         self.calls.ask(move |engine, now| engine.respond_ack(now, &right, value))
+    }
+
+    /// Gives the whole answer of an application that [owns the rooms](sio_streams_core::RoomOwner):
+    /// how many of its clients were asked, and then their values as they come. The number is in
+    /// line when this returns. The future completes when `values` end, or when nobody waits for
+    /// them any more. It must be polled for the values to go out.
+    ///
+    /// # Errors
+    ///
+    /// If the number, or a value, can't be sent: [`Error::Call`] says why. Values that come after
+    /// that are not sent.
+    pub fn answer(
+        self,
+        clients: u64,
+        values: impl Stream<Item = Payload> + Send,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        let said = self.clients(clients);
+        async move {
+            said.await?;
+            let passed_on = values.map(Ok).try_for_each(|value| self.send(value));
+            match select(pin!(passed_on), pin!(self.ended())).await {
+                Either::Left((passed_on, _)) => passed_on,
+                Either::Right(((), _)) => Ok(()),
+            }
+        }
     }
 
     /// Returns the time from which on nobody waits for acknowledgements any more: the time at which

@@ -32,6 +32,7 @@
 //! - `tracing`, on by default: rare events are logged.
 //! - `metrics`, on by default: frequent ones are counted. The `observe` module in the source lists
 //!   the names.
+//! - `admin-ui`: Socket.IO's admin UI sees a server.
 //! - `serde`: the options can be read from files.
 //! - `conformance`: the tests that every backend must pass.
 //!
@@ -42,6 +43,8 @@
 //! in the task that takes the events: spawn another one for it.
 
 mod acceptance;
+#[cfg(feature = "admin-ui")]
+pub mod admin_ui;
 mod admission;
 mod askers;
 pub mod backend;
@@ -55,6 +58,7 @@ mod emitter;
 mod error;
 mod event;
 mod first;
+pub mod hosts;
 mod lane;
 mod lanes;
 mod links;

@@ -1,5 +1,6 @@
 //! The handle of a namespace: opening, closing, and the sockets of this node.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use sio_streams_core::{
@@ -34,9 +35,19 @@ impl Node {
     /// [`Error::Call`] if the namespace is open already, or its name is not valid;
     /// [`Error::NotOpened`]; [`Error::ClosedMeanwhile`]; [`Error::Closed`].
     pub fn open(&self, nsp: impl Into<ByteString>) -> Queued<Namespace> {
+        self.open_within(nsp, self.patience.open)
+    }
+
+    /// As [`open`](Node::open), with a time limit of its own. With [`Duration::MAX`] it waits for
+    /// as long as it takes, until the namespace or the node is closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Node::open).
+    pub fn open_within(&self, nsp: impl Into<ByteString>, within: Duration) -> Queued<Namespace> {
         let (nsp, token) = (nsp.into(), Token::default());
         let opened = self.calls.send(|done| Call::Open { nsp: nsp.clone(), token: Arc::clone(&token), done });
-        let (calls, within) = (self.calls.clone(), self.patience.open);
+        let calls = self.calls.clone();
         let namespace = self.namespace(nsp.clone());
         let attempt = Attempt { calls, nsp, token, given_up: opened.is_err() };
         Queued::new(async move {

@@ -18,6 +18,7 @@
 //! | `sio_streams_link_lost_total` | counter | `lane` |
 //! | `sio_streams_reconnects_total` | counter | `lane`: lost connections that were opened again |
 //! | `sio_streams_nodes_down_total` | counter | `reason`: `closed` or `silent` |
+//! | `sio_streams_undelivered_total` | counter | events that a framework's host could not follow |
 //! | `sio_streams_in_flight` | gauge | `node`: messages whose fate is not known |
 //! | `sio_streams_waiting_entries` | gauge | `node`, `stream`: read, and not taken by the application |
 //! | `sio_streams_unread_entries` | gauge | `node`, `stream`: not read yet, where the server counts them |
@@ -33,7 +34,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "metrics")]
 use metrics::{Gauge, counter, gauge};
-use sio_streams_core::{ByteString, DownReason, Event, Lag, Lane, LinkState, Lost, NodeId};
+use sio_streams_core::{
+    ByteString, CommandError, DownReason, Event, Lag, Lane, LinkState, Lost, NodeId,
+};
 
 use crate::error::Error;
 #[cfg(not(feature = "metrics"))]
@@ -72,6 +75,32 @@ impl Counts {
 pub(crate) fn refused(error: &Error) {
     counter!("sio_streams_publish_failed_total").increment(1);
     tracing::warn!(error = %Clean(error), "not published");
+}
+
+/// Reports that clients were not asked for acknowledgements.
+pub(crate) fn not_asked(error: &CommandError) {
+    tracing::warn!(error = %Clean(error), "acknowledgements of other nodes' clients were not asked for");
+}
+
+/// Reports that a namespace can't be opened, to nobody who waits for it.
+pub(crate) fn not_opened(error: &Error) {
+    tracing::error!(error = %Clean(error), "a namespace could not be opened");
+}
+
+/// Reports that a host's answer did not go out.
+pub(crate) fn not_answered(error: &Error) {
+    tracing::warn!(error = %Clean(error), "another node got no answer, or not all of it");
+}
+
+/// Reports that a host could not follow an event.
+pub(crate) fn undelivered(nsp: &str, reason: &str) {
+    counter!("sio_streams_undelivered_total").increment(1);
+    tracing::warn!(nsp = %Clean(nsp), reason = %Clean(reason), "clients did not get what another node sent");
+}
+
+/// Reports a notice that the application does not get.
+pub(crate) fn untold(notice: &impl fmt::Debug) {
+    tracing::warn!(?notice, "a notice is dropped, as too many wait to be taken");
 }
 
 fn event(event: &Event) {

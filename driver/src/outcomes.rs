@@ -4,11 +4,14 @@ use core::future::poll_fn;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 
+use futures_util::FutureExt as _;
+use futures_util::stream::{self, StreamExt as _};
 use sio_streams_core::{Answer, ByteString, EntryId, NodeId, Outcome, Payload, RemoteSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 
 use crate::error::Error;
+use crate::observe;
 
 /// The fate of a message: its id in the stream, if it has a place in one, or the reason that it was
 /// not published.
@@ -94,6 +97,34 @@ impl Acks {
             }
         }
     }
+
+    /// Returns a stream with one item for each client that was asked, for hosts whose users count
+    /// them: the values, in the order of their arrival, and at the end `None` for each client whose
+    /// value has not come in time.
+    ///
+    /// A server says how many clients it has asked, and may say anything: after the first
+    /// [`MAX_MISSING`](Acks::MAX_MISSING) missing clients the stream ends. If the request could not
+    /// be published, nobody was asked; that is logged.
+    pub fn with_missing(self) -> impl Stream<Item = Option<Payload>> + Send {
+        let Acks { answers, outcome } = self;
+        let values = stream::unfold(answers, async |mut answers| {
+            loop {
+                if let Answer::Ack(value) = answers.recv().await?.1 {
+                    return Some((Some(value), answers));
+                }
+            }
+        });
+        let missing = outcome.map(|outcome| {
+            let outcome = outcome.unwrap_or_default();
+            outcome.error.iter().for_each(observe::not_asked);
+            let missing = outcome.clients.saturating_sub(outcome.acks);
+            stream::iter((0..missing.min(Acks::MAX_MISSING)).map(|_| None))
+        });
+        values.chain(missing.flatten_stream())
+    }
+
+    /// The number of missing clients that [`with_missing`](Acks::with_missing) tells at most.
+    pub const MAX_MISSING: u64 = 100_000;
 
     /// Waits for the end, and returns all values with the outcome.
     ///

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sio_streams_driver::memory::{MemoryBackend, MemoryRedis};
 use sio_streams_driver::sio_streams_core::{Config, Dialect, RoomOwner, SubscriptionMode};
 use sio_streams_driver::{Options, start};
-use sio_streams_socketioxide::{Builder, Cluster, Notices, SioStreamsAdapter, sio_streams_driver};
+use sio_streams_socketioxide::{Cluster, Notices, SioStreamsAdapter, sio_streams_driver};
 use socketioxide_core::adapter::errors::SocketError;
 use socketioxide_core::adapter::{
     AckStreamItem, BroadcastFlags, BroadcastIter, BroadcastOptions, CoreAdapter, CoreLocalAdapter,
@@ -51,14 +51,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(redis: &MemoryRedis, config: Config) -> Self {
-        Server::with(redis, Options::from(config), Cluster::builder())
+        Server::with(redis, Options::from(config), |cluster| cluster)
     }
 
-    pub(crate) fn with(redis: &MemoryRedis, options: Options, builder: Builder) -> Self {
+    pub(crate) fn with(redis: &MemoryRedis, options: Options, set_up: fn(Cluster) -> Cluster) -> Self {
         let backend = redis.backend();
         let (node, events) = start(options, backend.clone()).unwrap();
-        let (cluster, notices) = builder.build(node, events).unwrap();
-        Server { cluster, notices, backend, uid: Uid::new() }
+        let (cluster, notices) = Cluster::new(node, events).unwrap();
+        Server { cluster: set_up(cluster), notices, backend, uid: Uid::new() }
     }
 
     /// Opens a namespace with as many sockets.
@@ -111,7 +111,7 @@ impl<P: Parse + Send + Sync + 'static> Nsp<P> {
         self.adapter.broadcast(self.event("say", &word), opts).await.unwrap();
     }
 
-    /// The words that a socket has got.
+    /// Returns the words that a socket has got.
     pub(crate) fn words(&self, sid: Sid) -> Vec<String> {
         let sent = self.state.sent.lock().unwrap();
         let packets = sent.get(&sid).into_iter().flatten();
@@ -151,7 +151,7 @@ pub(crate) fn room(name: impl Into<String>) -> BroadcastOptions {
     opts
 }
 
-/// What has become of the sockets.
+/// The sockets' fates, for a test to look at.
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) sids: Mutex<Vec<Sid>>,

@@ -1,6 +1,7 @@
 // A real Socket.IO server with a real adapter, set up as an application does it.
 
 import { createServer } from "node:http";
+import { instrument } from "@socket.io/admin-ui";
 import { Server } from "socket.io";
 import * as streams02 from "streams-0.2";
 import * as streams03 from "streams-0.3";
@@ -16,7 +17,7 @@ const ADAPTERS = {
   sharded: async (client, options) => createShardedAdapter(client, await duplicate(client), options),
 };
 
-// config: {generation, client, url, cluster, adapter, namespaces, recovery, server, probe}
+// config: {generation, client, url, cluster, adapter, namespaces, recovery, server, adminUi, probe}
 export async function startServer(config) {
   const { generation, client: kind = "redis4", url, cluster, adapter: options = {}, namespaces = ["/"], recovery, probe = true } = config;
   const createAdapter = ADAPTERS[generation];
@@ -38,6 +39,10 @@ export async function startServer(config) {
   });
   for (const nsp of namespaces) {
     io.of(nsp);
+  }
+  if (config.adminUi) {
+    // It is in its namespace, which is among the others.
+    instrument(io, { auth: false, mode: "development", serverId: config.adminUi });
   }
   await new Promise((resolve) => httpServer.listen(0, "127.0.0.1", resolve));
 

@@ -45,6 +45,8 @@ pub struct PeerConfig {
     server: Map<String, Value>,
     namespaces: Vec<String>,
     recovery: Value,
+    #[serde(rename = "adminUi", skip_serializing_if = "Option::is_none")]
+    admin_ui: Option<String>,
     probe: bool,
 }
 
@@ -60,6 +62,7 @@ impl PeerConfig {
             server: Map::new(),
             namespaces: vec!["/".to_owned()],
             recovery: json!(false),
+            admin_ui: None,
             probe: true,
         }
     }
@@ -133,6 +136,15 @@ impl PeerConfig {
     #[must_use]
     pub fn recovery_ms(mut self, max_disconnection_duration: u64) -> Self {
         self.recovery = json!(max_disconnection_duration);
+        self
+    }
+
+    /// Has `@socket.io/admin-ui` on the server, in the namespace `/admin`, where pages may come in
+    /// without a password. They know the server by this id.
+    #[must_use]
+    pub fn admin_ui(mut self, server_id: &str) -> Self {
+        self.admin_ui = Some(server_id.to_owned());
+        self.namespaces.push("/admin".to_owned());
         self
     }
 
