@@ -1,4 +1,5 @@
-//! Starts Redis, the links to it, and the servers; breaks and ends them when a page asks for it.
+//! The launcher starts Redis, the links to it, and the servers. It breaks and ends them when a page asks
+//! for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;

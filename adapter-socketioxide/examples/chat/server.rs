@@ -76,7 +76,7 @@ pub(crate) async fn run(redis: &str, port: u16) -> Result<(), Error> {
 
     let welcoming = Arc::clone(&chat);
     io.ns("/", move |socket| {
-        // Here and not in the future: a client's first event may come before the future is polled.
+        // A client's first event may come before the future is polled, so this is done outside of it.
         welcoming.welcome(&socket);
         async {}
     })
@@ -123,7 +123,7 @@ impl Chat {
         });
         let chat = Arc::clone(self);
         socket.on("say", move |socket, Data((id, text)): Data<(String, String)>, ack| {
-            // Events of a client are handled side by side. What is done here is done in order.
+            // The futures of a client's events run side by side. The code before them runs in order.
             chat.say(&socket, id, text, ack);
             async {}
         });

@@ -192,7 +192,7 @@ async function run() {
       await ada.sees(".server.rust .state", "linked to Redis");
     }
     console.log(`  up to ${waited} messages waited for Redis`);
-    // What comes twice comes before the last word.
+    // A message that came twice would come before the last words.
     for (const person of both) {
       await say(person);
     }

@@ -85,7 +85,7 @@ socket.on("message", ({ id, name, room, server, text }) => {
   if (room !== me.room) {
     return; // it was on its way when this page left the room
   }
-  // What comes twice is shown twice.
+  // A message that comes twice is shown twice.
   const item = element("li", `said ${server}`);
   const who = element("span", "who");
   who.append(element("b", "", name), badge(server), element("time", "", clock()), element("span", "fate"));
