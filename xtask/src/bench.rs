@@ -26,7 +26,7 @@ pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
     process::run(&mut command)
 }
 
-/// Builds the program that drives socketioxide's adapter. It is not a member of the workspace.
+/// Builds the program that drives socketioxide's adapters. It is not a member of the workspace.
 fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
     let target = workspace.path("target/socketioxide");
     let mut command = workspace.cargo();
