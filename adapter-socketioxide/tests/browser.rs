@@ -33,7 +33,8 @@ fn browsers_talk_while_a_link_breaks_and_servers_die() {
         Command::new("node").arg(SCRIPT).arg(&chromium).args([&rust, &node]).output().unwrap();
     let said = [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     assert!(status.success(), "the last of these steps failed:\n{said}");
-    assert!(chat.interrupt().success(), "Ctrl-C ends the example in order");
+    let status = chat.interrupt().expect("Ctrl-C ends the example");
+    assert!(status.success(), "Ctrl-C ends the example in order");
     for url in [rust, node] {
         let address = url.strip_prefix("http://").unwrap();
         assert!(TcpStream::connect(address).is_err(), "nothing is left behind at {address}");
@@ -108,25 +109,25 @@ impl Chat {
         })
     }
 
-    /// Does as Ctrl-C does.
-    fn interrupt(&mut self) -> ExitStatus {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    /// Does as Ctrl-C does, and waits for the end.
+    fn interrupt(&mut self) -> Option<ExitStatus> {
+        Command::new("kill").args(["-INT", &self.process.id().to_string()]).status().ok()?;
         let deadline = Instant::now() + LIMIT;
-        loop {
-            if let Some(status) = self.process.try_wait().unwrap() {
-                return status;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.process.try_wait() {
+                return Some(status);
             }
-            assert!(Instant::now() < deadline, "Ctrl-C ends the example");
             thread::sleep(Duration::from_millis(10));
         }
+        None
     }
 }
 
 impl Drop for Chat {
+    /// Ends the example, and with it the servers, after a failure.
     fn drop(&mut self) {
-        if thread::panicking() && matches!(self.process.try_wait(), Ok(None)) {
-            self.interrupt();
+        if matches!(self.process.try_wait(), Ok(None)) && self.interrupt().is_none() {
+            let _ = self.process.kill();
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The adapter for socketioxide, a workspace of its own: socketioxide needs a newer compiler than the
-//! other crates do.
+//! The adapter for socketioxide, a workspace of its own: socketioxide needs a newer compiler than
+//! the other crates do.
 
 use std::process::Command;
 

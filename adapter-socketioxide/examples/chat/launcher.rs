@@ -1,5 +1,5 @@
-//! The launcher starts Redis, the links to it, and the servers. It breaks and ends them when a page asks
-//! for it.
+//! The launcher starts Redis, the links to it, and the servers. It breaks and ends them when a page
+//! asks for it.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -62,7 +62,7 @@ pub(crate) async fn run(redis: Option<String>, port: u16) -> Result<(), Error> {
     look_for_node().await?;
     // It ends when it is dropped.
     let (_own, url) = match redis {
-        Some(url) => (None, Url::parse(&url)?),
+        Some(url) => (None, Url::parse(&url).map_err(|error| format!("--redis {url}: {error}"))?),
         None => {
             let redis = RedisServer::start()?;
             let url = Url::parse(&redis.url())?;
@@ -239,7 +239,7 @@ async fn look_for_node() -> Result<(), Error> {
     match Path::new(PEERS).join("socket.io").exists() {
         true => Ok(()),
         false => {
-            Err("the npm packages of the Node.js server are not installed: run `cargo xtask setup`, or \
+            Err("the npm packages of the Node.js server are not installed: run `cargo xtask setup --no-browser`, or \
                       `npm ci` in tests/interop/peers"
                 .into())
         }

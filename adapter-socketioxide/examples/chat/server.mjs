@@ -94,7 +94,7 @@ io.on("connection", (socket) => {
     const { name, room, server } = socket.data;
     if (room !== undefined) {
       io.to(room).emit("message", { id, name, room, server, text });
-      ack(null); // the adapter doesn't tell when the message is in Redis
+      ack?.(null); // the adapter doesn't tell when the message is in Redis
     }
   });
   socket.on("typing", (isTyping) => {
@@ -110,6 +110,10 @@ io.on("connection", (socket) => {
 });
 
 lookForPeople();
+httpServer.on("error", (error) => {
+  console.error(`the Node.js server can't listen on port ${port} (another one: --port): ${error.message}`);
+  process.exit(1);
+});
 httpServer.listen(Number(port), "127.0.0.1", () => toLauncher({ ready: httpServer.address().port }));
 
 for await (const line of createInterface({ input: process.stdin })) {

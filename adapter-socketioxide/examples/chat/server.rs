@@ -76,7 +76,8 @@ pub(crate) async fn run(redis: &str, port: u16) -> Result<(), Error> {
 
     let welcoming = Arc::clone(&chat);
     io.ns("/", move |socket| {
-        // A client's first event may come before the future is polled, so this is done outside of it.
+        // A client's first event may come before the future is polled, so this stands outside of
+        // it.
         welcoming.welcome(&socket);
         async {}
     })
@@ -98,7 +99,9 @@ pub(crate) async fn run(redis: &str, port: u16) -> Result<(), Error> {
         .route("/chat.js", file("text/javascript", include_str!("page/chat.js")))
         .layer(layer)
         .route("/socket.io/socket.io.js", file("text/javascript", client));
-    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(|error| {
+        format!("the Rust server can't listen on port {port} (another one: --port): {error}")
+    })?;
     to_launcher(&json!({ "ready": listener.local_addr()?.port() }));
     let serving = axum::serve(listener, app);
     tokio::select! {
@@ -123,7 +126,8 @@ impl Chat {
         });
         let chat = Arc::clone(self);
         socket.on("say", move |socket, Data((id, text)): Data<(String, String)>, ack| {
-            // The futures of a client's events run side by side. The code before them runs in order.
+            // The futures of a client's events run side by side. The code before them runs in
+            // order.
             chat.say(&socket, id, text, ack);
             async {}
         });

@@ -1,8 +1,8 @@
 //! A server of socketioxide, with its own Redis adapter or with that of sio-streams, as one of the
 //! processes that `cargo xtask bench peers` measures.
 //!
-//! Either adapter is driven as socketioxide drives it, by an emitter. This one has a single socket in
-//! its namespace, and counts what is handed over for it, as the others count what their adapters
+//! Either adapter is driven as socketioxide drives it, by an emitter. This one has a single socket
+//! in its namespace, and counts what is handed over for it, as the others count what their adapters
 //! hand over: before a frame is made for any client.
 
 use core::fmt;
@@ -29,12 +29,12 @@ use socketioxide_core::{Sid, Str, Uid, Value};
 use socketioxide_parser_common::CommonParser;
 use socketioxide_redis::{RedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 
-/// Messages that may wait within socketioxide's adapter, which drops what is more: 1024 by default, far fewer
-/// than come at full speed.
+/// Messages that may wait within socketioxide's adapter, which drops what is more: 1024 by default,
+/// far fewer than come at full speed.
 const BUFFER: usize = 1 << 22;
 
-/// Bytes that are under way to Redis from socketioxide's adapter, which gives up a message that isn't
-/// taken within half a second.
+/// Bytes that are under way to Redis from socketioxide's adapter, which gives up a message that
+/// isn't taken within half a second.
 const MOST: usize = 4 << 20;
 
 /// Bytes of payload that are under way to Redis from a node. It takes a little more, by default.

@@ -44,8 +44,8 @@ impl fmt::Display for Machine {
     }
 }
 
-/// Looks for what the tests need, and installs what is missing. The test in a browser needs Node.js,
-/// too.
+/// Looks for what the tests need, and installs what is missing. The test in a browser needs
+/// Node.js, too.
 pub(crate) fn run(workspace: &Workspace, interop: Interop, browser: Browser) -> Result<Machine> {
     let redis = redis::ensure()?;
     let node = match interop {
