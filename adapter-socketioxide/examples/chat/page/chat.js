@@ -174,7 +174,11 @@ function note(text, isBad) {
 
 function showFate(item, failure) {
   const isOpen = failure === undefined;
-  item.classList.toggle("waiting", isOpen && links[here]?.up === false);
+  const waits = isOpen && links[here]?.up === false;
+  item.classList.toggle("waiting", waits);
+  if (waits) {
+    item.dataset.waited = ""; // it stays, for those who look later
+  }
   item.querySelector(".fate").textContent = isOpen ? "waits for Redis …" : failure === null ? "✓" : failure;
 }
 
