@@ -1,9 +1,9 @@
-//! The adapter for socketioxide, a workspace of its own: socketioxide needs a newer compiler than the
-//! other crates do.
+//! The adapter for socketioxide, a workspace of its own: socketioxide needs a newer compiler than
+//! the other crates do.
 
 use std::process::Command;
 
-use crate::args::Interop;
+use crate::args::{Browser, Interop};
 use crate::error::{Error, Result};
 use crate::process;
 use crate::version::Version;
@@ -16,6 +16,9 @@ pub(crate) const MANIFEST: &str = "adapter-socketioxide/Cargo.toml";
 
 /// The `rust-version` of its manifest, which is socketioxide's.
 const OLDEST: Version = Version::new(1, 94, 0);
+
+/// A part of the names of the tests in a browser, and of no others.
+const IN_BROWSER: &str = "browsers_";
 
 /// Fails if the compiler is too old.
 pub(crate) fn check_compiler(workspace: &Workspace) -> Result<()> {
@@ -36,15 +39,27 @@ fn check(answer: &str) -> Result<()> {
     }
 }
 
-/// Makes the command that runs its tests. Those against Node.js are left out on request.
-pub(crate) fn test(workspace: &Workspace, interop: Interop, args: &[String]) -> Command {
+/// Makes the command that runs its tests. Those against Node.js and in a browser are left out on
+/// request.
+pub(crate) fn test(workspace: &Workspace, interop: Interop, browser: Browser, args: &[String]) -> Command {
     let mut command = cargo(workspace, "test");
-    command.arg("--no-fail-fast");
-    if interop == Interop::Without {
-        command.args(["--lib", "--test", "corners"]);
-    }
-    command.args(args);
+    command.args(test_args(interop, browser, args));
     command
+}
+
+fn test_args(interop: Interop, browser: Browser, args: &[String]) -> Vec<String> {
+    let mut all = vec!["--no-fail-fast"];
+    if interop == Interop::Without {
+        all.extend(["--lib", "--test", "corners"]);
+    }
+    all.extend(args.iter().map(String::as_str));
+    if interop == Interop::With && browser == Browser::Without {
+        if !all.contains(&"--") {
+            all.push("--");
+        }
+        all.extend(["--skip", IN_BROWSER]);
+    }
+    all.into_iter().map(str::to_owned).collect()
 }
 
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
@@ -75,5 +90,22 @@ mod tests {
         let error = check("cargo 1.93.1 (abc 2025-12-01)").unwrap_err().to_string();
         assert!(error.contains(PACKAGE) && error.contains("1.94") && error.contains("1.93.1"), "{error}");
         assert!(matches!(check("rustc"), Err(Error::Unreadable { .. })));
+    }
+
+    #[test]
+    fn tests_are_left_out_on_request() {
+        let args = |interop, browser, line: &str| {
+            let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            test_args(interop, browser, &args).join(" ")
+        };
+        assert_eq!(args(Interop::With, Browser::With, "name"), "--no-fail-fast name");
+        let alone = "--no-fail-fast --lib --test corners";
+        assert_eq!(args(Interop::Without, Browser::With, ""), alone);
+        assert_eq!(args(Interop::Without, Browser::Without, ""), alone);
+        assert_eq!(args(Interop::With, Browser::Without, ""), "--no-fail-fast -- --skip browsers_");
+        assert_eq!(
+            args(Interop::With, Browser::Without, "name -- --nocapture"),
+            "--no-fail-fast name -- --nocapture --skip browsers_"
+        );
     }
 }

@@ -16,22 +16,27 @@ const ENVIRONMENT: &str = "\
 `cargo xtask help <task>` explains one task and its options.
 
 Environment:
+  SIO_STREAMS_CHROMIUM       the binary of Chromium or Chrome to test with, instead of `chromium` on the PATH
   SIO_STREAMS_FAULTS_SEED    repeats a test of faults with the seed that it printed
   SIO_STREAMS_FAULTS_FULL    set to anything: the tests of faults in their long form
-  SIO_STREAMS_REDIS_SERVER   the Redis or Valkey server binary to test with, instead of `redis-server` on the PATH";
+  SIO_STREAMS_REDIS_SERVER   the Redis or Valkey server binary to test with, instead of `redis-server` on the PATH
+  SIO_STREAMS_SCREENSHOT     the absolute path of a file: the test in a browser takes a picture, as docs/chat.png";
 
 /// The task that the command line asks for.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(crate) enum Task {
-    /// Install what the tests need: redis-server, the pinned npm packages, Valgrind
+    /// Install what the tests need: redis-server, the pinned npm packages, Chromium, Valgrind
     ///
-    /// Looks for redis-server (6.2 or later), Node.js with npm, the pinned npm packages and
-    /// Valgrind. Installs redis-server and Valgrind with apt-get or brew, and the packages with
-    /// npm. Says what it can't install.
+    /// Looks for redis-server (6.2 or later), Node.js with npm, the pinned npm packages, Chromium
+    /// and Valgrind. Installs redis-server, Chromium and Valgrind with apt-get or brew, and the
+    /// packages with npm. Says what it can't install.
     Setup {
-        /// Leave out Node.js and the npm packages
+        /// Leave out Node.js and the npm packages, and with them Chromium
         #[arg(long)]
         no_interop: bool,
+        /// Leave out Chromium
+        #[arg(long)]
+        no_browser: bool,
     },
     /// Run setup, then all tests
     ///
@@ -46,6 +51,9 @@ pub(crate) enum Task {
         /// Leave out the adapter for socketioxide, which needs Rust 1.94
         #[arg(long)]
         no_socketioxide: bool,
+        /// Leave out the test in a browser, which needs Chromium
+        #[arg(long)]
+        no_browser: bool,
         /// Arguments of `cargo test`
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
@@ -143,6 +151,19 @@ pub(crate) enum Adapter {
     Without,
 }
 
+/// The choice to run the test in a browser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Browser {
+    With,
+    Without,
+}
+
+impl Browser {
+    pub(crate) fn unless(no_browser: bool) -> Self {
+        if no_browser { Self::Without } else { Self::With }
+    }
+}
+
 impl Adapter {
     pub(crate) fn unless(no_socketioxide: bool) -> Self {
         if no_socketioxide { Self::Without } else { Self::With }
@@ -193,9 +214,14 @@ pub(crate) fn parse(args: impl Iterator<Item = String>) -> Result<Task, clap::Er
     let end = own.iter().position(|arg| arg == "--").unwrap_or(own.len());
     let rest = own.split_off(end);
     let mut task = Cli::try_parse_from(std::iter::once("xtask".to_owned()).chain(own))?.task;
-    if let Task::Test { no_interop, no_socketioxide, args } = &mut task {
+    if let Task::Test { no_interop, no_socketioxide, no_browser, args } = &mut task {
+        let flags = [
+            (no_interop, "--no-interop"),
+            (no_socketioxide, "--no-socketioxide"),
+            (no_browser, "--no-browser"),
+        ];
         // They may stand among the arguments of `cargo test`.
-        for (flag, name) in [(no_interop, "--no-interop"), (no_socketioxide, "--no-socketioxide")] {
+        for (flag, name) in flags {
             *flag |= args.iter().any(|arg| arg == name);
             args.retain(|arg| arg != name);
         }
@@ -243,20 +269,30 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// The task `test` with these of its flags.
+    fn test_without(interop: bool, socketioxide: bool, browser: bool, line: &str) -> Task {
+        Task::Test {
+            no_interop: interop,
+            no_socketioxide: socketioxide,
+            no_browser: browser,
+            args: words(line),
+        }
+    }
+
     #[test]
     fn test_passes_on_what_is_not_its_own() {
-        let args = words("-p core name -- --nocapture");
-        let expected = Task::Test { no_interop: true, no_socketioxide: false, args };
+        let expected = test_without(true, false, false, "-p core name -- --nocapture");
         assert_eq!(parse_words("test -p core --no-interop name -- --nocapture"), Ok(expected));
-        let args = words("-p core");
-        let expected = Task::Test { no_interop: true, no_socketioxide: true, args };
+        let expected = test_without(true, true, false, "-p core");
         assert_eq!(parse_words("test --no-interop -p core --no-socketioxide"), Ok(expected));
+        let expected = test_without(false, false, true, "name");
+        assert_eq!(parse_words("test name --no-browser"), Ok(expected));
     }
 
     #[test]
     fn after_two_dashes_nothing_is_ours() {
-        for line in ["-- --no-interop --help", "name -- --no-interop --help"] {
-            let expected = Task::Test { no_interop: false, no_socketioxide: false, args: words(line) };
+        for line in ["-- --no-interop --help", "name -- --no-browser --help"] {
+            let expected = test_without(false, false, false, line);
             assert_eq!(parse_words(&format!("test {line}")), Ok(expected));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::args::Interop;
+use crate::args::{Browser, Interop};
 use crate::error::Result;
 use crate::workspace::Workspace;
 use crate::{process, say, setup};
@@ -13,12 +13,10 @@ const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
 /// Compares nodes of ours with their peers.
 pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
-    let machine = setup::run(workspace, Interop::With)?;
+    let machine = setup::run(workspace, Interop::With, Browser::Without)?;
     let mut command = run(workspace, "peers", &[]);
     command.args(args);
-    if let Some((name, binary)) = machine.redis.environment() {
-        command.env(name, binary);
-    }
+    command.envs(machine.environment());
     match socketioxide(workspace) {
         Ok(program) => drop(command.env(OXIDE, program)),
         // It wants a newer compiler than this workspace does. The others can be compared without
@@ -28,7 +26,7 @@ pub(crate) fn peers(workspace: &Workspace, args: &[String]) -> Result<()> {
     process::run(&mut command)
 }
 
-/// Builds the program that drives socketioxide's adapter. It is not a member of the workspace.
+/// Builds the program that drives socketioxide's adapters. It is not a member of the workspace.
 fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
     let target = workspace.path("target/socketioxide");
     let mut command = workspace.cargo();
@@ -39,7 +37,7 @@ fn socketioxide(workspace: &Workspace) -> Result<PathBuf> {
 
 /// Measures the way from entries to the frames for clients, compared with Node.
 pub(crate) fn frames(workspace: &Workspace, args: &[String]) -> Result<()> {
-    setup::run(workspace, Interop::With)?;
+    setup::run(workspace, Interop::With, Browser::Without)?;
     process::run(run(workspace, "frames", WITHOUT_PEERS).args(args))
 }
 

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::args::{Adapter, FuzzOptions, Interop};
+use crate::args::{Adapter, Browser, FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
 use crate::{adapter, bench, fuzz, msrv, process, test};
@@ -104,7 +104,7 @@ fn docs(workspace: &Workspace) -> Result<()> {
 }
 
 fn test(workspace: &Workspace) -> Result<()> {
-    test::run(workspace, Interop::With, Adapter::With, &[])
+    test::run(workspace, Interop::With, Adapter::With, Browser::With, &[])
 }
 
 fn budgets(workspace: &Workspace) -> Result<()> {

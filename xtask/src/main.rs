@@ -24,7 +24,7 @@ mod workspace;
 
 use std::process::ExitCode;
 
-use args::{Adapter, Bench, Interop, Task};
+use args::{Adapter, Bench, Browser, Interop, Task};
 use error::Result;
 use workspace::Workspace;
 
@@ -42,12 +42,13 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find()?;
     match task {
-        Task::Setup { no_interop } => {
-            setup::run(&workspace, Interop::unless(no_interop)).and_then(|_| setup::valgrind())
+        Task::Setup { no_interop, no_browser } => {
+            let browser = Browser::unless(no_interop || no_browser);
+            setup::run(&workspace, Interop::unless(no_interop), browser).and_then(|_| setup::valgrind())
         }
-        Task::Test { no_interop, no_socketioxide, args } => {
-            let adapter = Adapter::unless(no_socketioxide);
-            test::run(&workspace, Interop::unless(no_interop), adapter, &args)
+        Task::Test { no_interop, no_socketioxide, no_browser, args } => {
+            let (adapter, browser) = (Adapter::unless(no_socketioxide), Browser::unless(no_browser));
+            test::run(&workspace, Interop::unless(no_interop), adapter, browser, &args)
         }
         Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Corpus { change } => fuzz::change_corpus(&workspace, &change),
@@ -58,7 +59,7 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(Bench::Growth { args }) => bench::growth(&workspace, &args),
         Task::Bench(Bench::Budgets { args }) => bench::budgets(&workspace, &args),
         Task::Bench(Bench::Recovery) => {
-            test::run(&workspace, Interop::With, Adapter::Without, &ignored("stampede"))
+            test::run(&workspace, Interop::With, Adapter::Without, Browser::Without, &ignored("stampede"))
         }
         Task::Ci => ci::run(&workspace),
     }

@@ -1,12 +1,12 @@
 //! `cargo xtask soak`: all faults at random, for minutes. It is not part of `ci`.
 
-use crate::args::Interop;
+use crate::args::{Browser, Interop};
 use crate::error::Result;
 use crate::workspace::Workspace;
 use crate::{process, setup};
 
 pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
-    let machine = setup::run(workspace, Interop::With)?;
+    let machine = setup::run(workspace, Interop::With, Browser::Without)?;
     let mut command = workspace.cargo();
     command
         .args(["run", "--release", "--locked", "-p", "sio-streams-faults", "--bin", "soak", "--"])
@@ -14,8 +14,6 @@ pub(crate) fn run(workspace: &Workspace, args: &[String]) -> Result<()> {
         // The allocator of Linux keeps memory apart for each thread. There are many threads here,
         // and what it keeps would hide what the nodes hold.
         .env("MALLOC_ARENA_MAX", "1");
-    if let Some((name, binary)) = machine.redis.environment() {
-        command.env(name, binary);
-    }
+    command.envs(machine.environment());
     process::run(&mut command)
 }

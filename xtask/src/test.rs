@@ -2,31 +2,37 @@
 
 use std::time::Instant;
 
-use crate::args::{Adapter, Interop};
+use crate::args::{Adapter, Browser, Interop};
 use crate::error::Result;
 use crate::workspace::{FAULTS, INTEROP, Workspace};
 use crate::{adapter, process, say, setup};
 
-pub(crate) fn run(workspace: &Workspace, interop: Interop, choice: Adapter, args: &[String]) -> Result<()> {
+pub(crate) fn run(
+    workspace: &Workspace,
+    interop: Interop,
+    choice: Adapter,
+    browser: Browser,
+    args: &[String],
+) -> Result<()> {
     let (workspace_args, adapter_args) = split(args);
     let adapter_args = adapter_args.filter(|_| choice == Adapter::With);
+    // The adapter's example is what the browser looks at.
+    let browser = if adapter_args.is_some() { browser } else { Browser::Without };
     if adapter_args.is_some() {
         adapter::check_compiler(workspace)?;
     }
-    let machine = setup::run(workspace, interop)?;
+    let machine = setup::run(workspace, interop, browser)?;
     let mut commands = Vec::new();
     if let Some(args) = workspace_args {
         let mut command = workspace.cargo();
         command.arg("test").args(cargo_args(interop, args));
         commands.push(command);
     }
-    commands.extend(adapter_args.map(|args| adapter::test(workspace, interop, &args)));
+    commands.extend(adapter_args.map(|args| adapter::test(workspace, interop, browser, &args)));
     let started = Instant::now();
     let mut result = Ok(());
     for mut command in commands {
-        if let Some((name, binary)) = machine.redis.environment() {
-            command.env(name, binary);
-        }
+        command.envs(machine.environment());
         // The others run even if some fail.
         result = result.and(process::run_on_stdout(&mut command));
     }

@@ -56,6 +56,13 @@ impl Workspace {
     fn command(&self, program: &std::ffi::OsStr) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
+        // Cargo has set these for this program. Some build scripts look at them, and would run
+        // again whenever somebody else has run cargo.
+        for (name, _) in env::vars_os() {
+            if ["CARGO_MANIFEST_", "CARGO_PKG_"].iter().any(|own| name.to_string_lossy().starts_with(own)) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

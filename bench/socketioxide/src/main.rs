@@ -1,8 +1,8 @@
-//! A server of socketioxide's Redis adapter, as one of the processes that `cargo xtask bench peers`
-//! measures.
+//! A server of socketioxide, with its own Redis adapter or with that of sio-streams, as one of the
+//! processes that `cargo xtask bench peers` measures.
 //!
-//! The adapter is driven as socketioxide drives it, by an emitter. This one has a single socket in
-//! its namespace, and counts what is handed over for it, as the others count what their adapters
+//! Either adapter is driven as socketioxide drives it, by an emitter. This one has a single socket
+//! in its namespace, and counts what is handed over for it, as the others count what their adapters
 //! hand over: before a frame is made for any client.
 
 use core::fmt;
@@ -14,7 +14,10 @@ use futures_util::stream::{Empty, empty};
 use serde::{Deserialize, Serialize};
 use sio_streams_bench::peers::Result;
 use sio_streams_bench::peers::job::{Job, Payload};
-use sio_streams_bench::peers::worker::{Ear, IN_FLIGHT, pace, send, serve, stamp};
+use sio_streams_bench::peers::worker::{Ear, IN_FLIGHT, MAX_LEN, pace, send, serve, stamp};
+use sio_streams_redis_rs::RedisBackend;
+use sio_streams_socketioxide::sio_streams_driver::{self, Config, Dialect, RoomOwner};
+use sio_streams_socketioxide::{Cluster, SioStreamsAdapter};
 use socketioxide_core::adapter::errors::SocketError;
 use socketioxide_core::adapter::{
     AckStreamItem, BroadcastFlags, BroadcastIter, BroadcastOptions, CoreAdapter, CoreLocalAdapter,
@@ -26,46 +29,85 @@ use socketioxide_core::{Sid, Str, Uid, Value};
 use socketioxide_parser_common::CommonParser;
 use socketioxide_redis::{RedisAdapter, RedisAdapterConfig, RedisAdapterCtr};
 
-/// Messages that may wait within the adapter, which drops what is more: 1024 by default, far fewer
-/// than come at full speed.
+/// Messages that may wait within socketioxide's adapter, which drops what is more: 1024 by default,
+/// far fewer than come at full speed.
 const BUFFER: usize = 1 << 22;
 
-/// Bytes that are under way to Redis: the adapter gives up a message that isn't taken within half a
-/// second.
+/// Bytes that are under way to Redis from socketioxide's adapter, which gives up a message that
+/// isn't taken within half a second.
 const MOST: usize = 4 << 20;
 
+/// Bytes of payload that are under way to Redis from a node. It takes a little more, by default.
+const MOST_OF_NODE: usize = 64_000_000;
+
+const USAGE: &str = "usage: sio-streams-bench-socketioxide redis|sio-streams <url>";
+
 fn main() -> Result<()> {
-    let url = std::env::args().nth(1).ok_or("usage: sio-streams-bench-socketioxide <url>")?;
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [adapter, url] = &args[..] else { return Err(USAGE.into()) };
     // A Node server has one thread too.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(&url))
+    match &**adapter {
+        "redis" => runtime.block_on(run_redis(url)),
+        "sio-streams" => runtime.block_on(run_sio_streams(url)),
+        _ => Err(USAGE.into()),
+    }
 }
 
-async fn run(url: &str) -> Result<()> {
+async fn run_redis(url: &str) -> Result<()> {
     // The adapter takes messages as pushes, which there are over RESP3.
     let client = redis::Client::open(format!("{url}?protocol=resp3"))?;
     let config = RedisAdapterConfig::default().with_stream_buffer(BUFFER);
     let state = RedisAdapterCtr::new_with_redis_config(&client, config).await?;
     let ear = Ear::default();
-    let emitter = Sockets { ear: ear.clone(), only: Sid::new(), server: Uid::new(), path: Str::from("/") };
-    let adapter = Arc::new(RedisAdapter::new(&state, CoreLocalAdapter::new(emitter)));
+    let adapter = Arc::new(RedisAdapter::new(&state, local(&ear)));
     Arc::clone(&adapter).init(|| {}).await.map_err(|error| format!("{error:?}"))?;
+    run(&adapter, &ear, MOST).await
+}
+
+async fn run_sio_streams(url: &str) -> Result<()> {
+    let config = Config {
+        dialect: Dialect::Streams03,
+        room_owner: RoomOwner::Application,
+        max_len: MAX_LEN,
+        ..Config::default()
+    };
+    let (node, events) = sio_streams_driver::start(config, RedisBackend::new(url)?)?;
+    let (cluster, _) = Cluster::new(node, events)?;
+    let ear = Ear::default();
+    let adapter = Arc::new(SioStreamsAdapter::new(&cluster, local(&ear)));
+    Arc::clone(&adapter).init(|| {}).await?;
+    run(&adapter, &ear, MOST_OF_NODE).await
+}
+
+/// A namespace with one socket.
+fn local(ear: &Ear) -> CoreLocalAdapter<Sockets> {
+    CoreLocalAdapter::new(Sockets {
+        ear: ear.clone(),
+        only: Sid::new(),
+        server: Uid::new(),
+        path: Str::from("/"),
+    })
+}
+
+/// Does its jobs. `most`: the bytes of payload that may be under way to Redis.
+async fn run(adapter: &Arc<impl CoreAdapter<Sockets>>, ear: &Ear, most: usize) -> Result<()> {
     serve(async |job| match job {
         Job::Tell => Err("not for an adapter".into()),
         Job::Receive { count, timed } => ear.listen(count, timed).await,
         Job::Send { count, payload } => {
-            let at_a_time = (MOST / payload.size).min(IN_FLIGHT);
-            send((0..count).map(|_| broadcast(&adapter, 0, payload)), at_a_time).await
+            let at_a_time = (most / payload.size).min(IN_FLIGHT);
+            send((0..count).map(|_| broadcast(&**adapter, 0, payload)), at_a_time).await
         }
         Job::Pace { count, rate, payload } => {
-            pace(count, rate, |now| Ok(broadcast(&adapter, now, payload))).await
+            pace(count, rate, |now| Ok(broadcast(&**adapter, now, payload))).await
         }
     })
     .await
 }
 
 /// Does the same as `io.emit("m", …)`.
-async fn broadcast(adapter: &RedisAdapter<Sockets>, now: u64, payload: Payload) -> Result<()> {
+async fn broadcast(adapter: &impl CoreAdapter<Sockets>, now: u64, payload: Payload) -> Result<()> {
     let value = match payload.binary {
         false => CommonParser.encode_value(&(now, "x".repeat(payload.size)), Some("m"))?,
         true => {

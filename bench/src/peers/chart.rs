@@ -125,7 +125,7 @@ fn drawn(
 
 fn class(key: &str) -> &'static str {
     match key {
-        "redis" | "fred" => "ours",
+        "redis" | "fred" | "socketioxide-sio-streams" => "ours",
         "socketioxide" => "oxide",
         _ if key.starts_with("bare") || key.starts_with("socket") => "bare",
         _ => "node",
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn ours_stand_out() {
         let ours: Vec<_> = CONTENDERS.iter().filter(|it| class(it.key) == "ours").map(|it| it.name).collect();
-        assert_eq!(ours, ["sio-streams, redis", "sio-streams, fred"]);
+        assert_eq!(ours, ["sio-streams, socketioxide", "sio-streams, redis", "sio-streams, fred"]);
         assert_eq!(CONTENDERS.iter().filter(|it| class(it.key) == "node").count(), 4);
     }
 }

@@ -14,7 +14,7 @@ use super::Result;
 use super::job::{Job, Line};
 use super::worker::MAX_LEN;
 
-/// Names the program that drives socketioxide's adapter. It needs a newer compiler than this
+/// Names the program that drives socketioxide's adapters. It needs a newer compiler than this
 /// workspace, and is not one of its members.
 pub const OXIDE: &str = "SIO_STREAMS_BENCH_SOCKETIOXIDE";
 
@@ -35,7 +35,7 @@ pub struct Contender {
 enum What {
     Node { generation: &'static str, client: &'static str },
     Rust,
-    Oxide,
+    Oxide { adapter: &'static str },
 }
 
 const fn node(
@@ -52,13 +52,19 @@ const fn rust(key: &'static str, name: &'static str) -> Contender {
     Contender { key, name, what: What::Rust }
 }
 
+/// The adapter is a word of `bench/socketioxide`.
+const fn oxide(key: &'static str, name: &'static str, adapter: &'static str) -> Contender {
+    Contender { key, name, what: What::Oxide { adapter } }
+}
+
 /// All of them. The first is the one that the others are compared with.
-pub const CONTENDERS: [Contender; 11] = [
+pub const CONTENDERS: [Contender; 12] = [
     node("streams-0.3.1", "streams 0.3.1, redis 4", "0.3", "redis4"),
     node("streams-0.3.1-ioredis", "streams 0.3.1, ioredis", "0.3", "ioredis"),
     node("streams-0.2.3", "streams 0.2.3, redis 4", "0.2", "redis4"),
     node("classic", "classic 8.3.0, redis 4", "classic", "redis4"),
-    Contender { key: "socketioxide", name: "socketioxide-redis 0.4.4", what: What::Oxide },
+    oxide("socketioxide", "socketioxide-redis 0.4.4", "redis"),
+    oxide("socketioxide-sio-streams", "sio-streams, socketioxide", "sio-streams"),
     rust("redis", "sio-streams, redis"),
     rust("fred", "sio-streams, fred"),
     rust("bare-redis", "bare redis crate"),
@@ -70,7 +76,7 @@ pub const CONTENDERS: [Contender; 11] = [
 impl Contender {
     /// Returns `true` if its program is there.
     pub fn is_there(&self) -> bool {
-        !matches!(self.what, What::Oxide) || env::var_os(OXIDE).is_some()
+        !matches!(self.what, What::Oxide { .. }) || env::var_os(OXIDE).is_some()
     }
 
     fn command(&self, url: &str) -> Result<Command> {
@@ -80,10 +86,10 @@ impl Contender {
                 command.args(["--worker", self.key, url]);
                 command
             }
-            What::Oxide => {
+            What::Oxide { adapter } => {
                 let program = env::var_os(OXIDE).ok_or("socketioxide's program is not there")?;
                 let mut command = Command::new(program);
-                command.arg(url);
+                command.args([adapter, url]);
                 command
             }
             What::Node { generation, client } => {

@@ -9,8 +9,9 @@ usage: bench peers [--rounds <n>] [--quick] [--only <payload>[,..]] [--contender
   --rounds <n>        medians of n rounds (default 5)
   --quick             one short round, to see that all works
   --only ..           payloads: small, 1k-json, 1k-binary, 64k-json
-  --contenders ..     streams-0.3.1 always takes part; streams-0.3.1-ioredis, streams-0.2.3, classic, socketioxide, redis, fred,
-                      bare-redis, bare-fred, socket, socket-adds-only
+  --contenders ..     streams-0.3.1 always takes part; streams-0.3.1-ioredis, streams-0.2.3, classic, socketioxide,
+                      socketioxide-sio-streams, redis, fred, bare-redis, bare-fred, socket,
+                      socket-adds-only
   --docs              keeps the figures in bench/results, and shows them in docs/performance.md";
 
 /// The choice of measurements.
