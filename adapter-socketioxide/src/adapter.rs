@@ -194,7 +194,7 @@ impl<E: SocketEmitter> Host for SioStreamsAdapter<E> {
             Event::Broadcast(it) => {
                 let packet = self.form.packet(self.local.path(), &it.packet);
                 let (packet, opts) = (packet.map_err(|error| error.to_string())?, here(&it.opts));
-                if it.acks.is_none() {
+                if it.responder.is_none() {
                     return self.local.broadcast(packet, opts).map_err(text);
                 }
                 let within = it.opts.flags.timeout.map(|timeout| timeout.min(LONGEST_WAIT));

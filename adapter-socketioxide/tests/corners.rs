@@ -319,10 +319,10 @@ async fn a_socket_with_a_longer_id_is_found_and_addressed_by_its_alias() {
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             match event {
-                Event::FetchSockets { sockets, reply, .. } => {
+                Event::FetchSockets { sockets, responder, .. } => {
                     let handshake = wire::Handshake::default();
                     let tell = |id| wire::LocalSocket::new(id, &handshake, Payload::empty_object()).unwrap();
-                    drop(reply.send(sockets.into_iter().map(tell).collect()));
+                    drop(responder.send(sockets.into_iter().map(tell).collect()));
                 }
                 Event::Broadcast(it) => told.send((it.packet.data().to_string(), it.sockets.len())).unwrap(),
                 _ => {}
@@ -425,11 +425,11 @@ async fn servers_emit_to_each_other_and_hear_of_each_other() {
     while emitted.len() < 2 || links == 0 {
         match tokio::time::timeout(LIMIT, notices.next()).await.unwrap().unwrap() {
             Notice::Node(event) => match *event {
-                Event::ServerSideEmit { nsp, packet, from, reply } => {
+                Event::ServerSideEmit { nsp, packet, from, responder } => {
                     assert_eq!((&*nsp, from), ("/", Some(a.cluster.node().uid().clone())));
                     emitted.push(packet.to_string());
-                    if let Some(reply) = reply {
-                        reply.send(Payload::encode(&"pong").unwrap()).await.unwrap();
+                    if let Some(responder) = responder {
+                        responder.send(Payload::encode(&"pong").unwrap()).await.unwrap();
                     }
                 }
                 Event::Link { link: LinkState::Down { .. }, .. } => links += 1,

@@ -249,10 +249,10 @@ impl ByName {
             }
         }
         match event {
-            Event::Broadcast(Broadcast { acks: Some(acks), .. }) => {
-                give(acks.answer(answers.clients, select_all(answers.acks)));
+            Event::Broadcast(Broadcast { responder: Some(responder), .. }) => {
+                give(responder.answer(answers.clients, select_all(answers.acks)));
             }
-            Event::FetchSockets { reply, .. } => give(reply.send_in_rooms(answers.sockets)),
+            Event::FetchSockets { responder, .. } => give(responder.send_in_rooms(answers.sockets)),
             Event::Broadcast(_)
             | Event::SocketsJoin(_)
             | Event::SocketsLeave(_)

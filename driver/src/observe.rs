@@ -34,9 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 #[cfg(feature = "metrics")]
 use metrics::{Gauge, counter, gauge};
-use sio_streams_core::{
-    ByteString, CommandError, DownReason, Event, Lag, Lane, LinkState, Lost, NodeId,
-};
+use sio_streams_core::{ByteString, CommandError, DownReason, Event, Lag, Lane, LinkState, Lost, NodeId};
 
 use crate::error::Error;
 #[cfg(not(feature = "metrics"))]

@@ -28,7 +28,7 @@ async fn answer(events: &mut Events, clients: u64, values: &[u64]) {
     loop {
         let Event::Broadcast(broadcast) = events.next().await.unwrap() else { continue };
         let values = values.iter().map(|value| Payload::encode(value).unwrap());
-        let acks = broadcast.acks.unwrap();
+        let acks = broadcast.responder.unwrap();
         return acks.answer(clients, futures_util::stream::iter(values)).await.unwrap();
     }
 }
@@ -71,7 +71,7 @@ async fn an_answer_begins_with_the_number_and_ends_when_nobody_waits() {
     assert_eq!(acks.next_answer().await, Some((Some(asker.uid().clone()), Answer::ClientCount(0))));
     let reply = loop {
         let Event::Broadcast(broadcast) = events.next().await.unwrap() else { continue };
-        break broadcast.acks.unwrap();
+        break broadcast.responder.unwrap();
     };
     let values =
         futures_util::stream::iter([Payload::encode(&1).unwrap()]).chain(futures_util::stream::pending());
@@ -126,8 +126,8 @@ async fn events_tell_which_namespace_they_concern_and_who_sent_them() {
         let event = events.next().await.unwrap();
         assert_eq!(event.nsp().map(|nsp| &**nsp), (!matches!(event, Event::Link { .. })).then_some("/chat"));
         from_one += usize::from(event.sender() == Some(one.uid()));
-        if let Event::FetchSockets { reply, .. } = event {
-            reply.send_in_rooms(Vec::<RemoteSocket>::new()).await.unwrap();
+        if let Event::FetchSockets { responder, .. } = event {
+            responder.send_in_rooms(Vec::<RemoteSocket>::new()).await.unwrap();
             questions += 1;
         }
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sio_streams_redis_rs::RedisBackend;
 use sio_streams_socketioxide::sio_streams_driver::{
-    self, BroadcastOptions, Config, Dialect, Event, Lost, Options, Payload, RoomOwner,
+    self, BroadcastOptions, Config, Dialect, Event, LinkState, Lost, Options, Payload, RoomOwner,
 };
 use sio_streams_socketioxide::{Cluster, Notice, Notices, SioStreamsAdapter, SocketDescription};
 use socketioxide::SocketIo;
@@ -194,7 +194,7 @@ impl Chat {
     async fn take_notices(self: Arc<Self>, mut notices: Notices) {
         while let Some(notice) = notices.next().await {
             let text = match notice {
-                Notice::ServerSideEmit { .. } => {
+                Notice::Node(event) if matches!(*event, Event::ServerSideEmit { .. }) => {
                     self.people_changed.notify_one();
                     continue;
                 }
@@ -213,11 +213,11 @@ impl Chat {
     fn happened(&self, event: Event) -> Option<String> {
         let mut link = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         Some(match event {
-            Event::Link { lane, up: true, .. } => {
+            Event::Link { lane, link: LinkState::Up } => {
                 let is_back = link.down.remove(&lane.to_string()) && link.down.is_empty();
                 is_back.then(|| "The link to Redis is back.".to_owned())?
             }
-            Event::Link { lane, up: false, reason } => {
+            Event::Link { lane, link: LinkState::Down { reason, .. } } => {
                 let is_first = link.down.is_empty();
                 link.down.insert(lane.to_string());
                 link.outages += u64::from(is_first);
