@@ -193,15 +193,19 @@ impl Request {
     pub(super) fn counted(&mut self, roll: &Roll, by_name: bool) {
         let named = if by_name { roll.present().count() as u64 } else { 0 };
         self.nameless |= roll.others > named;
-        // Nodes that have answered and do not subscribe any more take no place among those that do.
-        let is_past =
-            |(node, progress): &(&NodeId, &Progress)| progress.subscriber && roll.has(node) == Some(false);
-        let past = self.nodes.iter().filter(is_past).count() as u64;
-        let all = roll.others.saturating_add(past);
+        let all = self.with_past(roll);
         if all > self.subscribers {
             self.may_have_own = roll.may_have_own;
         }
         self.expect_unnamed(all);
+    }
+
+    /// Returns the number of subscribers in the roll, and of those that were counted by name and do
+    /// not subscribe any more. They take no place among those that do.
+    fn with_past(&self, roll: &Roll) -> u64 {
+        let is_past =
+            |(node, progress): &(&NodeId, &Progress)| progress.subscriber && roll.has(node) == Some(false);
+        roll.others.saturating_add(self.nodes.iter().filter(is_past).count() as u64)
     }
 
     /// Returns the nodes that have been counted among the subscribers by name.
@@ -236,10 +240,12 @@ impl Request {
         self.nodes.iter().filter(|(_, node)| node.is_awaited()).map(|(node, _)| node)
     }
 
-    /// Returns the nodes whose subscriptions are to be checked.
+    /// Returns the nodes whose subscriptions are to be checked. If nodes have answered that may or may
+    /// not have been counted, that is all the nodes that were counted by name.
     pub(in crate::engine) fn to_look_after(&self) -> impl Iterator<Item = &NodeId> {
-        let awaited = self.nodes.iter().filter(|(_, node)| node.subscriber && node.is_awaited());
-        awaited.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
+        let is_meant = |node: &Progress| node.subscriber && (node.is_awaited() || !self.late.is_empty());
+        let counted = self.nodes.iter().filter(move |(_, node)| is_meant(node));
+        counted.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
     }
 
     /// Takes an answer. Returns `true` if it counts. A node answers once, and acknowledges once for
@@ -337,8 +343,8 @@ impl Request {
             self.late.drain(..).partition::<Vec<_>, _>(|node| roll.has(node) == Some(true));
         self.late = late;
         if !subscribers.is_empty() {
-            // These nodes may have come back since the others were counted.
-            self.subscribers = self.subscribers.max(roll.others);
+            // These nodes may have come back since the others were counted, while others are away.
+            self.subscribers = self.subscribers.max(self.with_past(roll));
         }
         subscribers.iter().for_each(|node| self.subscribes(node));
         let accounted = |node: &&NodeId| self.nodes.get(*node).is_some_and(|node| node.subscriber);
@@ -430,156 +436,4 @@ impl Request {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::payload::Payload;
-
-    fn node(name: &str) -> NodeId {
-        NodeId::new(name.to_owned())
-    }
-
-    fn request(unnamed: u64) -> Request {
-        let id = RequestId::new("r");
-        let mut request = Request::new("/".into(), id, Wanted::Values, true, true);
-        request.expect_unnamed(unnamed);
-        request.is_published();
-        request
-    }
-
-    fn roll(others: u64, named: &[(&str, u64)]) -> Roll {
-        Roll {
-            others,
-            may_have_own: false,
-            is_doubtful: false,
-            named: named.iter().map(|(name, count)| (node(name), *count)).collect(),
-        }
-    }
-
-    fn outcome(request: Request) -> Outcome {
-        request.outcome(false, None, &node("me"))
-    }
-
-    const EMIT: fn() -> Answer = || Answer::Emit(Payload::null());
-    const ACK: fn() -> Answer = || Answer::Ack(Payload::null());
-
-    #[test]
-    fn a_second_answer_of_the_same_node_does_not_count() {
-        let mut request = request(2);
-        assert!(request.answer(&node("a"), &EMIT(), false, 10));
-        assert!(!request.answer(&node("a"), &EMIT(), false, 10));
-        assert!(!request.is_over());
-        assert!(request.answer(&node("b"), &EMIT(), false, 10));
-        assert!(request.is_over());
-        assert!(outcome(request).is_complete());
-    }
-
-    #[test]
-    fn acks_are_awaited_until_each_client_gave_one() {
-        let mut request = request(2);
-        assert!(request.answer(&node("a"), &Answer::ClientCount(0), false, 10));
-        assert!(request.answer(&node("b"), &ACK(), false, 10), "an ack may overtake the count");
-        assert!(request.answer(&node("b"), &Answer::ClientCount(2), false, 10));
-        assert!(!request.is_over());
-        assert!(request.answer(&node("b"), &ACK(), false, 10));
-        assert!(request.is_over());
-        assert!(!request.answer(&node("b"), &ACK(), false, 10), "one more than clients");
-        let outcome = outcome(request);
-        assert_eq!((outcome.clients, outcome.acks), (2, 2));
-        assert!(outcome.is_complete());
-    }
-
-    #[test]
-    fn nothing_is_over_before_it_is_published_and_counted() {
-        let id = RequestId::new("r");
-        let mut request = Request::new("/".into(), id, Wanted::Acks, true, true);
-        assert!(!request.is_over());
-        request.is_published();
-        assert!(!request.is_over());
-        request.expect_unnamed(0);
-        assert!(request.is_over());
-        let id = RequestId::new("r");
-        let mut request = Request::new("/".into(), id, Wanted::Acks, true, false);
-        request.is_doubtful(CommandError::Lost("cut".into()));
-        assert!(request.is_over());
-        let outcome = outcome(request);
-        assert!(!outcome.is_complete(), "nobody knows whether anybody has heard it: {outcome:?}");
-    }
-
-    #[test]
-    fn a_node_that_came_after_the_count_takes_nobodys_place() {
-        let mut request = request(0);
-        request.counted(&roll(1, &[]), true);
-        // One more node subscribes before the question is published, and is the first to answer.
-        assert!(request.answer(&node("new"), &EMIT(), false, 10));
-        assert!(request.is_to_be_counted());
-        request.is_being_counted();
-        assert!(!request.is_over());
-        request.expect_unnamed(2);
-        assert!(!request.is_over());
-        assert!(request.answer(&node("old"), &EMIT(), false, 10));
-        assert!(request.is_over());
-    }
-
-    #[test]
-    fn a_node_that_answers_and_leaves_before_the_count_takes_nobodys_place() {
-        let mut request = request(0);
-        request.is_being_counted();
-        assert!(request.answer(&node("left"), &EMIT(), false, 10));
-        request.counted(&roll(1, &[("left", 0)]), true);
-        assert!(!request.is_over(), "the one that is there has not answered");
-        assert!(request.answer(&node("there"), &EMIT(), false, 10));
-        assert!(request.is_over());
-        assert!(outcome(request).is_complete());
-    }
-
-    #[test]
-    fn a_subscriber_that_is_gone_is_not_waited_for_and_is_named() {
-        let mut request = request(2);
-        assert!(request.answer(&node("a"), &EMIT(), false, 10));
-        request.look_after(&roll(2, &[("a", 1), ("b", 1)]));
-        request.look_after(&roll(1, &[("a", 1), ("b", 0)]));
-        assert!(!request.is_over(), "it may only be renewing its subscription");
-        request.look_after(&roll(1, &[("a", 1), ("b", 0)]));
-        assert!(request.is_over());
-        let outcome = outcome(request);
-        assert_eq!(outcome.missing, [node("b")]);
-        assert_eq!(outcome.missing_unnamed, 0);
-        assert!(!outcome.is_complete());
-    }
-
-    #[test]
-    fn a_subscription_that_is_renewed_is_no_death() {
-        let mut request = request(0);
-        request.expect(node("b"));
-        request.subscribers = 1;
-        request.subscribes(&node("b"));
-        for here in [0, 1, 0, 1] {
-            request.look_after(&roll(here, &[("b", here)]));
-            assert!(!request.is_over());
-        }
-        assert!(request.answer(&node("b"), &EMIT(), false, 10));
-        assert!(outcome(request).is_complete());
-    }
-
-    #[test]
-    fn a_silent_subscriber_is_named_when_the_time_is_up() {
-        let mut request = request(2);
-        assert!(request.answer(&node("a"), &EMIT(), false, 10));
-        request.look_after(&roll(2, &[("a", 1), ("b", 1)]));
-        assert!(!request.is_over());
-        let outcome = request.outcome(true, None, &node("me"));
-        assert_eq!(outcome.missing, [node("b")]);
-        assert_eq!(outcome.missing_unnamed, 0);
-    }
-
-    #[test]
-    fn an_answer_by_the_stream_takes_no_subscribers_place() {
-        let mut request = request(1);
-        request.expect(node("old"));
-        assert!(request.answer(&node("late"), &EMIT(), true, 10));
-        assert!(request.answer(&node("old"), &EMIT(), true, 10));
-        assert!(!request.is_over());
-        assert!(request.answer(&node("new"), &EMIT(), false, 10));
-        assert!(request.is_over());
-    }
-}
+mod tests;
