@@ -87,6 +87,7 @@ mod app;
 pub mod campaign;
 mod chance;
 mod encoding;
+pub mod explore;
 mod family;
 mod fault;
 pub mod hashes;

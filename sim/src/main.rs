@@ -9,11 +9,13 @@ mod speed;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::{fs, thread};
 
 use clap::{Parser, Subcommand};
 use sio_streams_sim::Rooms;
 use sio_streams_sim::campaign::{self, Campaign, Failure, Summary};
+use sio_streams_sim::explore::{self, Scenario};
 use sio_streams_sim::{Family, hashes, page, text};
 
 /// Regression seeds: each line has a seed, and the bug that it found.
@@ -61,6 +63,22 @@ enum Command {
         /// The log.
         #[arg(long, default_value = "sim/campaigns.txt")]
         log: PathBuf,
+    },
+    /// Tries all orders in which things can happen in small worlds. Fails if one breaks a rule, or if
+    /// some are left out.
+    Explore {
+        /// Only the scenario of this name.
+        #[arg(long)]
+        scenario: Option<String>,
+        /// Also the scenarios that take minutes.
+        #[arg(long)]
+        long: bool,
+        /// The largest number of worlds of each scenario.
+        #[arg(long, default_value_t = 1_000_000)]
+        states: usize,
+        /// The number of threads. The default is the number of processors.
+        #[arg(long)]
+        jobs: Option<usize>,
     },
     /// Runs the regression seeds: those that once broke a rule.
     Regressions,
@@ -160,6 +178,9 @@ fn main() -> ExitCode {
                 false
             })
         }
+        Command::Explore { scenario, long, states, jobs } => {
+            explore(scenario.as_deref(), long, states, jobs.unwrap_or_else(processors))
+        }
         Command::Regressions => regressions(rooms),
         Command::Hashes { check, write, threads } => {
             let threads = threads.unwrap_or_else(processors);
@@ -199,6 +220,29 @@ fn run(seeds: u64, first: Option<u64>, families: &'static [Family], rooms: Rooms
     let campaign = Campaign { families, first, seeds, threads, until_first: false, rooms };
     let summary = campaign::run(campaign, tell);
     finish(&summary, rooms)
+}
+
+fn explore(only: Option<&str>, long: bool, states: usize, jobs: usize) -> bool {
+    let scenarios = match only {
+        Some(name) => Scenario::named(name).into_iter().collect(),
+        None if long => [Scenario::small(), Scenario::long()].concat(),
+        None => Scenario::small(),
+    };
+    let passed = AtomicBool::new(!scenarios.is_empty());
+    campaign::spread(jobs, |number| {
+        let Some(scenario) = usize::try_from(number).ok().and_then(|number| scenarios.get(number)) else {
+            return false;
+        };
+        let started = std::time::Instant::now();
+        let explored = explore::explore(scenario, states);
+        let seconds = started.elapsed().as_secs_f64();
+        println!("{}: {}: {explored}, {seconds:.1} s", scenario.name, scenario.about);
+        if explored.violation.is_some() || !explored.complete {
+            passed.store(false, Ordering::Relaxed);
+        }
+        true
+    });
+    passed.into_inner()
 }
 
 /// Shows the first failure in its shortest form, and sums up.

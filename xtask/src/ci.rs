@@ -115,6 +115,7 @@ fn simulation(workspace: &Workspace) -> Result<()> {
     let simulator = ["run", "--release", "--locked", "-p", "sio-streams-sim", "--"];
     process::run(workspace.cargo().args(simulator).arg("regressions"))?;
     process::run(workspace.cargo().args(simulator).arg("hashes"))?;
+    process::run(workspace.cargo().args(simulator).arg("explore"))?;
     // The seeds are drawn at random, and printed.
     process::run(workspace.cargo().args(simulator).args(["run", "--seeds", SIMULATED_SEEDS]))?;
     process::run(workspace.cargo().args(simulator).args(["run", "--own-rooms", "--seeds", SIMULATED_SEEDS]))
