@@ -26,27 +26,27 @@ use crate::cluster::{Cluster, SocketDescription};
 use crate::encoding::{self, AckStream, Form};
 use crate::error::Error;
 
-/// The longest time for which acknowledgements are waited for that another server wants.
+/// The longest wait for acknowledgements that another server has asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// Connects a namespace of socketioxide to the cluster. Name it as the adapter, with a [`Cluster`] as
 /// its state: `SocketIo::builder().with_adapter::<SioStreamsAdapter<_>>(cluster)`.
-pub struct SioStreamsAdapter<E> {
+pub struct SioStreamsAdapter<E: SocketEmitter> {
     cluster: Cluster,
     nsp: Namespace,
     form: Form,
     local: CoreLocalAdapter<E>,
 }
 
-impl<E> fmt::Debug for SioStreamsAdapter<E> {
+impl<E: SocketEmitter> fmt::Debug for SioStreamsAdapter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SioStreamsAdapter").field(&self.nsp.name()).field(&self.form).finish()
     }
 }
 
-impl<E> DefinedAdapter for SioStreamsAdapter<E> {}
+impl<E: SocketEmitter> DefinedAdapter for SioStreamsAdapter<E> {}
 
-impl<E> Drop for SioStreamsAdapter<E> {
+impl<E: SocketEmitter> Drop for SioStreamsAdapter<E> {
     fn drop(&mut self) {
         // Nobody waits for the end.
         drop(self.cluster.hosts.leave(self.nsp.name(), self));
@@ -76,7 +76,7 @@ impl<E: SocketEmitter> CoreAdapter<E> for SioStreamsAdapter<E> {
         }))
     }
 
-    /// Leaves the namespace. That is in line when this is first polled: socketioxide polls it once.
+    /// Leaves the namespace. The call is in line after the first poll; socketioxide polls only once.
     async fn close(&self) -> Result<(), Error> {
         match self.cluster.hosts.delete(self.nsp.name(), self) {
             Some(closed) => Ok(closed.await?),

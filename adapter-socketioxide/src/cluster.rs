@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use sio_streams_driver::hosts::{Hosts, Notices};
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, ByteString, Config, Dialect, Payload, RoomOwner, SubscriptionMode,
+    BroadcastOptions, ByteString, Config, Dialect, LocalDelivery, Payload, SubscriptionMode,
 };
 use sio_streams_driver::{Events, Node, Publishing, Queued, Responses, Sockets};
 use socketioxide_core::Sid;
@@ -14,7 +14,8 @@ use socketioxide_core::Sid;
 use crate::aliases::{self, Aliases};
 use crate::error::SetupError;
 
-/// The answer of a socket of this server to the servers that fetch it. By default both are `{}`.
+/// The answer of a socket of this server to the servers that fetch it. By default the handshake and
+/// the data are `{}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketDescription {
     /// The client's handshake. Applications on Node.js expect a
@@ -30,12 +31,12 @@ impl Default for SocketDescription {
     }
 }
 
-type Describe = Box<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
+type Describe = Arc<dyn Fn(&str, Sid) -> SocketDescription + Send + Sync>;
 
 /// This server's place in the cluster. It is the state of [`SioStreamsAdapter`]. It is cheap to
 /// clone.
 ///
-/// It has methods for what socketioxide has none for, and the [`Notices`] have the events.
+/// It has the calls that socketioxide lacks; the events come as [`Notices`].
 ///
 /// [`SioStreamsAdapter`]: crate::SioStreamsAdapter
 #[derive(Clone)]
@@ -64,13 +65,13 @@ impl Cluster {
     /// Outside of a tokio runtime.
     pub fn new(node: Node, events: Events) -> Result<(Cluster, Notices), SetupError> {
         check(node.config())?;
-        let (hosts, notices) = Hosts::start(node, events);
+        let (hosts, notices) = Hosts::start(node, events).map_err(|_| SetupError::RoomOwner)?;
         let (aliases, describe) = Default::default();
         Ok((Cluster { hosts, aliases, describe, joins_later: false }, notices))
     }
 
-    /// Lets the namespaces of the adapters that get this handle be there at once, whether or not
-    /// Redis can be reached. Clients of this server hear each other meanwhile. The messages for
+    /// Makes the namespaces of the adapters that get this handle usable at once, even if Redis can't
+    /// be reached. Clients of this server hear each other meanwhile. The messages for
     /// other servers wait for `Limits::in_flight_for` of the node, and the server joins the cluster
     /// as soon as it can.
     ///
@@ -93,16 +94,21 @@ impl Cluster {
         &self,
         describe: impl Fn(&str, Sid) -> SocketDescription + Send + Sync + 'static,
     ) {
-        *self.describe.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(describe));
+        let mut place = self.describe.write().unwrap_or_else(PoisonError::into_inner);
+        let former = place.replace(Arc::new(describe));
+        // It may hold what uses this handle when it is dropped.
+        drop(place);
+        drop(former);
     }
 
     /// Asks the application about a socket. If it panics, the socket has no description.
     pub(crate) fn description(&self, nsp: &str, sid: Sid) -> SocketDescription {
-        let describe = self.describe.read().unwrap_or_else(PoisonError::into_inner);
-        let description = catch_unwind(AssertUnwindSafe(|| Some(describe.as_ref()?(nsp, sid))));
-        description
-            .inspect_err(|_| tracing::error!(nsp, %sid, "the description of a socket panicked"))
-            .map_or_else(|_| SocketDescription::default(), Option::unwrap_or_default)
+        let describe = self.describe.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(describe) = describe else { return SocketDescription::default() };
+        catch_unwind(AssertUnwindSafe(|| describe(nsp, sid))).unwrap_or_else(|_| {
+            tracing::error!(nsp, %sid, "the description of a socket panicked");
+            SocketDescription::default()
+        })
     }
 
     /// Emits an event to the other servers. `packet` is `[event, …args]`: see [`Payload::event`].
@@ -141,9 +147,9 @@ impl Cluster {
 fn check(config: &Config) -> Result<(), SetupError> {
     let is_dynamic = config.subscription_mode != SubscriptionMode::Static;
     match config {
-        _ if config.room_owner != RoomOwner::Application => Err(SetupError::RoomOwner),
         _ if config.dialect == Dialect::Sharded && is_dynamic => Err(SetupError::RoomChannels),
         _ if config.recovery.is_some() => Err(SetupError::Recovery),
+        _ if config.local_delivery == LocalDelivery::StreamOrder => Err(SetupError::StreamOrder),
         _ => Ok(()),
     }
 }

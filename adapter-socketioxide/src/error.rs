@@ -19,6 +19,12 @@ pub enum SetupError {
          `Config::subscription_mode: SubscriptionMode::Static` here, and `subscriptionMode: \"static\"` on Node.js"
     )]
     RoomChannels,
+    /// This server's clients would get its broadcasts in the order of the stream. socketioxide
+    /// delivers to them at once.
+    #[error(
+        "socketioxide delivers to its own clients at once: leave `Config::local_delivery` as it is by default"
+    )]
+    StreamOrder,
     /// Connection state recovery is on. socketioxide ignores what a client brings along, so that
     /// nothing could be recovered.
     #[error("socketioxide can't recover a client's state: leave `Config::recovery` unset")]

@@ -384,6 +384,22 @@ async fn a_description_that_panics_is_an_empty_one() {
     there.gets(there.sids[0], &["hello"]).await;
 }
 
+/// No lock is held while the application describes a socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_description_may_set_another() {
+    let (a, b, here, there) = pair(config(Dialect::Streams03), 1).await;
+    let cluster = b.cluster.clone();
+    b.cluster.describe_sockets(move |_, _| {
+        cluster.describe_sockets(|_, _| SocketDescription::default());
+        SocketDescription::default()
+    });
+    let found = a.cluster.fetch_sockets("/", wire::BroadcastOptions::all());
+    let found = tokio::time::timeout(LIMIT, found).await.unwrap().unwrap();
+    assert_eq!((found.sockets.len(), found.outcome.is_complete()), (2, true));
+    here.say("hello", everybody()).await;
+    there.gets(there.sids[0], &["hello"]).await;
+}
+
 #[tokio::test]
 async fn options_that_do_not_fit_are_refused_with_the_reason() {
     let ours = || config(Dialect::Streams03);
@@ -404,6 +420,11 @@ async fn options_that_do_not_fit_are_refused_with_the_reason() {
             Config { recovery, local_delivery: LocalDelivery::StreamOrder, ..ours() },
             SetupError::Recovery,
             "Config::recovery",
+        ),
+        (
+            Config { local_delivery: LocalDelivery::StreamOrder, ..ours() },
+            SetupError::StreamOrder,
+            "Config::local_delivery",
         ),
     ] {
         let (node, events) = start(config, MemoryRedis::new().backend()).unwrap();

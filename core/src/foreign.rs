@@ -1,5 +1,6 @@
 //! Errors of the libraries that read JSON and base64. They are wrapped, so that the versions of
-//! these libraries are no part of this crate's interface.
+//! these libraries are no part of this crate's interface. For the same reason they are no sources
+//! of the wrappers, which print the same text.
 
 use serde::Deserialize;
 
@@ -7,7 +8,7 @@ use serde::Deserialize;
 /// column.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct JsonError(#[source] serde_json::Error);
+pub struct JsonError(serde_json::Error);
 
 /// Reads one JSON value.
 pub(crate) fn from_json<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, JsonError> {
@@ -24,6 +25,12 @@ impl JsonError {
         JsonError(error)
     }
 
+    /// Returns the library's error, for the simulator of this project.
+    #[doc(hidden)]
+    pub fn library(&self) -> &(dyn core::error::Error + 'static) {
+        &self.0
+    }
+
     /// Returns `true` if the text is JSON, but not of the expected shape.
     pub fn is_data(&self) -> bool {
         self.0.is_data()
@@ -33,10 +40,16 @@ impl JsonError {
 /// The reason why a text is not base64. It names the place.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Base64Error(#[source] base64::DecodeError);
+pub struct Base64Error(base64::DecodeError);
 
 impl Base64Error {
     pub(crate) fn new(error: base64::DecodeError) -> Self {
         Base64Error(error)
+    }
+
+    /// Returns the library's error, for the simulator of this project.
+    #[doc(hidden)]
+    pub fn library(&self) -> &(dyn core::error::Error + 'static) {
+        &self.0
     }
 }

@@ -70,7 +70,7 @@ pub enum PayloadError {
     Serialize(String),
     /// The text is not JSON.
     #[error("not a JSON value: {0}")]
-    Json(#[from] JsonError),
+    Json(JsonError),
     /// The bytes are not MessagePack.
     #[error("not a MessagePack value: {0}")]
     MsgPack(#[from] MsgPackError),
@@ -103,6 +103,12 @@ pub enum PayloadError {
     /// The classic Pub/Sub adapter has no message of this kind.
     #[error("the classic adapter has no message of this kind")]
     NoRequest,
+}
+
+impl From<JsonError> for PayloadError {
+    fn from(error: JsonError) -> Self {
+        PayloadError::Json(error)
+    }
 }
 
 /// The reason why a payload can't be decoded into the requested type.

@@ -10,7 +10,8 @@ use crate::event::Event;
 /// An action that is taken among the events, in its place. It may have an event as its result.
 pub(crate) type Act = Box<dyn FnOnce() -> Option<Event> + Send>;
 
-type Accept = Box<dyn FnOnce(Restored) + Send>;
+/// Hands a client over to the application. Returns `false` if the application has panicked.
+type Accept = Box<dyn FnOnce(Restored) -> bool + Send>;
 
 /// A caller that waits for a session to be restored.
 pub(crate) struct Acceptance {
@@ -40,7 +41,7 @@ impl Place {
 impl Acceptance {
     pub(crate) fn new(
         told: oneshot::Sender<Result<(), NotRecovered>>,
-        accept: impl FnOnce(Restored) + Send + 'static,
+        accept: impl FnOnce(Restored) -> bool + Send + 'static,
         place: Place,
     ) -> Self {
         Acceptance { told, accept: Box::new(accept), place }
@@ -63,8 +64,7 @@ impl Acceptance {
         Some(Box::new(move || {
             let (restored, accept) = place.replace(None)?;
             let (nsp, socket) = (restored.nsp.clone(), restored.session.sid.clone());
-            accept(restored);
-            Some(Event::Accepted { nsp, socket })
+            accept(restored).then_some(Event::Accepted { nsp, socket })
         }))
     }
 }

@@ -28,6 +28,11 @@ pub enum Error {
     /// Too many events are waiting to be taken by the application.
     #[error("{0} events have not been taken; take them before asking for more")]
     EventsNotTaken(usize),
+    /// The application's own function, which was to accept a restored client, has panicked. The
+    /// session is not stored any more, and the client begins anew. If the rooms are the node's, the
+    /// socket is in them: remove it.
+    #[error("the function that accepts a restored client has {0}")]
+    AcceptPanicked(String),
     /// A call that blocks its thread was made where tasks run, which it could keep from running.
     /// Nothing has happened.
     #[error("this call blocks its thread, and must not be made in a task: await the one that does not")]

@@ -65,8 +65,8 @@ pub enum Event {
         responder: Option<EmitResponder>,
     },
     /// A client is here again: `accept` of [`restore_session`](crate::Namespace::restore_session) has
-    /// just run, in this place among the events. There is nothing more to do, but a consumer that
-    /// collects what it sends to clients now has something for this one.
+    /// just run, in this place among the events. The application need not do anything. A consumer
+    /// that collects packets can send this client its packets now.
     Accepted {
         /// The namespace.
         nsp: ByteString,
@@ -162,8 +162,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Returns the namespace, if the event concerns one. A host that has an object for each
-    /// namespace finds by it which one is to follow the event.
+    /// Returns the namespace, if the event concerns one. A framework that has an object for each
+    /// namespace finds the object by it.
     pub fn nsp(&self) -> Option<&ByteString> {
         match self {
             Event::Broadcast(Broadcast { nsp, .. })
@@ -172,15 +172,15 @@ impl Event {
             | Event::DisconnectSockets { nsp, .. }
             | Event::FetchSockets { nsp, .. }
             | Event::ServerSideEmit { nsp, .. }
+            | Event::Accepted { nsp, .. }
             | Event::NodeUp { nsp, .. }
             | Event::NodeDown { nsp, .. } => Some(nsp),
             _ => None,
         }
     }
 
-    /// Returns the node that has sent the message, if the event comes of one that names its sender.
-    /// A host that follows its own orders as soon as it gives them skips the events from its own
-    /// node.
+    /// Returns the node that has sent the message, if the message names it. A framework that follows
+    /// its own orders as soon as it gives them skips the events of its own node.
     pub fn sender(&self) -> Option<&NodeId> {
         match self {
             Event::Broadcast(Broadcast { from, .. })
@@ -385,8 +385,8 @@ impl AckResponder {
 
     /// Completes when nobody waits for acknowledgements any more: the [deadline](AckResponder::deadline)
     /// has passed, the sender is gone, or the namespace or this node is closed. What is kept for
-    /// clients that have not answered can be dropped then. That all clients of this node have
-    /// answered does not count, for the application knows that itself.
+    /// clients that have not answered can be dropped then. This does not complete
+    /// when all clients of this node have answered: the application knows that itself.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.end.clone().come()
     }

@@ -1,20 +1,29 @@
-//! For server frameworks: hands a node's events to the objects that the framework has for its
-//! namespaces.
+//! This module hands a node's events to a framework's objects for its namespaces.
 //!
 //! A framework has rooms of its own, so the node's rooms are the
-//! [application's](sio_streams_core::RoomOwner). It has an object for each namespace, which gives
-//! the orders of this server to the cluster and follows those of the others: a [`Host`]. The parts
+//! [application's](sio_streams_core::RoomOwner). It has an object for each namespace, a [`Host`],
+//! which gives the orders of this server to the cluster and follows those of the others. The parts
 //! that are the same for all frameworks are in [`Hosts`]:
 //!
-//! - An event comes to the hosts of its namespace. Orders of this server don't come: a host follows
-//!   them itself, as soon as they are in line.
+//! - An event comes to the hosts of its namespace. Each host finds out which of its sockets are meant,
+//!   by the event's `opts`; [`Rooms`](sio_streams_core::Rooms) can help.
+//! - Orders of this server don't come to its hosts. A host that gives an order, by the calls of
+//!   [`Node::namespace`], follows it itself as soon as it is in line, unless
+//!   [`Publishing::refusal`](crate::Publishing::refusal) says that it is not. The counts of
+//!   `broadcast_with_ack` don't include its own clients. With
+//!   [`StreamOrder`](sio_streams_core::LocalDelivery) it is the other way round: orders of this server
+//!   come like all others, in the order of the stream, and a host does not follow them before.
 //! - Questions are answered for all hosts of the namespace together, with what each of them puts
-//!   into [`Answers`]. The number of clients is told first, and even if it is zero.
+//!   into [`Answers`]. The asker is told the number of clients first, even if it is zero.
 //! - The namespace is opened for the first host that enters, and closed when the last one is gone.
-//!   Some frameworks make two objects if two first clients come into a namespace at the same time,
-//!   and both have clients then.
+//!   If two clients are the first in a namespace at once, some frameworks make two objects, and each
+//!   of them has clients. Both get the orders of other servers. An order that one of them gives does
+//!   not reach the clients of the other, as in the framework without a cluster.
 //! - A host that panics does not keep events from the others.
-//! - All other events, and what went wrong, are [`Notices`] for the application.
+//! - All other events, and failures, are [`Notices`] for the application.
+//!
+//! In the dialect `Sharded` with channels for rooms, the hosts also call
+//! [`set_rooms_occupied`](crate::Namespace::set_rooms_occupied).
 //!
 //! ```
 //! # use sio_streams_driver::{Config, RoomOwner, memory::MemoryRedis, start};
@@ -48,7 +57,7 @@
 //! # let sender = other.open("/chat").await?;
 //! # let config = || Config { room_owner: RoomOwner::Application, ..Config::default() };
 //! let (node, events) = start(config(), redis.backend())?;
-//! let (hosts, _notices) = Hosts::start(node, events);
+//! let (hosts, _notices) = Hosts::start(node, events)?;
 //! let chat = Arc::new(Chat::default());
 //! let host: Weak<dyn Host> = Arc::<Chat>::downgrade(&chat);
 //! hosts.enter("/chat", host).await?;
@@ -70,11 +79,12 @@ use std::time::Duration;
 
 use futures_util::future::TryFutureExt as _;
 use futures_util::stream::{BoxStream, select_all};
-use sio_streams_core::{ByteString, NodeId, Payload, RemoteSocket};
-use tokio::sync::OnceCell;
+use sio_streams_core::{ByteString, LocalDelivery, NodeId, Payload, RemoteSocket, RoomOwner};
+use tokio::sync::watch;
 
 use self::notices::Teller;
 pub use self::notices::{Notice, Notices};
+use crate::caught::words;
 use crate::error::Error;
 use crate::event::{Broadcast, Event};
 use crate::node::Node;
@@ -84,9 +94,10 @@ use crate::queued::Queued;
 
 /// A framework's object for a namespace.
 pub trait Host: Send + Sync {
-    /// Does what an event says with this object's sockets, and adds their answers if it is a
-    /// question. Events come one after the other, in order, in one task for the whole node: so this
-    /// must not wait.
+    /// Does what an event says with this object's sockets, and adds the answers of its sockets if the
+    /// event is a question. Events come one after the other, in order, in one task for the whole
+    /// node, so this must not block. Questions of a server-side emit are the application's: they come
+    /// as a [`Notice`].
     ///
     /// # Errors
     ///
@@ -117,8 +128,8 @@ impl core::fmt::Debug for Answers {
 
 /// The hosts of a node, by their namespaces. It is cheap to clone.
 ///
-/// The task that takes the events does not hold the node: it leaves the cluster when the last
-/// handle is dropped, among them this one.
+/// The task that takes the events does not hold the node. The node leaves the cluster when its last
+/// handle is dropped; a `Hosts` is one.
 #[derive(Clone, Debug)]
 pub struct Hosts {
     node: Node,
@@ -130,33 +141,82 @@ pub struct Hosts {
 struct ByName(Mutex<HashMap<ByteString, Slot>>);
 
 /// A namespace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
-    opened: Arc<OnceCell<()>>,
     hosts: Vec<Weak<dyn Host>>,
+    opening: Opening,
 }
 
+/// An attempt to open a namespace, for all hosts that wait for it. It has no value until it ends.
+type Opening = watch::Receiver<Option<Result<(), Arc<Failure>>>>;
+
+/// The reason that a namespace could not be opened. The first host that asks gets the error itself.
+#[derive(Debug)]
+struct Failure {
+    error: Mutex<Option<Error>>,
+    nsp: ByteString,
+    within: Duration,
+    why: String,
+}
+
+impl Failure {
+    fn new(nsp: ByteString, error: Error) -> Self {
+        let (within, why) = match &error {
+            Error::NotOpened { within, why, .. } => (*within, why.clone()),
+            other => (Duration::ZERO, other.to_string()),
+        };
+        Failure { error: Mutex::new(Some(error)), nsp, within, why }
+    }
+
+    fn error(&self) -> Error {
+        let first = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let again = || Error::NotOpened { nsp: self.nsp.clone(), within: self.within, why: self.why.clone() };
+        first.unwrap_or_else(again)
+    }
+}
+
+/// Waits for the end of an attempt.
+async fn opened(mut opening: Opening) -> Result<(), Error> {
+    let end = opening.wait_for(Option::is_some).await.map_err(|_| Error::Closed)?;
+    match &*end {
+        Some(Err(failure)) => Err(failure.error()),
+        _ => Ok(()),
+    }
+}
+
+/// The node was started with rooms of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("hosts have rooms of their own: start the node with `Config::room_owner` set to the application")]
+pub struct RoomsOfNode;
+
 impl Hosts {
-    /// Takes the node's events from now on, in a task of its own, until the node is closed. The
-    /// node's rooms must be the [application's](sio_streams_core::RoomOwner).
+    /// Takes the node's events from now on, in a task of its own, until the node is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`RoomsOfNode`] unless the node's rooms are the
+    /// [application's](sio_streams_core::RoomOwner).
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn start(node: Node, mut events: Events) -> (Hosts, Notices) {
+    pub fn start(node: Node, mut events: Events) -> Result<(Hosts, Notices), RoomsOfNode> {
+        if node.config().room_owner != RoomOwner::Application {
+            return Err(RoomsOfNode);
+        }
         let (mut teller, notices) = notices::queue();
+        let own = match node.config().local_delivery {
+            LocalDelivery::StreamOrder => None,
+            _ => Some(node.uid().clone()),
+        };
         let hosts = Hosts { node, by_name: Arc::default() };
-        let (own, by_name) = (hosts.node.uid().clone(), Arc::clone(&hosts.by_name));
+        let by_name = Arc::clone(&hosts.by_name);
         tokio::spawn(async move {
             while let Some(event) = events.next().await {
-                // A panic must not stop the events for all others.
-                let followed = AssertUnwindSafe(|| by_name.follow(&own, event, &mut teller));
-                if catch_unwind(followed).is_err() {
-                    teller.undelivered("", "a host panicked".into());
-                }
+                by_name.follow(own.as_ref(), event, &mut teller);
             }
         });
-        (hosts, notices)
+        Ok((hosts, notices))
     }
 
     /// Returns the node.
@@ -164,16 +224,24 @@ impl Hosts {
         &self.node
     }
 
-    /// Adds a host to a namespace. Completes when the namespace is open: it is opened for the first
-    /// host, and the others wait for that, too. If it fails, the host stays, and may enter again.
+    /// Adds a host to a namespace. The result is there when the namespace is open: it is opened for
+    /// the first host, and the others wait for the same attempt. If the attempt fails, all of them
+    /// get the reason; the hosts stay, and the next one that enters, or enters again, begins
+    /// another. Dropping the future takes nothing back.
+    ///
+    /// A namespace with hosts must be closed by [`leave`](Hosts::leave) or
+    /// [`delete`](Hosts::delete), and not by the node's own handle.
     ///
     /// # Errors
     ///
-    /// As [`Node::open`].
-    pub async fn enter(&self, nsp: impl Into<ByteString>, host: Weak<dyn Host>) -> Result<(), Error> {
-        let nsp = nsp.into();
-        let (opened, _) = self.by_name.add(&nsp, host);
-        opened.get_or_try_init(|| self.node.open(nsp).map_ok(drop)).await.copied()
+    /// As [`Node::open`]. If several hosts wait, the second and all others get
+    /// [`Error::NotOpened`] in any case.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn enter(&self, nsp: impl Into<ByteString>, host: Weak<dyn Host>) -> Queued<()> {
+        Queued::new(opened(self.add(nsp.into(), host, None)))
     }
 
     /// Adds a host to a namespace, and does not wait until it is open, however long Redis may be
@@ -185,32 +253,78 @@ impl Hosts {
     /// Outside of a tokio runtime.
     pub fn enter_later(&self, nsp: impl Into<ByteString>, host: Weak<dyn Host>) {
         let nsp = nsp.into();
-        let (_, is_first) = self.by_name.add(&nsp, host);
-        if is_first {
-            // It is in line before the namespace can be closed again.
-            let opening = self.node.open_within(nsp, Duration::MAX);
-            tokio::spawn(opening.map_ok(drop).unwrap_or_else(|error| observe::not_opened(&error)));
-        }
+        let mut opening = self.add(nsp.clone(), host.clone(), Some(Duration::MAX));
+        let hosts = self.clone();
+        tokio::spawn(async move {
+            while let Err(error) = opened(opening).await {
+                // It was the attempt of a host that does not wait for so long.
+                let again = matches!(error, Error::NotOpened { .. }).then(|| hosts.open_again(&nsp, &host));
+                match again.flatten() {
+                    Some(again) => opening = again,
+                    None => return observe::not_opened(&error),
+                }
+            }
+        });
     }
 
-    /// Takes a host away, which must be the same object that has entered. If it was the last one in
-    /// the namespace, that is closed: returns the end of that. It is in line at once.
+    /// Adds a host, and returns the attempt to open the namespace. A new one is in line before
+    /// anybody can close the namespace.
+    fn add(&self, nsp: ByteString, host: Weak<dyn Host>, within: Option<Duration>) -> Opening {
+        let mut slots = self.by_name.lock();
+        let slot = slots
+            .entry(nsp.clone())
+            .or_insert_with(|| Slot { hosts: Vec::new(), opening: self.open(nsp.clone(), within) });
+        slot.hosts.retain(|other| !ptr::addr_eq(other.as_ptr(), host.as_ptr()));
+        slot.hosts.push(host);
+        if slot.has_failed() {
+            slot.opening = self.open(nsp, within);
+        }
+        slot.opening.clone()
+    }
+
+    /// Returns the attempt to open the namespace of a host, if it is still there.
+    fn open_again(&self, nsp: &ByteString, host: &Weak<dyn Host>) -> Option<Opening> {
+        let mut slots = self.by_name.lock();
+        let slot = slots.get_mut(nsp)?;
+        slot.hosts.iter().find(|other| ptr::addr_eq(other.as_ptr(), host.as_ptr()))?;
+        if slot.has_failed() {
+            slot.opening = self.open(nsp.clone(), Some(Duration::MAX));
+        }
+        Some(slot.opening.clone())
+    }
+
+    /// Begins to open a namespace.
+    fn open(&self, nsp: ByteString, within: Option<Duration>) -> Opening {
+        let attempt = match within {
+            Some(within) => self.node.open_within(nsp.clone(), within),
+            None => self.node.open(nsp.clone()),
+        };
+        let (told, opening) = watch::channel(None);
+        tokio::spawn(async move {
+            let end = attempt.await.map(drop);
+            told.send_replace(Some(end.map_err(|error| Arc::new(Failure::new(nsp, error)))));
+        });
+        opening
+    }
+
+    /// Takes a host away, which must be the same object that has entered. If it was the last one,
+    /// the namespace is closed. The call is in line when this returns, and the future is its end.
     ///
     /// A host calls this when it is dropped. Nothing happens if it is not in the namespace.
-    pub fn leave<T>(&self, nsp: &str, host: &T) -> Option<Queued<()>> {
+    pub fn leave<T: Host + ?Sized>(&self, nsp: &str, host: &T) -> Option<Queued<()>> {
         self.remove(nsp, host, false)
     }
 
     /// Takes a host away, as [`leave`](Hosts::leave) does, and all others of the namespace with it:
     /// the framework has deleted the namespace.
-    pub fn delete<T>(&self, nsp: &str, host: &T) -> Option<Queued<()>> {
+    pub fn delete<T: Host + ?Sized>(&self, nsp: &str, host: &T) -> Option<Queued<()>> {
         self.remove(nsp, host, true)
     }
 
-    fn remove<T>(&self, nsp: &str, host: &T, with_all: bool) -> Option<Queued<()>> {
+    fn remove<T: Host + ?Sized>(&self, nsp: &str, host: &T, with_all: bool) -> Option<Queued<()>> {
         let mut slots = self.by_name.lock();
         let hosts = &mut slots.get_mut(nsp)?.hosts;
-        // It may be another namespace of the same name by now.
+        // By now the slot may be that of a new namespace with the same name.
         let place = hosts.iter().position(|other| ptr::addr_eq(other.as_ptr(), host))?;
         hosts.remove(place);
         if !hosts.is_empty() && !with_all {
@@ -222,29 +336,29 @@ impl Hosts {
     }
 }
 
-impl ByName {
-    /// Adds a host. Returns what is set when one of the hosts has opened the namespace, and whether
-    /// this is the first of them.
-    fn add(&self, nsp: &ByteString, host: Weak<dyn Host>) -> (Arc<OnceCell<()>>, bool) {
-        let mut slots = self.lock();
-        let Slot { opened, hosts } = slots.entry(nsp.clone()).or_default();
-        hosts.retain(|other| !ptr::addr_eq(other.as_ptr(), host.as_ptr()));
-        hosts.push(host);
-        (Arc::clone(opened), hosts.len() == 1)
+impl Slot {
+    /// Returns `true` if the namespace could not be opened.
+    fn has_failed(&self) -> bool {
+        self.opening.borrow().as_ref().is_some_and(Result::is_err)
     }
+}
 
+impl ByName {
     fn hosts(&self, nsp: &str) -> Vec<Arc<dyn Host>> {
         let slots = self.lock();
         let hosts = slots.get(nsp).map_or(&[][..], |slot| &slot.hosts);
         hosts.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn follow(&self, own: &NodeId, event: Event, teller: &mut Teller) {
+    /// Passes an event to the hosts of its namespace, unless `own` has sent it, and to the
+    /// application.
+    fn follow(&self, own: Option<&NodeId>, event: Event, teller: &mut Teller) {
         let mut answers = Answers::default();
-        // This server has followed its own orders already, when they were given.
-        if let Some(nsp) = event.nsp().filter(|_| event.sender() != Some(own)) {
+        if let Some(nsp) = event.nsp().filter(|_| own.is_none() || event.sender() != own) {
             for host in self.hosts(nsp) {
-                let followed = host.follow(&event, &mut answers);
+                // A panic must not keep the event from the others.
+                let followed = catch_unwind(AssertUnwindSafe(|| host.follow(&event, &mut answers)));
+                let followed = followed.unwrap_or_else(|panic| Err(format!("a host has {}", words(&*panic))));
                 followed.unwrap_or_else(|reason| teller.undelivered(nsp, reason));
             }
         }

@@ -80,7 +80,7 @@ pub(crate) fn not_asked(error: &CommandError) {
     tracing::warn!(error = %Clean(error), "acknowledgements of other nodes' clients were not asked for");
 }
 
-/// Reports that a namespace can't be opened, to nobody who waits for it.
+/// Logs that a namespace can't be opened, since no caller waits for the error.
 pub(crate) fn not_opened(error: &Error) {
     tracing::error!(error = %Clean(error), "a namespace could not be opened");
 }
@@ -96,9 +96,9 @@ pub(crate) fn undelivered(nsp: &str, reason: &str) {
     tracing::warn!(nsp = %Clean(nsp), reason = %Clean(reason), "clients did not get what another node sent");
 }
 
-/// Reports a notice that the application does not get.
+/// Reports the first of some notices that the application does not get.
 pub(crate) fn untold(notice: &impl fmt::Debug) {
-    tracing::warn!(?notice, "a notice is dropped, as too many wait to be taken");
+    tracing::warn!(notice = %Clean(format_args!("{notice:?}")), "notices are dropped, as too many wait to be taken");
 }
 
 fn event(event: &Event) {

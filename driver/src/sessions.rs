@@ -1,5 +1,7 @@
 //! Connection state recovery.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use futures_util::{StreamExt, stream};
 use sio_streams_core::{ByteString, CallError, Engine, Payload, Restored, Session, Ticket, Time};
 use tokio::sync::oneshot;
@@ -7,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::acceptance::{Acceptance, Place};
 use crate::call::Call;
+use crate::caught::words;
 use crate::error::Error;
 use crate::namespace::Namespace;
 use crate::queued::Queued;
@@ -153,7 +156,7 @@ impl Namespace {
     /// [`Error::NotRecovered`] says why the client must begin anew. [`Error::EventsNotTaken`] if
     /// the events are not taken within [`Recovery::timeout`](sio_streams_core::Recovery::timeout),
     /// as they can't be by a task that awaits this: then the session is stored again, and can be
-    /// restored later. [`Error::Command`] if that fails. [`Error::Call`]; [`Error::Closed`].
+    /// restored later. [`Error::AcceptPanicked`]. [`Error::Command`] if that fails. [`Error::Call`]; [`Error::Closed`].
     pub fn restore_session<T: Send + 'static>(
         &self,
         pid: &str,
@@ -164,8 +167,15 @@ impl Namespace {
         let (told, restored) = oneshot::channel();
         let (done, mut accepted) = oneshot::channel();
         let place = Place::default();
-        // The caller may have lost interest.
-        let accept = move |restored| drop(done.send(accept(restored)));
+        // A panic must not end the task that takes the events.
+        let accept = move |restored| {
+            let end = catch_unwind(AssertUnwindSafe(|| accept(restored)));
+            let end = end.map_err(|panic| Error::AcceptPanicked(words(&*panic)));
+            let is_accepted = end.is_ok();
+            // The caller may have lost interest.
+            drop(done.send(end));
+            is_accepted
+        };
         let started = self.start(
             move |engine, now, nsp| engine.restore_session(now, nsp, &pid, &offset),
             Waiter::Restored(Acceptance::new(told, accept, place.clone())),
@@ -175,11 +185,11 @@ impl Namespace {
             started.await?;
             restored.await.map_err(|_| Error::Closed)??;
             if let Ok(accepted) = timeout(namespace.node.patience.accept, &mut accepted).await {
-                return accepted.map_err(|_| Error::Closed);
+                return accepted.map_err(|_| Error::Closed)?;
             }
             match place.withdraw() {
                 // It has been accepted just now, or is just being accepted.
-                None => accepted.await.map_err(|_| Error::Closed),
+                None => accepted.await.map_err(|_| Error::Closed)?,
                 Some(restored) => Err(namespace.put_back(restored.session).await?),
             }
         })

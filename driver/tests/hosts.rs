@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use sio_streams_driver::hosts::{Answers, Host, Hosts, Notice};
+use sio_streams_driver::hosts::{Answers, Host, Hosts, Notice, RoomsOfNode};
 use sio_streams_driver::memory::MemoryRedis;
 use sio_streams_driver::{
-    Acks, Answer, BroadcastOptions, ByteString, Config, Error, Event, Events, Node, Options, Packet, Payload,
-    RemoteSocket, RoomOwner, start,
+    Acks, Answer, BroadcastOptions, ByteString, Config, Error, Event, Events, LocalDelivery, Node, Options,
+    Packet, Payload, RemoteSocket, RoomOwner, start,
 };
 
 fn hello() -> Packet {
@@ -177,7 +177,7 @@ fn event(name: &str) -> Packet {
     Packet::event(name, &()).unwrap()
 }
 
-async fn until(condition: impl AsyncFn() -> bool) {
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
     let met = async {
         while !condition().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -190,7 +190,8 @@ async fn until(condition: impl AsyncFn() -> bool) {
 async fn all_hosts_of_a_namespace_answer_together_for_the_others_and_not_for_their_own_server() {
     let redis = MemoryRedis::new();
     let ((node, events), (other, others)) = (owner(&redis), owner(&redis));
-    let ((hosts, _), (asker, _)) = (Hosts::start(node, events), Hosts::start(other, others));
+    let ((hosts, _), (asker, _)) =
+        (Hosts::start(node, events).unwrap(), Hosts::start(other, others).unwrap());
     let ((one, first), (two, second), (elsewhere, third)) = (chat(&["a", "b"]), chat(&["c"]), chat(&["x"]));
     let (one_in, two_in, elsewhere_in) =
         tokio::join!(hosts.enter("/", first), hosts.enter("/", second), hosts.enter("/x", third));
@@ -221,7 +222,7 @@ async fn all_hosts_of_a_namespace_answer_together_for_the_others_and_not_for_the
 async fn a_namespace_is_open_while_a_host_is_in_it() {
     let redis = MemoryRedis::new();
     let ((node, events), (other, _others)) = (owner(&redis), owner(&redis));
-    let (hosts, mut notices) = Hosts::start(node, events);
+    let (hosts, mut notices) = Hosts::start(node, events).unwrap();
     let nsp = other.open("/").await.unwrap();
     let servers = async |count| until(async || nsp.server_count().await.unwrap() == count).await;
     let ((one, first), (two, second), (three, third)) = (chat(&[]), chat(&[]), chat(&[]));
@@ -260,7 +261,7 @@ async fn hosts_wait_for_redis_or_enter_later() {
     let (node, events) =
         start(Options::from(config).open_within(Duration::from_secs(1)), backend.clone()).unwrap();
     let (other, _others) = owner(&redis);
-    let (hosts, _notices) = Hosts::start(node, events);
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
     backend.cut();
     let ((_one, first), (two, second), (three, third)) = (chat(&[]), chat(&[]), chat(&[]));
     let failed = hosts.enter("/first", first.clone()).await;
@@ -283,7 +284,7 @@ async fn hosts_wait_for_redis_or_enter_later() {
 async fn a_host_that_fails_or_panics_harms_no_other() {
     let redis = MemoryRedis::new();
     let ((node, events), (other, _others)) = (owner(&redis), owner(&redis));
-    let (hosts, mut notices) = Hosts::start(node, events);
+    let (hosts, mut notices) = Hosts::start(node, events).unwrap();
     let ((one, first), (two, second)) = (chat(&[]), chat(&[]));
     hosts.enter("/", first).await.unwrap();
     hosts.enter("/", second).await.unwrap();
@@ -302,8 +303,171 @@ async fn a_host_that_fails_or_panics_harms_no_other() {
     }
     let refused = ("/".to_owned(), "it is refused".to_owned());
     assert_eq!(told[..2], [refused.clone(), refused]);
-    assert_eq!((told.len(), told[2].1.contains("panicked")), (3, true));
+    // Both panic, each by itself.
+    assert_eq!(told.len(), 4);
+    for (nsp, reason) in &told[2..] {
+        assert!(nsp == "/" && reason.contains("a host has panicked: "), "{reason}");
+    }
     for chat in [&one, &two] {
         until(async || *chat.log.lock().unwrap() == ["refuse", "hello"]).await;
     }
+}
+
+/// It panics at whatever comes.
+struct Panics;
+
+impl Host for Panics {
+    fn follow(&self, event: &Event, _: &mut Answers) -> Result<(), String> {
+        panic!("{:?} was too much", event.nsp())
+    }
+}
+
+#[tokio::test]
+async fn beside_a_host_that_panics_the_other_answers_and_the_application_is_told() {
+    let redis = MemoryRedis::new();
+    let ((node, events), (other, mut own)) = (owner(&redis), owner(&redis));
+    let (hosts, mut notices) = Hosts::start(node, events).unwrap();
+    let panics = Arc::new(Panics);
+    let first: Weak<dyn Host> = Arc::<Panics>::downgrade(&panics);
+    let (good, second) = chat(&["a"]);
+    hosts.enter("/", first).await.unwrap();
+    hosts.enter("/", second).await.unwrap();
+    let nsp = other.open("/").await.unwrap();
+    let acks = nsp.broadcast_with_ack(event("q"), BroadcastOptions::all()).await.unwrap();
+    answer(&mut own, 0, &[]).await;
+    let (values, outcome) = acks.all().await.unwrap();
+    assert!(outcome.is_complete(), "{outcome:?}");
+    assert_eq!((values.len(), outcome.clients), (1, 1));
+    assert_eq!(*good.log.lock().unwrap(), ["q"]);
+    nsp.server_side_emit(Payload::event("e", &()).unwrap()).await.unwrap();
+    until(async || match notices.next().await.unwrap() {
+        Notice::Node(event) => matches!(*event, Event::ServerSideEmit { .. }),
+        _ => false,
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_deleted_while_hosts_enter_can_be_entered_again() {
+    let redis = MemoryRedis::new();
+    let backend = redis.backend();
+    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
+    let (node, events) = start(config, backend.clone()).unwrap();
+    let (other, _others) = owner(&redis);
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    let nsp = other.open("/").await.unwrap();
+    backend.cut();
+    let ((one, first), (_two, second), (three, third)) = (chat(&[]), chat(&[]), chat(&[]));
+    let (first, second) = (hosts.enter("/", first), hosts.enter("/", second));
+    drop(hosts.delete("/", &*one).unwrap());
+    let third = hosts.enter("/", third);
+    backend.restore();
+    for entered in [first.await, second.await] {
+        let why = entered.unwrap_err().to_string();
+        assert!(why.contains("closed before it was open"), "{why}");
+    }
+    third.await.unwrap();
+    nsp.broadcast(event("hello"), BroadcastOptions::all()).await.unwrap();
+    until(async || *three.log.lock().unwrap() == ["hello"]).await;
+    assert_eq!(nsp.server_count().await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hosts_that_wait_share_one_attempt_and_its_end() {
+    let redis = MemoryRedis::new();
+    let backend = redis.backend();
+    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
+    let limit = Duration::from_secs(60);
+    let (node, events) = start(Options::from(config).open_within(limit), backend.clone()).unwrap();
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    let began = tokio::time::Instant::now();
+    backend.cut();
+    let chats: Vec<_> = (0..5).map(|_| chat(&[])).collect();
+    let ends = chats.iter().map(|(_, host)| hosts.enter("/", host.clone()));
+    for end in futures_util::future::join_all(ends).await {
+        assert!(matches!(&end, Err(Error::NotOpened { within, .. }) if *within == limit), "{end:?}");
+    }
+    assert!(began.elapsed() < limit * 2, "{:?}", began.elapsed());
+    // One that does not wait begins again, and all of them are there.
+    hosts.enter_later("/", chats[0].1.clone());
+    backend.restore();
+    hosts.enter("/", chats[1].1.clone()).await.unwrap();
+    let (other, _others) = owner(&redis);
+    let nsp = other.open("/").await.unwrap();
+    nsp.broadcast(event("hello"), BroadcastOptions::all()).await.unwrap();
+    for (chat, _) in &chats {
+        until(async || *chat.log.lock().unwrap() == ["hello"]).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_enters_later_outlasts_the_attempt_of_one_that_waits() {
+    let redis = MemoryRedis::new();
+    let backend = redis.backend();
+    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
+    let limit = Duration::from_secs(1);
+    let (node, events) = start(Options::from(config).open_within(limit), backend.clone()).unwrap();
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    backend.cut();
+    let ((_one, first), (two, second)) = (chat(&[]), chat(&[]));
+    let waits = hosts.enter("/", first);
+    hosts.enter_later("/", second);
+    assert!(matches!(waits.await, Err(Error::NotOpened { .. })));
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    backend.restore();
+    let (other, _others) = owner(&redis);
+    let nsp = other.open("/").await.unwrap();
+    until(async || nsp.server_count().await.unwrap() == 2).await;
+    nsp.broadcast(event("hello"), BroadcastOptions::all()).await.unwrap();
+    until(async || *two.log.lock().unwrap() == ["hello"]).await;
+}
+
+/// What one thread enters, another leaves at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_that_is_left_while_it_is_entered_can_be_entered_again() {
+    let redis = MemoryRedis::new();
+    let (node, events) = owner(&redis);
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    for round in 0..300 {
+        let nsp = format!("/{round}");
+        let (one, first) = chat(&[]);
+        let (elsewhere, name) = (hosts.clone(), nsp.clone());
+        let leaving = std::thread::spawn(move || {
+            while elsewhere.leave(&name, &*one).is_none() {
+                std::thread::yield_now();
+            }
+        });
+        hosts.enter_later(nsp.clone(), first);
+        leaving.join().unwrap();
+        let (two, second) = chat(&[]);
+        hosts.enter(nsp.clone(), second).await.unwrap();
+        drop(hosts.leave(&nsp, &*two).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn in_the_order_of_the_stream_orders_of_the_own_server_come_too() {
+    let redis = MemoryRedis::new();
+    let config = Config {
+        room_owner: RoomOwner::Application,
+        local_delivery: LocalDelivery::StreamOrder,
+        ..Config::default()
+    };
+    let (node, events) = start(config, redis.backend()).unwrap();
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    let (one, first) = chat(&["a"]);
+    hosts.enter("/", first).await.unwrap();
+    let nsp = hosts.node().namespace("/");
+    nsp.broadcast(event("own"), BroadcastOptions::all()).await.unwrap();
+    until(async || *one.log.lock().unwrap() == ["own"]).await;
+    let acks = nsp.broadcast_with_ack(event("q"), BroadcastOptions::all()).await.unwrap();
+    let (values, outcome) = acks.all().await.unwrap();
+    assert!(outcome.is_complete() && values.len() == 1, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn hosts_are_refused_where_the_rooms_are_the_nodes() {
+    let redis = MemoryRedis::new();
+    let (node, events) = start(Config::default(), redis.backend()).unwrap();
+    assert_eq!(Hosts::start(node, events).unwrap_err(), RoomsOfNode);
 }

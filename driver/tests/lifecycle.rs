@@ -326,6 +326,32 @@ async fn a_restore_awaited_by_who_takes_the_events_ends_and_the_session_is_not_l
     assert_eq!(within(taking).await.unwrap(), [("/".into(), "a".into())], "those before were withdrawn");
 }
 
+/// The task that takes the events goes on.
+#[tokio::test]
+async fn a_panic_where_a_client_is_accepted_ends_that_call_alone() {
+    let config = recovering(Duration::from_secs(60));
+    let (node, mut events) = sio_streams_driver::start(config, MemoryRedis::new().backend()).unwrap();
+    let nsp = within(node.open("/")).await.unwrap();
+    let id = within(nsp.broadcast(packet(), BroadcastOptions::all())).await.unwrap().unwrap().to_string();
+    let (sid, pid, rooms) = ("a".into(), "secret".into(), vec!["a".into()]);
+    let session = Session { sid, pid, rooms, data: Payload::empty_object() };
+    within(nsp.persist_session(session)).await.unwrap();
+    let taking = tokio::spawn(async move {
+        let (mut broadcasts, mut accepted) = (0, 0);
+        while let Some(event) = events.next().await {
+            broadcasts += usize::from(matches!(event, Event::Broadcast(_)));
+            accepted += usize::from(matches!(event, Event::Accepted { .. }));
+        }
+        (broadcasts, accepted)
+    });
+    let restored = within(nsp.restore_session("secret", &id, |_| panic!("not this one"))).await;
+    let why = restored.map(|()| ()).unwrap_err();
+    assert!(matches!(why, Error::AcceptPanicked(_)) && why.to_string().contains("not this one"), "{why}");
+    within(nsp.broadcast(packet(), BroadcastOptions::all())).await.unwrap();
+    within(node.close()).await;
+    assert_eq!(within(taking).await.unwrap(), (2, 0));
+}
+
 #[tokio::test]
 async fn a_restore_that_is_dropped_is_accepted_in_its_place() {
     let config = recovering(Duration::from_secs(60));

@@ -23,13 +23,13 @@ pub enum WireError {
     },
     /// The data is not JSON, or not of the expected shape.
     #[error("the data is not as expected: {0}")]
-    Json(#[from] JsonError),
+    Json(JsonError),
     /// The data is not MessagePack, or not of the expected shape.
     #[error("the data is not as expected: {0}")]
     MsgPack(#[from] MsgPackError),
     /// The data is neither JSON nor base64.
     #[error("the data is neither a JSON object nor base64: {0}")]
-    Base64(#[from] Base64Error),
+    Base64(Base64Error),
     /// The application's codec can't read it.
     #[error("the data is not as expected: {0}")]
     Codec(String),
@@ -64,4 +64,16 @@ pub enum WireError {
     /// such value.
     #[error("an object beside binary data says that it is a placeholder")]
     Placeholder,
+}
+
+impl From<JsonError> for WireError {
+    fn from(error: JsonError) -> Self {
+        WireError::Json(error)
+    }
+}
+
+impl From<Base64Error> for WireError {
+    fn from(error: Base64Error) -> Self {
+        WireError::Base64(error)
+    }
 }

@@ -1,7 +1,11 @@
-//! Things that an application may want to know, and that concern none of its sockets.
+//! Reports to the application that need no action of a host.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sio_streams_core::ByteString;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::{TryRecvError, TrySendError};
 
 use crate::event::Event;
 use crate::observe;
@@ -18,23 +22,35 @@ pub enum Notice {
     Node(Box<Event>),
     /// Clients of this server did not get what another server sent.
     Undelivered {
-        /// The namespace. It is empty if a host panicked.
+        /// The namespace.
         nsp: ByteString,
         /// The reason.
         reason: String,
     },
-    /// So many notices were dropped here, because 1 024 were waiting to be taken.
+    /// This number of notices were dropped here, because 1 024 were waiting to be taken. If one of
+    /// them was a server-side emit with an answer, the server that asked gets none.
     Missed(u64),
 }
 
 /// The notices, in order. They need not be taken, and may be dropped.
 #[derive(Debug)]
-pub struct Notices(mpsc::Receiver<Notice>);
+pub struct Notices {
+    queue: mpsc::Receiver<Notice>,
+    missed: Arc<AtomicU64>,
+}
 
 impl Notices {
     /// Returns the next notice, or `None` when the node is closed.
     pub async fn next(&mut self) -> Option<Notice> {
-        self.0.recv().await
+        match self.queue.try_recv() {
+            Ok(notice) => Some(notice),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
+                match self.missed.swap(0, Ordering::AcqRel) {
+                    0 => self.queue.recv().await,
+                    missed => Some(Notice::Missed(missed)),
+                }
+            }
+        }
     }
 }
 
@@ -42,12 +58,14 @@ impl Notices {
 #[derive(Debug)]
 pub(crate) struct Teller {
     queue: mpsc::Sender<Notice>,
-    missed: u64,
+    /// The number of notices that did not fit, since that was told last.
+    missed: Arc<AtomicU64>,
 }
 
 pub(crate) fn queue() -> (Teller, Notices) {
     let (queue, notices) = mpsc::channel(WAITING);
-    (Teller { queue, missed: 0 }, Notices(notices))
+    let missed = Arc::default();
+    (Teller { queue, missed: Arc::clone(&missed) }, Notices { queue: notices, missed })
 }
 
 impl Teller {
@@ -57,13 +75,15 @@ impl Teller {
     }
 
     pub(crate) fn tell(&mut self, notice: Notice) {
-        if self.missed > 0 && self.queue.try_send(Notice::Missed(self.missed)).is_ok() {
-            self.missed = 0;
+        let missed = self.missed.swap(0, Ordering::AcqRel);
+        if missed > 0 && self.queue.try_send(Notice::Missed(missed)).is_err() {
+            self.missed.fetch_add(missed, Ordering::AcqRel);
         }
         // An application that has dropped its end wants none.
-        if let Err(mpsc::error::TrySendError::Full(notice)) = self.queue.try_send(notice) {
+        if let Err(TrySendError::Full(notice)) = self.queue.try_send(notice)
+            && self.missed.fetch_add(1, Ordering::AcqRel) == 0
+        {
             observe::untold(&notice);
-            self.missed += 1;
         }
     }
 }
@@ -85,7 +105,18 @@ mod tests {
         for _ in 0..2 {
             assert!(matches!(notices.next().await, Some(Notice::Undelivered { .. })));
         }
+        // Silence follows, and then the end.
+        tell(WAITING + 5);
+        for _ in 0..WAITING {
+            assert!(matches!(notices.next().await, Some(Notice::Undelivered { .. })));
+        }
+        assert!(matches!(notices.next().await, Some(Notice::Missed(5))));
+        tell(WAITING + 1);
         drop(teller);
+        for _ in 0..WAITING {
+            assert!(matches!(notices.next().await, Some(Notice::Undelivered { .. })));
+        }
+        assert!(matches!(notices.next().await, Some(Notice::Missed(1))));
         assert!(notices.next().await.is_none());
     }
 }

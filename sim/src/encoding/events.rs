@@ -236,9 +236,9 @@ impl Encode for Source {
     }
 }
 
-/// Returns the library's own error, which says more than its wrapper.
-fn library<T: Error + 'static>(wrapper: &impl Error) -> &T {
-    wrapper.source().and_then(|error| error.downcast_ref()).expect("a wrapper has the error as its source")
+/// Returns the error of this library.
+fn library<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> &'a T {
+    error.downcast_ref().expect("it is the library's error")
 }
 
 impl Encode for WireError {
@@ -247,9 +247,11 @@ impl Encode for WireError {
             WireError::MissingField(field) => out.tag(1).put(*field),
             WireError::UnknownType(kind) => out.tag(2).put(kind),
             WireError::MissingKey { kind, key } => out.tag(3).put(kind).put(*key),
-            WireError::Json(error) => out.tag(4).put(&library::<serde_json::Error>(error).classify()),
+            WireError::Json(error) => {
+                out.tag(4).put(&library::<serde_json::Error>(error.library()).classify())
+            }
             WireError::MsgPack(error) => out.tag(5).put(error),
-            WireError::Base64(error) => out.tag(6).put(library::<DecodeError>(error)),
+            WireError::Base64(error) => out.tag(6).put(library::<DecodeError>(error.library())),
             WireError::Codec(_) => out.tag(7),
             WireError::NameTooLong { size, limit } => out.tag(8).put(size).put(limit),
             WireError::PacketData => out.tag(9),
