@@ -344,8 +344,8 @@ async fn a_panic_where_a_client_is_accepted_ends_that_call_alone() {
         }
         (broadcasts, accepted)
     });
-    let restored = within(nsp.restore_session("secret", &id, |_| panic!("not this one"))).await;
-    let why = restored.map(|()| ()).unwrap_err();
+    let restored = within(nsp.restore_session("secret", &id, |_| -> () { panic!("not this one") })).await;
+    let why = restored.unwrap_err();
     assert!(matches!(why, Error::AcceptPanicked(_)) && why.to_string().contains("not this one"), "{why}");
     within(nsp.broadcast(packet(), BroadcastOptions::all())).await.unwrap();
     within(node.close()).await;

@@ -1,11 +1,13 @@
 //! `campaign`: a long campaign in parts, with a log from which it is resumed. The log has one line
-//! for each state of the source tree, so it can be kept in the repository.
+//! for each state of the sources that decide what happens in a run, so it can be kept in the
+//! repository.
 
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::str::FromStr;
 
 use sio_streams_sim::campaign::{self, Campaign, Summary};
@@ -21,8 +23,8 @@ const FAMILIES: u64 = Family::ALL.len() as u64;
 /// A line of the log: the seeds that were run of one state of the source tree.
 #[derive(Clone, Debug, PartialEq)]
 struct Line {
-    /// The commit, with a mark if the tree had other changes.
-    commit: String,
+    /// The hash of the sources.
+    sources: String,
     /// The owner of the rooms: `engine` or `application`.
     rooms: String,
     /// The number of the first seed of each family.
@@ -38,8 +40,8 @@ struct Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Line { commit, rooms, first, seeds, hours, events, violations } = self;
-        write!(f, "commit {commit}, rooms {rooms}, first {first}, seeds {seeds}, ")?;
+        let Line { sources, rooms, first, seeds, hours, events, violations } = self;
+        write!(f, "sources {sources}, rooms {rooms}, first {first}, seeds {seeds}, ")?;
         write!(f, "hours {hours:.1}, events {events}, violations {}", violations.len())?;
         violations.iter().try_for_each(|seed| write!(f, " {seed}"))
     }
@@ -62,7 +64,7 @@ impl FromStr for Line {
         let mut rest = text;
         let mut parse = || {
             let line = Line {
-                commit: value(&mut rest, "commit")?.to_owned(),
+                sources: value(&mut rest, "sources")?.to_owned(),
                 rooms: value(&mut rest, "rooms")?.to_owned(),
                 first: value(&mut rest, "first")?.parse().ok()?,
                 seeds: value(&mut rest, "seeds")?.parse().ok()?,
@@ -108,43 +110,48 @@ fn write(log: &Path, lines: &[Line]) -> Result<(), Box<dyn Error>> {
     Ok(fs::rename(new, log)?)
 }
 
-/// Returns the commit of the source tree, marked if the tree has changes besides the log.
-fn commit(log: &Path) -> Result<String, Box<dyn Error>> {
-    let git = |args: &[&str]| -> Result<String, Box<dyn Error>> {
-        let output = Command::new("git").args(args).output()?;
-        match output.status.success() {
-            true => Ok(String::from_utf8(output.stdout)?.trim().to_owned()),
-            false => Err(format!("git {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
-        }
-    };
-    let id = git(&["rev-parse", "--short=12", "HEAD"])?;
-    let name = log.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let status = git(&["status", "--porcelain", "--untracked-files=no"])?;
-    let is_changed = status.lines().any(|line| !line.ends_with(&name));
-    Ok(if is_changed { format!("{id}+changes") } else { id })
+/// The directories whose files decide what happens in a run.
+const SOURCES: [&str; 3] = ["core/src", "redis-model/src", "sim/src"];
+
+/// Returns a hash of the sources as they are in the working tree: of the files that git knows, and
+/// of the changes that are not committed.
+fn sources() -> Result<String, Box<dyn Error>> {
+    let files = git(&[&["ls-files", "--stage", "--"][..], &SOURCES].concat(), "")?;
+    let changes = git(&[&["diff", "HEAD", "--"][..], &SOURCES].concat(), "")?;
+    let hash = git(&["hash-object", "--stdin"], &format!("{files}{changes}"))?;
+    Ok(hash.trim().chars().take(12).collect())
 }
 
-/// Runs seeds of all families until the log has this many of the present source tree. Returns
+fn git(args: &[&str], input: &str) -> Result<String, Box<dyn Error>> {
+    let mut git = Command::new("git");
+    let mut running =
+        git.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    running.stdin.take().into_iter().try_for_each(|mut stdin| stdin.write_all(input.as_bytes()))?;
+    let output = running.wait_with_output()?;
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout)?),
+        false => Err(format!("git {args:?}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// Runs seeds of all families until the log counts this many seeds for the present sources. Returns
 /// `true` if none of them breaks a rule.
 pub(crate) fn campaign(seeds: u64, log: &Path, rooms: Rooms, threads: usize) -> Result<bool, Box<dyn Error>> {
-    run(&commit(log)?, seeds, log, rooms, threads)
+    run(&sources()?, seeds, log, rooms, threads)
 }
 
-fn run(commit: &str, seeds: u64, log: &Path, rooms: Rooms, threads: usize) -> Result<bool, Box<dyn Error>> {
-    let mut lines = read(log)?;
+fn run(sources: &str, seeds: u64, log: &Path, rooms: Rooms, threads: usize) -> Result<bool, Box<dyn Error>> {
     let owner = match rooms {
         Rooms::Engine => "engine",
         _ => "application",
     };
-    let is_this = |line: &Line| line.commit == commit && line.rooms == owner;
-    let place = lines.iter().position(is_this).unwrap_or_else(|| {
-        let (first, rooms) = (fastrand::u64(..1 << 48), owner.to_owned());
-        let (hours, violations) = (0.0, Vec::new());
-        lines.push(Line { commit: commit.to_owned(), rooms, first, seeds: 0, hours, events: 0, violations });
-        lines.len() - 1
-    });
-    while lines[place].seeds < seeds {
-        let line = &mut lines[place];
+    let is_this = |line: &Line| line.sources == sources && line.rooms == owner;
+    let none = || {
+        let (sources, rooms, first) = (sources.to_owned(), owner.to_owned(), fastrand::u64(..1 << 48));
+        Line { sources, rooms, first, seeds: 0, hours: 0.0, events: 0, violations: Vec::new() }
+    };
+    let mut line = read(log)?.into_iter().find(is_this).unwrap_or_else(none);
+    while line.seeds < seeds {
         let part = Campaign {
             families: &Family::ALL,
             first: line.first + line.seeds / FAMILIES,
@@ -155,10 +162,16 @@ fn run(commit: &str, seeds: u64, log: &Path, rooms: Rooms, threads: usize) -> Re
         };
         line.add(&campaign::run(part, tell));
         println!("{line}");
+        // Another campaign may have written its own line meanwhile.
+        let mut lines = read(log)?;
+        match lines.iter_mut().find(|line| is_this(line)) {
+            Some(place) => place.clone_from(&line),
+            None => lines.push(line.clone()),
+        }
         write(log, &lines)?;
     }
-    println!("{}", lines[place]);
-    Ok(lines[place].violations.is_empty())
+    println!("{line}");
+    Ok(line.violations.is_empty())
 }
 
 #[cfg(test)]
@@ -167,7 +180,7 @@ mod tests {
 
     fn line(seeds: u64, violations: &[u64]) -> Line {
         Line {
-            commit: "abc+changes".into(),
+            sources: "0123456789ab".into(),
             rooms: "engine".into(),
             first: 42,
             seeds,
@@ -191,8 +204,8 @@ mod tests {
     #[test]
     fn a_campaign_is_resumed_where_it_ended() {
         let log = std::env::temp_dir().join(format!("sio-streams-campaign-{}.txt", std::process::id()));
-        let after = |commit, seeds| {
-            assert!(run(commit, seeds, &log, Rooms::Engine, 1).unwrap());
+        let after = |sources, seeds| {
+            assert!(run(sources, seeds, &log, Rooms::Engine, 1).unwrap());
             read(&log).unwrap()
         };
         let (some, more, same) = (after("a", 4), after("a", 8), after("a", 8));

@@ -53,8 +53,7 @@ enum Command {
     /// Runs seeds of all families by turns, in parts that are logged. Run again, it goes on where it
     /// was interrupted. Needs the source tree, and git.
     Campaign {
-        /// The number of seeds of the present source tree that the log is to have, of all families
-        /// together.
+        /// The number of seeds of the present sources that the log is to have, of all families together.
         #[arg(long, default_value_t = 1_000_000)]
         seeds: u64,
         /// The number of threads. The default is the number of processors.
