@@ -98,8 +98,8 @@ impl Acks {
         }
     }
 
-    /// Returns a stream with one item for each client that was asked, for hosts whose users count
-    /// them: the values, in the order of their arrival, and at the end `None` for each client whose
+    /// Returns a stream with one item for each client that was asked, for frameworks whose users
+    /// count them: the values, in the order of their arrival, and at the end `None` for each client whose
     /// value has not come in time.
     ///
     /// A server says how many clients it has asked, and may say anything: after the first
