@@ -59,7 +59,7 @@ pub(crate) fn here<E: SocketEmitter>(
 }
 
 /// Puts sockets that are addressed by their ids into rooms of those names. On the wire every
-/// socket is in such a room. Here it is from the first time on that somebody uses it.
+/// socket is in such a room. Here a socket enters that room when its id is first used.
 fn enter_own_rooms<E: SocketEmitter>(local: &CoreLocalAdapter<E>, opts: &BroadcastOptions) {
     for room in opts.rooms.iter().chain(&opts.except) {
         let Ok(sid) = Sid::from_str(room) else { continue };

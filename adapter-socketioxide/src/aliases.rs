@@ -1,4 +1,4 @@
-//! The ids of sockets. Node's have 20 characters, and socketioxide has room for 16.
+//! The ids of sockets. Ids on Node.js have 20 characters, and socketioxide has room for 16.
 
 use std::num::NonZeroUsize;
 use std::str::FromStr;

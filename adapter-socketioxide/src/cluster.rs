@@ -89,7 +89,7 @@ impl Cluster {
     /// Sets the answers of this server's sockets to servers that fetch them. `describe` is given
     /// the namespace and the socket's id. It is called in the task that takes the node's events, so
     /// it must not wait. It usually holds the `SocketIo` handle, which then lives as long as the
-    /// node.
+    /// node. Call this before `SocketIo::ns`: until it is set, the sockets are described by `{}`.
     pub fn describe_sockets(
         &self,
         describe: impl Fn(&str, Sid) -> SocketDescription + Send + Sync + 'static,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use bytestring::ByteString;
 
-/// The state of a lane's connection, as whoever holds the connection reports it.
+/// The state of a lane's connection, as the holder of the connection reports it.
 ///
 /// ```
 /// use sio_streams_core::LinkState;

@@ -31,7 +31,7 @@ pub fn serialize<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok,
 ///
 /// # Errors
 ///
-/// If it is no whole number that is not negative.
+/// If it is negative, or not a whole number.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     u64::deserialize(deserializer).map(Duration::from_millis)
 }

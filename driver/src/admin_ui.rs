@@ -1,11 +1,11 @@
-//! Shows this server in Socket.IO's [admin UI](https://socket.io/docs/v4/admin-ui/), which runs on
-//! a Node server of the cluster.
+//! This module shows the server in Socket.IO's [admin UI](https://socket.io/docs/v4/admin-ui/),
+//! which runs on a Node server of the cluster.
 //!
 //! The page lists servers by the statistics that each of them broadcasts into the namespace of
-//! `@socket.io/admin-ui`: [`report`] does so. It finds sockets by `fetchSockets` in every
+//! `@socket.io/admin-ui`: [`report`] does so. The page finds sockets by `fetchSockets` in every
 //! namespace: the answers need a [`Handshake`](crate::Handshake), and data with the [`Connection`]
-//! in it, which [`SocketData`] adds. Its commands (emit, join, leave, disconnect) are ordinary
-//! events of the node.
+//! in it, which [`SocketData`] adds. The page's commands (emit, join, leave, disconnect) are
+//! ordinary events of the node.
 //!
 //! ```
 //! # use sio_streams_driver::{Options, memory::MemoryRedis, start};
@@ -83,8 +83,10 @@ struct InNamespace<'a> {
 /// [node's name](crate::Node::uid) will do. The server's uptime is the time since this was called.
 /// The page's chart of events stays empty.
 ///
-/// Statistics that could not be published, because Redis is away, are not repeated: the next ones
-/// say all again.
+/// Statistics that could not be published are not repeated: the next ones say everything again.
+/// While Redis is away, one message waits in line for up to
+/// [`Limits::in_flight_for`](sio_streams_core::Limits::in_flight_for). It may go out late, with old
+/// figures. No further statistics are made until its fate is known.
 pub async fn report(admin: &Namespace, server_id: &str, mut counts: impl FnMut() -> Counts) -> Error {
     let (started, hostname) = (Instant::now(), gethostname::gethostname());
     let mut turns = interval(INTERVAL);

@@ -227,7 +227,7 @@ impl Namespace {
     }
 
     /// Returns the sockets of this node that `opts` match, to a caller that can't await, such as a
-    /// thread that runs a host without tasks. It blocks the thread until the node's own task has
+    /// thread of an application without tasks. It blocks the thread until the node's own task has
     /// taken all earlier calls, and this one.
     ///
     /// # Errors

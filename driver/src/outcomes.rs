@@ -98,9 +98,9 @@ impl Acks {
         }
     }
 
-    /// Returns a stream with one item for each client that was asked, for hosts whose users count
-    /// them: the values, in the order of their arrival, and at the end `None` for each client whose
-    /// value has not come in time.
+    /// Returns a stream with one item for each client that was asked, for frameworks whose users
+    /// count them: the values, in the order of their arrival, and at the end `None` for each client
+    /// whose value has not come in time.
     ///
     /// A server says how many clients it has asked, and may say anything: after the first
     /// [`MAX_MISSING`](Acks::MAX_MISSING) missing clients the stream ends. If the request could not

@@ -74,6 +74,12 @@ pub(crate) async fn run(redis: &str, port: u16) -> Result<(), Error> {
         servers: Mutex::new(json!([])),
     });
 
+    let sockets = io.clone();
+    cluster.describe_sockets(move |_, sid| {
+        let person = sockets.get_socket(sid).and_then(|socket| socket.extensions.get::<Person>());
+        let data = person.and_then(|person| Payload::encode(&person).ok());
+        SocketDescription { data: data.unwrap_or_else(Payload::empty_object), ..SocketDescription::default() }
+    });
     let welcoming = Arc::clone(&chat);
     io.ns("/", move |socket| {
         // A client's first event may come before the future is polled, so this stands outside of
@@ -82,11 +88,6 @@ pub(crate) async fn run(redis: &str, port: u16) -> Result<(), Error> {
         async {}
     })
     .await?;
-    cluster.describe_sockets(move |_, sid| {
-        let person = io.get_socket(sid).and_then(|socket| socket.extensions.get::<Person>());
-        let data = person.and_then(|person| Payload::encode(&person).ok());
-        SocketDescription { data: data.unwrap_or_else(Payload::empty_object), ..SocketDescription::default() }
-    });
     tokio::spawn(Arc::clone(&chat).take_notices(notices));
     tokio::spawn(Arc::clone(&chat).look_for_people());
 
