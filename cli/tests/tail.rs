@@ -195,6 +195,73 @@ fn a_lost_link_is_restored_and_nothing_is_missed() {
 }
 
 #[test]
+fn all_streams_are_followed_and_those_that_no_node_server_reads() {
+    let redis = RedisServer::start().unwrap();
+    let mut tail = Tail::start(&redis.url(), &["--stream", "s", "--stream-count", "2", "--json"]);
+    tail.note("following s--1 (which does not exist yet), s-0 (which does not exist yet), s-1");
+    for stream in ["s-0", "s--1", "s-1"] {
+        redis.command(&["XADD", stream, "*", "uid", "n", "nsp", "/", "type", "2"]);
+        let heartbeat: Value = serde_json::from_str(&tail.line()).unwrap();
+        assert_eq!((&heartbeat["kind"], &heartbeat["stream"]), (&"heartbeat".into(), &stream.into()));
+    }
+}
+
+#[test]
+fn the_rights_on_the_page_are_enough() {
+    let rights = |name: &str| {
+        let prefix = format!("ACL SETUSER {name} on >password ");
+        let line = PAGE.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap();
+        RedisServer::builder().user(name, "password", line).start().unwrap()
+    };
+    let beat = |redis: &RedisServer| {
+        redis.command(&["XADD", "socket.io", "*", "uid", "n", "nsp", "/", "type", "2"]);
+    };
+    let redis = rights("tail-streams");
+    let mut tail = Tail::start(&redis.url_as("tail-streams", "password"), &["--json"]);
+    tail.note("following");
+    beat(&redis);
+    assert!(tail.line().contains("heartbeat"));
+
+    let redis = rights("tail-channels");
+    let url = redis.url_as("tail-channels", "password");
+    let mut tail = Tail::start(&url, &["--dialect", "streams-0.3", "--json"]);
+    let mut classic = Tail::start(&url, &["--dialect", "classic", "--json"]);
+    tail.note("following");
+    classic.note("following");
+    beat(&redis);
+    assert!(tail.line().contains("heartbeat"));
+    redis.command(&["PUBLISH", "socket.io-request#/#", r#"{"uid":"n","type":1,"requestId":"r"}"#]);
+    assert!(classic.line().contains("fetch-rooms"));
+
+    let redis = rights("tail-sharded");
+    let url = redis.url_as("tail-sharded", "password");
+    let mut other = redis.connect().unwrap();
+    other.command(&["SSUBSCRIBE", "socket.io#/#room#"]).unwrap();
+    let mut tail = Tail::start(&url, &["--dialect", "sharded", "--json"]);
+    // It is said when the channels that there are have been subscribed to.
+    tail.note("following");
+    let message = r#"{"uid":"n","nsp":"/","type":9,"data":{"packet":["hi"]}}"#;
+    redis.command(&["SPUBLISH", "socket.io#/#room#", message]);
+    assert!(tail.line().contains("\"hi\""));
+}
+
+#[test]
+fn what_is_emitted_is_seen() {
+    let redis = RedisServer::start().unwrap();
+    let mut tail = Tail::start(&redis.url(), &["--event", "news"]);
+    tail.note("following");
+    let args = ["--nsp", "/chat", "--to", "room1", "event", "news", r#"{"n": 1}"#];
+    assert!(PAGE.contains(r#"$ sio-streams emit --nsp /chat --to room1 event news '{"n": 1}'"#));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sio-streams"));
+    let output = command.args(["emit", "--redis", &redis.url()]).args(args).output().unwrap();
+    let (printed, shown) = (lines(&output), PAGE.lines().find(|line| line.starts_with("emitted as ")));
+    let words = |line: &str| line.rsplit_once(' ').unwrap().0.to_owned();
+    assert_eq!(words(&printed[0]), words(shown.unwrap()));
+    let line = tail.line();
+    assert!(line.ends_with("/chat   broadcast  to room1  news  [{\"n\":1}]"), "{line}");
+}
+
+#[test]
 fn a_refusal_ends_it_with_the_reason() {
     let redis = RedisServer::builder().user("ann", "secret", "~* &* -@all +client +ping").start().unwrap();
     let mut tail = Tail::start(&redis.url_as("ann", "secret"), &[]);

@@ -230,6 +230,20 @@ async fn pass_on(items: &Sender<Item>, pushes: &mut PushReceiver, skipped: &Atom
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn what_was_skipped_is_counted() {
+        let (sender, mut pushes) = PushSender::bounded(10, 1_000);
+        for _ in 0..2 {
+            sender.send("c".into(), "m".into());
+        }
+        let (items, mut received) = tokio::sync::mpsc::channel(2);
+        let skipped = AtomicU64::new(3);
+        drop(sender);
+        assert!(pass_on(&items, &mut pushes, &skipped).await.is_err());
+        assert!(matches!(received.recv().await, Some(Item::Pushes(pushes, _)) if pushes.len() == 2));
+        assert!(matches!(received.recv().await, Some(Item::Notice(text)) if text.starts_with("3 messages")));
+    }
+
     #[test]
     fn the_channels_of_namespaces_are_those_that_are_counted() {
         let (items, _) = tokio::sync::mpsc::channel(1);

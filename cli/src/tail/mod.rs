@@ -111,7 +111,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "UID")]
     node: Vec<String>,
 
-    /// How much of payloads is shown; short by default, full with --json
+    /// The part of payloads that is shown; short by default, full with --json
     #[arg(long, value_enum, value_name = "DEPTH")]
     payload: Option<Depth>,
 
@@ -128,7 +128,7 @@ fetch-sockets (7), sockets (8), server-side-emit (9), server-side-answer (10), c
 ack (12), close (13); of the classic adapter also fetch-ids, ids, fetch-rooms, rooms, remote-join,
 remote-leave, remote-disconnect, done, answer; and unreadable, which no server can read.";
 
-/// How much of a payload is shown.
+/// The part of a payload that is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Depth {
     Short,

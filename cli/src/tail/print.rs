@@ -1,4 +1,4 @@
-//! The one who prints.
+//! The output of what the followers find.
 
 use std::io::{self, BufWriter, Write};
 
@@ -36,7 +36,7 @@ pub(super) struct Printer {
     pub(super) listener: Listener,
     /// The number of followers that have not started yet.
     pub(super) starting: usize,
-    /// What is followed.
+    /// The names of the streams and channels that are followed.
     pub(super) following: Vec<String>,
 }
 

@@ -109,7 +109,7 @@ pub(crate) enum Content {
     Answer(RequestId),
     Unreadable {
         reason: String,
-        /// What came: the fields of the entry, or the message.
+        /// The fields of the entry, or the message, as they came.
         raw: Vec<(Bytes, Bytes)>,
     },
 }
@@ -307,7 +307,7 @@ impl Listener {
     pub(crate) fn hear(&mut self, push: Push, time: u64) -> Record {
         let Push { channel, payload } = push;
         let rest = channel.strip_prefix(&self.prefix).map(str::to_owned).unwrap_or_default();
-        // What comes before the first `#` is empty, `-request` or `-response`.
+        // The part before the first `#` is empty, `-request` or `-response`.
         let mut parts = rest.splitn(3, '#');
         let part = parts.next().unwrap_or_default();
         let nsp: Option<ByteString> = parts.next().filter(|nsp| !nsp.is_empty()).map(Into::into);
