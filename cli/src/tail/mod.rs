@@ -264,7 +264,7 @@ fn try_run(args: TailArgs) -> Result<(), Error> {
     match end {
         End::Over => Ok(()),
         End::Failed(reason) => Err(Error::Failed(reason)),
-        // Whoever reads the output does not want more of it.
+        // The reader of the output does not want more of it.
         End::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         End::Output(error) => Err(Error::Output(error)),
     }
