@@ -106,8 +106,9 @@ struct EventArgs {
     args: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Adapter {
+/// The adapter of a cluster's servers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Adapter {
     /// @socket.io/redis-streams-adapter 0.2
     #[value(name = "streams-0.2")]
     Streams02,

@@ -3,6 +3,7 @@
 mod demo;
 mod emit;
 mod link;
+mod tail;
 mod timeline;
 
 use std::process::ExitCode;
@@ -49,6 +50,12 @@ enum Command {
     /// without being one. The options must be those of the cluster's adapter.
     #[command(after_help = emit::EXAMPLES, after_long_help = emit::EXAMPLES)]
     Emit(emit::EmitArgs),
+    /// Show the messages of a cluster as they come
+    ///
+    /// Follows the cluster's streams and, with --dialect, its Pub/Sub channels too. It only reads,
+    /// and is not a server of the cluster.
+    #[command(after_help = tail::EXAMPLES, after_long_help = tail::EXAMPLES)]
+    Tail(tail::TailArgs),
 }
 
 #[derive(Debug, Args)]
@@ -84,6 +91,7 @@ fn main() -> ExitCode {
             demo::run(demo::Plan { dialect, redis, stream, patience })
         }
         Command::Emit(args) => emit::run(args),
+        Command::Tail(args) => tail::run(args),
     }
 }
 

@@ -67,6 +67,9 @@ fn split(args: &[String]) -> (Option<&[String]>, Option<Vec<String>>) {
     }
 }
 
+/// A part of the names of the tests that need Node.js in other packages, and of no others.
+const BESIDE_NODE: &str = "beside_node_servers_";
+
 fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
     let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
     let cargo = &args[..end];
@@ -88,7 +91,14 @@ fn cargo_args(interop: Interop, args: &[String]) -> Vec<String> {
             all.push(flag);
         }
     }
-    all.into_iter().map(str::to_owned).chain(args.iter().cloned()).collect()
+    let mut all: Vec<String> = all.into_iter().map(str::to_owned).chain(args.iter().cloned()).collect();
+    if interop == Interop::Without {
+        if end == args.len() {
+            all.push("--".to_owned());
+        }
+        all.extend(["--skip", BESIDE_NODE].map(str::to_owned));
+    }
+    all
 }
 
 #[cfg(test)]
@@ -105,7 +115,7 @@ mod tests {
         assert_eq!(args(Interop::With, ""), "--workspace --locked --no-fail-fast");
         assert_eq!(
             args(Interop::Without, "some_name -- --nocapture"),
-            "--workspace --exclude sio-streams-interop --exclude sio-streams-faults --locked --no-fail-fast some_name -- --nocapture"
+            "--workspace --exclude sio-streams-interop --exclude sio-streams-faults --locked --no-fail-fast some_name -- --nocapture --skip beside_node_servers_"
         );
     }
 
