@@ -241,9 +241,11 @@ impl Request {
     }
 
     /// Returns the nodes whose subscriptions are to be checked. If nodes have answered that may or may
-    /// not have been counted, that is all the nodes that were counted by name.
+    /// not have been counted, or this node may have been, that is all the nodes that were counted by
+    /// name.
     pub(in crate::engine) fn to_look_after(&self) -> impl Iterator<Item = &NodeId> {
-        let is_meant = |node: &Progress| node.subscriber && (node.is_awaited() || !self.late.is_empty());
+        let are_all_meant = self.may_have_own || !self.late.is_empty();
+        let is_meant = move |node: &Progress| node.subscriber && (node.is_awaited() || are_all_meant);
         let counted = self.nodes.iter().filter(move |(_, node)| is_meant(node));
         counted.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
     }
@@ -350,8 +352,10 @@ impl Request {
         let accounted = |node: &&NodeId| self.nodes.get(*node).is_some_and(|node| node.subscriber);
         let accounted = roll.present().filter(accounted).count() as u64;
         let still_there = roll.others.saturating_sub(accounted);
-        if self.may_have_own && !roll.may_have_own {
-            // It is known now whether this node had counted itself.
+        let has_all = self.subscribed().all(|node| roll.has(node).is_some());
+        if self.may_have_own && !roll.may_have_own && has_all {
+            // It is known now whether this node had counted itself. A roll that leaves out nodes that
+            // were counted by name can't tell that: they look like others.
             self.may_have_own = false;
             self.subscribers -= u64::from(self.unnamed() > still_there);
         }

@@ -159,6 +159,24 @@ fn a_node_that_comes_back_takes_nobodys_place_while_another_is_away() {
     assert!(outcome(request).is_complete());
 }
 
+/// The simulator found this: a check that had been made for another question did not ask for `a` by
+/// name, and this node's own subscription was taken for a node that had gone.
+#[test]
+fn its_own_subscription_is_told_from_others_by_a_roll_that_has_all_names() {
+    let mut request = request(0);
+    request.expect(node("a"));
+    request.subscribes(&node("a"));
+    request.counted(&Roll { may_have_own: true, ..roll(2, &[("a", 1)]) }, true);
+    assert!(request.to_look_after().any(|name| *name == node("a")));
+    request.look_after(&roll(1, &[("another", 0)]));
+    assert!(request.answer(&node("a"), &EMIT(), false, 10));
+    assert!(!request.is_over());
+    assert!(request.to_look_after().any(|name| *name == node("a")), "though it has answered");
+    request.look_after(&roll(1, &[("a", 1)]));
+    assert!(request.is_over());
+    assert!(outcome(request).is_complete());
+}
+
 #[test]
 fn an_answer_by_the_stream_takes_no_subscribers_place() {
     let mut request = request(1);
