@@ -199,7 +199,8 @@ async fn sockets_are_moved_from_the_other_side(servers: &Servers, name: &str) ->
 /// Waits until exactly these clients are in a room, as each of the servers sees it.
 async fn moved(servers: &Servers, clients: &Clients, room: &str, expected: &[&str]) -> Result<()> {
     let expected: BTreeSet<&str> = expected.iter().copied().collect();
-    eventually("the sockets in the room", async || {
+    let seen = std::cell::RefCell::new(String::new());
+    let end = eventually("the sockets in the room", async || {
         let in_node = servers.node.rooms("/").await.unwrap().remove(room).unwrap_or_default();
         let mut found: BTreeSet<&str> =
             clients.all().into_iter().filter(|sid| in_node.iter().any(|id| id == sid)).collect();
@@ -208,9 +209,13 @@ async fn moved(servers: &Servers, clients: &Clients, room: &str, expected: &[&st
                 found.insert(sid);
             }
         }
+        *seen.borrow_mut() = format!("{found:?}, and not {expected:?}, of {:?}", clients.all());
         found == expected
     })
-    .await
+    .await;
+    // What was seen last says which server has not followed.
+    end.unwrap_or_else(|error| panic!("{room}: {error}: {}", seen.borrow()));
+    Ok(())
 }
 
 async fn sockets_are_disconnected_from_the_other_side(servers: &Servers, name: &str) -> Result<()> {
