@@ -187,9 +187,16 @@ async fn sockets_are_moved_from_the_other_side(servers: &Servers, name: &str) ->
     // Node moves socketioxide's sockets, by a room and by an id.
     servers.node.sockets_join(&Select::room("/", &room), &[&more]).await?;
     servers.node.sockets_leave(&Select::room("/", &clients.msgpack), &[&more]).await?;
+    // What a server does itself takes effect at once, so a server that lags behind must have
+    // followed the others before.
+    let (first, second) = (format!("{name} first"), format!("{name} second"));
+    servers.node.sockets_join(&Select::room("/", &room), &[&first]).await?;
+    moved(servers, &clients, &first, &clients.all()).await?;
     moved(servers, &clients, &more, &[&clients.node, &clients.common]).await?;
     // socketioxide moves the others' sockets.
     servers.common.io.to(room.clone()).leave(more.clone()).await.unwrap();
+    servers.common.io.to(room.clone()).join(second.clone()).await.unwrap();
+    moved(servers, &clients, &second, &clients.all()).await?;
     moved(servers, &clients, &more, &[]).await?;
     servers.msgpack.io.to(room.clone()).join(more.clone()).await.unwrap();
     moved(servers, &clients, &more, &clients.all()).await?;
