@@ -352,14 +352,15 @@ impl Request {
         let accounted = |node: &&NodeId| self.nodes.get(*node).is_some_and(|node| node.subscriber);
         let accounted = roll.present().filter(accounted).count() as u64;
         let still_there = roll.others.saturating_sub(accounted);
+        // If everybody who subscribes now is known by name, and none of those names was left out, it
+        // is certain that nobody but this node itself can be the one that is still awaited without a
+        // name. While others have no names, they can't be told from this node.
         let has_all = self.subscribed().all(|node| roll.has(node).is_some());
-        if self.may_have_own && !roll.may_have_own && has_all {
-            // It is known now whether this node had counted itself. A roll that leaves out nodes that
-            // were counted by name can't tell that: they look like others.
+        if self.may_have_own && !roll.may_have_own && has_all && still_there == 0 {
             self.may_have_own = false;
-            self.subscribers -= u64::from(self.unnamed() > still_there);
+            self.subscribers -= u64::from(self.unnamed() > 0);
         }
-        let lost = self.unnamed().saturating_sub(still_there);
+        let lost = self.unnamed().saturating_sub(still_there.saturating_add(self.may_have_own.into()));
         let vanished = lost.min(core::mem::replace(&mut self.short, lost));
         let suspects = roll.present().filter(|node| !self.nodes.contains_key(*node)).cloned().collect();
         let before = core::mem::replace(&mut self.suspects, suspects);

@@ -177,6 +177,38 @@ fn its_own_subscription_is_told_from_others_by_a_roll_that_has_all_names() {
     assert!(outcome(request).is_complete());
 }
 
+/// The simulator found this: `away` did not subscribe when the check came, so the own subscription
+/// seemed to have been counted in its place, and its answer then stood for that of `silent`.
+#[test]
+fn its_own_subscription_is_not_told_from_others_while_some_have_no_names() {
+    let mut request = request(0);
+    request.counted(&Roll { may_have_own: true, ..roll(2, &[]) }, true);
+    for _ in 0..3 {
+        request.look_after(&roll(1, &[]));
+    }
+    assert!(request.answer(&node("away"), &EMIT(), false, 10));
+    request.look_after(&roll(2, &[("away", 1)]));
+    assert!(!request.is_over(), "one has not answered");
+    assert!(request.answer(&node("silent"), &EMIT(), false, 10));
+    assert!(request.is_over());
+    assert!(outcome(request).is_complete());
+}
+
+/// It is nobody who has gone, either.
+#[test]
+fn its_own_subscription_is_not_missed_once_all_others_have_answered() {
+    let mut request = request(0);
+    request.counted(&Roll { may_have_own: true, ..roll(2, &[]) }, true);
+    for _ in 0..3 {
+        request.look_after(&roll(1, &[]));
+    }
+    assert!(request.answer(&node("only"), &EMIT(), false, 10));
+    assert!(!request.is_over());
+    request.look_after(&roll(1, &[("only", 1)]));
+    assert!(request.is_over());
+    assert!(outcome(request).is_complete());
+}
+
 #[test]
 fn an_answer_by_the_stream_takes_no_subscribers_place() {
     let mut request = request(1);
