@@ -161,7 +161,7 @@ impl Commands {
         }
         let payload = &match payload.first() {
             Some(b'{') => payload.clone(),
-            _ if self.parser => Reversed.encode(payload.clone()),
+            _ if self.parser => Reversed.decode(payload).map_err(WireError::Codec)?,
             _ => payload.clone(),
         };
         if !channel.contains("-request#") {

@@ -107,19 +107,20 @@ impl Setup {
     }
 }
 
-/// Another form for what the classic adapter writes in MessagePack.
+/// Another form for what the classic adapter writes in MessagePack: a zero, and the bytes from the
+/// last to the first. Without the zero it could begin like JSON, which Node's adapter reads as such.
 #[derive(Debug)]
 pub(super) struct Reversed;
 
 impl Codec for Reversed {
     fn encode(&self, packed: Bytes) -> Bytes {
-        packed.iter().rev().copied().collect()
+        core::iter::once(0).chain(packed.iter().rev().copied()).collect()
     }
 
     fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
-        match payload.is_empty() {
-            true => Err("nothing".into()),
-            false => Ok(self.encode(payload.clone())),
+        match payload.split_first() {
+            Some((0, reversed)) => Ok(reversed.iter().rev().copied().collect()),
+            _ => Err("no zero".into()),
         }
     }
 }
