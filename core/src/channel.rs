@@ -121,8 +121,14 @@ impl Config {
     }
 }
 
-/// Escapes the text, so that it is a glob pattern that matches only itself.
-pub(crate) fn escape_glob(text: &str) -> String {
+/// Escapes the text, so that it is a glob pattern that matches only itself: for the patterns of
+/// [`Command::PSubscribe`](crate::Command::PSubscribe) and
+/// [`Command::PubSubChannels`](crate::Command::PubSubChannels).
+///
+/// ```
+/// assert_eq!(sio_streams_core::escape_glob("room[1]*"), r"room\[1\]\*");
+/// ```
+pub fn escape_glob(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
         if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {

@@ -139,6 +139,7 @@ pub mod wire;
 
 pub use bytes::Bytes;
 pub use bytestring::ByteString;
+pub use channel::escape_glob;
 pub use codec::{Codec, PayloadCodec};
 pub use command::{Command, CommandError, CommandId, Entry, Fields, Lane, Reply, StreamInfo};
 pub use config::{

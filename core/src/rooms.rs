@@ -42,6 +42,30 @@ pub enum RoomChange {
     },
 }
 
+impl RoomChange {
+    /// Returns the room and `true` if it has got its first socket, and the room and `false` if it has
+    /// lost its last one. That is what [`Engine::set_rooms_occupied`] wants to know.
+    ///
+    /// [`Engine::set_rooms_occupied`]: crate::Engine::set_rooms_occupied
+    ///
+    /// ```
+    /// use sio_streams_core::{RoomChange, Rooms};
+    ///
+    /// let mut rooms = Rooms::new([0; 16]);
+    /// rooms.add("socket".into());
+    /// let changes = rooms.join("socket", ["room".into()]);
+    /// let told: Vec<_> = changes.iter().filter_map(RoomChange::occupancy).collect();
+    /// assert_eq!(told, [(&"room".into(), true)]);
+    /// ```
+    pub fn occupancy(&self) -> Option<(&ByteString, bool)> {
+        match self {
+            RoomChange::Create { room } => Some((room, true)),
+            RoomChange::Delete { room } => Some((room, false)),
+            RoomChange::Join { .. } | RoomChange::Leave { .. } => None,
+        }
+    }
+}
+
 /// One side of a membership: the number of the other side, and the position of the membership in
 /// the other side's list.
 #[derive(Clone, Copy, Debug)]

@@ -247,15 +247,10 @@ impl OwnRooms {
 
 /// Tells the engine which rooms have their first socket, and which have lost their last one.
 fn tell(engine: &mut Engine, nsp: &str, changes: Vec<RoomChange>) -> Result<Vec<RoomChange>, CallError> {
-    let (mut occupied, mut vacated) = (Vec::new(), Vec::new());
-    for change in &changes {
-        match change {
-            RoomChange::Create { room } => occupied.push(room.clone()),
-            RoomChange::Delete { room } => vacated.push(room.clone()),
-            RoomChange::Join { .. } | RoomChange::Leave { .. } => {}
-        }
+    for occupied in [false, true] {
+        let told = changes.iter().filter_map(RoomChange::occupancy);
+        let rooms = told.filter(|(_, is)| *is == occupied).map(|(room, _)| room.clone());
+        engine.set_rooms_occupied(nsp, rooms, occupied)?;
     }
-    engine.set_rooms_occupied(nsp, vacated, false)?;
-    engine.set_rooms_occupied(nsp, occupied, true)?;
     Ok(changes)
 }

@@ -37,13 +37,8 @@ impl Owner {
 
 /// Tells the engine which rooms have got their first socket, or lost their last one.
 fn tell(node: &mut Hand<'_>, changes: Vec<RoomChange>) {
-    for change in changes {
-        let (room, occupied) = match change {
-            RoomChange::Create { room } => (room, true),
-            RoomChange::Delete { room } => (room, false),
-            _ => continue,
-        };
-        node.engine.set_rooms_occupied("/", [room], occupied).unwrap();
+    for (room, occupied) in changes.iter().filter_map(RoomChange::occupancy) {
+        node.engine.set_rooms_occupied("/", [room.clone()], occupied).unwrap();
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sio_streams_driver::backend::{Connection as _, PushReceiver, PushSender};
-use sio_streams_driver::sio_streams_core::{ByteString, Command, CommandError, Lane, Reply};
+use sio_streams_driver::sio_streams_core::{ByteString, Command, CommandError, Lane, Reply, escape_glob};
 use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use tokio::sync::mpsc::Sender;
 use tokio::time::MissedTickBehavior;
@@ -35,18 +35,6 @@ pub(super) struct Follower {
     pub(super) counted: bool,
     pub(super) until: Option<When>,
     pub(super) items: Sender<Item>,
-}
-
-/// Escapes the text, so that it is a glob pattern that matches only itself.
-fn escape_glob(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | ']' | '^' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern
 }
 
 impl Follower {

@@ -512,12 +512,8 @@ fn follow(engine: &mut Engine, rooms: &mut Rooms, now: Time, event: &Event) {
         Event::SocketsLeave(moved) => rooms.leave_matching(&moved.opts, &moved.rooms),
         _ => return,
     };
-    for change in changes {
-        match change {
-            RoomChange::Create { room } => engine.set_rooms_occupied("/", [room], true).unwrap(),
-            RoomChange::Delete { room } => engine.set_rooms_occupied("/", [room], false).unwrap(),
-            _ => {}
-        }
+    for (room, occupied) in changes.iter().filter_map(RoomChange::occupancy) {
+        engine.set_rooms_occupied("/", [room.clone()], occupied).unwrap();
     }
 }
 

@@ -104,12 +104,7 @@ impl HostRooms {
 
 /// Tells the engine which rooms have got their first sockets, or lost their last ones.
 fn tell(engine: &mut Engine, nsp: &str, changes: &[RoomChange]) {
-    for change in changes {
-        let (room, occupied) = match change {
-            RoomChange::Create { room } => (room, true),
-            RoomChange::Delete { room } => (room, false),
-            _ => continue,
-        };
+    for (room, occupied) in changes.iter().filter_map(RoomChange::occupancy) {
         let told = engine.set_rooms_occupied(nsp, [room.clone()], occupied);
         assert!(told.is_ok(), "{told:?}");
     }

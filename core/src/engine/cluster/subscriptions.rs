@@ -58,14 +58,9 @@ impl Cluster {
         if cx.config.dialect != Dialect::Sharded {
             return;
         }
-        let created = changes.iter().filter_map(|change| match change {
-            RoomChange::Create { room } => Some(room),
-            _ => None,
-        });
-        let deleted = changes.iter().filter_map(|change| match change {
-            RoomChange::Delete { room } => Some(room),
-            _ => None,
-        });
+        let told = || changes.iter().filter_map(RoomChange::occupancy);
+        let created = told().filter(|(_, occupied)| *occupied).map(|(room, _)| room);
+        let deleted = told().filter(|(_, occupied)| !*occupied).map(|(room, _)| room);
         // A room may bear the name of this node, or of another channel. Then that channel is
         // subscribed anyway, and stays so.
         let mut created = cx.config.room_channels(nsp, created);
