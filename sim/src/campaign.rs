@@ -131,7 +131,7 @@ pub fn check_seed(seed: u64, rooms: Rooms) -> (Option<Failure>, Report) {
     })
 }
 
-/// Calls `work` with 0, 1, 2, … on so many threads, until it returns `false`.
+/// Calls `work` with 0, 1, 2, … on a number of threads, until it returns `false`.
 pub fn spread(threads: usize, work: impl Fn(u64) -> bool + Sync) {
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
     let turns = || {

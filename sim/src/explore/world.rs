@@ -75,6 +75,13 @@ struct Link {
     to_node: VecDeque<Mail>,
 }
 
+impl Link {
+    /// Returns `true` if something is on its way, or awaited.
+    fn is_used(&self) -> bool {
+        !self.to_server.is_empty() || !self.to_node.is_empty() || self.blocked.is_some()
+    }
+}
+
 #[derive(Debug)]
 struct Node {
     engine: Engine,
@@ -89,7 +96,6 @@ struct Node {
     /// The nodes that have answered, for each question that was answered completely.
     complete: Vec<Vec<NodeId>>,
     published: Vec<u64>,
-    lost: Vec<u64>,
     /// The broadcasts that were delivered here, with the node that sent them.
     heard: Vec<(usize, u64)>,
     /// A broken rule.
@@ -130,7 +136,6 @@ impl Small {
                 asked: Vec::new(),
                 complete: Vec::new(),
                 published: Vec::new(),
-                lost: Vec::new(),
                 heard: Vec::new(),
                 wrong: None,
                 was_closed: false,
@@ -150,47 +155,48 @@ impl Small {
         format!("{self:?}")
     }
 
-    /// Returns everything that can happen next, in the fixed order.
+    /// Returns everything that can happen next, in a fixed order.
     pub(super) fn steps(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for (index, node) in self.nodes.iter().enumerate().filter(|(_, node)| !node.dead) {
-            if !node.script.is_empty() {
-                steps.push(Step::Call { node: index });
-            }
-            for (lane, link) in &node.links {
-                let (node, lane) = (index, lane.clone());
-                if link.client.is_none() {
-                    steps.push(Step::Restore { node, lane });
-                    continue;
-                }
-                if !link.to_server.is_empty() && link.blocked.is_none() {
-                    steps.push(Step::Execute { node, lane: lane.clone() });
-                }
-                if !link.to_node.is_empty() {
-                    steps.push(Step::Deliver { node, lane: lane.clone() });
-                }
-                let is_used =
-                    !link.to_server.is_empty() || !link.to_node.is_empty() || link.blocked.is_some();
-                if self.cuts > 0 && is_used {
-                    steps.push(Step::Cut { node, lane });
-                }
-            }
-        }
+        let living = || self.nodes.iter().enumerate().filter(|(_, node)| !node.dead);
+        let callers = living().filter(|(_, node)| !node.script.is_empty());
+        let mut steps: Vec<Step> = callers.map(|(node, _)| Step::Call { node }).collect();
+        steps.extend(self.under_way());
         if !self.late.is_empty() {
             steps.push(Step::Late);
         }
         // A cut of an idle world, and time alone, lead nowhere.
-        let is_only_cuts = steps.iter().all(|step| matches!(step, Step::Cut { .. }));
-        let scripts = self.nodes.iter().any(|node| !node.script.is_empty() && !node.dead);
-        match is_only_cuts && !scripts && self.nodes.iter().all(|node| node.calls.is_empty()) {
-            true => Vec::new(),
-            false => {
-                if self.ticks > 0 && self.next_time().is_some() {
-                    steps.push(Step::Tick);
+        if steps.is_empty() && self.nodes.iter().all(|node| node.calls.is_empty()) {
+            return steps;
+        }
+        if self.cuts > 0 {
+            let links =
+                living().flat_map(|(node, it)| it.links.iter().map(move |(lane, link)| (node, lane, link)));
+            let used = links.filter(|(_, _, link)| link.client.is_some() && link.is_used());
+            steps.extend(used.map(|(node, lane, _)| Step::Cut { node, lane: lane.clone() }));
+        }
+        if self.ticks > 0 && self.next_time().is_some() {
+            steps.push(Step::Tick);
+        }
+        steps
+    }
+
+    /// Returns what happens by itself: on each connection the next thing, and lost ones come back.
+    fn under_way(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for (node, links) in self.nodes.iter().map(|node| &node.links).enumerate() {
+            for (lane, link) in links {
+                let lane = || lane.clone();
+                if link.client.is_none() {
+                    steps.push(Step::Restore { node, lane: lane() });
+                } else if !link.to_server.is_empty() && link.blocked.is_none() {
+                    steps.push(Step::Execute { node, lane: lane() });
                 }
-                steps
+                if !link.to_node.is_empty() {
+                    steps.push(Step::Deliver { node, lane: lane() });
+                }
             }
         }
+        steps
     }
 
     pub(super) fn take(&mut self, step: &Step) {
@@ -400,30 +406,12 @@ impl Small {
     /// Executes and delivers until nothing more is under way.
     fn settle(&mut self) {
         loop {
-            let under_way = self.steps_under_way();
+            let under_way = self.under_way();
             if under_way.is_empty() {
                 return;
             }
             under_way.iter().for_each(|step| self.take(step));
         }
-    }
-
-    fn steps_under_way(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for (node, links) in self.nodes.iter().enumerate().map(|(index, node)| (index, &node.links)) {
-            for (lane, link) in links {
-                let lane = || lane.clone();
-                if link.client.is_none() {
-                    steps.push(Step::Restore { node, lane: lane() });
-                } else if !link.to_server.is_empty() && link.blocked.is_none() {
-                    steps.push(Step::Execute { node, lane: lane() });
-                }
-                if !link.to_node.is_empty() {
-                    steps.push(Step::Deliver { node, lane: lane() });
-                }
-            }
-        }
-        steps
     }
 
     /// Lets everything come right, and looks at the rules. Returns the broken one.
@@ -497,10 +485,7 @@ impl Node {
                 let number = self.calls.remove(&ticket);
                 self.published.extend(number);
             }
-            Event::PublishFailed { ticket, .. } => {
-                let number = self.calls.remove(&ticket);
-                self.lost.extend(number);
-            }
+            Event::PublishFailed { ticket, .. } => drop(self.calls.remove(&ticket)),
             Event::Broadcast(delivery) => {
                 let number =
                     delivery.packet.data().decode::<(String, usize, u64)>().map(|(_, _, number)| number);
