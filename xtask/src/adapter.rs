@@ -5,9 +5,9 @@ use std::process::Command;
 
 use crate::args::{Browser, Interop};
 use crate::error::{Error, Result};
-use crate::process;
 use crate::version::Version;
 use crate::workspace::Workspace;
+use crate::{process, test};
 
 /// The name of its package.
 pub(crate) const PACKAGE: &str = "sio-streams-socketioxide";
@@ -52,14 +52,11 @@ fn test_args(interop: Interop, browser: Browser, args: &[String]) -> Vec<String>
     if interop == Interop::Without {
         all.extend(["--lib", "--test", "corners"]);
     }
-    all.extend(args.iter().map(String::as_str));
+    let mut all: Vec<String> = all.into_iter().map(str::to_owned).chain(args.iter().cloned()).collect();
     if interop == Interop::With && browser == Browser::Without {
-        if !all.contains(&"--") {
-            all.push("--");
-        }
-        all.extend(["--skip", IN_BROWSER]);
+        test::skip(&mut all, IN_BROWSER);
     }
-    all.into_iter().map(str::to_owned).collect()
+    all
 }
 
 pub(crate) fn clippy(workspace: &Workspace) -> Result<()> {
