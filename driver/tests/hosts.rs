@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use sio_streams_driver::hosts::{Answers, Host, Hosts, Notice, RoomsOfNode};
-use sio_streams_driver::memory::MemoryRedis;
+use sio_streams_driver::memory::{MemoryBackend, MemoryRedis};
 use sio_streams_driver::{
     Acks, Answer, BroadcastOptions, ByteString, Config, Error, Event, Events, LocalDelivery, Node, Options,
     Packet, Payload, RemoteSocket, RoomOwner, start,
@@ -21,6 +21,17 @@ fn hello() -> Packet {
 /// Starts a node whose application has its own rooms.
 fn owner(redis: &MemoryRedis) -> (Node, Events) {
     start(Config { room_owner: RoomOwner::Application, ..Config::default() }, redis.backend()).unwrap()
+}
+
+/// Starts hosts whose node is cut off from Redis, and waits for it for this long.
+fn cut_off(limit: Duration) -> (MemoryRedis, MemoryBackend, Hosts) {
+    let redis = MemoryRedis::new();
+    let backend = redis.backend();
+    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
+    let (node, events) = start(Options::from(config).open_within(limit), backend.clone()).unwrap();
+    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    backend.cut();
+    (redis, backend, hosts)
 }
 
 /// Answers the next broadcast: that so many clients were asked, and with the values of some.
@@ -255,14 +266,8 @@ async fn a_namespace_is_open_while_a_host_is_in_it() {
 
 #[tokio::test(start_paused = true)]
 async fn hosts_wait_for_redis_or_enter_later() {
-    let redis = MemoryRedis::new();
-    let backend = redis.backend();
-    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
-    let (node, events) =
-        start(Options::from(config).open_within(Duration::from_secs(1)), backend.clone()).unwrap();
+    let (redis, backend, hosts) = cut_off(Duration::from_secs(1));
     let (other, _others) = owner(&redis);
-    let (hosts, _notices) = Hosts::start(node, events).unwrap();
-    backend.cut();
     let ((_one, first), (two, second), (three, third)) = (chat(&[]), chat(&[]), chat(&[]));
     let failed = hosts.enter("/first", first.clone()).await;
     assert!(matches!(failed, Err(Error::NotOpened { .. })), "{failed:?}");
@@ -350,14 +355,9 @@ async fn beside_a_host_that_panics_the_other_answers_and_the_application_is_told
 
 #[tokio::test(start_paused = true)]
 async fn a_namespace_that_is_deleted_while_hosts_enter_can_be_entered_again() {
-    let redis = MemoryRedis::new();
-    let backend = redis.backend();
-    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
-    let (node, events) = start(config, backend.clone()).unwrap();
+    let (redis, backend, hosts) = cut_off(Duration::from_secs(60));
     let (other, _others) = owner(&redis);
-    let (hosts, _notices) = Hosts::start(node, events).unwrap();
     let nsp = other.open("/").await.unwrap();
-    backend.cut();
     let ((one, first), (_two, second), (three, third)) = (chat(&[]), chat(&[]), chat(&[]));
     let (first, second) = (hosts.enter("/", first), hosts.enter("/", second));
     drop(hosts.delete("/", &*one).unwrap());
@@ -375,14 +375,9 @@ async fn a_namespace_that_is_deleted_while_hosts_enter_can_be_entered_again() {
 
 #[tokio::test(start_paused = true)]
 async fn hosts_that_wait_share_one_attempt_and_its_end() {
-    let redis = MemoryRedis::new();
-    let backend = redis.backend();
-    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
     let limit = Duration::from_secs(60);
-    let (node, events) = start(Options::from(config).open_within(limit), backend.clone()).unwrap();
-    let (hosts, _notices) = Hosts::start(node, events).unwrap();
+    let (redis, backend, hosts) = cut_off(limit);
     let began = tokio::time::Instant::now();
-    backend.cut();
     let chats: Vec<_> = (0..5).map(|_| chat(&[])).collect();
     let ends = chats.iter().map(|(_, host)| hosts.enter("/", host.clone()));
     for end in futures_util::future::join_all(ends).await {
@@ -403,13 +398,7 @@ async fn hosts_that_wait_share_one_attempt_and_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn a_host_that_enters_later_outlasts_the_attempt_of_one_that_waits() {
-    let redis = MemoryRedis::new();
-    let backend = redis.backend();
-    let config = Config { room_owner: RoomOwner::Application, ..Config::default() };
-    let limit = Duration::from_secs(1);
-    let (node, events) = start(Options::from(config).open_within(limit), backend.clone()).unwrap();
-    let (hosts, _notices) = Hosts::start(node, events).unwrap();
-    backend.cut();
+    let (redis, backend, hosts) = cut_off(Duration::from_secs(1));
     let ((_one, first), (two, second)) = (chat(&[]), chat(&[]));
     let waits = hosts.enter("/", first);
     hosts.enter_later("/", second.clone());
