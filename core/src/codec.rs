@@ -16,17 +16,21 @@ use bytes::Bytes;
 ///
 /// impl Codec for Reversed {
 ///     fn encode(&self, msgpack: Bytes) -> Bytes {
-///         msgpack.iter().rev().copied().collect::<Vec<u8>>().into()
+///         core::iter::once(0).chain(msgpack.iter().rev().copied()).collect()
 ///     }
 ///     fn decode(&self, payload: &Bytes) -> Result<Bytes, String> {
-///         Ok(self.encode(payload.clone()))
+///         match payload.split_first() {
+///             Some((0, reversed)) => Ok(reversed.iter().rev().copied().collect()),
+///             _ => Err("it does not begin with a zero".to_owned()),
+///         }
 ///     }
 /// }
 ///
 /// let config = sio_streams_core::Config { parser: Some(PayloadCodec::new(Reversed)), ..Default::default() };
 /// ```
 pub trait Codec: fmt::Debug + Send + Sync {
-    /// Converts from MessagePack.
+    /// Converts from MessagePack. The result must not begin with `{`: a message that does is read as
+    /// JSON, here and by Node's adapter.
     fn encode(&self, msgpack: Bytes) -> Bytes;
 
     /// Converts to MessagePack.

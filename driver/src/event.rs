@@ -384,9 +384,9 @@ impl AckResponder {
     }
 
     /// Completes when nobody waits for acknowledgements any more: the [deadline](AckResponder::deadline)
-    /// has passed, the sender is gone, or the namespace or this node is closed. What is kept for
-    /// clients that have not answered can be dropped then. This does not complete
-    /// when all clients of this node have answered: the application knows that itself.
+    /// has passed, the sender is gone, or the namespace or this node is closed. An application can
+    /// then drop its records of clients that have not answered. This does not complete when all
+    /// clients of this node have answered: the application knows that itself.
     pub fn ended(&self) -> impl Future<Output = ()> + Send + use<> {
         self.end.clone().come()
     }
