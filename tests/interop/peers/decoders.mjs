@@ -6,6 +6,7 @@ import { decode } from "@msgpack/msgpack";
 import notepack from "notepack.io";
 import { Decoder, PacketType } from "socket.io-parser";
 import { clientsGet, does } from "./adapters.mjs";
+import { exit } from "./exit.mjs";
 import { written } from "./written.mjs";
 
 const decoders = {
@@ -69,4 +70,4 @@ for await (const line of createInterface({ input: process.stdin })) {
   process.stdout.write(`${await answer(line)}\n`);
 }
 // Timers of adapters are of no use any more.
-process.exit(0);
+exit(0);

@@ -6,6 +6,7 @@
 
 import { createInterface } from "node:readline";
 import { fromJson, toJson } from "./codec.mjs";
+import { exit } from "./exit.mjs";
 import { operations } from "./ops.mjs";
 import { startServer } from "./server.mjs";
 
@@ -15,7 +16,7 @@ function write(line) {
 
 function die(kind, error) {
   write({ event: "uncaught", kind, error: describe(error), stack: error?.stack ?? null });
-  process.exit(1);
+  exit(1);
 }
 
 function describe(error) {
@@ -41,7 +42,7 @@ async function serve(line) {
     write({ id, ok: false, error: describe(error) });
   }
   if (op === "close") {
-    process.exit(0);
+    exit(0);
   }
 }
 

@@ -8,6 +8,7 @@ import { decode } from "@msgpack/msgpack";
 import { Redis } from "ioredis";
 import { Clients } from "./clients.mjs";
 import { toJson } from "./codec.mjs";
+import { exit } from "./exit.mjs";
 import { until } from "./ready.mjs";
 import { CASES } from "./record-cases.mjs";
 import { startServer } from "./server.mjs";
@@ -207,4 +208,4 @@ for (const generation of ["0.2", "0.3"]) {
   writeFileSync(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
   console.log(`${file}: ${lines.length} vectors`);
 }
-process.exit(0);
+exit(0);

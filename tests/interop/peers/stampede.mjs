@@ -2,6 +2,7 @@
 // Writes {ms, restored, packets, rssMb} when it is done.
 
 import { readFileSync } from "node:fs";
+import { exit } from "./exit.mjs";
 import { startServer } from "./server.mjs";
 
 const { sessions, ...config } = JSON.parse(readFileSync(process.argv[2], "utf8"));
@@ -29,4 +30,4 @@ const ms = performance.now() - start;
 clearInterval(sampling);
 const count = restored.filter(({ status }) => status === "fulfilled").length;
 console.log(JSON.stringify({ ms, restored: count, packets, peakMb: (peak - before) / 2 ** 20 }));
-process.exit(0);
+exit(0);
