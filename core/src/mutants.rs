@@ -42,6 +42,7 @@ mutants! {
     UnsubscribeForgotten: "a namespace that is left stays subscribed",
     SubscriptionNotRenewed: "a new connection is not subscribed",
     ResponseCountedTwice: "an answer counts for two nodes",
+    StrangersBelieved: "a node without a known name takes another one's place",
     RequestTimeoutNotArmed: "a request waits for ever",
     CountOfNoneForgotten: "a node without matching clients does not say so",
     BridgeCountedTwice: "a bridge counts by its name and by its subscription",

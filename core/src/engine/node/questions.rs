@@ -9,7 +9,7 @@ use crate::command::{Command, CommandError, CommandId, Lane, Reply};
 use crate::config::Dialect;
 use crate::engine::outbox::What;
 use crate::engine::purpose::Purpose;
-use crate::engine::requests::{CountAgain, Request, Wanted};
+use crate::engine::requests::{Request, Wanted};
 use crate::engine::roll::Census;
 use crate::engine::timers::Timer;
 use crate::error::CallError;
@@ -206,9 +206,8 @@ impl Node {
     pub(super) fn counted_for(&mut self, ticket: Ticket, census: Census, reply: Result<Reply, CommandError>) {
         let nsp = census.nsp.clone();
         let roll = self.cluster.roll(&self.cx, census, reply);
-        if let Some(again) = self.requests.counted(&mut self.cx, ticket, roll)
+        if self.requests.counted(&mut self.cx, ticket, roll)
             && let Some(lane) = self.count_again(ticket)
-            && again == CountAgain::Later
         {
             self.cx.rest(&lane);
         }
@@ -450,7 +449,7 @@ impl Node {
             self.order_owner(ticket, &order);
         }
         self.requests.finish_if_over(&mut self.cx, ticket);
-        self.requests.check_if_late(&mut self.cx, ticket);
+        self.requests.check_if_unsure(&mut self.cx, ticket);
     }
 
     /// Applies an order to one socket, here or on another node.

@@ -5,6 +5,9 @@
 //! the command just before the question counts the subscribers. If some of them have no names, they
 //! are counted once more when the question is published. A node that came in between and answers is
 //! then not mistaken for one of those that were counted.
+//!
+//! A node that was away when the subscribers were counted may come back and answer. Before a name
+//! that no count has shown ends a question, a check therefore counts once more, by that name, too.
 
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -36,21 +39,7 @@ pub(super) struct Check {
     last: Option<Time>,
 }
 
-/// The nodes that hear a question have to be counted once more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum CountAgain {
-    Now,
-    /// Redis was not reached. The count does no harm, so it is made again after a pause.
-    Later,
-}
-
 impl Requests {
-    /// Returns `true` if the roll says nothing about a subscriber that has answered.
-    fn has_strangers(&self, ticket: Ticket, roll: &Roll) -> bool {
-        let request = self.open.get(&ticket);
-        request.is_some_and(|request| request.subscribed().any(|node| roll.has(node).is_none()))
-    }
-
     /// Expects answers of the subscribers in the roll.
     fn expect_all(&mut self, ticket: Ticket, roll: &Roll, by_name: bool) {
         let by_name = by_name && !roll.is_doubtful;
@@ -70,34 +59,30 @@ impl Requests {
         Some((request.nsp.clone(), request.subscribed().cloned().collect()))
     }
 
-    /// Takes the count of the nodes that hear the question, or its error. Returns whether they have
-    /// to be counted once more.
+    /// Takes the count of the nodes that hear the question, or its error. Returns `true` if Redis was
+    /// not reached. The count does no harm, so it is to be made again.
     pub(in crate::engine) fn counted(
         &mut self,
         cx: &mut Context,
         ticket: Ticket,
         roll: Result<Roll, CommandError>,
-    ) -> Option<CountAgain> {
+    ) -> bool {
         match roll {
-            // Meanwhile a node has answered that the census did not ask for by name. It may have
-            // left since.
-            Ok(roll) if self.has_strangers(ticket, &roll) => return Some(CountAgain::Now),
             Ok(roll) => {
                 // The answers of the classic dialect carry no names.
                 let by_name = cx.config.dialect != Dialect::Classic;
                 self.expect_all(ticket, &roll, by_name);
                 self.finish_if_over(cx, ticket);
+                self.check_if_unsure(cx, ticket);
             }
-            Err(CommandError::NotSent(_) | CommandError::Lost(_)) if self.contains(ticket) => {
-                return Some(CountAgain::Later);
-            }
+            Err(CommandError::NotSent(_) | CommandError::Lost(_)) => return self.contains(ticket),
             Err(error) => {
                 if let Some(request) = self.open.get_mut(&ticket) {
                     request.is_uncountable(error);
                 }
             }
         }
-        None
+        false
     }
 
     /// Notes that the question has been published. Returns `true` if the nodes that hear it have to
@@ -195,14 +180,14 @@ impl Requests {
         }
     }
 
-    /// Handles an answer from a node that was not known to subscribe. The engine can ask at once
-    /// whether it does.
-    pub(in crate::engine) fn check_if_late(&mut self, cx: &mut Context, ticket: Ticket) {
+    /// Handles an answer from a node that was not known to subscribe. If nothing else is awaited,
+    /// the engine asks at once how many nodes subscribe now.
+    pub(in crate::engine) fn check_if_unsure(&mut self, cx: &mut Context, ticket: Ticket) {
         let Some(request) = self.open.get(&ticket) else { return };
         if request.is_unsure() && cx.config.dialect.subscribes() {
             let nsp = request.nsp.clone();
             self.check_later(cx, &nsp, ticket);
-            // Many requests may be answered late at the same time. One check serves them all.
+            // Many requests may be unsure at the same time. One check serves them all.
             let last = self.checks.get(&nsp).and_then(|check| check.last);
             let at = last.map_or(cx.now, |last| cx.now.max(last + RECHECK / 3));
             cx.timers.hasten(&Timer::Recheck(nsp), at);
@@ -250,6 +235,10 @@ impl Requests {
         }
         if let Some(check) = self.checks.get_mut(nsp) {
             check.is_planned = false;
+        }
+        let unsure = self.awaiting(nsp).find(|(_, request)| request.is_unsure());
+        if let Some(ticket) = unsure.map(|(ticket, _)| ticket) {
+            self.check_if_unsure(cx, ticket);
         }
         let first = self.awaiting(nsp).next().map(|(ticket, _)| ticket);
         if let Some(ticket) = first {

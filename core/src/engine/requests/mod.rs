@@ -27,7 +27,6 @@ use crate::id::{NodeId, RequestId, Ticket};
 use crate::message::Body;
 use crate::wire::classic::Asked;
 use counting::Check;
-pub(super) use counting::CountAgain;
 pub(super) use request::Request;
 
 /// The kind of answer that a question asks for.

@@ -77,6 +77,9 @@ pub(in crate::engine) struct Request {
     answered_unnamed: u64,
     /// The nodes that answered through the stream without being expected. They may subscribe, too.
     late: Vec<NodeId>,
+    /// The nodes that answered by Pub/Sub and that no roll since has been asked about. Each of them
+    /// takes the place of a subscriber without a name, and this may be another node's place.
+    strangers: BTreeSet<NodeId>,
     /// The names that must belong to some of the unnamed nodes.
     suspects: BTreeSet<NodeId>,
     /// The number of unnamed nodes that were missing at the last check.
@@ -115,6 +118,7 @@ impl Request {
             anonymous: Progress::default(),
             answered_unnamed: 0,
             late: Vec::new(),
+            strangers: BTreeSet::new(),
             suspects: BTreeSet::new(),
             short: 0,
             vanished: 0,
@@ -189,15 +193,25 @@ impl Request {
         self.subscribers.saturating_sub(known)
     }
 
-    /// Counts the subscribers in the roll. `by_name` is `true` if answers name their sender.
+    /// Counts the subscribers in the roll. `by_name` is `true` if answers name their sender. A
+    /// stranger that the roll has been asked about is one no more.
     pub(super) fn counted(&mut self, roll: &Roll, by_name: bool) {
         let named = if by_name { roll.present().count() as u64 } else { 0 };
         self.nameless |= roll.others > named;
+        self.introduce(roll);
         let all = self.with_past(roll);
         if all > self.subscribers {
             self.may_have_own = roll.may_have_own;
         }
         self.expect_unnamed(all);
+    }
+
+    /// Takes the nodes that the roll has been asked about off the strangers. Returns `true` if there
+    /// are any.
+    fn introduce(&mut self, roll: &Roll) -> bool {
+        let before = self.strangers.len();
+        self.strangers.retain(|node| roll.has(node).is_none());
+        self.strangers.len() < before
     }
 
     /// Returns the number of subscribers in the roll, and of those that were counted by name and do
@@ -219,15 +233,21 @@ impl Request {
         !self.counted || self.nameless
     }
 
-    /// Returns `true` if answers of subscribers are still expected.
+    /// Returns `true` if answers of subscribers are still expected, or may be.
     pub(in crate::engine) fn awaits_subscribers(&self) -> bool {
-        self.unnamed() > 0 || self.anonymous.acks < self.anonymous.clients || self.awaited > 0
+        self.unnamed() > 0
+            || !self.strangers.is_empty()
+            || self.anonymous.acks < self.anonymous.clients
+            || self.awaited > 0
     }
 
-    /// Returns `true` if a node has answered that may or may not have been counted, and other
-    /// answers may be missing.
+    /// Returns `true` if a node has answered that may or may not have been counted, and the request
+    /// waits for nothing but to know this.
     pub(in crate::engine) fn is_unsure(&self) -> bool {
-        !self.late.is_empty() && self.unnamed() > 0 && self.awaited == 0
+        match self.unnamed() {
+            0 => self.counted && !self.strangers.is_empty(),
+            _ => !self.late.is_empty() && self.awaited == 0,
+        }
     }
 
     /// Returns `true` if more is expected of the node, or `None` if the node is not known.
@@ -247,7 +267,8 @@ impl Request {
         let are_all_meant = self.may_have_own || !self.late.is_empty();
         let is_meant = move |node: &Progress| node.subscriber && (node.is_awaited() || are_all_meant);
         let counted = self.nodes.iter().filter(move |(_, node)| is_meant(node));
-        counted.map(|(node, _)| node).chain(&self.late).chain(&self.suspects)
+        let unsure = self.late.iter().chain(&self.strangers).chain(&self.suspects);
+        counted.map(|(node, _)| node).chain(unsure)
     }
 
     /// Takes an answer. Returns `true` if it counts. A node answers once, and acknowledges once for
@@ -264,6 +285,9 @@ impl Request {
                 self.late.push(from.owned());
             } else {
                 self.subscribes(from);
+                if self.counts && !mutant!(StrangersBelieved) {
+                    self.strangers.insert(from.owned());
+                }
                 self.named += u64::from(mutant!(ResponseCountedTwice));
             }
         }
@@ -344,7 +368,7 @@ impl Request {
         let (subscribers, late) =
             self.late.drain(..).partition::<Vec<_>, _>(|node| roll.has(node) == Some(true));
         self.late = late;
-        if !subscribers.is_empty() {
+        if self.introduce(roll) || !subscribers.is_empty() {
             // These nodes may have come back since the others were counted, while others are away.
             self.subscribers = self.subscribers.max(self.with_past(roll));
         }
@@ -386,6 +410,7 @@ impl Request {
         !matches!(self.fate, Fate::Open)
             && self.counted
             && self.unnamed() == 0
+            && self.strangers.is_empty()
             && !matches!(self.wanted, Wanted::Owner(None))
             && self.anonymous.acks >= self.anonymous.clients
             && self.awaited == 0
