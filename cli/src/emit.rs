@@ -11,6 +11,8 @@ use sio_streams_driver::sio_streams_core::{
 };
 use sio_streams_driver::{Emitter, Error as DriverError};
 
+use crate::server::ServerArgs;
+
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   sio-streams emit event news hello '{\"n\": 1}'         to all clients
@@ -22,11 +24,8 @@ Exit codes: 0 Redis has the message, 1 it hasn't, or it is not known, 2 wrong us
 
 #[derive(Debug, Args)]
 pub(crate) struct EmitArgs {
-    /// The Redis or Valkey server: redis://, rediss:// (TLS) or unix://
-    ///
-    /// The password may stand in the environment variable REDISCLI_AUTH instead.
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
-    redis: String,
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Adapter of the cluster's servers
     #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
@@ -190,7 +189,7 @@ fn try_run(args: EmitArgs) -> Result<Option<EntryId>, Error> {
     let mut opts =
         BroadcastOptions { rooms: names(args.to), except: names(args.except), ..BroadcastOptions::default() };
     opts.flags.volatile = args.volatile.then_some(true);
-    let emitter = Emitter::new(config, crate::backend(&args.redis).build()?)?;
+    let emitter = Emitter::new(config, args.server.backend()?)?;
     let nsp = args.nsp.as_str();
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;

@@ -1,15 +1,16 @@
 //! The `sio-streams` command.
 
+mod ask;
 mod demo;
 mod emit;
 mod link;
+mod server;
 mod tail;
 mod timeline;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use sio_streams_redis_rs::{Builder, RedisBackend};
 
 /// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
 ///
@@ -56,6 +57,21 @@ enum Command {
     /// and is not a server of the cluster.
     #[command(after_help = tail::EXAMPLES, after_long_help = tail::EXAMPLES)]
     Tail(tail::TailArgs),
+    /// List the servers of a cluster, and whether they answer
+    ///
+    /// Counts the servers and asks each of them. The command is not a server of the cluster, and no
+    /// server takes it for one; but servers do answer its question.
+    #[command(after_help = ask::EXAMPLES, after_long_help = ask::EXAMPLES)]
+    Nodes(ask::NodesArgs),
+    /// List the clients of a cluster, and the servers that have them
+    #[command(after_help = ask::EXAMPLES, after_long_help = ask::EXAMPLES)]
+    Sockets(ask::SocketsArgs),
+    /// List the rooms of a cluster, and the number of clients in each
+    #[command(after_help = ask::EXAMPLES, after_long_help = ask::EXAMPLES)]
+    Rooms(ask::RoomsArgs),
+    /// Measure how long the servers of a cluster take to answer
+    #[command(after_help = ask::EXAMPLES, after_long_help = ask::EXAMPLES)]
+    Ping(ask::PingArgs),
 }
 
 #[derive(Debug, Args)]
@@ -92,24 +108,10 @@ fn main() -> ExitCode {
         }
         Command::Emit(args) => emit::run(args),
         Command::Tail(args) => tail::run(args),
-    }
-}
-
-/// The environment variable with the password, as `redis-cli` knows it.
-const PASSWORD: &str = "REDISCLI_AUTH";
-
-/// The password that stands in the environment: there it is not seen by all who look at the list of
-/// processes.
-fn password() -> Option<String> {
-    std::env::var(PASSWORD).ok().filter(|password| !password.is_empty())
-}
-
-/// A backend for this URL, and that password.
-fn backend(url: &str) -> Builder {
-    let builder = RedisBackend::builder(url);
-    match password() {
-        Some(password) => builder.password(password),
-        None => builder,
+        Command::Nodes(args) => ask::nodes(&args),
+        Command::Sockets(args) => ask::sockets(&args),
+        Command::Rooms(args) => ask::rooms(&args),
+        Command::Ping(args) => ask::ping(&args),
     }
 }
 

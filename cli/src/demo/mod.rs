@@ -129,7 +129,7 @@ async fn play(plan: &Plan, target: Option<&Target<'_>>) -> Result<bool, Error> {
         let redis = MemoryRedis::new();
         return show(plan, &config, "a Redis that is simulated in memory", || redis.backend()).await;
     };
-    let backend = crate::backend(target.url).heartbeat(USUAL, USUAL * plan.patience).build()?;
+    let backend = crate::server::backend(target.url).heartbeat(USUAL, USUAL * plan.patience).build()?;
     let limit = LIMIT * plan.patience;
     let result = tokio::select! {
         result = show(plan, &config, &target.shown, || backend.clone()) => result,
@@ -183,7 +183,7 @@ async fn delete(target: &Target<'_>, stream: &str, limit: Duration) {
         // Without limits of the crate's own, which are short.
         let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut info = redis::IntoConnectionInfo::into_connection_info(target.url)?;
-        if let Some(password) = crate::password() {
+        if let Some(password) = crate::server::password() {
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use sio_streams_driver::backend::{Connection as _, PushReceiver, PushSender};
+use sio_streams_driver::backend::{BoxedBackend, BoxedConnection, Connection as _, PushReceiver, PushSender};
 use sio_streams_driver::sio_streams_core::{ByteString, Command, CommandError, Lane, Reply, escape_glob};
-use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use tokio::sync::mpsc::Sender;
 use tokio::time::MissedTickBehavior;
 
@@ -27,7 +26,7 @@ const BATCH: usize = 256;
 const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Follower {
-    pub(super) backend: Arc<RedisBackend>,
+    pub(super) backend: Arc<BoxedBackend>,
     pub(super) language: Language,
     pub(super) prefix: String,
     pub(super) sharded: bool,
@@ -120,7 +119,7 @@ impl Follower {
     async fn keep_patterns(
         &self,
         link: &mut Link,
-        connection: &mut RedisConnection,
+        connection: &mut BoxedConnection,
         announced: &mut Option<String>,
     ) -> Result<CommandError, Over> {
         let subscribe = Command::PSubscribe { patterns: self.patterns() };
@@ -136,7 +135,7 @@ impl Follower {
     async fn keep_sharded(
         &self,
         link: &mut Link,
-        connection: &mut RedisConnection,
+        connection: &mut BoxedConnection,
         announced: &mut Option<String>,
     ) -> Result<CommandError, Over> {
         let mut asking = link.open(&Lane::Writer, &PushSender::to(|_, _| {})).await?;
@@ -158,8 +157,8 @@ impl Follower {
     /// Subscribes to the channels that are new, and leaves those that nobody else hears.
     async fn look(
         &self,
-        asking: &mut RedisConnection,
-        connection: &mut RedisConnection,
+        asking: &mut BoxedConnection,
+        connection: &mut BoxedConnection,
         followed: &mut HashSet<ByteString>,
     ) -> Result<(), CommandError> {
         let pattern = format!("{}#*", escape_glob(&self.prefix)).into();
@@ -216,6 +215,8 @@ async fn pass_on(items: &Sender<Item>, pushes: &mut PushReceiver, skipped: &Atom
 
 #[cfg(test)]
 mod tests {
+    use sio_streams_redis_rs::RedisBackend;
+
     use super::*;
 
     #[tokio::test]
@@ -235,7 +236,7 @@ mod tests {
     #[test]
     fn the_channels_of_namespaces_are_those_that_are_counted() {
         let (items, _) = tokio::sync::mpsc::channel(1);
-        let backend = Arc::new(RedisBackend::new("redis://127.0.0.1:1").unwrap());
+        let backend = Arc::new(BoxedBackend::new(RedisBackend::new("redis://127.0.0.1:1").unwrap()));
         let prefix = "so*cket".to_owned();
         let language = Language::Sharded;
         let follower =

@@ -9,7 +9,7 @@ mod print;
 mod record;
 mod retry;
 mod stream;
-mod text;
+pub(crate) mod text;
 mod when;
 
 use std::io;
@@ -28,6 +28,7 @@ use self::print::{End, Format, Printer};
 use self::record::{Kind, Language, Listener};
 use self::when::When;
 use crate::emit::Adapter;
+use crate::server::ServerArgs;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -41,11 +42,8 @@ Exit codes: 0 it was ended, 1 Redis can't be reached or refuses to be read, 2 wr
 
 #[derive(Debug, Args)]
 pub(crate) struct TailArgs {
-    /// The Redis or Valkey server: redis://, rediss:// (TLS) or unix://
-    ///
-    /// The password may stand in the environment variable REDISCLI_AUTH instead.
-    #[arg(long, value_name = "URL", default_value = "redis://127.0.0.1:6379")]
-    redis: String,
+    #[command(flatten)]
+    server: ServerArgs,
 
     /// Adapter of the cluster's servers; without it, only the streams are followed
     ///
@@ -200,7 +198,7 @@ fn try_run(args: TailArgs) -> Result<(), Error> {
         Some(Adapter::Classic) => Some(Language::Classic),
         Some(Adapter::Sharded) => Some(Language::Sharded),
     };
-    let backend = Arc::new(crate::backend(&args.redis).build()?);
+    let backend = Arc::new(args.server.backend()?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

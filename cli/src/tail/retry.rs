@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sio_streams_driver::backend::{Backend as _, ConnectError, Connection as _, PushSender};
+use sio_streams_driver::backend::{
+    Backend as _, BoxedBackend, BoxedConnection, ConnectError, Connection as _, PushSender,
+};
 use sio_streams_driver::sio_streams_core::{Command, CommandError, Lane, Reply};
-use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use tokio::sync::mpsc::Sender;
 
 use super::Item;
@@ -21,9 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Over;
 
 /// A link to the server, which is restored when it is lost.
-#[derive(Debug)]
 pub(super) struct Link {
-    backend: Arc<RedisBackend>,
+    backend: Arc<BoxedBackend>,
     /// The subject of notices, such as the name of a stream.
     subject: String,
     items: Sender<Item>,
@@ -33,12 +33,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(backend: Arc<RedisBackend>, subject: String, items: Sender<Item>) -> Self {
+    pub(super) fn new(backend: Arc<BoxedBackend>, subject: String, items: Sender<Item>) -> Self {
         Link { backend, subject, items, proven: false, lost: None }
     }
 
     /// Opens a connection.
-    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<RedisConnection, String> {
+    async fn connect(&self, lane: &Lane, pushes: PushSender) -> Result<BoxedConnection, String> {
         match tokio::time::timeout(PATIENCE, self.backend.connect(lane, pushes)).await {
             Ok(result) => result.map_err(|error| match self.proven {
                 true => error.0,
@@ -49,7 +49,7 @@ impl Link {
     }
 
     /// Opens a connection, or tries until there is one.
-    pub(super) async fn open(&mut self, lane: &Lane, pushes: &PushSender) -> Result<RedisConnection, Over> {
+    pub(super) async fn open(&mut self, lane: &Lane, pushes: &PushSender) -> Result<BoxedConnection, Over> {
         loop {
             match self.connect(lane, pushes.clone()).await {
                 Ok(connection) => return Ok(connection),
@@ -113,7 +113,7 @@ impl Link {
 /// Executes commands within the time limit, beyond the time for which they may block. Returns the
 /// first error.
 pub(super) async fn execute(
-    connection: &mut RedisConnection,
+    connection: &mut BoxedConnection,
     commands: Vec<Command>,
     block: Duration,
 ) -> Result<Vec<Reply>, CommandError> {

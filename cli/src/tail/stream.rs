@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sio_streams_driver::backend::PushSender;
+use sio_streams_driver::backend::{BoxedBackend, BoxedConnection, PushSender};
 use sio_streams_driver::sio_streams_core::{ByteString, Command, Entry, EntryId, Lane, Reply, StreamInfo};
-use sio_streams_redis_rs::{RedisBackend, RedisConnection};
 use tokio::sync::mpsc::Sender;
 
 use super::Item;
@@ -40,7 +39,7 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(
-        backend: Arc<RedisBackend>,
+        backend: Arc<BoxedBackend>,
         name: &str,
         from: Option<When>,
         until: Option<When>,
@@ -108,7 +107,7 @@ impl Follower {
     }
 
     /// Finds the place to start at. Returns `None` if the connection is of no use.
-    async fn begin(&mut self, connection: &mut RedisConnection) -> Result<Option<Place>, Over> {
+    async fn begin(&mut self, connection: &mut BoxedConnection) -> Result<Option<Place>, Over> {
         let info = Command::XInfoStream { stream: self.key.clone() };
         let info = match execute(connection, vec![info], Duration::ZERO).await.as_deref() {
             Ok([Reply::Stream(info)]) => *info,

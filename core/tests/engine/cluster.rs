@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use sio_streams_core::{
-    Answer, BroadcastOptions, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine, EntryId,
-    Event, Lane, LinkState, LocalDelivery, LocalSocket, Outcome, Packet, Payload, Recovery, RemoteSocket,
-    Reply, RoomChange, RoomOwner, Rooms, StreamInfo, Ticket, Time,
+    Answer, BroadcastOptions, Bytes, Command, CommandError, CommandId, Config, Delivery, Dialect, Engine,
+    EntryId, Event, Lane, LinkState, LocalDelivery, LocalSocket, Outcome, Packet, Payload, Recovery,
+    RemoteSocket, Reply, RoomChange, RoomOwner, Rooms, StreamInfo, Ticket, Time,
 };
 use sio_streams_redis_model::{ClientId, Executed, RedisModel};
 
@@ -22,6 +22,8 @@ pub(crate) struct Cluster {
     /// The commands that wait in the server's sockets while it hangs, or `None` if it does not
     /// hang.
     hung: Option<Vec<(usize, CommandId, Command)>>,
+    /// The messages that came over channels to clients that are no nodes.
+    pub(crate) overheard: Vec<Bytes>,
 }
 
 pub(crate) struct Node {
@@ -100,8 +102,14 @@ pub(crate) fn stream_up_to(seq: u64) -> StreamInfo {
 
 impl Cluster {
     pub(crate) fn with_configs(configs: impl IntoIterator<Item = Config>) -> Self {
-        let mut cluster =
-            Cluster { store: RedisModel::new(), millis: 0, nodes: Vec::new(), late: Vec::new(), hung: None };
+        let mut cluster = Cluster {
+            store: RedisModel::new(),
+            millis: 0,
+            nodes: Vec::new(),
+            late: Vec::new(),
+            hung: None,
+            overheard: Vec::new(),
+        };
         for config in configs {
             cluster.add(config);
         }
@@ -394,6 +402,9 @@ impl Cluster {
         }
         while let Some((client, channel, payload)) = self.store.poll_push() {
             any = true;
+            if !self.nodes.iter().any(|node| node.clients.get(&Lane::Subscriber) == Some(&client)) {
+                self.overheard.push(payload.clone());
+            }
             for node in self.nodes.iter_mut().filter(|node| !node.stopped) {
                 if node.clients.get(&Lane::Subscriber) == Some(&client) {
                     node.engine.handle_push(now, &channel, &payload);

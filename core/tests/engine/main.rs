@@ -9,6 +9,7 @@ mod cluster;
 mod fates;
 mod gaps;
 mod members;
+mod observer;
 mod own_rooms;
 mod publishing;
 mod pubsub;
