@@ -445,6 +445,14 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub struct SocketsResponder(pub(crate) Asker);
 
+impl SocketsResponder {
+    /// Returns `true` if this node itself has asked. An application that knows its own sockets need
+    /// not describe them to itself, and may answer with none.
+    pub fn is_own(&self) -> bool {
+        self.0.way == Way::Local
+    }
+}
+
 /// The right to answer a `server_side_emit` request once.
 #[derive(Debug)]
 pub struct EmitResponder(pub(crate) Asker);

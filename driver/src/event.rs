@@ -294,6 +294,12 @@ pub struct SocketsResponder {
 }
 
 impl SocketsResponder {
+    /// Returns `true` if this node itself has asked. An application that knows its own sockets need
+    /// not describe them to itself, and may answer with none.
+    pub fn is_own(&self) -> bool {
+        self.right.is_own()
+    }
+
     /// Answers with the sockets. Their rooms are known to the node already.
     ///
     /// # Errors

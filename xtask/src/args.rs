@@ -41,7 +41,8 @@ pub(crate) enum Task {
     /// Run setup, then all tests
     ///
     /// Runs `cargo test --workspace --locked --no-fail-fast` with the given arguments, and the same in
-    /// the workspace of the adapter for socketioxide; with `-p <package>`, that package instead.
+    /// the workspace of the adapter for socketioxide, and then the tests of the adapter for Node.js; with
+    /// `-p <package>`, that package instead.
     #[command(after_help = "Examples:\n  cargo xtask test\n  \
                             cargo xtask test -p sio-streams-interop a_pair_of_0_3 -- --nocapture")]
     Test {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::args::{Adapter, Browser, FuzzOptions, Interop};
 use crate::error::{Error, Result};
 use crate::workspace::Workspace;
-use crate::{adapter, bench, fuzz, msrv, process, test};
+use crate::{adapter, bench, fuzz, msrv, node_adapter, process, test};
 
 /// Time for all targets together.
 const FUZZ_SECONDS: u64 = 12;
@@ -81,7 +81,9 @@ fn format(workspace: &Workspace) -> Result<()> {
     ensure_component(workspace, "rustfmt", "fmt")?;
     process::run(workspace.cargo().args(["fmt", "--all", "--check"]))?;
     // These are workspaces of their own.
-    for manifest in ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml", adapter::MANIFEST] {
+    let manifests =
+        ["fuzz/Cargo.toml", "bench/socketioxide/Cargo.toml", adapter::MANIFEST, node_adapter::MANIFEST];
+    for manifest in manifests {
         process::run(workspace.cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
     }
     Ok(())
@@ -94,13 +96,15 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     // An embedder of the driver may leave out logs and metrics.
     let bare = ["-p", "sio-streams-driver", "--no-default-features", "--locked", "--", "-D", "warnings"];
     process::run(workspace.cargo().arg("clippy").args(bare))?;
-    adapter::clippy(workspace)
+    adapter::clippy(workspace)?;
+    node_adapter::clippy(workspace)
 }
 
 fn docs(workspace: &Workspace) -> Result<()> {
     let args = ["doc", "--workspace", "--all-features", "--no-deps", "--locked"];
     process::run(workspace.cargo().args(args).env("RUSTDOCFLAGS", "-D warnings"))?;
-    adapter::docs(workspace)
+    adapter::docs(workspace)?;
+    node_adapter::docs(workspace)
 }
 
 fn test(workspace: &Workspace) -> Result<()> {

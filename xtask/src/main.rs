@@ -14,6 +14,7 @@ mod error;
 mod fuzz;
 mod miri;
 mod msrv;
+mod node_adapter;
 mod process;
 mod setup;
 mod soak;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::args::{Adapter, Browser, Interop};
 use crate::error::Result;
 use crate::workspace::{FAULTS, INTEROP, Workspace};
-use crate::{adapter, process, say, setup};
+use crate::{adapter, node_adapter, process, say, setup};
 
 pub(crate) fn run(
     workspace: &Workspace,
@@ -15,6 +15,7 @@ pub(crate) fn run(
     args: &[String],
 ) -> Result<()> {
     let (workspace_args, adapter_args) = split(args);
+    let node_args = node_args(args).filter(|_| interop == Interop::With);
     let adapter_args = adapter_args.filter(|_| choice == Adapter::With);
     // The adapter's example is what the browser looks at.
     let browser = if adapter_args.is_some() { browser } else { Browser::Without };
@@ -29,6 +30,14 @@ pub(crate) fn run(
         commands.push(command);
     }
     commands.extend(adapter_args.map(|args| adapter::test(workspace, interop, browser, &args)));
+    match node_args {
+        Some(args) => commands.push(node_adapter::test(workspace, args)),
+        None if interop == Interop::With => say(format_args!(
+            "the tests of {0} are left out, since the arguments are cargo's: cargo xtask test -p {0}",
+            node_adapter::PACKAGE
+        )),
+        None => {}
+    }
     let started = Instant::now();
     let mut result = Ok(());
     for mut command in commands {
@@ -42,14 +51,30 @@ pub(crate) fn run(
     result
 }
 
+/// Returns the arguments for the tests of the adapter for Node.js, if they are meant: by its name, or if
+/// there are no arguments. Those behind its name are Node's.
+fn node_args(args: &[String]) -> Option<&[String]> {
+    match args {
+        [flag, package, rest @ ..]
+            if matches!(&**flag, "-p" | "--package") && package == node_adapter::PACKAGE =>
+        {
+            Some(rest)
+        }
+        _ => args.iter().all(|arg| OWN.contains(&&**arg)).then_some(&[]),
+    }
+}
+
+/// The arguments that all tests are run with in any case.
+const OWN: [&str; 4] = ["--workspace", "--all", "--locked", "--no-fail-fast"];
+
 /// Returns the arguments for the workspace, and those for the adapter for socketioxide, if they are
 /// meant. The adapter is meant by its name, or if nothing selects packages or targets.
 fn split(args: &[String]) -> (Option<&[String]>, Option<Vec<String>>) {
     if let [flag, package, rest @ ..] = args
         && matches!(&**flag, "-p" | "--package")
-        && package == adapter::PACKAGE
+        && [adapter::PACKAGE, node_adapter::PACKAGE].contains(&&**package)
     {
-        return (None, Some(rest.to_vec()));
+        return (None, (package == adapter::PACKAGE).then(|| rest.to_vec()));
     }
     const SELECT: [&str; 9] =
         ["-p", "--package", "--lib", "--test", "--bin", "--bins", "--doc", "--example", "--bench"];
@@ -60,8 +85,7 @@ fn split(args: &[String]) -> (Option<&[String]>, Option<Vec<String>>) {
     match args.iter().take_while(|arg| *arg != "--").any(selects) {
         true => (Some(args), None),
         false => {
-            let own = ["--workspace", "--all", "--locked", "--no-fail-fast"];
-            let rest = args.iter().filter(|arg| !own.contains(&&***arg)).cloned();
+            let rest = args.iter().filter(|arg| !OWN.contains(&&***arg)).cloned();
             (Some(args), Some(rest.collect()))
         }
     }
@@ -149,6 +173,22 @@ mod tests {
         assert_eq!(parts("-p sio-streams-socketioxide name"), adapter);
         for line in ["-p core", "-pcore", "--package=core", "--test vectors", "--lib"] {
             assert_eq!(parts(line), (Some(line.to_owned()), None));
+        }
+        assert_eq!(parts("-p sio-streams-node test/matrix.test.js"), (None, None));
+    }
+
+    #[test]
+    fn the_adapter_for_node_is_tested_with_everything_or_by_name() {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let for_node = |line: &str| node_args(&words(line)).map(|args| args.join(" "));
+        assert_eq!(for_node(""), Some(String::new()));
+        assert_eq!(for_node("--workspace --locked"), Some(String::new()));
+        assert_eq!(
+            for_node("-p sio-streams-node test/matrix.test.js").as_deref(),
+            Some("test/matrix.test.js")
+        );
+        for line in ["name", "-p core", "-p sio-streams-socketioxide", "--lib"] {
+            assert_eq!(for_node(line), None, "{line}");
         }
     }
 

@@ -53,7 +53,8 @@ impl Workspace {
         command
     }
 
-    fn command(&self, program: &std::ffi::OsStr) -> Command {
+    /// Another program, at the root of the workspace.
+    pub(crate) fn command(&self, program: &std::ffi::OsStr) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
         // Cargo has set these for this program. Some build scripts look at them, and would run
