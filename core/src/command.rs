@@ -325,6 +325,13 @@ impl CommandError {
         }
     }
 
+    /// Returns `true` if the server does not let this user have one of the channels that the command
+    /// names. The server does not say which, and refuses the whole command.
+    pub(crate) fn refuses_channels(&self) -> bool {
+        // Redis words this in several ways. A command as such is refused without this word.
+        matches!(self, CommandError::Server { code, message } if code == "NOPERM" && message.contains("channel"))
+    }
+
     /// Returns `true` if the command had no effect and may succeed later: it was not sent, or the
     /// server is in a temporary state.
     pub fn is_transient(&self) -> bool {

@@ -237,6 +237,9 @@ pub enum Event {
     Refused {
         /// The connection's lane.
         lane: Lane,
+        /// The channel, if the user lacks the right to it and Redis takes others. It is a room's, or
+        /// the first of those that a namespace needs. All other channels are in force.
+        channel: Option<ByteString>,
         /// The error from Redis.
         error: CommandError,
     },

@@ -156,6 +156,9 @@ pub enum Event {
     Refused {
         /// The connection.
         lane: Lane,
+        /// The channel, if the user lacks the right to it and Redis takes others. It is a room's, or
+        /// the first of those that a namespace needs. All other channels are in force.
+        channel: Option<ByteString>,
         /// The refusal.
         error: CommandError,
     },
@@ -242,7 +245,7 @@ impl Event {
             CoreEvent::Repeated { stream, id, from } => Event::Repeated { stream, id, from },
             CoreEvent::NameTaken { stream, id } => Event::NameTaken { stream, id },
             CoreEvent::NoticeFailed { stream, error } => Event::NoticeFailed { stream, error },
-            CoreEvent::Refused { lane, error } => Event::Refused { lane, error },
+            CoreEvent::Refused { lane, channel, error } => Event::Refused { lane, channel, error },
             _ => return None,
         })
     }

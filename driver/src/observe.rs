@@ -148,9 +148,10 @@ fn event(event: &Event) {
             counter!("sio_streams_notice_failed_total").increment(1);
             tracing::warn!(stream = %Clean(stream), error = %Clean(error), "a heartbeat or an answer was not published");
         }
-        Event::Refused { lane, error } => {
+        Event::Refused { lane, channel, error } => {
             counter!("sio_streams_refused_total", "lane" => lane.to_string()).increment(1);
-            tracing::error!(lane = %Clean(lane), error = %Clean(error), "Redis refuses");
+            let channel = Clean(channel.as_deref().unwrap_or_default());
+            tracing::error!(lane = %Clean(lane), %channel, error = %Clean(error), "Redis refuses");
         }
         Event::NodeUp { nsp, node } => tracing::info!(nsp = %Clean(nsp), node = %Clean(node), "node up"),
         Event::NodeDown { nsp, node, reason } => {

@@ -220,7 +220,7 @@ impl Run {
             CoreEvent::Answer { ticket, from, answer } => waiting.answered(ticket, from, answer),
             CoreEvent::RequestDone { ticket, outcome } => waiting.request_done(ticket, outcome),
             other => {
-                if let CoreEvent::Refused { lane, error } = &other {
+                if let CoreEvent::Refused { lane, error, .. } = &other {
                     self.troubles.insert(lane.clone(), error.to_string());
                 }
                 // An application that only publishes need not take events. So events that concern

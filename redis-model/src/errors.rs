@@ -18,6 +18,14 @@ pub(crate) fn wrong_type() -> CommandError {
     }
 }
 
+/// `-NOPERM …`
+pub(crate) fn no_channel() -> CommandError {
+    CommandError::Server {
+        code: "NOPERM".to_owned(),
+        message: "this user has no permissions to access one of the channels used as arguments".to_owned(),
+    }
+}
+
 /// `-EXECABORT …`
 pub(crate) fn aborted(why: &str) -> CommandError {
     CommandError::Server { code: "EXECABORT".to_owned(), message: format!("Transaction discarded {why}") }

@@ -112,6 +112,11 @@ impl RedisModel {
             _ => {}
         }
         self.hears(client)?;
+        if let Command::Subscribe { channels: names, .. } | Command::PSubscribe { patterns: names } = command
+            && names.iter().any(|name| self.withheld.contains(name))
+        {
+            return Err(errors::no_channel());
+        }
         self.refusal_of(command).map_or(Ok(()), |error| Err(error.clone()))
     }
 

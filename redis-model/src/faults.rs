@@ -145,6 +145,13 @@ impl RedisModel {
         self.write_refusal = error;
     }
 
+    /// From now on nobody may subscribe to these channels and patterns, as if all users lacked the
+    /// right to them. A command that names one of them fails as a whole. All others may be
+    /// subscribed to, even if they were named here before.
+    pub fn withhold(&mut self, channels: impl IntoIterator<Item = ByteString>) {
+        self.withheld = channels.into_iter().collect();
+    }
+
     /// Sets whether `XINFO` tells how many entries were added, as servers do from Redis 7.0 on.
     pub fn set_counting(&mut self, counting: bool) {
         self.uncounted = !counting;

@@ -305,7 +305,10 @@ fn told(event: &Event) -> String {
         Event::Closed { nsp } => format!("{nsp} is closed"),
         Event::NodeUp { nsp, node } => format!("{nsp} {node} is there"),
         Event::NodeDown { nsp, node, reason } => format!("{nsp} {node} is gone: {reason:?}"),
-        Event::Refused { lane, error } => format!("{lane} refused: {error}"),
+        Event::Refused { lane, channel, error } => {
+            let channel = channel.as_ref().map(|channel| format!(", {channel}")).unwrap_or_default();
+            format!("{lane}{channel} refused: {error}")
+        }
         Event::Repeated { id, from, .. } => format!("{id} passed over, a repetition by {from}"),
         Event::Skipped { source: Source::Entry { id, .. }, reason } => format!("{id} passed over: {reason}"),
         Event::Gap { after, until, lost, .. } => format!("gap from {after} to {until}: {}", many(*lost)),

@@ -19,6 +19,25 @@ use crate::time::Time;
 /// The time that a refused command waits before it is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(200);
 
+/// The longest time between two attempts at something that was refused for lack of a right.
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// The pauses between attempts at something that was refused for lack of a right. Each is twice as
+/// long as the one before. So a right that is granted has an effect after at most as long as it was
+/// missing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Pauses {
+    last: Duration,
+}
+
+impl Pauses {
+    /// Returns the pause after another refusal.
+    pub(super) fn next(&mut self) -> Duration {
+        self.last = (self.last * 2).clamp(RETRY, LONGEST);
+        self.last
+    }
+}
+
 /// The state that the parts of the engine share.
 #[derive(Debug)]
 pub(super) struct Context {

@@ -19,6 +19,9 @@ pub(super) enum Purpose {
     Patterns(Vec<ByteString>),
     /// The command subscribes to the channels of these namespaces.
     Subscribe(Vec<ByteString>),
+    /// The command subscribes to the namespace's channels other than those of its rooms. These
+    /// follow.
+    Own(ByteString),
     /// The command subscribes to channels of the namespace's rooms.
     Rooms(ByteString),
     /// The command unsubscribes from channels.
@@ -59,13 +62,14 @@ impl Purpose {
 
     /// Returns `true` if the command subscribes to something.
     pub(super) fn subscribes(&self) -> bool {
-        matches!(self, Purpose::Patterns(_) | Purpose::Subscribe(_) | Purpose::Rooms(_))
+        matches!(self, Purpose::Patterns(_) | Purpose::Subscribe(_) | Purpose::Own(_) | Purpose::Rooms(_))
     }
 
     /// Returns the namespaces that the command subscribes to as a whole.
     pub(super) fn subscribed_names(&self) -> &[ByteString] {
         match self {
             Purpose::Patterns(names) | Purpose::Subscribe(names) => names,
+            Purpose::Own(nsp) => core::slice::from_ref(nsp),
             _ => &[],
         }
     }

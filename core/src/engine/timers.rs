@@ -26,6 +26,8 @@ pub(super) enum Timer {
     Retry(Lane),
     /// The namespace's subscription may be tried again.
     Resubscribe(ByteString),
+    /// Channels that were refused may be tried again.
+    Refused,
     /// A session has been on its way for a long time.
     Session(Ticket),
     /// The namespace has been closing for a long time.

@@ -15,6 +15,7 @@ mod publishing;
 mod pubsub;
 mod reading;
 mod recovery;
+mod refusals;
 mod reopening;
 mod requests;
 mod unreadable;

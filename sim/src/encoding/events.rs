@@ -53,7 +53,10 @@ impl Encode for Event {
             }
             Event::Repeated { stream, id, from } => out.tag(24).put(stream).put(id).put(from),
             Event::NameTaken { stream, id } => out.tag(25).put(stream).put(id),
-            Event::Refused { lane, error } => out.tag(26).put(lane).put(error),
+            Event::Refused { lane, channel: None, error } => out.tag(26).put(lane).put(error),
+            Event::Refused { lane, channel: Some(channel), error } => {
+                out.tag(27).put(lane).put(channel).put(error)
+            }
             other => unknown(other),
         };
     }

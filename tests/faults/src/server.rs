@@ -369,7 +369,7 @@ fn report(event: Event) -> Report {
         Event::Gap { after, until, lost, .. } => Report::Gap { after, until, lost },
         Event::Rewound { cursor, last, lost, .. } => Report::Rewound { cursor, last, lost },
         Event::Repeated { id, from, .. } => Report::Repeated { id, from },
-        Event::Refused { lane, error } => Report::Refused { lane, error },
+        Event::Refused { lane, error, .. } => Report::Refused { lane, error },
         Event::Link { lane, link } => Report::Link { lane, link },
         other => Report::Other(format!("{other:?}")),
     }

@@ -11,6 +11,7 @@ mod links;
 mod member;
 mod nodes;
 mod recovery;
+mod refusals;
 mod rights;
 mod sentinel;
 mod silence;

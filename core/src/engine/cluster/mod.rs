@@ -4,6 +4,7 @@ mod census;
 mod life;
 mod members;
 mod namespace;
+mod refusals;
 mod sockets;
 mod subscriptions;
 
@@ -25,6 +26,7 @@ pub(super) use life::Expired;
 use members::Members;
 pub(super) use namespace::Namespace;
 use namespace::Subscription;
+use refusals::Refusals;
 pub(super) use sockets::delivery;
 
 /// The namespaces of this node.
@@ -42,6 +44,7 @@ pub(super) struct Cluster {
     closing: BTreeMap<ByteString, Closing>,
     /// The server's refusal of a subscription that was reported last.
     unheard: Option<CommandError>,
+    refusals: Refusals,
 }
 
 /// A namespace that is being left.
@@ -72,6 +75,7 @@ impl Cluster {
             closings: 0,
             closing: BTreeMap::new(),
             unheard: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -137,6 +141,7 @@ impl Cluster {
             known: BTreeSet::new(),
             subscription: Subscription::No,
             subscriptions: 0,
+            unheard: None,
             ready: false,
             last_spoken: cx.now,
             beating: false,
@@ -178,6 +183,7 @@ impl Cluster {
         let Closed { name, namespace, number } = closed;
         if cx.config.dialect.subscribes() && !mutant!(UnsubscribeForgotten) {
             let mut channels = self.all_channels(cx, &name, &namespace);
+            channels.iter().for_each(|channel| self.refusals.forget(channel));
             channels.retain(|channel| self.channels.remove(channel).is_some());
             let sharded = cx.config.sharded();
             let mut goodbyes = vec![Command::Unsubscribe { channels, sharded }];

@@ -74,6 +74,7 @@ impl Cluster {
         if !deleted.is_empty() && !mutant!(RoomChannelKept) {
             for channel in &deleted {
                 self.channels.remove(channel);
+                self.refusals.forget(channel);
             }
             cx.command(Command::Unsubscribe { channels: deleted, sharded: true }, Purpose::Unheard);
         }
@@ -98,9 +99,21 @@ impl Cluster {
 
     /// Returns the channels of a namespace, including those of its rooms.
     pub(super) fn all_channels(&self, cx: &Context, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
-        let channels = cx.config.channels(nsp, cx.uid.as_str()).into_iter().map(|(channel, _)| channel);
         let rooms = namespace.rooms.names().chain(&namespace.occupied);
-        channels.chain(cx.config.room_channels(nsp, rooms)).collect()
+        self.own_channels(cx, nsp).into_iter().chain(cx.config.room_channels(nsp, rooms)).collect()
+    }
+
+    /// Returns the channels of a namespace that are not those of its rooms.
+    pub(super) fn own_channels(&self, cx: &Context, nsp: &str) -> Vec<ByteString> {
+        cx.config.channels(nsp, cx.uid.as_str()).into_iter().map(|(channel, _)| channel).collect()
+    }
+
+    /// Returns the channels of a namespace's rooms that are tried together.
+    pub(super) fn room_channels(&self, cx: &Context, nsp: &str, namespace: &Namespace) -> Vec<ByteString> {
+        let rooms = namespace.rooms.names().chain(&namespace.occupied);
+        let mut channels = cx.config.room_channels(nsp, rooms);
+        channels.retain(|channel| !self.refusals.has(channel));
+        channels
     }
 
     /// Subscribes to the patterns and channels of these namespaces.
@@ -126,6 +139,7 @@ impl Cluster {
         let open = names.iter().filter_map(|nsp| self.namespaces.get_key_value(nsp));
         let mut channels: Vec<ByteString> =
             open.flat_map(|(nsp, namespace)| self.all_channels(cx, nsp, namespace)).collect();
+        channels.retain(|channel| !self.refusals.has(channel));
         if mutant!(RoomsForgottenInBreak) {
             channels.truncate(2 * names.len());
         }
@@ -141,24 +155,35 @@ impl Cluster {
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscriptions += 1;
+                namespace.unheard = None;
                 namespace.subscription = Subscription::Yes(namespace.subscriptions);
             }
         }
     }
 
     /// Handles a subscription that has failed. If the link is down, the subscription is made again
-    /// when the link comes back. Otherwise it is made again after a while.
+    /// when the link comes back. Otherwise it is made again after a while. `with_rooms` is `true` if
+    /// the channels of rooms were part of it.
     pub(in crate::engine) fn subscribe_failed(
         &mut self,
         cx: &mut Context,
-        names: Vec<ByteString>,
+        mut names: Vec<ByteString>,
+        with_rooms: bool,
         error: CommandError,
     ) {
+        if error.refuses_channels() {
+            if !self.divides(cx, &names, with_rooms)
+                && let Some(nsp) = names.pop()
+            {
+                self.is_unheard(cx, nsp, error);
+            }
+            return;
+        }
         let down = cx.lanes.is_down(&Lane::Subscriber);
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && self.unheard.as_ref() != Some(&error) {
             self.unheard = Some(error.clone());
-            cx.events.push_back(Event::Refused { lane: Lane::Subscriber, error });
+            cx.events.push_back(Event::Refused { lane: Lane::Subscriber, channel: None, error });
         }
         for nsp in names {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
@@ -188,6 +213,7 @@ impl Cluster {
                     false => Subscription::No,
                 };
             }
+            self.refused_by_another(cx, false);
             return;
         }
         let mut silent: Vec<ByteString> = self
@@ -201,6 +227,7 @@ impl Cluster {
         for some in silent.chunks(SUBSCRIBE_AT_ONCE) {
             self.subscribe(cx, some.to_vec());
         }
+        self.refused_by_another(cx, true);
     }
 
     /// Prunes the waiting commands while the subscriber has no connection. Nothing has to be ended

@@ -369,7 +369,7 @@ impl Inbox {
     ) -> Option<Batch> {
         let reader = self.readers.get_mut(stream)?;
         if !core::mem::replace(&mut reader.uncounted, true) {
-            cx.events.push_back(Event::Refused { lane: Lane::Reader(stream.clone()), error });
+            cx.events.push_back(Event::Refused { lane: Lane::Reader(stream.clone()), channel: None, error });
         }
         (reader.suspect, reader.checked, reader.next) = (false, cx.now, None);
         reader.seeking |= reader.cursor.is_none();
@@ -459,7 +459,7 @@ impl Inbox {
         let refused = matches!(error, CommandError::Server { .. } | CommandError::Unusable(_));
         if refused && reader.refused.as_ref() != Some(&error) {
             reader.refused = Some(error.clone());
-            cx.events.push_back(Event::Refused { lane: lane.clone(), error });
+            cx.events.push_back(Event::Refused { lane: lane.clone(), channel: None, error });
         }
         if mutant!(BreakIgnored)
             && self.readers.get(stream).is_some_and(|reader| reader.cursor_if_located().is_some())

@@ -316,6 +316,7 @@ impl Node {
                     self.settle();
                 }
                 Timer::Retry(lane) => self.cx.lanes.resume(&lane),
+                Timer::Refused => self.cluster.try_refused(&mut self.cx),
                 Timer::Resubscribe(nsp) => self.cluster.subscribe(&mut self.cx, vec![nsp]),
                 Timer::Session(ticket) => self.recoveries.session_due(&mut self.cx, ticket),
                 Timer::Leave(nsp) => self.cluster.leave_due(&mut self.cx, &nsp),

@@ -18,19 +18,26 @@ impl Node {
             Purpose::Read(stream) => self.stream_read(id, stream, reply),
             Purpose::Patterns(names) => match reply {
                 Ok(_) => self.cluster.subscribe_channels(&mut self.cx, names),
-                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, error),
+                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, false, error),
             },
-            Purpose::Rooms(nsp) => {
-                if let Err(error) = reply {
-                    self.cluster.subscribe_failed(&mut self.cx, vec![nsp], error);
+            Purpose::Own(nsp) => match reply {
+                Ok(_) => {
+                    self.cluster.subscribed(core::slice::from_ref(&nsp));
+                    self.cluster.subscribe_rooms(&mut self.cx, &nsp);
+                    self.maybe_ready(&nsp);
                 }
-            }
+                Err(error) => self.cluster.subscribe_failed(&mut self.cx, vec![nsp], false, error),
+            },
+            Purpose::Rooms(nsp) => match reply {
+                Ok(_) => self.cluster.rooms_subscribed(command),
+                Err(error) => self.cluster.rooms_failed(&mut self.cx, nsp, command, error),
+            },
             Purpose::Subscribe(names) => match reply {
                 Ok(_) => {
                     self.cluster.subscribed(&names);
                     names.iter().for_each(|nsp| self.maybe_ready(nsp));
                 }
-                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, error),
+                Err(error) => self.cluster.subscribe_failed(&mut self.cx, names, true, error),
             },
             Purpose::Publish { destination, number } => {
                 self.outbox.replied(&mut self.cx, &destination, number, reply);

@@ -337,7 +337,7 @@ impl Outbox {
                 cx.rest(&Lane::Writer);
                 if matches!(error, CommandError::Server { .. }) && self.refused.as_ref() != Some(&error) {
                     self.refused = Some(error.clone());
-                    cx.events.push_back(Event::Refused { lane: Lane::Writer, error });
+                    cx.events.push_back(Event::Refused { lane: Lane::Writer, channel: None, error });
                 }
             }
             Err(error) => self.give_up(cx, destination, at, error),

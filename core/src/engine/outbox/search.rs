@@ -74,7 +74,7 @@ impl Outbox {
             return cx.rest(&Lane::Writer);
         }
         queue.unknown = false;
-        cx.events.push_back(Event::Refused { lane: Lane::Writer, error });
+        cx.events.push_back(Event::Refused { lane: Lane::Writer, channel: None, error });
         let mut at = 0;
         while let Some(item) = self.queues.get(destination).and_then(|queue| queue.items.get(at)) {
             if matches!(item.state, State::Unknown(_) | State::Found(_)) {

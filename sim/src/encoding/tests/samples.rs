@@ -437,7 +437,8 @@ pub(super) fn events() -> Vec<Event> {
         Event::NodeDown { nsp: text("t"), node: node(), reason: DownReason::Closed },
         Event::Link { lane: Lane::Writer, link: LinkState::Up },
         Event::Link { lane: Lane::Writer, link: LinkState::down("cut") },
-        Event::Refused { lane: Lane::Subscriber, error: error() },
+        Event::Refused { lane: Lane::Subscriber, channel: None, error: error() },
+        Event::Refused { lane: Lane::Subscriber, channel: Some("c".into()), error: error() },
         Event::Repeated { stream: s(), id: id(1, 0), from: node() },
         Event::Repeated { stream: text("t"), id: id(1, 0), from: node() },
         Event::Repeated { stream: s(), id: id(2, 0), from: node() },
@@ -467,7 +468,7 @@ pub(super) fn events() -> Vec<Event> {
         events.push(Event::NoticeFailed { stream: s(), error: error.clone() });
         events.push(Event::ServerCount { ticket, count: Err(error.clone()) });
         events.push(Event::SessionSaved { ticket, result: Err(error.clone()) });
-        events.push(Event::Refused { lane: Lane::Writer, error });
+        events.push(Event::Refused { lane: Lane::Writer, channel: None, error });
     }
     events.extend(deliveries().into_iter().map(Event::Broadcast));
     events.extend(moved().into_iter().map(Event::SocketsJoin));
