@@ -99,7 +99,7 @@ fn events_differ() {
     let Event::FetchSockets { sockets, responder, .. } = asked() else { unreachable!() };
     events.push(Event::FetchSockets { nsp: text("/a"), opts: BroadcastOptions::all(), sockets, responder });
     all_differ(&events);
-    has_tags(&events, 26);
+    has_tags(&events, 27);
 }
 
 #[test]
