@@ -1,4 +1,5 @@
-// Gathers the crates that the native module is built from into `rust/`, for `npm pack`: they are on no registry.
+// Gathers the crates that the native module is built from into `rust/`, for `npm pack`: they are on no registry. With
+// `--remove`, it removes them again: scripts/build.mjs would build them, and not those of the repository.
 
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,7 +11,12 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const repository = join(root, "..");
 const packed = join(root, "rust");
 
+const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
 rmSync(packed, { recursive: true, force: true });
+if (process.argv.includes("--remove")) {
+  LICENCES.forEach((licence) => rmSync(join(root, licence)));
+  process.exit(0);
+}
 mkdirSync(packed);
 // What tests need is left out of the manifests: it is not in the package.
 const withoutTests = (manifest) =>
@@ -35,6 +41,6 @@ const workspace = readFileSync(join(repository, "Cargo.toml"), "utf8")
 writeFileSync(join(packed, "Cargo.toml"), workspace);
 // The documentation of the driver's crate shows the repository's page.
 cpSync(join(repository, "README.md"), join(packed, "README.md"));
-for (const licence of ["LICENSE-APACHE", "LICENSE-MIT"]) {
+for (const licence of LICENCES) {
   cpSync(join(repository, licence), join(root, licence));
 }
