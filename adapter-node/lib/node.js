@@ -10,7 +10,7 @@ const { Batch, Reader } = require("./records.js");
 const LONG = 256 << 10;
 
 // The longest time that an exiting process waits for what it has said, in milliseconds.
-const AT_EXIT = 500;
+const AT_EXIT = 2_000;
 
 class ClusterNode {
   #native;

@@ -38,7 +38,7 @@ it("what a process has said before it exits arrives", async () => {
 
 it("each worker thread has a server of its own, and may be ended at any time", async () => {
   await withAll(async (keep) => {
-    const ours = keep(await startOurs({ url: redis.url, dialect: "streams-0.2", streamName: "threads", heartbeatTimeout: 1_000 }));
+    const ours = keep(await startOurs({ url: redis.url, dialect: "streams-0.2", streamName: "threads", heartbeatTimeout: 5_000 }));
     const code = `const { Server } = require("socket.io"); const { createAdapter } = require(${index});
       const options = { url: ${JSON.stringify(redis.url)}, dialect: "streams-0.2", streamName: "threads", heartbeatInterval: 100 };
       const io = new Server(require("http").createServer(), { adapter: createAdapter(options) });
