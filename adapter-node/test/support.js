@@ -15,7 +15,7 @@ const { createAdapter } = require("../lib/index.js");
 const PEERS = join(__dirname, "../../tests/interop/peers");
 
 // The time after which a condition counts as never met.
-const BOUND_MS = 30_000;
+const BOUND_MS = 120_000;
 
 async function until(what, condition) {
   const deadline = Date.now() + BOUND_MS;
