@@ -149,9 +149,13 @@ fn detail(event: &Event) -> Value {
         Event::NoticeFailed { stream, error } => json!({
             "event": "refused", "what": format!("a notice to {stream}"), "reason": error.to_string(),
         }),
-        Event::Refused { lane, error } => json!({
-            "event": "refused", "what": format!("the connection {lane}"), "reason": error.to_string(),
-        }),
+        Event::Refused { lane, channel, error } => {
+            let what = match channel {
+                Some(channel) => format!("the channel {channel}"),
+                None => format!("the connection {lane}"),
+            };
+            json!({ "event": "refused", "what": what, "reason": error.to_string() })
+        }
         other => json!({ "event": "skipped", "place": "", "id": null, "reason": format!("{other:?}") }),
     }
 }
