@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::Value;
 use sio_streams_driver::sio_streams_core::{
-    BroadcastOptions, ByteString, Config, ConfigError, Dialect, EntryId, Packet, Payload, PayloadError,
+    BroadcastOptions, ByteString, Config, ConfigError, EntryId, Packet, Payload, PayloadError,
     SubscriptionMode,
 };
 use sio_streams_driver::{Emitter, Error as DriverError};
 
+use crate::adapter::AdapterArgs;
 use crate::server::ServerArgs;
 
 pub(crate) const EXAMPLES: &str = "\
@@ -27,25 +28,12 @@ pub(crate) struct EmitArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Adapter of the cluster's servers
-    #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
-    dialect: Adapter,
-
-    /// streamName: the stream's key, or the first part of it
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
-    stream: String,
-
-    /// streamCount: how many streams there are
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    stream_count: u32,
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// maxLen: about how many entries a stream keeps
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     max_len: u64,
-
-    /// channelPrefix, or key: the first part of the channels' names
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
-    prefix: String,
 
     /// subscriptionMode of the sharded adapter
     #[arg(long, value_enum, default_value_t, value_name = "MODE")]
@@ -105,22 +93,6 @@ struct EventArgs {
     args: Vec<String>,
 }
 
-/// The adapter of a cluster's servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Adapter {
-    /// @socket.io/redis-streams-adapter 0.2
-    #[value(name = "streams-0.2")]
-    Streams02,
-    /// @socket.io/redis-streams-adapter 0.3
-    #[default]
-    #[value(name = "streams-0.3")]
-    Streams03,
-    /// @socket.io/redis-adapter, or socket.io-redis
-    Classic,
-    /// createShardedAdapter of @socket.io/redis-adapter
-    Sharded,
-}
-
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Mode {
     Static,
@@ -168,22 +140,13 @@ pub(crate) fn run(args: EmitArgs) -> ExitCode {
 
 fn try_run(args: EmitArgs) -> Result<Option<EntryId>, Error> {
     let config = Config {
-        dialect: match args.dialect {
-            Adapter::Streams02 => Dialect::Streams02,
-            Adapter::Streams03 => Dialect::Streams03,
-            Adapter::Classic => Dialect::Classic,
-            Adapter::Sharded => Dialect::Sharded,
-        },
-        stream_name: args.stream.into(),
-        stream_count: args.stream_count,
         max_len: args.max_len,
-        channel_prefix: args.prefix.into(),
         subscription_mode: match args.subscription_mode {
             Mode::Static => SubscriptionMode::Static,
             Mode::Dynamic => SubscriptionMode::Dynamic,
             Mode::DynamicPrivate => SubscriptionMode::DynamicPrivate,
         },
-        ..Config::default()
+        ..args.adapter.config()
     };
     let names = |names: Vec<String>| -> Vec<ByteString> { names.into_iter().map(ByteString::from).collect() };
     let mut opts =

@@ -1,5 +1,6 @@
 //! The `sio-streams` command.
 
+mod adapter;
 mod ask;
 mod demo;
 mod emit;

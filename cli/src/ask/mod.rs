@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use sio_streams_driver::sio_streams_core::{BroadcastOptions, ByteString, Config, Dialect};
+use sio_streams_driver::sio_streams_core::{BroadcastOptions, ByteString, Config};
 
 use self::round::{Asker, Round};
-use crate::emit::Adapter;
+use crate::adapter::AdapterArgs;
 use crate::server::ServerArgs;
 
 pub(crate) use nodes::NodesArgs;
@@ -39,21 +39,8 @@ pub(crate) struct ClusterArgs {
     #[command(flatten)]
     server: ServerArgs,
 
-    /// Adapter of the cluster's servers
-    #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
-    dialect: Adapter,
-
-    /// streamName: the stream's key, or the first part of it
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
-    stream: String,
-
-    /// streamCount: how many streams there are
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    stream_count: u32,
-
-    /// channelPrefix, or key: the first part of the channels' names
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
-    prefix: String,
+    #[command(flatten)]
+    adapter: AdapterArgs,
 
     /// useShardedPubSub of streams-0.3
     #[arg(long)]
@@ -80,18 +67,9 @@ pub(crate) struct ClusterArgs {
 impl ClusterArgs {
     fn config(&self) -> Config {
         Config {
-            dialect: match self.dialect {
-                Adapter::Streams02 => Dialect::Streams02,
-                Adapter::Streams03 => Dialect::Streams03,
-                Adapter::Classic => Dialect::Classic,
-                Adapter::Sharded => Dialect::Sharded,
-            },
-            stream_name: self.stream.clone().into(),
-            stream_count: self.stream_count,
-            channel_prefix: self.prefix.clone().into(),
             use_sharded_pub_sub: self.use_sharded_pub_sub,
             heartbeat_timeout: Duration::from_millis(self.heartbeat_timeout),
-            ..Config::default()
+            ..self.adapter.config()
         }
     }
 }

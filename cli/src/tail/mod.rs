@@ -27,7 +27,7 @@ use self::place::Gap;
 use self::print::{End, Format, Printer};
 use self::record::{Kind, Language, Listener};
 use self::when::When;
-use crate::emit::Adapter;
+use crate::adapter::Adapter;
 use crate::server::ServerArgs;
 
 pub(crate) const EXAMPLES: &str = "\
