@@ -10,7 +10,7 @@ use sio_streams_driver::sio_streams_core::Dialect;
 use sio_streams_interop::{
     Generation, OurServer, Peer, PeerConfig, Result, Select, backend, eventually, quick,
 };
-use sio_streams_testkit::{RedisCluster, RedisServer};
+use sio_streams_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
 const PAGE: &str = include_str!("../../docs/operating.md");
 
@@ -149,6 +149,18 @@ async fn in_a_redis_cluster() -> Result<()> {
         let [node] = of_kind(&nodes, "node")[..] else { panic!("{nodes:?}") };
         assert_eq!(node["node"], ours.uid(), "{name}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_sentinels() -> Result<()> {
+    let redis = RedisSentinel::start()?;
+    let master = redis.servers()[redis.master()].url();
+    let ours = OurServer::start(quick(Dialect::Streams03), &master, &["/"]).await?;
+    let asking = Asking { url: &redis.sentinels()[0].url(), dialect: "streams-0.3" };
+    let nodes = asking.objects(&["nodes", "--sentinel", redis.master_name()]).await;
+    let [node] = of_kind(&nodes, "node")[..] else { panic!("{nodes:?}") };
+    assert_eq!(node["node"], ours.uid());
     Ok(())
 }
 
