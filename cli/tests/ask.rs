@@ -166,6 +166,12 @@ async fn behind_sentinels() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_asked_is_said() {
+    let redis = RedisServer::start().unwrap();
+    for dialect in ["streams-0.2", "streams-0.3", "classic", "sharded"] {
+        let output = Asking { url: &redis.url(), dialect }.run(&["nodes"]).await;
+        assert_eq!(output.status.code(), Some(1), "{dialect}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "no server answered\n", "{dialect}");
+    }
     // Nobody listens there.
     let asking = Asking { url: "redis://127.0.0.1:1", dialect: "classic" };
     for (args, code, text) in [

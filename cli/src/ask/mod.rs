@@ -31,7 +31,8 @@ Examples:
   sio-streams rooms --dialect classic            the rooms, and how many clients are in each
   sio-streams ping --count 100 --interval 0.1    how long the servers take to answer
 
-Exit codes: 0 every server has answered, 1 one has not, or Redis can't be reached, 2 wrong usage.";
+Exit codes: 0 every server has answered, 1 one has not, or there is none, or Redis can't be
+reached, 2 wrong usage.";
 
 /// The cluster, and how to ask it.
 #[derive(Debug, Args)]
@@ -141,7 +142,8 @@ impl Error {
     }
 }
 
-/// A command that asks, and shows what it is told. It returns `true` if every server has answered.
+/// A command that asks, and shows what it is told. It returns `true` if there are servers, and every
+/// one has answered.
 trait Inquiry {
     fn cluster(&self) -> &ClusterArgs;
 
@@ -187,7 +189,8 @@ pub(crate) fn sockets(args: &SocketsArgs) -> ExitCode {
     run(args)
 }
 
-/// Asks once, shows what `show` makes of it, and says what is missing.
+/// Asks once, shows what `show` makes of it, and says what is missing. Returns `true` if there are
+/// servers, and all have answered.
 async fn ask_once(
     args: &ClusterArgs,
     asker: &mut Asker,
@@ -198,5 +201,5 @@ async fn ask_once(
     let round = asker.ask(opts).await?;
     show(&round, out)?;
     outcome::show(&round, args.json, out)?;
-    Ok(round.is_complete())
+    Ok(round.is_complete() && !round.answers.is_empty())
 }

@@ -23,7 +23,10 @@ pub(super) fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Res
     }
     out.flush()?;
     let servers = |count: u64| format!("{count} server{}", if count == 1 { "" } else { "s" });
-    let mut text = format!("{} answered", servers(answered as u64));
+    let mut text = match answered {
+        0 => "no server answered".to_owned(),
+        answered => format!("{} answered", servers(answered as u64)),
+    };
     if unnamed > 0 {
         text += &format!(", {} without a known name did not", servers(unnamed));
     }

@@ -60,8 +60,9 @@ impl Inquiry for PingArgs {
             }
             silent_unnamed += round.silent_unnamed();
         }
+        let complete = !times.is_empty() && silent.is_empty() && silent_unnamed == 0;
         summary(times, &silent, silent_unnamed, self.cluster.json, out)?;
-        Ok(silent.is_empty() && silent_unnamed == 0)
+        Ok(complete)
     }
 }
 
