@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, NodeId};
 
-use super::round::{Answer, Asker, Heard, Round};
+use super::round::{Answer, Asker, Heard, Round, ms, node_name};
 use super::table::Table;
 use super::{ClusterArgs, Error, Inquiry, ask_once};
 
@@ -53,7 +53,7 @@ fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
             let line = json!({
                 "kind": "node",
                 "node": node.map(NodeId::as_str),
-                "answeredMs": answer.map(|answer| answer.after.as_secs_f64() * 1e3),
+                "answeredMs": answer.map(|answer| ms(answer.after)),
                 "sockets": answer.map(|answer| answer.sockets.len()),
                 "heardMsAgo": heard.map(|heard| heard.ago.as_millis() as u64),
                 "bridge": heard.map(|heard| heard.is_bridge),
@@ -66,11 +66,8 @@ fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
     let dash = || "-".to_owned();
     for Row { node, answer, heard } in rows(round) {
         table.row([
-            node.map_or_else(|| "(no name)".to_owned(), |node| node.as_str().to_owned()),
-            answer.map_or_else(
-                || "no".to_owned(),
-                |answer| format!("{:.1} ms", answer.after.as_secs_f64() * 1e3),
-            ),
+            node_name(node).to_owned(),
+            answer.map_or_else(|| "no".to_owned(), |answer| format!("{:.1} ms", ms(answer.after))),
             answer.map_or_else(dash, |answer| answer.sockets.len().to_string()),
             heard.map_or_else(dash, |heard| format!("{:.1} s ago", heard.ago.as_secs_f64())),
         ]);

@@ -7,7 +7,8 @@ use serde_json::json;
 use super::round::Round;
 use crate::tail::text::name;
 
-/// Says how many servers have answered. Beside a table it says nothing more if all have.
+/// Says how many servers have answered, and which have not: as a line of JSON, or on stderr, beside
+/// the table.
 pub(super) fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
     let (silent, unnamed) = (round.silent(), round.silent_unnamed());
     let answered = round.answers.len();

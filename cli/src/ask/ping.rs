@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 use sio_streams_driver::sio_streams_core::{BroadcastOptions, ByteString, NodeId};
 
-use super::round::{Asker, Round};
+use super::round::{Asker, Round, ms, node_name};
 use super::table::Table;
 use super::{ClusterArgs, Error, Inquiry, seconds};
 use crate::tail::text::clean;
@@ -69,14 +69,6 @@ impl Inquiry for PingArgs {
 /// Returns the name of a room in which nobody is.
 fn empty_room() -> ByteString {
     ByteString::from_static("sio-streams ping: a room without sockets")
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e3
-}
-
-fn node_name(node: Option<&NodeId>) -> &str {
-    node.map_or("(no name)", NodeId::as_str)
 }
 
 fn show(number: u64, round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {

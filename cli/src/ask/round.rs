@@ -76,6 +76,15 @@ impl Round {
     }
 }
 
+/// Returns the name of a server for people, who are told if it is not known.
+pub(super) fn node_name(node: Option<&NodeId>) -> &str {
+    node.map_or("(no name)", NodeId::as_str)
+}
+
+pub(super) fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 /// The connections on which a cluster is asked.
 pub(super) struct Asker {
     observer: Observer,
