@@ -183,21 +183,23 @@ pub enum Event {
         link: LinkState,
     },
     /// The server has lost entries that this node had read or published. It was emptied, restored
-    /// from a backup, or replaced by a replica that lagged behind. No server reports the loss of
-    /// entries that other nodes had published and this node had not read. Of this node's own
-    /// messages, those are lost that were reported as [published](Event::Published) with an id
-    /// above `last`; `docs/guarantees.md` says when some of them can't be detected.
+    /// from a backup, or replaced by a replica that lagged behind. The replica may have been the
+    /// master for a while already, and have taken other entries meanwhile; these follow. No server
+    /// reports the loss of entries that other nodes had published and this node had not read. Of
+    /// this node's own messages, those are lost that were reported as
+    /// [published](Event::Published) with an id above `last`; `docs/guarantees.md` says when some
+    /// of them can't be detected.
     Rewound {
         /// The stream.
         stream: ByteString,
         /// The last entry that this node had read, or the last one that it had published if it had
         /// not read that one yet.
         cursor: EntryId,
-        /// The last entry that the stream holds now. If it precedes the position that had been
-        /// read, reading resumes behind it.
+        /// The last entry that the stream still holds of those that it had. If it precedes the
+        /// position that had been read, reading resumes behind it.
         last: EntryId,
         /// The number of lost entries among those that had been read. It is unknown if none of
-        /// those are lost.
+        /// those are lost, or more than this node remembers.
         lost: Lost,
     },
     /// Entries were trimmed before this node had read them, or one was too large to be read.

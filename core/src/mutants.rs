@@ -51,6 +51,7 @@ mutants! {
     GapSilent: "gaps are not reported",
     RewindIgnored: "a reader that is ahead of its stream stays there",
     BreakIgnored: "after a break reading goes on without a look at the stream's end",
+    ForkIgnored: "a reader that comes to another master reads on behind its place",
     OverlapDelivered: "an entry that was read twice is delivered twice",
     BadEntrySilent: "an entry that is no message is passed over in silence",
     OwnEntriesObeyed: "a node does again what it reads of its own",

@@ -76,6 +76,18 @@ impl RedisModel {
         lost
     }
 
+    /// A failover to another server: its streams take the place of this server's. Everything else
+    /// stays, connections too.
+    pub fn take_streams_of(&mut self, other: &RedisModel) {
+        for stream in self.streams().chain(other.streams()).cloned().collect::<Vec<_>>() {
+            self.touched(&stream);
+            match other.keys.get(&stream) {
+                Some(value) => self.keys.insert(stream, value.clone()),
+                None => self.keys.remove(&stream),
+            };
+        }
+    }
+
     /// `DEL key`. Returns whether it was there. Reads that wait for it go on waiting.
     pub fn remove(&mut self, key: &str) -> bool {
         let removed = self.keys.remove(key).is_some();

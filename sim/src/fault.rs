@@ -185,6 +185,20 @@ pub enum Fault {
         /// The time for which no server can be reached then.
         away: Duration,
     },
+    /// Two masters live at once. A replica is promoted that has not received the last entries of
+    /// each stream. A foreign program writes to it, while everybody else goes on at the old master.
+    /// Then the old master is gone with what was written to it meanwhile.
+    TwoMasters {
+        /// The number of entries that each stream loses besides.
+        lost: u64,
+        /// The entries that the new master takes: the time since its promotion, the stream, and the
+        /// entry.
+        entries: Vec<(Duration, ByteString, Fields)>,
+        /// The time for which there are two masters.
+        lasts: Duration,
+        /// The time for which no server can be reached then.
+        away: Duration,
+    },
     /// The server refuses commands.
     Refuse {
         /// The error.
@@ -292,6 +306,7 @@ impl Fault {
             Fault::Crash { back_after, .. } => back_after.unwrap_or_default(),
             Fault::Restart { away, loading, .. } => *away + *loading,
             Fault::Failover { demoted, away, .. } => *demoted + *away,
+            Fault::TwoMasters { lasts, away, .. } => *lasts + *away,
             Fault::ClockJump { .. }
             | Fault::KillClients
             | Fault::ServerClockJump { .. }
@@ -343,6 +358,14 @@ impl fmt::Display for Fault {
                 f,
                 "failover: read-only for {}, away for {}, the last {lost} entries of each stream lost",
                 Millis(*demoted),
+                Millis(*away)
+            ),
+            Fault::TwoMasters { lost, entries, lasts, away } => write!(
+                f,
+                "another master for {}, which takes {} foreign entries; then away for {}, and what was \
+                 written to the old one lost, and {lost} entries before",
+                Millis(*lasts),
+                entries.len(),
                 Millis(*away)
             ),
             Fault::Refuse { refusal, lasts } => {

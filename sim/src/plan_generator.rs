@@ -4,6 +4,7 @@
 //! few frequent faults find more than one run with a little of everything (swarm testing).
 
 mod adverse;
+mod masters;
 
 use core::time::Duration;
 
@@ -91,6 +92,10 @@ pub(crate) fn plan(seed: u64) -> Plan {
     steps.extend(falterings(rng, &steps));
     if family == Family::Adverse && config.recovery.is_some() {
         steps.extend(adverse::strays(&mut Rng::with_seed(!seed), &hosts, namespaces.len(), &steps));
+    }
+    if !is_channels_only(dialect) {
+        let rng = &mut Rng::with_seed(seed.rotate_left(17));
+        steps.extend(masters::steps(rng, &config, &namespaces, chaos, &times));
     }
     steps.sort_by_key(|step| step.at);
     Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting, rooms: Rooms::Engine }

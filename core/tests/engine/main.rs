@@ -7,6 +7,7 @@ mod answers;
 mod claims;
 mod cluster;
 mod fates;
+mod forks;
 mod gaps;
 mod members;
 mod observer;

@@ -29,6 +29,9 @@ impl Encode for Fault {
             }
             Fault::FalseAnswer { who } => out.tag(18).put(who),
             Fault::Foreign { stream, fields } => out.tag(19).put(stream).put(fields),
+            Fault::TwoMasters { lost, entries, lasts, away } => {
+                out.tag(20).put(lost).put(entries).put(lasts).put(away)
+            }
         };
     }
 }

@@ -221,6 +221,12 @@ impl<A: Encode, B: Encode> Encode for (A, B) {
     }
 }
 
+impl<A: Encode, B: Encode, C: Encode> Encode for (A, B, C) {
+    fn encode(&self, out: &mut Encoder) {
+        out.put(&self.0).put(&self.1).put(&self.2);
+    }
+}
+
 impl Encode for Duration {
     fn encode(&self, out: &mut Encoder) {
         out.put(&self.as_secs()).put(&self.subsec_nanos());

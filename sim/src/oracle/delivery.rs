@@ -165,7 +165,7 @@ impl Oracle {
                 let Some(reader) = readers.get_mut(&stream) else { break };
                 reader.next.take_if(|next| !next.is_told(open));
                 // Entries that came before a question to the server wait for its answer.
-                if reader.next.is_some() || reader.checking.is_some() {
+                if reader.next.is_some() || reader.checking.is_some() || reader.doubtful {
                     break;
                 }
                 let Some((id, written, came)) = reader.queue.pop_front() else { break };
@@ -313,11 +313,21 @@ impl Oracle {
             }
             heads.extend(queue.front().map(ToString::to_string));
         }
-        for reader in readers.values_mut() {
-            if found.is_none() {
+        // Two streams may have entries with one id.
+        let (about, entry) = match event {
+            Event::Skipped { source: Source::Entry { stream, id }, .. }
+            | Event::Repeated { stream, id, .. } => (Some(stream), Some(*id)),
+            Event::Broadcast(told) => (None, told.entry),
+            _ => (None, None),
+        };
+        for (stream, reader) in readers.iter_mut() {
+            if found.is_none() && about.is_none_or(|about| about == stream) {
                 found = reader.next.take_if(|next| next.is(event, open));
             }
             heads.extend(reader.next.as_ref().map(ToString::to_string));
+        }
+        if found.is_none() && self.is_settled(host, about, entry) {
+            return self.told(host, event);
         }
         if found.is_none() {
             found = self.found_perhaps(host, event);
@@ -389,11 +399,32 @@ impl Oracle {
         }
     }
 
+    /// A node that does not look any more whether its stream is another one has taken what had come.
+    /// The application was told of something: of this stream and this entry, if it says so. Returns
+    /// `true` if something of that waited.
+    pub(super) fn is_settled(
+        &mut self,
+        host: usize,
+        stream: Option<&ByteString>,
+        entry: Option<EntryId>,
+    ) -> bool {
+        let readers = self.hosts[host].readers.iter_mut();
+        let waiting = readers.filter(|(name, _)| stream.is_none_or(|stream| stream == *name));
+        let waiting = waiting.map(|(_, reader)| reader).filter(|reader| reader.may_have_taken(entry));
+        let (searching, done): (Vec<_>, Vec<_>) = waiting.partition(|reader| reader.searching);
+        // One that was still looking when it last asked is done with that only if no other is.
+        let settled = if done.is_empty() { searching } else { done };
+        settled.into_iter().map(|reader| reader.doubtful = false).count() > 0
+    }
+
     /// The node has nothing more to say: then nothing more may be due.
     pub(super) fn drained(&mut self, host: usize) {
+        for reader in self.hosts[host].readers.values_mut() {
+            reader.doubtful &= reader.checking.is_some() || reader.searching;
+        }
         self.look(host);
         let HostView { open, readers, pushed, own, .. } = &mut self.hosts[host];
-        let mut held = readers.values().filter(|reader| reader.checking.is_none());
+        let mut held = readers.values().filter(|reader| reader.checking.is_none() && !reader.probing);
         let mut due = held.find_map(|reader| reader.next.as_ref()).map(ToString::to_string);
         for queue in [own, pushed] {
             queue.retain(|expected| expected.is_told(open));

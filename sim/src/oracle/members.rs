@@ -3,13 +3,18 @@
 use bytestring::ByteString;
 use sio_streams_core::{DownReason, NodeId};
 
-use super::Oracle;
+use super::{HostView, Oracle};
 use crate::watch::PeerNote;
 
 impl Oracle {
     pub(super) fn node_up(&mut self, host: usize, nsp: &ByteString, node: &NodeId) {
         self.look(host);
-        let heard = self.hosts[host].heard.contains_key(&(nsp.clone(), node.clone()));
+        let key = (nsp.clone(), node.clone());
+        let mut heard = self.hosts[host].heard.contains_key(&key);
+        if !heard && self.is_settled(host, None, None) {
+            self.look(host);
+            heard = self.hosts[host].heard.contains_key(&key);
+        }
         if !heard {
             return self.fail("a node that was never heard", format!("host {host}, {nsp}: {node}"));
         }
@@ -20,6 +25,11 @@ impl Oracle {
 
     pub(super) fn node_down(&mut self, host: usize, nsp: &ByteString, node: &NodeId, reason: DownReason) {
         self.look(host);
+        let key = (nsp.clone(), node.clone());
+        let has_left = |view: &HostView| view.heard.get(&key).is_some_and(|(_, closed)| *closed);
+        if reason == DownReason::Closed && !has_left(&self.hosts[host]) && self.is_settled(host, None, None) {
+            self.look(host);
+        }
         let wrong = (reason == DownReason::Silent).then(|| self.wrongly_silent(host, nsp, node)).flatten();
         if let Some((rule, details)) = wrong {
             self.fail(rule, details);

@@ -428,7 +428,7 @@ impl Oracle {
     fn asked(&mut self, host: usize, id: sio_streams_core::CommandId, command: &Command) {
         match command {
             Command::XAdd { stream, fields, .. } => self.hands_out(host, stream, fields),
-            Command::XRead { stream, after, .. } => self.reads(host, stream, *after),
+            Command::XRead { stream, after, count, .. } => self.reads(host, stream, *after, *count),
             Command::XInfoStream { stream } => self.locates(host, stream, id),
             Command::Release { lane: Lane::Reader(stream) } => {
                 self.hosts[host].readers.remove(stream);
@@ -452,6 +452,7 @@ impl Oracle {
             (Lane::Reader(stream), Err(sio_streams_core::CommandError::Lost(_))) => {
                 if let Some(reader) = self.hosts[host].readers.get_mut(stream) {
                     reader.broken = true;
+                    reader.searching |= reader.doubtful;
                 }
             }
             (Lane::Recovery, reply) => self.session_replied(host, id, reply),

@@ -17,6 +17,27 @@ use super::log::Written;
 pub(super) struct ReaderView {
     /// The last entry that came; nothing before the stream's end is known.
     cursor: Option<EntryId>,
+    /// The id behind which it has to read everything.
+    start: EntryId,
+    /// It looks whether an entry that has come is still there. What comes now is not for the
+    /// application.
+    pub(super) probing: bool,
+    /// It has begun to look whether entries that have come are still there, and nothing shows yet
+    /// that it is done with that.
+    pub(super) searching: bool,
+    /// What has come last does not begin with the entry that was read last: it is held back, and may
+    /// have to be read again.
+    pub(super) doubtful: bool,
+    /// The last entry before those.
+    sure: EntryId,
+    /// Everything up to the cursor was trimmed after another master had added entries below it. Then
+    /// only the numbers of entries can show that, and they may agree.
+    overgrown: bool,
+    /// It has asked for its last entry once more.
+    overlaps: bool,
+    /// Entries that were added below the cursor, by a master that the reader had not seen. They have
+    /// to come when it is switched to that master.
+    owed: BTreeSet<EntryId>,
     /// The entries that have come and were not looked at yet.
     pub(super) queue: VecDeque<(EntryId, Rc<Written>, Time)>,
     /// The ones among them that came before their namespace was opened: they are not for it.
@@ -87,6 +108,23 @@ impl ReaderView {
         self.cursor.is_some_and(|cursor| cursor < self.first_told)
     }
 
+    /// Forgets what has come behind this entry and was held back.
+    fn forget_held(&mut self, sure: EntryId) {
+        for (id, ..) in self.queue.iter().filter(|(id, ..)| *id > sure) {
+            self.came.remove(id);
+            self.early.remove(id);
+        }
+        self.queue.retain(|(id, ..)| *id <= sure);
+        self.doubtful = false;
+        self.cursor = self.cursor.map(|cursor| cursor.min(sure));
+    }
+
+    /// Returns `true` if it may be that it has just taken this entry, which was held back.
+    pub(super) fn may_have_taken(&self, entry: Option<EntryId>) -> bool {
+        let has = |entry| self.queue.iter().any(|(id, ..)| *id == entry);
+        self.doubtful && self.checking.is_none() && entry.is_none_or(has)
+    }
+
     /// The last entry that has come.
     pub(super) fn last_read(&self) -> Option<EntryId> {
         self.came.last().copied()
@@ -105,7 +143,8 @@ impl Oracle {
 
     /// A node asks for a stream's end, or what the server counts.
     pub(super) fn locates(&mut self, host: usize, stream: &ByteString, id: CommandId) {
-        self.reader(host, stream).checking = Some(id);
+        let reader = self.reader(host, stream);
+        (reader.checking, reader.probing, reader.searching) = (Some(id), false, false);
     }
 
     pub(super) fn located(
@@ -121,20 +160,35 @@ impl Oracle {
         }
         reader.checking = None;
         reader.broken = false;
+        let last = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
+        if reader.doubtful && reader.queue.back().is_some_and(|(id, ..)| last < *id) {
+            // The server has lost some of what is held back. The rest is read again.
+            reader.forget_held(reader.sure);
+        }
         reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
+        reader.overgrown |= reader.behind > 0 && reader.cursor < Some(reader.first_told);
         if reader.cursor.is_none() {
-            reader.cursor = Some(info.map_or(EntryId::ZERO, |info| info.last_generated_id));
+            reader.start = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
+            reader.cursor = Some(reader.start);
         }
     }
 
     /// A node reads on.
-    pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId) {
+    pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId, count: u32) {
         let Some(cursor) = self.reader(host, stream).cursor else {
             return self.fail("read from nowhere", format!("host {host} reads {stream} from {after}"));
         };
         if self.reader(host, stream).broken {
             self.fail("read on after a break", format!("host {host} reads {stream} from {after}"));
         }
+        let reader = self.reader(host, stream);
+        reader.probing = after < cursor && count == 1;
+        reader.searching = reader.probing;
+        if reader.probing {
+            return;
+        }
+        reader.doubtful = false;
+        reader.overlaps = after < cursor;
         // It may read its last entry once more.
         if after != cursor && after != before(cursor) {
             let details = format!("host {host} reads {stream} from {after}, but has come to {cursor}");
@@ -145,6 +199,20 @@ impl Oracle {
     /// Entries have come.
     pub(super) fn handed(&mut self, host: usize, stream: &ByteString, entries: &[Entry]) {
         let now = self.now;
+        if core::mem::take(&mut self.reader(host, stream).probing) {
+            return;
+        }
+        if let Some(first) = entries.first()
+            && self.reader(host, stream).overlaps
+        {
+            let history = self.histories.entry(stream.clone()).or_default();
+            let found = history.find(first.id, &first.fields);
+            let reader = self.reader(host, stream);
+            let same = reader.cursor == Some(first.id)
+                && found.is_some_and(|(_, lost)| !lost)
+                && (reader.came.contains(&first.id) || reader.start == first.id);
+            (reader.doubtful, reader.sure) = (!same, reader.cursor.unwrap_or_default());
+        }
         for entry in entries {
             let history = self.histories.entry(stream.clone()).or_default();
             let written = history.find(entry.id, &entry.fields);
@@ -158,6 +226,7 @@ impl Oracle {
                 reader.missing.insert(id, now);
             }
             reader.cursor = Some(entry.id);
+            reader.owed.remove(&entry.id);
             match written {
                 Some((written, lost)) => {
                     // It may have been on its way when the server lost it.
@@ -185,6 +254,7 @@ impl Oracle {
         let Some(history) = self.histories.get(stream) else { return };
         let mut real = 0;
         for id in history.between(after, until) {
+            reader.owed.remove(&id);
             if !reader.came.contains(&id) && reader.reported.insert(id) {
                 reader.missing.remove(&id);
                 real += 1;
@@ -243,13 +313,21 @@ impl Oracle {
     ) {
         let Some(reader) = self.hosts[host].readers.get_mut(stream) else { return };
         reader.rewinds += 1;
+        reader.searching = false;
         reader.uncounted |= lost == Lost::Unknown;
         if reader.unread == 0 && reader.behind == 0 && !reader.mixed {
             let details = format!("host {host}, {stream}: from {cursor} to {last}");
             return self.fail("a rewind that was none", details);
         }
         if last < cursor {
+            if core::mem::take(&mut reader.doubtful) {
+                reader.forget_held(reader.sure);
+            }
             reader.cursor = reader.cursor.map(|cursor| cursor.min(last));
+        }
+        if lost == Lost::Unknown {
+            // Nothing that this reader remembers is there, or nobody can tell.
+            reader.owed.retain(|id| *id > last);
         }
     }
 
@@ -263,6 +341,7 @@ impl Oracle {
         for host in &mut self.hosts {
             let Some(reader) = host.readers.get_mut(stream) else { continue };
             let read = reader.came.iter().filter(|id| gone.contains(*id)).count() as u64;
+            reader.owed.retain(|id| !gone.contains(id));
             reader.lost.extend(reader.came.intersection(&gone).copied());
             reader.came.retain(|id| !gone.contains(id));
             // An entry that was not reported as missing before it was lost altogether is nobody's
@@ -287,6 +366,9 @@ impl Oracle {
                 && reader.cursor.is_some_and(|cursor| cursor >= id)
             {
                 reader.behind += 1;
+                if id > reader.start {
+                    reader.owed.insert(id);
+                }
                 reader.doubled |= reader.lost.contains(&id);
             }
         }
@@ -320,6 +402,11 @@ impl Oracle {
             }
             let mut found = Vec::new();
             for (stream, reader) in &self.hosts[host].readers {
+                let left = first.get(stream).copied();
+                if let Some(owed) = reader.owed.iter().find(|id| left.is_some_and(|first| first <= **id)) {
+                    let details = format!("host {host}, {stream}: {owed} of {}", reader.owed.len());
+                    found.push(("entries of another master never came", details));
+                }
                 // The server is asked what it counts every so often.
                 let patience = self.hosts[host].config.block_time * 2 + Duration::from_secs(2);
                 let mut old = reader.missing.iter().filter(|(_, at)| self.now.since(**at) > patience);
@@ -345,7 +432,7 @@ impl Oracle {
                 // There are as many of these as were lost. Nobody can tell them apart: not by their
                 // number, and they lie behind the reader.
                 let as_many = [reader.passed, reader.lost.len() as u64].contains(&reader.behind);
-                let cancelled = reader.doubled || reader.told || as_many;
+                let cancelled = reader.doubled || reader.told || as_many || reader.overgrown;
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);
                     found.push(("a rewind in silence", details));

@@ -58,6 +58,10 @@ impl<A: App, W: Watch> World<A, W> {
                 let change = Change::Down { data, away, loading: Duration::ZERO };
                 self.schedule(self.now + demoted, Due::Server(change));
             }
+            Fault::TwoMasters { lost, ref entries, lasts, away } => {
+                self.promote_another(lost, entries);
+                self.schedule(self.now + lasts, Due::Server(Change::Switch { away }));
+            }
             Fault::Refuse { refusal, lasts } => self.refuse(refusal, lasts),
             Fault::Falter { refusal, commands, lasts } => {
                 self.server.set_faltering(refusal, commands, self.now + lasts);

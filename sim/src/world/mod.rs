@@ -6,6 +6,7 @@ mod faults;
 mod host;
 mod lane;
 mod links;
+mod masters;
 mod net;
 mod server;
 mod strangers;

@@ -7,6 +7,7 @@ use bytestring::ByteString;
 use sio_streams_core::{Command, CommandError, EntryId, Lane, Reply, Time};
 use sio_streams_redis_model::{Executed, RedisModel};
 
+use super::masters::OtherMaster;
 use super::net::{ConnId, Down};
 use super::{Due, World};
 use crate::app::App;
@@ -30,6 +31,8 @@ pub(super) enum Change {
     Down { data: Data, away: Duration, loading: Duration },
     /// It is there again.
     Up { loading: Duration },
+    /// It goes away, and another master takes its place.
+    Switch { away: Duration },
     /// It refuses less than before.
     Willing,
     /// It goes on executing.
@@ -50,6 +53,8 @@ pub(super) struct Server {
     refusals: Vec<(Time, Refusal)>,
     /// The messages that were said last, by anybody.
     pub(super) said: VecDeque<Command>,
+    /// A second master, which nobody knows yet.
+    pub(super) other: Option<OtherMaster>,
     /// So many commands of writers are refused, until then, with this.
     faltering: Option<(usize, Time, Refusal)>,
 }
@@ -256,6 +261,7 @@ impl<A: App, W: Watch> World<A, W> {
                     return;
                 }
                 self.server.down = true;
+                self.server.other = None;
                 self.server.frozen_until = Time::ZERO;
                 self.server.waiting.clear();
                 self.server.strangers.clear();
@@ -271,6 +277,13 @@ impl<A: App, W: Watch> World<A, W> {
                 self.watch.saw(now, &Happening::Healed { what: "server is there again", host: None });
                 if !loading.is_zero() {
                     self.refuse(Refusal::Loading, loading);
+                }
+            }
+            Change::Switch { away } => {
+                let other = self.server.other.take();
+                self.change_server(Change::Down { data: Data::Kept, away, loading: Duration::ZERO });
+                if let Some(other) = other {
+                    self.take_over(other);
                 }
             }
             Change::Willing => {

@@ -46,6 +46,14 @@ impl GapDetector {
         GapDetector { number: added, clear: info.last_generated_id, added, ..GapDetector::default() }
     }
 
+    /// Creates a detector that begins behind an entry whose number is not known. The number of a
+    /// later entry is known when everything up to the stream's end has come.
+    pub(super) fn resume(base: EntryId, info: &StreamInfo) -> Self {
+        let (id, added) = (info.last_generated_id, info.entries_added);
+        let due = added.map(|number| Mark { id, number });
+        GapDetector { due, clear: base, added, ..GapDetector::default() }
+    }
+
     /// Returns the end of a gap that is certain, but whose size is not known yet.
     pub(super) fn hole(&self) -> Option<EntryId> {
         self.hole.map(|(_, until)| until)
@@ -54,6 +62,11 @@ impl GapDetector {
     /// Returns the number of entries that had not come when the server was last asked.
     pub(super) fn unread(&self) -> Option<u64> {
         Some(self.added?.saturating_sub(self.number?))
+    }
+
+    /// Notes that entries have come that the server has lost since.
+    pub(super) fn came(&mut self, entries: usize) {
+        self.number = self.number.map(|number| number.saturating_add(entries as u64));
     }
 
     /// Notes that an entry has come.
@@ -89,7 +102,10 @@ impl GapDetector {
         let number = self.number.replace(due.number);
         let clear = core::mem::replace(&mut self.clear, cursor);
         let hole = self.hole.take();
-        let missing = i128::from(due.number) - i128::from(number?);
+        let Some(number) = number else {
+            return hole.map(|(after, until)| Finding::Gap { after, until, lost: Lost::Unknown });
+        };
+        let missing = i128::from(due.number) - i128::from(number);
         let many = Lost::Exactly(u64::try_from(missing.unsigned_abs()).unwrap_or(u64::MAX));
         match missing {
             0 => None,

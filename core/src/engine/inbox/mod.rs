@@ -8,9 +8,12 @@
 //! without a suspicion.
 
 mod dedup;
+mod fork;
 mod gaps;
 mod hearing;
 mod reader;
+mod told;
+mod trail;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,14 +24,15 @@ use super::context::Context;
 use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::command::{Command, CommandError, CommandId, Entry, Lane, StreamInfo};
-use crate::event::{Event, Lag, Lost};
+use crate::event::{Event, Lag};
 use crate::id::{EntryId, NodeId};
 use crate::time::Time;
 use dedup::Dedup;
 pub(super) use gaps::Finding;
-use gaps::GapDetector;
 use hearing::Hearing;
 use reader::Reader;
+pub(super) use told::Told;
+use trail::Trail;
 
 /// The minimum time between two requests for the server's count while nothing is suspect.
 const CHECK_AT_MOST: Duration = Duration::from_secs(1);
@@ -40,20 +44,6 @@ pub(super) struct Inbox {
     /// The streams with entries that have come and have not been looked at, in the order of
     /// arrival.
     unread: VecDeque<ByteString>,
-}
-
-/// The result of the server's answer about a stream.
-#[derive(Debug)]
-pub(super) struct Told {
-    /// `true` if the stream's end was not known before.
-    pub(super) located: bool,
-    /// `true` if the server has lost entries.
-    pub(super) rewound: bool,
-    /// The last entry that has come.
-    pub(super) cursor: EntryId,
-    pub(super) findings: Vec<Finding>,
-    /// The ends of gaps that are certain, but whose sizes are not known yet.
-    pub(super) holes: Vec<EntryId>,
 }
 
 /// A batch that has come.
@@ -170,8 +160,8 @@ impl Inbox {
     /// Starts reading a stream for a namespace, or notes one more namespace that lives on it.
     pub(super) fn open(&mut self, cx: &mut Context, stream: &ByteString, nsp: &ByteString) {
         let (limit, hash, now) = (cx.config.limits.nodes, cx.hash, cx.now);
-        let count = cx.config.read_count;
-        let fresh = || Reader::new(Dedup::new(limit, hash), count, now);
+        let (count, max_len) = (cx.config.read_count, cx.config.max_len);
+        let fresh = || Reader::new(Dedup::new(limit, hash), Trail::new(max_len), count, now);
         let reader = self.readers.entry(stream.clone()).or_insert_with(fresh);
         let first = reader.users.is_empty();
         reader.users.insert(nsp.clone());
@@ -300,73 +290,6 @@ impl Inbox {
         Some(cx.now.since(reader.asked_at))
     }
 
-    /// Handles the server's answer about the stream's end and its count.
-    pub(super) fn told(&mut self, cx: &Context, stream: &ByteString, info: &StreamInfo) -> Option<Told> {
-        let reader = self.readers.get_mut(stream)?;
-        let last = info.last_generated_id;
-        reader.checked = cx.now;
-        reader.suspect = false;
-        reader.next = None;
-        let located = reader.cursor_if_located().is_none();
-        if core::mem::take(&mut reader.seeking) {
-            reader.cursor = None;
-        }
-        let mut told = Told {
-            located,
-            rewound: last < reader.known,
-            cursor: last,
-            findings: Vec::new(),
-            holes: Vec::new(),
-        };
-        match reader.cursor {
-            Some(_) if mutant!(DollarAgain) && reader.looked == 0 => reader.cursor = Some(last),
-            None => {
-                reader.cursor = Some(last);
-                reader.looked_at = Some(last);
-                reader.gaps = GapDetector::open(info);
-                reader.ended = true;
-            }
-            Some(cursor) => {
-                let held = core::mem::take(&mut reader.held);
-                let (resumes, hole) = (held.first().map(|entry| entry.id), reader.gaps.hole());
-                let mut findings = Vec::from_iter(reader.gaps.check(cursor, &held, info));
-                if !held.is_empty() {
-                    self.unread.push_back(stream.clone());
-                }
-                if held.last().map_or(cursor, |entry| entry.id) > last {
-                    reader.batch.extend(held);
-                    reader.cursor = if mutant!(RewindIgnored) { Some(cursor) } else { Some(last) };
-                } else {
-                    let any = !held.is_empty();
-                    findings.extend(reader.accept(held));
-                    let end = reader.cursor.unwrap_or(cursor);
-                    findings.extend(reader.gaps.behind(end, info).filter(|_| any));
-                }
-                // A comparison with `known` misses a loss if others have written enough entries
-                // since. But it may show a loss that the numbers don't show.
-                let is_told = findings.iter().any(|finding| matches!(finding, Finding::Rewound { .. }));
-                if told.rewound && !is_told {
-                    findings.push(Finding::Rewound { cursor: reader.known, last, lost: Lost::Unknown });
-                }
-                told.rewound |= is_told;
-                let cursor = reader.cursor.unwrap_or(last);
-                reader.ended = cursor >= last;
-                if cursor < last {
-                    // If the cursor's entry is gone, the stream's first entry is the next one.
-                    reader.next = info.first_entry_id.map(|first| first.max(cursor));
-                }
-                let hole = reader.gaps.hole().filter(|until| hole != Some(*until));
-                // A gap whose size is not known can't be reported yet, but it is a gap all the
-                // same.
-                told.holes = hole.into_iter().flat_map(|until| resumes.into_iter().chain([until])).collect();
-                told.findings = findings;
-            }
-        }
-        told.cursor = reader.cursor.unwrap_or(last);
-        reader.is_answered();
-        Some(told)
-    }
-
     /// Handles a batch. Returns `None` if the batch is held until the server has told its count.
     pub(super) fn read(
         &mut self,
@@ -381,6 +304,8 @@ impl Inbox {
         reader.cut_off = false;
         let next = reader.next.take();
         let begins_with = entries.first().map(|entry| entry.id);
+        let is_another = |first: &Entry| reader.trail.ends_at(first.id) && !reader.trail.ends_with(first);
+        let is_another = next.is_some() && entries.first().is_some_and(is_another);
         // Each entry is taken once, even if a backend repeats it.
         let mut last = reader.cursor;
         let mut new = entries;
@@ -396,9 +321,10 @@ impl Inbox {
         reader.adapt(&new, full, usual);
         let suspect = match next {
             // If there is nothing at all, even that entry is gone.
-            Some(_) => begins_with != next,
+            Some(_) => begins_with != next || is_another,
             None => full,
         };
+        reader.is_absent |= suspect && next.is_some() && next == reader.cursor;
         if suspect {
             reader.held = new;
             self.check(cx, stream);
@@ -426,6 +352,7 @@ impl Inbox {
             return Some(Batch { cursor, findings: Vec::new() });
         }
         reader.cursor = Some(next.before());
+        reader.trail.begin(next.before());
         // Entries from before this node began to read are missing to nobody.
         let finding = (!reader.seeking).then(|| reader.gaps.pass_over(cursor, next, alone));
         Some(Batch { cursor: next.before(), findings: finding.into_iter().collect() })
@@ -492,7 +419,7 @@ impl Inbox {
     pub(super) fn lost(&mut self, cx: &mut Context, stream: &ByteString) {
         let waiting = cx.lanes.take_waiting(&Lane::Reader(stream.clone()));
         let Some(reader) = self.readers.get_mut(stream) else { return };
-        reader.suspect = true;
+        (reader.suspect, reader.broken, reader.search) = (true, true, None);
         for (id, command) in waiting {
             if matches!(command, Command::XRead { .. }) {
                 cx.answered(id);
@@ -518,6 +445,7 @@ impl Inbox {
         let lane = Lane::Reader(stream.clone());
         let Some(reader) = self.readers.get_mut(stream) else { return };
         reader.next = None;
+        (reader.broken, reader.search) = (true, None);
         reader.ended = false;
         reader.heard_since = None;
         // One failure may be chance. After two, the reply may be larger than the server, or

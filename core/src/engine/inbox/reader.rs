@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytestring::ByteString;
 
 use super::dedup::Dedup;
+use super::fork::Search;
 use super::gaps::{Finding, GapDetector};
 use super::hearing::Hearing;
+use super::trail::Trail;
 use crate::command::{CommandError, CommandId, Entry};
 use crate::engine::batch::{entries_at_once, mean_size};
 use crate::engine::timers::{Timer, Timers};
@@ -54,6 +56,14 @@ pub(super) struct Reader {
     /// The entry that the next batch has to begin with. If it does not, something is missing.
     pub(super) next: Option<EntryId>,
     pub(super) gaps: GapDetector,
+    /// The entries that came last.
+    pub(super) trail: Trail,
+    /// `true` if the last entry that came was not where it should be in the stream.
+    pub(super) is_absent: bool,
+    /// `true` if the link was lost, or a command failed, since the server last told its count.
+    pub(super) broken: bool,
+    /// The search for the entries that the stream has in common with the one that was read.
+    pub(super) search: Option<Search>,
     /// The last entry that this node knew to be in the stream when the server was asked. An entry
     /// of this node may be ahead of what has come.
     pub(super) known: EntryId,
@@ -98,7 +108,7 @@ impl Reader {
         self.heard_since = self.ended.then_some(self.asked_at);
     }
 
-    pub(super) fn new(seen: Dedup, count: u32, now: Time) -> Self {
+    pub(super) fn new(seen: Dedup, trail: Trail, count: u32, now: Time) -> Self {
         Reader {
             cursor: None,
             looked_at: None,
@@ -114,6 +124,10 @@ impl Reader {
             mean: 0,
             next: None,
             gaps: GapDetector::default(),
+            trail,
+            is_absent: false,
+            broken: false,
+            search: None,
             known: EntryId::ZERO,
             checked: now,
             suspect: false,
@@ -177,6 +191,7 @@ impl Reader {
             let before = self.cursor.unwrap_or_default();
             findings.extend(self.gaps.enter(before, entry.id));
             self.cursor = Some(entry.id);
+            self.trail.note(entry);
         }
         if mutant!(CursorBeforeDelivery) {
             entries.truncate(3_usize.saturating_sub(self.batch.len()));

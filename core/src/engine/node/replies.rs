@@ -3,7 +3,7 @@
 use bytestring::ByteString;
 
 use super::Node;
-use crate::command::{CommandError, CommandId, Reply, StreamInfo};
+use crate::command::{CommandError, CommandId, Entry, Reply, StreamInfo};
 use crate::engine::context::InFlight;
 use crate::engine::inbox::{Batch, Finding, Told};
 use crate::engine::purpose::Purpose;
@@ -133,19 +133,15 @@ impl Node {
 
     /// Handles the state of a stream.
     fn stream_is(&mut self, stream: ByteString, info: &StreamInfo, is_located: bool) {
-        let Some(Told { located, rewound, cursor, findings, holes }) =
-            self.inbox.told(&self.cx, &stream, info)
-        else {
-            return;
-        };
+        let told = self.inbox.told(&mut self.cx, &stream, info, is_located);
+        let Some(Told { located, rewound, cursor, end, findings, holes }) = told else { return };
         self.report(&stream, findings);
         for until in holes {
             self.recoveries.window_has_gap(&mut self.cx, &stream, until);
         }
-        let last = info.last_generated_id;
-        self.outbox.located(&stream, last, rewound);
+        self.outbox.located(&stream, end, rewound);
         self.outbox.has_read(&stream, cursor);
-        self.recoveries.window_told(&mut self.cx, &stream, last, info);
+        self.recoveries.window_told(&mut self.cx, &stream, end, info);
         self.is_heard(&stream);
         self.inbox.read_on(&mut self.cx, &stream);
         if is_located || located {
@@ -166,6 +162,12 @@ impl Node {
                 }
                 return;
             }
+            Ok(Reply::Entries(entries)) if self.inbox.is_searching(&stream) => {
+                return self.stream_searched(stream, Ok(entries.first()));
+            }
+            Ok(Reply::Unreadable { .. }) if self.inbox.is_searching(&stream) => {
+                return self.stream_searched(stream, Err(()));
+            }
             Ok(Reply::Entries(entries)) => self.inbox.read(&mut self.cx, &stream, entries),
             Ok(Reply::Unreadable { next, alone }) => self.inbox.pass_over(&stream, next, alone),
             other => return self.inbox.failed(&mut self.cx, &stream, CommandError::of(other), true),
@@ -175,6 +177,14 @@ impl Node {
         self.report(&stream, findings);
         self.is_heard(&stream);
         self.inbox.read_on(&mut self.cx, &stream);
+    }
+
+    /// Handles the entry that was asked for to find out whether the stream is the one that was read.
+    /// `Err` means that it can't be read.
+    fn stream_searched(&mut self, stream: ByteString, entry: Result<Option<&Entry>, ()>) {
+        if let Some((info, is_located)) = self.inbox.searched(&mut self.cx, &stream, entry) {
+            self.stream_is(stream, &info, is_located);
+        }
     }
 
     /// Reports that entries are missing, or that the server has lost some.

@@ -523,6 +523,11 @@ pub(super) fn faults() -> Vec<Fault> {
         sharded,
     };
     let failover = |lost, demoted, away| Fault::Failover { lost, demoted, away };
+    let masters = |lost, entries: &[(Duration, &'static str, &'static str)], lasts, away| {
+        let entries = entries.iter();
+        let entries = entries.map(|(at, stream, value)| (*at, text(stream), fields(&[("a", value)])));
+        Fault::TwoMasters { lost, entries: entries.collect(), lasts, away }
+    };
     let mut faults = vec![
         cut(1, Lanes::All, 0, a, a),
         cut(2, Lanes::All, 0, a, a),
@@ -542,6 +547,14 @@ pub(super) fn faults() -> Vec<Fault> {
         failover(2, a, a),
         failover(1, b, a),
         failover(1, a, b),
+        masters(1, &[], a, a),
+        masters(2, &[], a, a),
+        masters(1, &[], b, a),
+        masters(1, &[], a, b),
+        masters(1, &[(a, "s", "a")], a, a),
+        masters(1, &[(b, "s", "a")], a, a),
+        masters(1, &[(a, "t", "a")], a, a),
+        masters(1, &[(a, "s", "b")], a, a),
         Fault::Freeze { lasts: a },
         Fault::Freeze { lasts: b },
         Fault::KillClients,
