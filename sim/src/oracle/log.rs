@@ -122,6 +122,11 @@ impl History {
         now.or_else(|| before().map(|written| (written.clone(), true)))
     }
 
+    /// Returns `true` if the server has lost an entry with this id and these contents.
+    pub(crate) fn has_lost(&self, id: EntryId, fields: &Fields) -> bool {
+        self.forgotten.iter().any(|(other, written)| *other == id && written.fields == *fields)
+    }
+
     /// The entries that exist, or were trimmed, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (EntryId, &Rc<Written>)> {
         self.entries.iter().map(|(id, written)| (*id, written))

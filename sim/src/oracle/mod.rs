@@ -335,7 +335,7 @@ impl Oracle {
                 self.forged.insert(message.uid.clone());
             }
         }
-        self.unreachable_for_some(stream, id);
+        self.unreachable_for_some(stream, id, &written);
         if let Some(call) = written.call {
             self.questions_executed.extend(Some(call).filter(|call| *call > FIRST_QUESTION));
             self.deed_executed(call, stream, id);

@@ -30,6 +30,9 @@ pub(super) struct ReaderView {
     pub(super) doubtful: bool,
     /// The last entry before those.
     sure: EntryId,
+    /// Another master has given an entry's id to one that is just like it. Then nobody can tell the
+    /// two streams apart there.
+    twins: bool,
     /// Everything up to the cursor was trimmed after another master had added entries below it. Then
     /// only the numbers of entries can show that, and they may agree.
     overgrown: bool,
@@ -320,7 +323,8 @@ impl Oracle {
             return self.fail("a rewind that was none", details);
         }
         if last < cursor {
-            if core::mem::take(&mut reader.doubtful) {
+            // If it goes on from there, it has taken what was held back.
+            if core::mem::take(&mut reader.doubtful) && last < reader.sure {
                 reader.forget_held(reader.sure);
             }
             reader.cursor = reader.cursor.map(|cursor| cursor.min(last));
@@ -360,12 +364,15 @@ impl Oracle {
     }
 
     /// An entry was added under an id that some readers have passed already.
-    pub(super) fn unreachable_for_some(&mut self, stream: &ByteString, id: EntryId) {
+    pub(super) fn unreachable_for_some(&mut self, stream: &ByteString, id: EntryId, written: &Written) {
+        let history = self.histories.get(stream);
+        let has_twin = || history.is_some_and(|history| history.has_lost(id, &written.fields));
         for host in &mut self.hosts {
             if let Some(reader) = host.readers.get_mut(stream)
                 && reader.cursor.is_some_and(|cursor| cursor >= id)
             {
                 reader.behind += 1;
+                reader.twins |= has_twin();
                 if id > reader.start {
                     reader.owed.insert(id);
                 }
@@ -403,7 +410,8 @@ impl Oracle {
             let mut found = Vec::new();
             for (stream, reader) in &self.hosts[host].readers {
                 let left = first.get(stream).copied();
-                if let Some(owed) = reader.owed.iter().find(|id| left.is_some_and(|first| first <= **id)) {
+                let owed = reader.owed.iter().find(|id| left.is_some_and(|first| first <= **id));
+                if let Some(owed) = owed.filter(|_| !reader.twins) {
                     let details = format!("host {host}, {stream}: {owed} of {}", reader.owed.len());
                     found.push(("entries of another master never came", details));
                 }
@@ -432,7 +440,7 @@ impl Oracle {
                 // There are as many of these as were lost. Nobody can tell them apart: not by their
                 // number, and they lie behind the reader.
                 let as_many = [reader.passed, reader.lost.len() as u64].contains(&reader.behind);
-                let cancelled = reader.doubled || reader.told || as_many || reader.overgrown;
+                let cancelled = reader.doubled || reader.told || as_many || reader.overgrown || reader.twins;
                 if self.counting && reader.behind > 0 && reader.rewinds == 0 && !cancelled {
                     let details = format!("host {host}, {stream}: {} entries", reader.behind);
                     found.push(("a rewind in silence", details));
