@@ -170,6 +170,8 @@ impl Oracle {
         }
         reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
         reader.overgrown |= reader.behind > 0 && reader.cursor < Some(reader.first_told);
+        // What was trimmed does not come, even if a third master still has it.
+        reader.owed.retain(|id| *id >= reader.first_told);
         if reader.cursor.is_none() {
             reader.start = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
             reader.cursor = Some(reader.start);
