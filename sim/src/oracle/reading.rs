@@ -125,7 +125,7 @@ impl ReaderView {
     /// Returns `true` if it may be that it has just taken this entry, which was held back.
     pub(super) fn may_have_taken(&self, entry: Option<EntryId>) -> bool {
         let has = |entry| self.queue.iter().any(|(id, ..)| *id == entry);
-        self.doubtful && self.checking.is_none() && entry.is_none_or(has)
+        self.doubtful && self.checking.is_none() && !self.probing && entry.is_none_or(has)
     }
 
     /// The last entry that has come.
