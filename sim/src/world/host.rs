@@ -64,8 +64,6 @@ pub(crate) struct Host<A> {
     paused: bool,
     /// So many replies come in a form that is not understood.
     pub(crate) garbled: usize,
-    /// The number of entries with numbers that strangers have written in its name.
-    pub(super) forged: u32,
 }
 
 impl<A> Host<A> {
@@ -86,7 +84,6 @@ impl<A> Host<A> {
             wakes: 0,
             paused: false,
             garbled: 0,
-            forged: 0,
         }
     }
 
@@ -425,7 +422,6 @@ impl<A: App, W: Watch> World<A, W> {
         state.alive = true;
         state.slow_until = Time::ZERO;
         state.garbled = 0;
-        state.forged = 0;
         self.started(host);
         let returned = self.act(host, |node, _, _| {
             let (app, mut hand) = node.parts();

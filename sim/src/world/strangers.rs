@@ -11,23 +11,9 @@ use crate::app::App;
 use crate::fault::{Forgery, Impostor};
 use crate::watch::{Happening, Watch};
 
-/// The most numbers that are forged in the name of one host. Engines remember four runs of numbers
-/// of each author. Whoever forges more makes them forget the author's own, which is known: see
-/// "Security" in `docs/protocol.md`.
-const FORGED: u32 = 3;
-
 impl<A: App, W: Watch> World<A, W> {
     /// Somebody writes in the name of a host.
     pub(super) fn forge(&mut self, host: usize, stream: &ByteString, nsp: &ByteString, number: Forgery) {
-        let forged = &mut self.hosts[host].forged;
-        let number = match number {
-            _ if *forged == FORGED => Forgery::None,
-            Forgery::None => Forgery::None,
-            number => {
-                *forged += 1;
-                number
-            }
-        };
         let number = match number {
             Forgery::Highest => Some(u64::MAX),
             Forgery::Behind => Some(0),

@@ -15,6 +15,8 @@ const RUNS: usize = 4;
 struct Run {
     low: u64,
     high: u64,
+    /// The number of entries that make up this run.
+    entries: u64,
 }
 
 /// The numbers of one author. An author that nobody impersonates has one run, however long it
@@ -22,7 +24,8 @@ struct Run {
 ///
 /// A number is only a claim. A number that is far from those seen of its author begins a run of its
 /// own. It is delivered, and the author's later entries continue the earlier run. So a forged
-/// number harms only entries whose numbers are near it.
+/// number harms only entries whose numbers are near it. The run with the fewest entries makes room
+/// for a new one: to make others forget an author's run, one has to write more entries than that.
 #[derive(Debug, Default)]
 struct Runs(SmallVec<[Run; 1]>);
 
@@ -35,11 +38,11 @@ impl Runs {
         if let Some(run) = self.0.first_mut()
             && continues(run)
         {
-            run.high = number;
+            run.extend_to(number);
             return true;
         }
         if let Some(at) = self.0.iter().position(continues) {
-            self.0[at].high = number;
+            self.0[at].extend_to(number);
             self.0[..=at].rotate_right(1);
             return true;
         }
@@ -50,9 +53,27 @@ impl Runs {
             self.0[..=at].rotate_right(1);
             return false;
         }
-        self.0.truncate(RUNS - 1);
-        self.0.insert(0, Run { low: number, high: number });
+        if self.0.len() >= RUNS
+            && let Some(at) = self.slightest()
+        {
+            self.0.remove(at);
+        }
+        self.0.insert(0, Run { low: number, high: number, entries: 1 });
         true
+    }
+
+    /// Returns the place of the run with the fewest entries, and of several the youngest: whoever
+    /// forges many numbers that are far from each other takes the room of one run.
+    fn slightest(&self) -> Option<usize> {
+        let runs = self.0.iter().enumerate();
+        runs.min_by_key(|(_, run)| run.entries).map(|(at, _)| at)
+    }
+}
+
+impl Run {
+    fn extend_to(&mut self, number: u64) {
+        self.high = number;
+        self.entries += 1;
     }
 }
 
@@ -181,6 +202,33 @@ mod tests {
             assert!(seen.is_new(&node("a"), number));
         }
         assert_eq!(news(&mut seen, "a", &[1_000, 1_001, 2 * NEAR]), [false; 3]);
+    }
+
+    #[test]
+    fn however_many_numbers_are_forged_the_authors_own_are_remembered() {
+        for written in 1..5u64 {
+            let mut seen = Dedup::new(10, Keyed(1, 2));
+            let own: Vec<u64> = (1_000..1_000 + written).collect();
+            assert!(news(&mut seen, "a", &own).into_iter().all(|new| new));
+            for forged in 1..50 {
+                assert!(seen.is_new(&node("a"), 1_000 + forged * 3 * NEAR));
+            }
+            assert!(news(&mut seen, "a", &own).into_iter().all(|new| !new), "{written}");
+            assert_eq!(news(&mut seen, "a", &[1_000 + written]), [true]);
+        }
+    }
+
+    #[test]
+    fn an_author_that_was_forged_before_it_wrote_is_remembered_from_its_second_entry_on() {
+        let mut seen = Dedup::new(10, Keyed(1, 2));
+        for forged in 1..50 {
+            assert!(seen.is_new(&node("a"), forged * 3 * NEAR));
+        }
+        assert_eq!(news(&mut seen, "a", &[1_000, 1_001]), [true; 2]);
+        for forged in 51..100 {
+            assert!(seen.is_new(&node("a"), forged * 3 * NEAR));
+        }
+        assert_eq!(news(&mut seen, "a", &[1_000, 1_001, 1_002]), [false, false, true]);
     }
 
     #[test]
