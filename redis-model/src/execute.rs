@@ -134,7 +134,10 @@ impl RedisModel {
     /// With what the server refuses the command just now.
     pub(crate) fn refusal_of(&self, command: &Command) -> Option<&CommandError> {
         let writes = matches!(command, Command::XAdd { .. } | Command::Set { .. } | Command::GetDel { .. });
-        self.refusal.as_ref().or(self.write_refusal.as_ref().filter(|_| writes))
+        let reads = matches!(command, Command::XRead { .. });
+        let of_writes = self.write_refusal.as_ref().filter(|_| writes);
+        let of_reads = self.read_refusal.as_ref().filter(|_| reads);
+        self.refusal.as_ref().or(of_writes).or(of_reads)
     }
 
     fn xadd(

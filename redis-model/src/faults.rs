@@ -145,6 +145,12 @@ impl RedisModel {
         self.write_refusal = error;
     }
 
+    /// From now on `XREAD` fails, as if all users lacked the right to it, until this is called with
+    /// `None`. Reads that are blocked go on.
+    pub fn refuse_reads_with(&mut self, error: Option<CommandError>) {
+        self.read_refusal = error;
+    }
+
     /// From now on nobody may subscribe to these channels and patterns, as if all users lacked the
     /// right to them. A command that names one of them fails as a whole. All others may be
     /// subscribed to, even if they were named here before.

@@ -114,6 +114,7 @@ pub struct RedisModel {
     pushes: VecDeque<(ClientId, ByteString, Bytes)>,
     refusal: Option<CommandError>,
     write_refusal: Option<CommandError>,
+    read_refusal: Option<CommandError>,
     /// The channels to which nobody may subscribe.
     withheld: BTreeSet<ByteString>,
     /// `XINFO` does not tell how many entries were added.

@@ -16,27 +16,8 @@ use crate::hash::{Keyed, Numbered};
 use crate::id::NodeId;
 use crate::time::Time;
 
-/// The time that a refused command waits before it is tried again.
+/// The time that a refused command waits, at first, before it is tried again.
 pub(super) const RETRY: Duration = Duration::from_millis(200);
-
-/// The longest time between two attempts at something that was refused for lack of a right.
-const LONGEST: Duration = Duration::from_secs(10);
-
-/// The pauses between attempts at something that was refused for lack of a right. Each is twice as
-/// long as the one before. So a right that is granted has an effect after at most as long as it was
-/// missing.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pauses {
-    last: Duration,
-}
-
-impl Pauses {
-    /// Returns the pause after another refusal.
-    pub(super) fn next(&mut self) -> Duration {
-        self.last = (self.last * 2).clamp(RETRY, LONGEST);
-        self.last
-    }
-}
 
 /// The state that the parts of the engine share.
 #[derive(Debug)]
@@ -131,14 +112,26 @@ impl Context {
         waits
     }
 
-    /// Pauses the lane for a while. If its link is known to be down, the lane waits until the link
-    /// is back instead.
+    /// Pauses the lane for a while, for longer each time until the lane is of use. If its link is
+    /// known to be down, the lane waits until the link is back instead.
     pub(super) fn rest(&mut self, lane: &Lane) {
-        if !self.lanes.is_down(lane) {
-            self.lanes.pause(lane);
-            if !mutant!(RetryNotRearmed) {
-                self.timers.arm(Timer::Retry(lane.clone()), self.now + RETRY);
-            }
+        if self.lanes.is_down(lane) {
+            return;
+        }
+        if let Some(pause) = self.lanes.pause(lane, &mut self.rng)
+            && !mutant!(RetryNotRearmed)
+        {
+            self.timers.arm(Timer::Retry(lane.clone()), self.now + pause);
+        }
+    }
+
+    /// Notes that a command has done what the lane is there for.
+    #[inline]
+    pub(super) fn was_of_use(&mut self, purpose: &Purpose) {
+        if self.lanes.is_any_weary()
+            && let Some(lane) = purpose.serves()
+        {
+            self.lanes.is_of_use(&lane);
         }
     }
 

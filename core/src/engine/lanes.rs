@@ -1,7 +1,9 @@
 //! The commands that wait to be sent, for each connection.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::pauses::Pauses;
 use crate::command::{Command, CommandId, Lane};
 use crate::link::LinkState;
 
@@ -43,6 +45,8 @@ pub(super) struct Lanes {
     /// The lanes that are open and have commands waiting. In most cases there are no such lanes,
     /// while there may be a lane for each of many streams.
     ready: BTreeSet<Lane>,
+    /// The lanes that have rested since they were last of use. In most cases there are none.
+    weary: BTreeMap<Lane, Pauses>,
 }
 
 impl Lanes {
@@ -108,9 +112,25 @@ impl Lanes {
         self.queues.get(lane).is_some_and(|queue| !queue.link.is_up())
     }
 
-    /// Hands out nothing more for this lane until it is resumed or reported up.
-    pub(super) fn pause(&mut self, lane: &Lane) {
-        self.change(lane, |queue| queue.paused = true);
+    /// Hands out nothing more for this lane until it is resumed or reported up. Returns the time
+    /// after which it is to be resumed, unless it is paused already: several commands that fail
+    /// together are one failure.
+    pub(super) fn pause(&mut self, lane: &Lane, rng: &mut fastrand::Rng) -> Option<Duration> {
+        if self.change(lane, |queue| core::mem::replace(&mut queue.paused, true)) {
+            return None;
+        }
+        Some(self.weary.entry(lane.clone()).or_default().next(rng, Pauses::OF_LANES))
+    }
+
+    /// Returns `true` if there is a lane that has rested since it was last of use.
+    #[inline]
+    pub(super) fn is_any_weary(&self) -> bool {
+        !self.weary.is_empty()
+    }
+
+    /// The next pause of this lane is the first one.
+    pub(super) fn is_of_use(&mut self, lane: &Lane) {
+        self.weary.remove(lane);
     }
 
     pub(super) fn resume(&mut self, lane: &Lane) {
@@ -138,6 +158,7 @@ impl Lanes {
     /// Forgets the lane and all commands that wait for it. Returns the ids of these commands.
     pub(super) fn remove(&mut self, lane: &Lane) -> impl Iterator<Item = CommandId> + use<> {
         self.ready.remove(lane);
+        self.weary.remove(lane);
         self.queues.remove(lane).into_iter().flat_map(|queue| queue.waiting.into_keys())
     }
 }

@@ -10,6 +10,7 @@ mod inbox;
 mod lanes;
 mod node;
 mod outbox;
+mod pauses;
 mod purpose;
 mod recovery;
 mod requests;

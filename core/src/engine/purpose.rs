@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use super::destination::Destination;
 use super::roll::Census;
+use crate::command::Lane;
 use crate::id::Ticket;
 
 /// The purpose of a command.
@@ -58,6 +59,33 @@ impl Purpose {
     /// comes.
     pub(super) fn asks(&self) -> bool {
         matches!(self, Purpose::CountFor(..) | Purpose::ServerCount(..))
+    }
+
+    /// Returns the lane that was of use if the command has succeeded. Commands that only prepare
+    /// others, and questions beside the lane's work, show nothing.
+    pub(super) fn serves(&self) -> Option<Lane> {
+        match self {
+            Purpose::Read(stream) => Some(Lane::Reader(stream.clone())),
+            Purpose::Patterns(_)
+            | Purpose::Subscribe(_)
+            | Purpose::Own(_)
+            | Purpose::Rooms(_)
+            | Purpose::Unheard
+            | Purpose::Leave(..) => Some(Lane::Subscriber),
+            Purpose::Publish { .. } => Some(Lane::Writer),
+            Purpose::SaveSession(_)
+            | Purpose::ReadSession(_)
+            | Purpose::TakeSession(_)
+            | Purpose::Page(_) => Some(Lane::Recovery),
+            Purpose::Locate(_)
+            | Purpose::Check(_)
+            | Purpose::Search(_)
+            | Purpose::CountFor(..)
+            | Purpose::Recheck(_)
+            | Purpose::Names(_)
+            | Purpose::ServerCount(..)
+            | Purpose::Release => None,
+        }
     }
 
     /// Returns `true` if the command subscribes to something.

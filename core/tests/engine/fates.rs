@@ -140,11 +140,56 @@ fn what_the_server_can_not_take_now_is_sent_when_it_can() {
         assert!(cluster.take(0, refused).is_some(), "{code}");
         assert!(cluster.take(0, refused).is_none(), "once");
         cluster.store.refuse_writes_with(None);
-        cluster.pass(300);
+        cluster.pass(1_000);
         assert_eq!(published(&mut cluster, 0), tickets);
         assert_eq!(cluster.heard(1), texts(0..3));
         assert!(failed(&mut cluster, 0).is_none());
     }
+}
+
+/// What a server refuses is tried ever more seldom, and as often as at first once it was taken.
+#[test]
+fn a_server_that_refuses_is_not_asked_all_the_time() {
+    let mut cluster = Cluster::ready(&[Dialect::Streams02]);
+    for _ in 0..2 {
+        cluster.store.refuse_writes_with(Some(refusal("OOM")));
+        burst(&mut cluster, 0, 1);
+        cluster.nodes[0].noted = Some(Vec::new());
+        cluster.pass(600);
+        let tried = |cluster: &mut Cluster| {
+            let noted = cluster.nodes[0].noted.replace(Vec::new()).unwrap();
+            noted.iter().filter(|command| matches!(command, Command::XAdd { .. })).count()
+        };
+        let soon = tried(&mut cluster);
+        assert!((1..=3).contains(&soon), "{soon}");
+        cluster.pass(2_400);
+        tried(&mut cluster);
+        cluster.pass(4_000);
+        let later = tried(&mut cluster);
+        assert!((3..=6).contains(&later), "{later}");
+        cluster.store.refuse_writes_with(None);
+        cluster.pass(1_000);
+        assert_eq!(published(&mut cluster, 0).len(), 1);
+    }
+}
+
+/// A reader that may not read is refused each time, though it may ask where the stream ends.
+#[test]
+fn a_reader_that_is_refused_asks_ever_more_seldom() {
+    let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
+    cluster.store.refuse_reads_with(Some(refusal("NOPERM")));
+    cluster.cut(0, &Lane::Reader("socket.io".into()));
+    cluster.mend(0, &Lane::Reader("socket.io".into()));
+    cluster.pass(10_000);
+    cluster.nodes[0].noted = Some(Vec::new());
+    cluster.pass(4_000);
+    let noted = cluster.nodes[0].noted.take().unwrap();
+    let reads = noted.iter().filter(|command| matches!(command, Command::XRead { .. })).count();
+    assert!((3..=6).contains(&reads), "{reads}");
+    cluster.store.refuse_reads_with(None);
+    cluster.pass(1_000);
+    cluster.broadcast(1, "a");
+    assert_eq!(cluster.heard(0), ["a"]);
 }
 
 #[test]
@@ -224,7 +269,7 @@ fn a_reply_that_does_not_tell_the_fate_is_looked_up() {
         let mut cluster = Cluster::ready(&[Dialect::Streams02; 2]);
         cluster.nodes[0].lost = vec![strange; 3].into();
         let tickets = burst(&mut cluster, 0, 4);
-        cluster.pass(1_000);
+        cluster.pass(2_000);
         assert_eq!(failed(&mut cluster, 0), None, "{strange:?}");
         assert_eq!(published(&mut cluster, 0), tickets, "{strange:?}");
         assert_eq!(cluster.heard(1), texts(0..4), "{strange:?}");

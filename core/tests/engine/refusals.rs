@@ -78,7 +78,8 @@ fn all_channels_are_in_force_but_those_that_are_refused() {
         // Each is tried alone, and ever more seldom.
         let many = refused.len();
         assert!(attempts(&mut cluster, 20_000) <= 10 * many);
-        assert_eq!(attempts(&mut cluster, 100_000), 10 * many);
+        let later = attempts(&mut cluster, 100_000);
+        assert!((10 * many..=14 * many).contains(&later), "{later}");
         assert_eq!(told(&mut cluster), [], "told once");
 
         withhold(&mut cluster, &[]);
@@ -188,7 +189,7 @@ fn a_namespace_whose_own_channels_are_refused_holds_up_no_other() {
         assert_eq!(reply, Executed::Reply(Ok(Reply::Counts(expected))), "{dialect:?}");
 
         cluster.pass(20_000);
-        assert!(attempts(&mut cluster, 100_000) <= 20);
+        assert!(attempts(&mut cluster, 100_000) <= 28);
         assert_eq!(told(&mut cluster), [], "told once");
         cluster.store.withhold([]);
         cluster.pass(10_000);

@@ -14,6 +14,7 @@ use bytestring::ByteString;
 use hashbrown::HashMap;
 
 use super::context::Context;
+use super::pauses::Pauses;
 use super::purpose::Purpose;
 use super::timers::Timer;
 use crate::channel::Carries;
@@ -142,6 +143,7 @@ impl Cluster {
             subscription: Subscription::No,
             subscriptions: 0,
             unheard: None,
+            pauses: Pauses::default(),
             ready: false,
             last_spoken: cx.now,
             beating: false,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use bytestring::ByteString;
 
 use super::members::Members;
-use super::refusals::Unheard;
+use crate::command::CommandError;
+use crate::engine::pauses::Pauses;
 use crate::id::NodeId;
 use crate::rooms::Rooms;
 use crate::time::Time;
@@ -43,8 +44,10 @@ pub(in crate::engine) struct Namespace {
     pub(in crate::engine) subscription: Subscription,
     /// The number of subscriptions that have come into force.
     pub(in crate::engine) subscriptions: u64,
-    /// The server's refusal of the namespace's own channels.
-    pub(super) unheard: Option<Unheard>,
+    /// The server's refusal of the namespace's own channels that was reported last.
+    pub(super) unheard: Option<CommandError>,
+    /// The pauses before the namespace is subscribed to again.
+    pub(super) pauses: Pauses,
     pub(in crate::engine) ready: bool,
     /// The time at which an entry of this node was last published, or some time before.
     pub(in crate::engine) last_spoken: Time,

@@ -14,7 +14,8 @@ use super::Cluster;
 use super::namespace::Subscription;
 use crate::channel::Carries;
 use crate::command::{Command, CommandError, Lane};
-use crate::engine::context::{Context, Pauses};
+use crate::engine::context::Context;
+use crate::engine::pauses::Pauses;
 use crate::engine::purpose::Purpose;
 use crate::engine::timers::Timer;
 use crate::event::Event;
@@ -31,14 +32,6 @@ struct Refused {
     pauses: Pauses,
     /// The time of the next attempt, unless one is under way or there is no connection.
     due: Option<Time>,
-}
-
-/// The refusal of a namespace's own channels that was reported last, and the pauses before they are
-/// tried again.
-#[derive(Debug)]
-pub(super) struct Unheard {
-    error: CommandError,
-    pauses: Pauses,
 }
 
 impl Refusals {
@@ -92,15 +85,13 @@ impl Cluster {
     pub(super) fn is_unheard(&mut self, cx: &mut Context, nsp: ByteString, error: CommandError) {
         let Some(namespace) = self.namespaces.get_mut(&nsp) else { return };
         namespace.subscription = Subscription::No;
-        let fresh = || Unheard { error: error.clone(), pauses: Pauses::default() };
-        let is_known = namespace.unheard.as_ref().is_some_and(|unheard| unheard.error == error);
-        let unheard = namespace.unheard.get_or_insert_with(fresh);
-        if !is_known {
-            unheard.error = error.clone();
+        if namespace.unheard.as_ref() != Some(&error) {
+            namespace.unheard = Some(error.clone());
             let channel = Some(namespace.channel.clone());
             cx.events.push_back(Event::Refused { lane: Lane::Subscriber, channel, error });
         }
-        cx.timers.arm(Timer::Resubscribe(nsp), cx.now + unheard.pauses.next());
+        let pause = namespace.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
+        cx.timers.arm(Timer::Resubscribe(nsp), cx.now + pause);
     }
 
     /// Notes that a subscription to channels of rooms is in force.
@@ -147,7 +138,7 @@ impl Cluster {
         let fresh = || Refused { error: error.clone(), pauses: Pauses::default(), due: None };
         let refused = self.refusals.0.entry(channel).or_insert_with(fresh);
         refused.error = error;
-        refused.due = Some(cx.now + refused.pauses.next());
+        refused.due = Some(cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS));
         self.await_refused(cx);
     }
 

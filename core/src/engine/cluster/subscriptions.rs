@@ -11,7 +11,8 @@ use super::namespace::{Namespace, Subscription};
 use crate::channel::Carries;
 use crate::command::{Command, CommandError, CommandId, Lane};
 use crate::config::Dialect;
-use crate::engine::context::{Context, RETRY};
+use crate::engine::context::Context;
+use crate::engine::pauses::Pauses;
 use crate::engine::purpose::Purpose;
 use crate::engine::timers::Timer;
 use crate::event::Event;
@@ -156,6 +157,7 @@ impl Cluster {
             if let Some(namespace) = self.namespaces.get_mut(nsp) {
                 namespace.subscriptions += 1;
                 namespace.unheard = None;
+                namespace.pauses = Pauses::default();
                 namespace.subscription = Subscription::Yes(namespace.subscriptions);
             }
         }
@@ -189,7 +191,8 @@ impl Cluster {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
                 namespace.subscription = Subscription::No;
                 if !down {
-                    cx.timers.arm(Timer::Resubscribe(nsp), cx.now + RETRY);
+                    let pause = namespace.pauses.next(&mut cx.rng, Pauses::OF_LANES);
+                    cx.timers.arm(Timer::Resubscribe(nsp), cx.now + pause);
                 }
             }
         }

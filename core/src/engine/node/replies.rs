@@ -12,6 +12,9 @@ use crate::event::Event;
 impl Node {
     pub(in crate::engine) fn replied(&mut self, id: CommandId, reply: Result<Reply, CommandError>) {
         let Some(InFlight { command, purpose }) = self.cx.answered(id) else { return };
+        if reply.is_ok() {
+            self.cx.was_of_use(&purpose);
+        }
         match purpose {
             Purpose::Locate(stream) => self.stream_told(id, stream, reply, true),
             Purpose::Check(stream) => self.stream_told(id, stream, reply, false),
