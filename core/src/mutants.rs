@@ -85,6 +85,9 @@ mutants! {
     NumbersOfNobody: "numbers count in entries of emitters and of nobody, too",
     NumbersBelieved: "a number is believed, however far it is from what its author has written",
     GarbledIsRefused: "a reply that is not understood is taken for a refusal",
+    RefusalNotDivided: "if one of several rooms' channels is refused, each is taken for refused",
+    RefusedForGood: "a room's channel that was refused is not tried again on the same connection",
+    NamespaceRefusedForGood: "a namespace whose channels were refused is not tried again on the same connection",
     SessionOfAnyNamespace: "a session may be restored in a namespace that is not its own",
 }
 

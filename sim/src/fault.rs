@@ -206,6 +206,13 @@ pub enum Fault {
         /// The duration.
         lasts: Duration,
     },
+    /// Nobody may subscribe to some channels and patterns. Subscriptions that are in force stay so.
+    Withhold {
+        /// The channels and patterns.
+        channels: Vec<ByteString>,
+        /// The duration.
+        lasts: Duration,
+    },
     /// The server refuses the next few commands that any writers send, and none
     /// behind them: part of a burst may go through.
     Falter {
@@ -301,6 +308,7 @@ impl Fault {
             | Fault::Pause { lasts, .. }
             | Fault::SlowApp { lasts, .. }
             | Fault::Refuse { lasts, .. }
+            | Fault::Withhold { lasts, .. }
             | Fault::Falter { lasts, .. }
             | Fault::Freeze { lasts } => *lasts,
             Fault::Crash { back_after, .. } => back_after.unwrap_or_default(),
@@ -371,6 +379,10 @@ impl fmt::Display for Fault {
             Fault::Refuse { refusal, lasts } => {
                 let what = if refusal.is_total() { "everything" } else { "writes" };
                 write!(f, "server refuses {what} for {} ({refusal:?})", Millis(*lasts))
+            }
+            Fault::Withhold { channels, lasts } => {
+                let channels = channels.join(", ");
+                write!(f, "nobody may subscribe to {channels} for {}", Millis(*lasts))
             }
             Fault::Falter { refusal, commands, .. } => {
                 write!(f, "server refuses the next {commands} commands of writers ({refusal:?})")

@@ -157,6 +157,7 @@ fn simpler(step: &Step) -> Option<Step> {
                 | Fault::Pause { lasts, .. }
                 | Fault::SlowApp { lasts, .. }
                 | Fault::Refuse { lasts, .. }
+                | Fault::Withhold { lasts, .. }
                 | Fault::Freeze { lasts } => halve(lasts),
                 Fault::Restart { away, loading, .. } => {
                     halve(away);

@@ -5,6 +5,7 @@
 
 mod adverse;
 mod masters;
+mod withheld;
 
 use core::time::Duration;
 
@@ -96,6 +97,9 @@ pub(crate) fn plan(seed: u64) -> Plan {
     if !is_channels_only(dialect) {
         let rng = &mut Rng::with_seed(seed.rotate_left(17));
         steps.extend(masters::steps(rng, &config, &namespaces, chaos, &times));
+    } else {
+        let rng = &mut Rng::with_seed(seed.rotate_left(23));
+        steps.extend(withheld::steps(rng, &config, &namespaces, chaos, &times));
     }
     steps.sort_by_key(|step| step.at);
     Plan { seed, network, hosts, namespaces, steps, chaos, calm, counting, rooms: Rooms::Engine }

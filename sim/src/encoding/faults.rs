@@ -32,6 +32,7 @@ impl Encode for Fault {
             Fault::TwoMasters { lost, entries, lasts, away } => {
                 out.tag(20).put(lost).put(entries).put(lasts).put(away)
             }
+            Fault::Withhold { channels, lasts } => out.tag(21).put(channels).put(lasts),
         };
     }
 }

@@ -24,6 +24,7 @@ mod reading;
 mod requests;
 mod rooms;
 mod silence;
+mod withheld;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -150,6 +151,7 @@ pub(crate) struct Oracle {
     /// The longest time that a message takes if nothing is wrong.
     latency: Duration,
     silences: silence::Silences,
+    withheld: withheld::Withheld,
     pub(crate) violation: Option<Violation>,
 }
 
@@ -175,6 +177,7 @@ impl Oracle {
             response: network.response,
             latency: network.latency.1,
             silences: silence::Silences::default(),
+            withheld: withheld::Withheld::default(),
             violation: None,
         }
     }
@@ -461,6 +464,11 @@ impl Oracle {
         }
     }
 
+    /// Returns the time at which everybody has had the time to subscribe to what was withheld.
+    pub(crate) fn nothing_is_withheld_at(&self) -> Option<Time> {
+        self.withheld.is_over_at()
+    }
+
     fn faulted(&mut self, fault: &Fault) {
         self.silenced_by(fault);
         if let Fault::SlowApp { host, lasts } = fault {
@@ -471,6 +479,7 @@ impl Oracle {
             Fault::Pause { host, .. } | Fault::SlowApp { host, .. } | Fault::ClockJump { host, .. } => {
                 self.hosts[*host].disturbed = Some(self.now);
             }
+            Fault::Withhold { channels, lasts } => self.withheld.add(channels, self.now + *lasts),
             Fault::Trim { stream, length } => {
                 self.trimmed.insert(stream.clone());
                 if *length == 0 {

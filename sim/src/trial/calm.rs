@@ -27,6 +27,9 @@ impl Trial<'_> {
         if let Some(lanes) = self.plan.calm.day_without {
             self.a_day_without(lanes)?;
         }
+        if let Some(end) = self.oracle().nothing_is_withheld_at() {
+            self.run_until(end)?;
+        }
         self.run_for(longest)?;
         self.run_until_holds(Duration::from_secs(120), "never at rest", Self::at_rest)?;
         for host in 0..self.plan.hosts.len() {

@@ -63,6 +63,7 @@ impl<A: App, W: Watch> World<A, W> {
                 self.schedule(self.now + lasts, Due::Server(Change::Switch { away }));
             }
             Fault::Refuse { refusal, lasts } => self.refuse(refusal, lasts),
+            Fault::Withhold { ref channels, lasts } => self.withhold(channels, lasts),
             Fault::Falter { refusal, commands, lasts } => {
                 self.server.set_faltering(refusal, commands, self.now + lasts);
             }

@@ -51,6 +51,8 @@ pub(super) struct Server {
     /// The commands of strangers that have come meanwhile.
     strangers: Vec<Command>,
     refusals: Vec<(Time, Refusal)>,
+    /// The channels to which nobody may subscribe until then.
+    withheld: Vec<(Time, Vec<ByteString>)>,
     /// The messages that were said last, by anybody.
     pub(super) said: VecDeque<Command>,
     /// A second master, which nobody knows yet.
@@ -105,6 +107,8 @@ impl Server {
         let (all, writes) = (first(true), first(false));
         self.redis.refuse_with(all);
         self.redis.refuse_writes_with(writes);
+        self.withheld.retain(|(until, _)| *until > now);
+        self.redis.withhold(self.withheld.iter().flat_map(|(_, channels)| channels.iter().cloned()));
     }
 }
 
@@ -326,6 +330,13 @@ impl<A: App, W: Watch> World<A, W> {
     pub(super) fn refuse(&mut self, refusal: Refusal, lasts: Duration) {
         let until = self.now + lasts;
         self.server.refusals.push((until, refusal));
+        self.server.set_refusals(self.now);
+        self.schedule(until, Due::Server(Change::Willing));
+    }
+
+    pub(super) fn withhold(&mut self, channels: &[ByteString], lasts: Duration) {
+        let until = self.now + lasts;
+        self.server.withheld.push((until, channels.to_vec()));
         self.server.set_refusals(self.now);
         self.schedule(until, Due::Server(Change::Willing));
     }

@@ -91,7 +91,9 @@ impl Cluster {
             cx.events.push_back(Event::Refused { lane: Lane::Subscriber, channel, error });
         }
         let pause = namespace.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
-        cx.timers.arm(Timer::Resubscribe(nsp), cx.now + pause);
+        if !mutant!(NamespaceRefusedForGood) {
+            cx.timers.arm(Timer::Resubscribe(nsp), cx.now + pause);
+        }
     }
 
     /// Notes that a subscription to channels of rooms is in force.
@@ -119,6 +121,9 @@ impl Cluster {
         match &*channels {
             [] => {}
             [channel] => self.is_refused(cx, channel.clone(), error),
+            all if mutant!(RefusalNotDivided) => {
+                all.iter().for_each(|channel| self.is_refused(cx, channel.clone(), error.clone()));
+            }
             more => {
                 for half in more.chunks(more.len().div_ceil(2)) {
                     let command = Command::Subscribe { channels: half.to_vec(), sharded: true };
@@ -138,7 +143,8 @@ impl Cluster {
         let fresh = || Refused { error: error.clone(), pauses: Pauses::default(), due: None };
         let refused = self.refusals.0.entry(channel).or_insert_with(fresh);
         refused.error = error;
-        refused.due = Some(cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS));
+        let due = cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
+        refused.due = (!mutant!(RefusedForGood)).then_some(due);
         self.await_refused(cx);
     }
 

@@ -107,7 +107,7 @@ fn happenings_differ_and_so_do_their_hashes() {
     let (_, [one, two]) = given();
     let (commands, faults, events) = (commands(), faults(), events());
     all_differ(&faults);
-    has_tags(&faults, 20);
+    has_tags(&faults, 21);
     let results: Vec<Result<Reply, CommandError>> =
         replies().into_iter().map(Ok).chain(errors().into_iter().map(Err)).collect();
     let (s, t, none, some) = (text("s"), text("t"), BTreeSet::new(), BTreeSet::from([text("s")]));

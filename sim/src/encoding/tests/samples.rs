@@ -603,6 +603,10 @@ pub(super) fn faults() -> Vec<Fault> {
         faults.push(Fault::Refuse { refusal, lasts: a });
         faults.push(Fault::Falter { refusal, commands: 1, lasts: a });
     }
+    for (channels, lasts) in [(&["c"][..], a), (&["c", "d"], a), (&["c"], b)] {
+        let channels = channels.iter().map(|name| ByteString::from_static(name)).collect();
+        faults.push(Fault::Withhold { channels, lasts });
+    }
     faults.push(Fault::Refuse { refusal: Refusal::Busy, lasts: b });
     faults.push(Fault::Falter { refusal: Refusal::Busy, commands: 2, lasts: a });
     faults.push(Fault::Falter { refusal: Refusal::Busy, commands: 1, lasts: b });
