@@ -22,7 +22,7 @@ use super::log::call_of;
 use super::{HostView, Oracle, RoomModel};
 
 /// A node that was refused has so long to ask again, if its process doesn't stand still.
-const PATIENCE: core::time::Duration = core::time::Duration::from_secs(1);
+const PATIENCE: core::time::Duration = core::time::Duration::from_millis(1_500);
 
 /// A subscription: to a channel, or to all channels that match a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +37,8 @@ pub(super) struct Hearing {
     down: bool,
     /// All that it has asked for on this connection, without what was refused.
     asked: BTreeSet<Heard>,
+    /// What it hears, by the answers that have come.
+    granted: BTreeSet<Heard>,
     /// The requests without an answer so far, in order.
     awaited: Vec<Wish>,
     /// The time of the last refusal.
@@ -203,10 +205,16 @@ impl Oracle {
         let hearing = &mut self.hosts[host].hearing;
         let Some(at) = hearing.awaited.iter().position(|wish| wish.id == id) else { return };
         let wish = hearing.awaited.remove(at);
+        if reply.is_ok() || !wish.more {
+            Hearing::grant(&mut hearing.granted, &wish);
+        }
         let Err(error) = reply else { return };
         hearing.refused = Some(now);
         if wish.more {
-            hearing.asked.retain(|asked| !wish.heard.contains(asked));
+            // What is refused here may be in force by another request.
+            let mut asked = hearing.granted.clone();
+            hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut asked, wish));
+            hearing.asked = asked;
         } else {
             hearing.stuck |= matches!(error, CommandError::Server { code, .. } if code == "NOPERM");
         }
@@ -219,6 +227,7 @@ impl Oracle {
             // Requests on the lost connection mean nothing on the next one, whatever their replies
             // say.
             hearing.asked.clear();
+            hearing.granted.clear();
             hearing.awaited.clear();
             hearing.stuck = false;
         }

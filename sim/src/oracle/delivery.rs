@@ -414,7 +414,12 @@ impl Oracle {
         let (searching, done): (Vec<_>, Vec<_>) = waiting.partition(|reader| reader.searching);
         // One that was still looking when it last asked is done with that only if no other is.
         let settled = if done.is_empty() { searching } else { done };
-        settled.into_iter().map(|reader| reader.doubtful = false).count() > 0
+        if settled.into_iter().map(|reader| reader.doubtful = false).count() > 0 {
+            return true;
+        }
+        let readers = self.hosts[host].readers.iter_mut();
+        let mut about = readers.filter(|(name, _)| stream.is_none_or(|stream| stream == *name));
+        about.any(|(_, reader)| reader.has_taken())
     }
 
     /// The node has nothing more to say: then nothing more may be due.

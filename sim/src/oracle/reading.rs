@@ -22,6 +22,8 @@ pub(super) struct ReaderView {
     /// It looks whether an entry that has come is still there. What comes now is not for the
     /// application.
     pub(super) probing: bool,
+    /// The id behind which it has asked for entries.
+    asked_behind: EntryId,
     /// It has begun to look whether entries that have come are still there, and nothing shows yet
     /// that it is done with that.
     pub(super) searching: bool,
@@ -30,6 +32,9 @@ pub(super) struct ReaderView {
     pub(super) doubtful: bool,
     /// The last entry before those.
     sure: EntryId,
+    /// What was held back when the server lost some of it. The reader has taken it, or reads the
+    /// rest again. Nothing shows yet which of the two it is.
+    undecided: Option<Undecided>,
     /// Another master has given an entry's id to one that is just like it. Then nobody can tell the
     /// two streams apart there.
     twins: bool,
@@ -85,6 +90,14 @@ pub(super) struct ReaderView {
     rewinds: u64,
 }
 
+/// Entries that a reader has taken, or will read again.
+#[derive(Debug)]
+struct Undecided {
+    cursor: Option<EntryId>,
+    queue: VecDeque<(EntryId, Rc<Written>, Time)>,
+    early: BTreeSet<EntryId>,
+}
+
 impl ReaderView {
     /// The last entry that was looked at.
     pub(super) fn looked_at(&self) -> EntryId {
@@ -111,15 +124,31 @@ impl ReaderView {
         self.cursor.is_some_and(|cursor| cursor < self.first_told)
     }
 
-    /// Forgets what has come behind this entry and was held back.
-    fn forget_held(&mut self, sure: EntryId) {
-        for (id, ..) in self.queue.iter().filter(|(id, ..)| *id > sure) {
+    /// Forgets what has come behind this entry and was held back. Returns it.
+    fn forget_held(&mut self, sure: EntryId) -> Undecided {
+        let cursor = self.cursor;
+        let kept = self.queue.partition_point(|(id, ..)| *id <= sure);
+        let queue = self.queue.split_off(kept);
+        let mut early = BTreeSet::new();
+        for (id, ..) in &queue {
             self.came.remove(id);
-            self.early.remove(id);
+            early.extend(self.early.take(id));
         }
-        self.queue.retain(|(id, ..)| *id <= sure);
         self.doubtful = false;
         self.cursor = self.cursor.map(|cursor| cursor.min(sure));
+        Undecided { cursor, queue, early }
+    }
+
+    /// Notes that the reader has taken what was held back when the server lost some of it. Returns
+    /// `true` if there was such a thing.
+    pub(super) fn has_taken(&mut self) -> bool {
+        let Some(Undecided { cursor, queue, early }) = self.undecided.take() else { return false };
+        let here: BTreeSet<EntryId> = queue.iter().map(|(id, ..)| *id).collect();
+        self.came.extend(here.difference(&self.lost));
+        self.cursor = self.cursor.max(cursor);
+        self.queue.extend(queue);
+        self.early.extend(early);
+        true
     }
 
     /// Returns `true` if it may be that it has just taken this entry, which was held back.
@@ -166,7 +195,7 @@ impl Oracle {
         let last = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
         if reader.doubtful && reader.queue.back().is_some_and(|(id, ..)| last < *id) {
             // The server has lost some of what is held back. The rest is read again.
-            reader.forget_held(reader.sure);
+            reader.undecided = Some(reader.forget_held(reader.sure));
         }
         reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
         reader.overgrown |= reader.behind > 0 && reader.cursor < Some(reader.first_told);
@@ -180,7 +209,13 @@ impl Oracle {
 
     /// A node reads on.
     pub(super) fn reads(&mut self, host: usize, stream: &ByteString, after: EntryId, count: u32) {
-        let Some(cursor) = self.reader(host, stream).cursor else {
+        let reader = self.reader(host, stream);
+        // It looks for entries that it has taken.
+        if reader.cursor.is_some_and(|cursor| after > cursor) {
+            reader.has_taken();
+        }
+        reader.undecided = None;
+        let Some(cursor) = reader.cursor else {
             return self.fail("read from nowhere", format!("host {host} reads {stream} from {after}"));
         };
         if self.reader(host, stream).broken {
@@ -189,6 +224,7 @@ impl Oracle {
         let reader = self.reader(host, stream);
         reader.probing = after < cursor && count == 1;
         reader.searching = reader.probing;
+        reader.asked_behind = after;
         if reader.probing {
             return;
         }
@@ -204,7 +240,12 @@ impl Oracle {
     /// Entries have come.
     pub(super) fn handed(&mut self, host: usize, stream: &ByteString, entries: &[Entry]) {
         let now = self.now;
-        if core::mem::take(&mut self.reader(host, stream).probing) {
+        let reader = self.reader(host, stream);
+        if core::mem::take(&mut reader.probing) {
+            // What was trimmed before the reader has found out that there was another master does
+            // not come.
+            let (after, first) = (reader.asked_behind, entries.first().map(|entry| entry.id));
+            reader.owed.retain(|id| *id <= after || first.is_some_and(|first| first <= *id));
             return;
         }
         if let Some(first) = entries.first()

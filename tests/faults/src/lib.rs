@@ -11,6 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod links;
 pub mod loss;
+pub mod masters;
 pub mod memory;
 pub mod node;
 pub mod pace;

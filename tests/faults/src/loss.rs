@@ -247,24 +247,24 @@ fn lose_tail(redis: &RedisServer, rng: &mut Rng) -> io::Result<()> {
 }
 
 /// A replica behind a link of its own.
-struct Replica {
+pub(crate) struct Replica {
     redis: RedisServer,
     link: Proxy,
 }
 
 impl Replica {
-    fn start(master: &RedisServer) -> Self {
+    pub(crate) fn start(master: &RedisServer) -> Self {
         let link = Proxy::start(master.addr()).unwrap();
         let redis =
             RedisServer::builder().config(format!("replicaof 127.0.0.1 {}", link.port())).start().unwrap();
         Replica { redis, link }
     }
 
-    async fn in_sync(&self, master: &RedisServer) {
+    pub(crate) async fn in_sync(&self, master: &RedisServer) {
         until("the replica has it all", async || stream_end(&self.redis) == stream_end(master)).await;
     }
 
-    fn promote(&self) -> &RedisServer {
+    pub(crate) fn promote(&self) -> &RedisServer {
         self.link.cut();
         self.redis.command(&["REPLICAOF", "NO", "ONE"]);
         &self.redis

@@ -3,13 +3,14 @@
 
 use sio_streams_faults::loss::{self, Crash};
 use sio_streams_faults::seed::{is_full, rng, rounds};
-use sio_streams_faults::{Client, storm};
+use sio_streams_faults::{Client, masters, storm};
 
 scenarios!(
     killed_with_every_write_on_disk,
     killed_with_the_last_writes_not_on_disk,
     killed_with_nothing_on_disk,
     a_lagging_replica_is_promoted,
+    two_masters_live_at_once,
     trimmed_before_it_was_read,
     a_short_storm,
 );
@@ -39,6 +40,13 @@ async fn killed_with_nothing_on_disk<C: Client>() {
 
 async fn a_lagging_replica_is_promoted<C: Client>() {
     crash::<C>(Crash::LaggingReplica).await;
+}
+
+async fn two_masters_live_at_once<C: Client>() {
+    let mut rng = rng();
+    for _ in 0..rounds(2, 20) {
+        eprintln!("{:?}", masters::two_masters::<C>(&mut rng).await.unwrap());
+    }
 }
 
 async fn trimmed_before_it_was_read<C: Client>() {
