@@ -392,7 +392,7 @@ impl Fields {
     }
 
     /// Iterates over names and values, in order.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Bytes)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Bytes, &Bytes)> + DoubleEndedIterator {
         self.0.iter().map(|(name, value)| (name, value))
     }
 

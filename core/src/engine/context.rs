@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use super::lanes::Lanes;
+use super::pauses::Pauses;
 use super::purpose::Purpose;
 use super::timers::{Timer, Timers};
 use crate::command::{Command, CommandId, Lane};
@@ -118,7 +119,8 @@ impl Context {
         if self.lanes.is_down(lane) {
             return;
         }
-        if let Some(pause) = self.lanes.pause(lane, &mut self.rng)
+        let longest = Pauses::of_lanes(self.config.heartbeat_interval);
+        if let Some(pause) = self.lanes.pause(lane, &mut self.rng, longest)
             && !mutant!(RetryNotRearmed)
         {
             self.timers.arm(Timer::Retry(lane.clone()), self.now + pause);

@@ -115,11 +115,16 @@ impl Lanes {
     /// Hands out nothing more for this lane until it is resumed or reported up. Returns the time
     /// after which it is to be resumed, unless it is paused already: several commands that fail
     /// together are one failure.
-    pub(super) fn pause(&mut self, lane: &Lane, rng: &mut fastrand::Rng) -> Option<Duration> {
+    pub(super) fn pause(
+        &mut self,
+        lane: &Lane,
+        rng: &mut fastrand::Rng,
+        longest: Duration,
+    ) -> Option<Duration> {
         if self.change(lane, |queue| core::mem::replace(&mut queue.paused, true)) {
             return None;
         }
-        Some(self.weary.entry(lane.clone()).or_default().next(rng, Pauses::OF_LANES))
+        Some(self.weary.entry(lane.clone()).or_default().next(rng, longest))
     }
 
     /// Returns `true` if there is a lane that has rested since it was last of use.

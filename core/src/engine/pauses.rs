@@ -13,13 +13,18 @@ pub(super) struct Pauses {
 }
 
 impl Pauses {
-    /// The longest pause of a lane. All that a node says or hears may wait for it, and others wait
-    /// for that.
-    pub(super) const OF_LANES: Duration = Duration::from_secs(1);
+    /// The longest pause of a lane, unless heartbeats are more frequent than usual.
+    const OF_LANES: Duration = Duration::from_secs(1);
 
     /// The longest pause of something that waits for a right. A right that is granted has an effect
     /// after at most as long as it was missing.
     pub(super) const OF_RIGHTS: Duration = Duration::from_secs(10);
+
+    /// Returns the longest pause of a lane. All that a node says or hears may wait for it, so it is
+    /// short beside the time between two heartbeats.
+    pub(super) fn of_lanes(heartbeat_interval: Duration) -> Duration {
+        Pauses::OF_LANES.min(heartbeat_interval / 5)
+    }
 
     /// Returns the pause after another failure.
     pub(super) fn next(&mut self, rng: &mut fastrand::Rng, longest: Duration) -> Duration {
@@ -32,6 +37,17 @@ impl Pauses {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_does_not_pause_for_long_where_heartbeats_are_frequent() {
+        let seconds = Duration::from_secs;
+        let longest = [500, 2_000, 5_000, 60_000].map(|ms| Pauses::of_lanes(Duration::from_millis(ms)));
+        let expected = [Duration::from_millis(100), Duration::from_millis(400), seconds(1), seconds(1)];
+        assert_eq!(longest, expected);
+        let mut pauses = Pauses::default();
+        let mut rng = fastrand::Rng::with_seed(1);
+        assert!((0..9).all(|_| pauses.next(&mut rng, longest[0]) <= RETRY));
+    }
 
     #[test]
     fn pauses_grow_up_to_a_bound_and_are_not_all_alike() {

@@ -351,10 +351,11 @@ impl Oracle {
     /// effect.
     fn found_perhaps(&mut self, host: usize, event: &Event) -> Option<Expected> {
         let HostView { open, readers, .. } = &mut self.hosts[host];
-        readers.values_mut().find_map(|reader| {
+        readers.iter_mut().find_map(|(name, reader)| {
             let at = reader.perhaps.iter().position(|expected| match event {
-                Event::Repeated { id, .. } | Event::Skipped { source: Source::Entry { id, .. }, .. } => {
-                    expected.entry() == Some(*id)
+                Event::Repeated { stream, id, .. }
+                | Event::Skipped { source: Source::Entry { stream, id }, .. } => {
+                    name == stream && expected.entry() == Some(*id)
                 }
                 event => expected.is(event, open),
             })?;

@@ -299,6 +299,9 @@ impl Oracle {
         command: &Command,
         reply: &Result<Reply, sio_streams_core::CommandError>,
     ) {
+        if reply.is_ok() && host != usize::MAX {
+            self.silences.server_worked(self.now);
+        }
         match (command, reply) {
             (Command::XAdd { stream, fields, .. }, Ok(Reply::Added(id))) => {
                 self.added(host, stream, *id, Rc::new(Written::read(self.now, fields, host == usize::MAX)));

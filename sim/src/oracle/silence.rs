@@ -57,6 +57,12 @@ pub(super) struct Silences {
 }
 
 impl Silences {
+    /// The server has executed something: an outage is over, or there was none. One that begins
+    /// while the server is away is no other one.
+    pub(super) fn server_worked(&mut self, now: Time) {
+        self.server.worked(now);
+    }
+
     /// Returns `true` if there is a stretch of this length between two moments in which the host
     /// could write.
     fn could_speak(&self, host: usize, from: Time, until: Time, stretch: Duration) -> bool {

@@ -191,7 +191,8 @@ impl Cluster {
             if let Some(namespace) = self.namespaces.get_mut(&nsp) {
                 namespace.subscription = Subscription::No;
                 if !down {
-                    let pause = namespace.pauses.next(&mut cx.rng, Pauses::OF_LANES);
+                    let longest = Pauses::of_lanes(cx.config.heartbeat_interval);
+                    let pause = namespace.pauses.next(&mut cx.rng, longest);
                     cx.timers.arm(Timer::Resubscribe(nsp), cx.now + pause);
                 }
             }

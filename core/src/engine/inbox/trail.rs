@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crate::command::{Entry, Fields};
 use crate::id::EntryId;
-use crate::wire::entry::Parts;
+use crate::wire::entry::SEQUENCE_FIELD;
 
 /// The number of entries that are remembered of a stream, at least and at most. They take 24 bytes
 /// each. A stream that is trimmed with `~` keeps some more than it has to.
@@ -105,32 +105,43 @@ impl Trail {
     }
 }
 
+/// The number of bytes at each end of a value that tell entries apart.
+const ENDS: usize = 512;
+
 /// Returns a number that differs between entries. An author and its number tell an entry from all
-/// others. An entry without a number is told by everything in it.
+/// others. An entry without a number is told by everything in it, but for the middle of long values.
+#[inline]
 fn fingerprint(fields: &Fields) -> u64 {
-    let parts = Parts::of(fields);
-    match (parts.sequence(), fields.get("uid")) {
-        (Some(number), Some(author)) => fold(number, author),
-        _ => fields.iter().fold(0, |sum, (name, value)| fold(fold(sum, name), value)),
+    let number = fields.iter().next_back().filter(|(name, _)| **name == SEQUENCE_FIELD.as_bytes());
+    match (fields.iter().next(), number) {
+        // Servers of this project write the author first, and the number last.
+        (Some((_, author)), Some((_, number))) => fold(fold(0, author), number),
+        _ => fields.iter().fold(0, |sum, (_, value)| match value.len().checked_sub(ENDS) {
+            Some(end) if end > ENDS => fold(fold(sum, &value[..ENDS]), &value[end..]),
+            _ => fold(sum, value),
+        }),
     }
 }
 
 /// Adds bytes to a sum. Whoever makes two entries with one sum on purpose needs two masters that
 /// live at once, and the right to write to both.
+#[inline]
 fn fold(sum: u64, bytes: &[u8]) -> u64 {
     // The multiplier is derived from the golden ratio.
     let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let (words, rest) = bytes.as_chunks::<8>();
+    let sum = mix(sum, bytes.len() as u64);
+    let (words, _) = bytes.as_chunks::<8>();
     let sum = words.iter().fold(sum, |sum, word| mix(sum, u64::from_le_bytes(*word)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    mix(mix(sum, u64::from_le_bytes(last)), bytes.len() as u64)
+    // The last word overlaps the one before it.
+    match bytes.last_chunk::<8>() {
+        Some(last) => mix(sum, u64::from_le_bytes(*last)),
+        None => bytes.iter().fold(sum, |sum, byte| mix(sum, u64::from(*byte))),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::entry::SEQUENCE_FIELD;
 
     fn entry(ms: u64, author: &str, number: Option<u64>, data: &str) -> Entry {
         let pairs = [("uid", author.to_owned()), ("data", data.to_owned())];
@@ -143,14 +154,17 @@ mod tests {
     fn entries_with_one_id_are_told_apart() {
         let long = "a".repeat(1_000);
         let other = format!("{}b{}", "a".repeat(500), "a".repeat(499));
+        let (longer, late) = ("a".repeat(2_000), format!("{}b{}", "a".repeat(1_600), "a".repeat(399)));
         let entries = [
             entry(1, "ann", Some(1), "x"),
             entry(1, "ann", Some(2), "x"),
             entry(1, "ben", Some(1), "x"),
             entry(1, "ann", None, "x"),
             entry(1, "ann", None, "x\0"),
-            entry(1, "emitter", Some(1), &long),
-            entry(1, "emitter", Some(1), &other),
+            entry(1, "emitter", None, &long),
+            entry(1, "emitter", None, &other),
+            entry(1, "emitter", None, &longer),
+            entry(1, "emitter", None, &late),
         ];
         for one in &entries {
             let mut trail = Trail::of(10);
