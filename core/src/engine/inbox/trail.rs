@@ -109,17 +109,22 @@ impl Trail {
 const ENDS: usize = 512;
 
 /// Returns a number that differs between entries. An author and its number tell an entry from all
-/// others. An entry without a number is told by everything in it, but for the middle of long values.
+/// others. Other entries are told by their author, their size, and their data, but for the middle of
+/// long data. All servers write the author first, and the number or the data last.
 #[inline]
 fn fingerprint(fields: &Fields) -> u64 {
-    let number = fields.iter().next_back().filter(|(name, _)| **name == SEQUENCE_FIELD.as_bytes());
-    match (fields.iter().next(), number) {
-        // Servers of this project write the author first, and the number last.
-        (Some((_, author)), Some((_, number))) => fold(fold(0, author), number),
-        _ => fields.iter().fold(0, |sum, (_, value)| match value.len().checked_sub(ENDS) {
-            Some(end) if end > ENDS => fold(fold(sum, &value[..ENDS]), &value[end..]),
-            _ => fold(sum, value),
-        }),
+    let mut ends = fields.iter();
+    let (Some((_, author)), Some((name, last))) = (ends.next(), ends.next_back()) else {
+        return fields.iter().fold(0, |sum, (name, value)| fold(fold(sum, name), value));
+    };
+    let sum = fold(0, author);
+    if *name == SEQUENCE_FIELD.as_bytes() {
+        return fold(sum, last);
+    }
+    let sum = sum ^ fields.size() as u64;
+    match last.len().checked_sub(ENDS) {
+        Some(end) if end > ENDS => fold(fold(sum, &last[..ENDS]), &last[end..]),
+        _ => fold(sum, last),
     }
 }
 
@@ -127,15 +132,26 @@ fn fingerprint(fields: &Fields) -> u64 {
 /// live at once, and the right to write to both.
 #[inline]
 fn fold(sum: u64, bytes: &[u8]) -> u64 {
-    // The multiplier is derived from the golden ratio.
-    let mix = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    let sum = mix(sum, bytes.len() as u64);
-    let (words, _) = bytes.as_chunks::<8>();
-    let sum = words.iter().fold(sum, |sum, word| mix(sum, u64::from_le_bytes(*word)));
-    // The last word overlaps the one before it.
-    match bytes.last_chunk::<8>() {
-        Some(last) => mix(sum, u64::from_le_bytes(*last)),
-        None => bytes.iter().fold(sum, |sum, byte| mix(sum, u64::from(*byte))),
+    // The number is derived from the golden ratio.
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mix = |sum: u64, low: u64, high: u64| {
+        let product = u128::from(sum ^ low) * u128::from(GOLDEN ^ high);
+        product as u64 ^ (product >> 64) as u64
+    };
+    let pair = |sum: u64, pair: &[u8; 16]| {
+        let pair = u128::from_le_bytes(*pair);
+        mix(sum, pair as u64, (pair >> 64) as u64)
+    };
+    let sum = sum.rotate_left(11) ^ bytes.len() as u64;
+    // The last bytes overlap those before them.
+    match (bytes.last_chunk::<16>(), bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(last), ..) => {
+            let (pairs, rest) = bytes.as_chunks::<16>();
+            let sum = pairs.iter().fold(sum, pair);
+            if rest.is_empty() { sum } else { pair(sum, last) }
+        }
+        (_, Some(first), Some(last)) => mix(sum, u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => mix(sum, GOLDEN, bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte))),
     }
 }
 
