@@ -274,7 +274,8 @@ fn seconds(ms: Option<u64>) -> String {
 fn human(sessions: &[Stored], list: bool, out: &mut dyn io::Write) -> io::Result<()> {
     let shown: Vec<_> = sessions.iter().filter(|stored| list || stored.reason.is_some()).collect();
     if !shown.is_empty() {
-        let mut table = Table::new(["SOCKET", ">AGE", ">EXPIRES IN", ">SIZE", "ROOMS", "NOT RESTORED BECAUSE"]);
+        let mut table =
+            Table::new(["SOCKET", ">AGE", ">EXPIRES IN", ">SIZE", "ROOMS", "NOT RESTORED BECAUSE"]);
         for stored in shown {
             let rooms = stored.session.iter().flat_map(|session| {
                 session.rooms.iter().filter(|room| **room != session.sid).map(|room| name(room))
