@@ -25,6 +25,8 @@ pub(crate) enum Error {
     Read(String, io::Error),
     #[error("{0}:{1}: expected `option = value`")]
     Form(String, usize),
+    #[error("{0}: a password needs a line `redis = …`, which says whose it is")]
+    Whose(String),
     #[error("{0}:{1}: no command has the option {2:?}")]
     Unknown(String, usize, String),
 }
@@ -34,8 +36,8 @@ pub(crate) enum Error {
 pub(crate) struct File {
     path: String,
     options: Vec<(usize, String, String)>,
-    pub(crate) password: Option<String>,
-    pub(crate) sentinel_password: Option<String>,
+    password: Option<String>,
+    sentinel_password: Option<String>,
 }
 
 /// Returns the path of the file, and whether it must be there.
@@ -87,7 +89,25 @@ impl File {
                 name => file.options.push((number, name.to_owned(), value)),
             }
         }
-        Ok(file)
+        match (&file.password, &file.sentinel_password, file.redis()) {
+            (None, None, _) | (.., Some(_)) => Ok(file),
+            _ => Err(Error::Whose(file.path)),
+        }
+    }
+
+    fn redis(&self) -> Option<&str> {
+        let (.., url) = self.options.iter().rfind(|(_, name, _)| name == "redis")?;
+        Some(url)
+    }
+
+    /// Returns the password for this server. It is for no other than the one that the file names.
+    pub(crate) fn password(&self, url: &str) -> Option<&str> {
+        self.password.as_deref().filter(|_| self.redis() == Some(url))
+    }
+
+    /// Returns the password for this sentinel.
+    pub(crate) fn sentinel_password(&self, url: &str) -> Option<&str> {
+        self.sentinel_password.as_deref().filter(|_| self.redis() == Some(url))
     }
 
     fn has_secrets(&self) -> bool {
@@ -147,7 +167,11 @@ mod tests {
         let file =
             parse("# A comment\n\n redis = redis://h/?a=b \npassword=p=w\nsentinel-password = s\n").unwrap();
         assert_eq!(file.options, [(3, "redis".to_owned(), "redis://h/?a=b".to_owned())]);
-        assert_eq!((file.password.as_deref(), file.sentinel_password.as_deref()), (Some("p=w"), Some("s")));
+        let url = "redis://h/?a=b";
+        assert_eq!((file.password(url), file.sentinel_password(url)), (Some("p=w"), Some("s")));
+        // They are for no other server.
+        assert_eq!((file.password("redis://other"), file.sentinel_password("redis://other")), (None, None));
+        assert!(matches!(parse("password = p"), Err(Error::Whose(_))));
         for bad in ["redis", "= x"] {
             assert_eq!(
                 parse(bad).err().map(|error| error.to_string()).as_deref(),

@@ -30,18 +30,18 @@ fn variable(name: &str) -> Option<String> {
 
 /// Returns the password that stands in the environment or in the configuration file, where the list
 /// of processes does not show it.
-pub(crate) fn password() -> Option<String> {
-    variable(PASSWORD).or_else(|| FILE.get()?.password.clone())
+pub(crate) fn password(url: &str) -> Option<String> {
+    variable(PASSWORD).or_else(|| FILE.get()?.password(url).map(str::to_owned))
 }
 
-fn sentinel_password() -> Option<String> {
-    variable(SENTINEL_PASSWORD).or_else(|| FILE.get()?.sentinel_password.clone())
+fn sentinel_password(url: &str) -> Option<String> {
+    variable(SENTINEL_PASSWORD).or_else(|| FILE.get()?.sentinel_password(url).map(str::to_owned))
 }
 
 /// Returns a backend for this URL and the password in the environment.
 pub(crate) fn backend(url: &str) -> Builder {
     let builder = RedisBackend::builder(url);
-    match password() {
+    match password(url) {
         Some(password) => builder.password(password),
         None => builder,
     }
@@ -92,7 +92,7 @@ impl ServerArgs {
     ) -> Result<Option<(&str, Sentinel<RedisBackend>)>, ConfigError> {
         let Some(master) = &self.sentinel else { return Ok(None) };
         let mut sentinels = RedisBackend::builder(&self.redis);
-        if let Some(password) = sentinel_password() {
+        if let Some(password) = sentinel_password(&self.redis) {
             sentinels = sentinels.password(password);
         }
         let sentinels = sentinels.build()?;

@@ -274,8 +274,7 @@ fn seconds(ms: Option<u64>) -> String {
 fn human(sessions: &[Stored], list: bool, out: &mut dyn io::Write) -> io::Result<()> {
     let shown: Vec<_> = sessions.iter().filter(|stored| list || stored.reason.is_some()).collect();
     if !shown.is_empty() {
-        let mut table =
-            Table::new(["SOCKET", ">AGE", ">EXPIRES IN", ">SIZE", "ROOMS", "NOT RESTORED BECAUSE"]);
+        let mut table = Table::new(["SOCKET", ">AGE", ">EXPIRES IN", ">SIZE", "ROOMS", "RESTORED"]);
         for stored in shown {
             let rooms = stored.session.iter().flat_map(|session| {
                 session.rooms.iter().filter(|room| **room != session.sid).map(|room| name(room))
@@ -286,23 +285,29 @@ fn human(sessions: &[Stored], list: bool, out: &mut dyn io::Write) -> io::Result
                 stored.ttl.map_or_else(|| "never".to_owned(), |ttl| seconds(Some(ttl))),
                 stored.size.to_string(),
                 rooms.collect::<Vec<_>>().join(", "),
-                stored.reason.as_ref().map(Reason::text).unwrap_or_default(),
+                match &stored.reason {
+                    Some(reason) => format!("no: {}", reason.code()),
+                    None => "yes".to_owned(),
+                },
             ]);
         }
         table.write(out)?;
         writeln!(out)?;
     }
     let sizes = || sessions.iter().map(|stored| stored.size);
-    let lost = sessions.iter().filter(|stored| stored.reason.is_some()).count();
     writeln!(
         out,
-        "{} session{}, {} in all, the largest {}, the oldest {}; {lost} would not be restored",
+        "{} session{}, {} in all; the largest {}, the oldest {}",
         sessions.len(),
         if sessions.len() == 1 { "" } else { "s" },
         bytes(sizes().sum()),
         bytes(sizes().max().unwrap_or_default()),
         seconds(sessions.iter().filter_map(|stored| stored.age).max()),
-    )
+    )?;
+    match sessions.iter().filter(|stored| stored.reason.is_some()).count() {
+        0 => writeln!(out, "nothing speaks against restoring them"),
+        lost => writeln!(out, "{lost} would not be restored"),
+    }
 }
 
 fn lines(sessions: &[Stored], list: bool, out: &mut dyn io::Write) -> io::Result<()> {

@@ -64,6 +64,10 @@ fn a_file_has_the_defaults_and_the_password() {
     assert_eq!(text(&output.stderr), "there is no stream\n");
     let output = run(&["lag"], &[environment[0], ("REDISCLI_AUTH", "wrong")]);
     assert!(text(&output.stderr).contains("WRONGPASS"), "{}", text(&output.stderr));
+    // The password is for no other server: this one would refuse it.
+    let other = RedisServer::start().unwrap();
+    let output = run(&["lag", "--redis", &other.url()], &environment);
+    assert_eq!(text(&output.stderr), "there is no stream\n");
     // It has a place of its own.
     let home = directory.0.to_str().unwrap();
     assert!(run(&["lag"], &[("XDG_CONFIG_HOME", home)]).status.success());
@@ -80,7 +84,11 @@ fn a_file_has_the_defaults_and_the_password() {
         assert!(output.status.success());
         assert_eq!(text(&output.stderr), format!("warning: {path} has a password, and others may read it\n"));
     }
-    for (wrong, complaint) in [("colour = red", "no command has the option"), ("redis", "option = value")] {
+    for (wrong, complaint) in [
+        ("colour = red", "no command has the option"),
+        ("redis", "option = value"),
+        ("password = x", "whose it is"),
+    ] {
         let path = directory.write(wrong);
         let output = run(&["lag"], &[("SIO_STREAMS_CONFIG", &path)]);
         assert_eq!(output.status.code(), Some(2));

@@ -149,6 +149,7 @@ async fn sessions_of_node_servers_are_told_from_what_is_none() -> Result<()> {
     for args in [&["--list"][..], &["--json", "--list"]] {
         let text = String::from_utf8(run("sessions", &url, args).stdout).unwrap();
         assert!(text.contains(&client.sid) && !text.contains(pid), "{text}");
+        assert!(args.len() > 1 || text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
     Ok(())
 }

@@ -85,6 +85,16 @@ async fn count(
     Ok(Ok(counts))
 }
 
+/// Joins what was counted twice. A server that comes or goes in between is in one of the two with
+/// its channels, and must not be taken for a stranger.
+fn merged(first: Counts, second: Counts) -> Counts {
+    let mut counts = first;
+    for (channel, count) in second {
+        counts.entry(channel).and_modify(|known| *known = count.min(*known)).or_insert(count);
+    }
+    counts
+}
+
 /// Looks at the channels.
 pub(super) async fn look(
     servers: &mut Servers,
@@ -96,7 +106,9 @@ pub(super) async fn look(
     let pattern = format!("{}*", escape_glob(&plan.config.channel_prefix));
     for sharded in [false, true] {
         let is_used = sharded == plan.is_sharded() && plan.config.dialect != Dialect::Streams02;
-        match count(servers, sharded, &pattern).await? {
+        let first = count(servers, sharded, &pattern).await?;
+        let second = if first.is_ok() { count(servers, sharded, &pattern).await? } else { Ok(Counts::new()) };
+        match first.and_then(|first| Ok(merged(first, second?))) {
             Ok(counts) if sharded => channels.sharded = counts,
             Ok(counts) => channels.plain = counts,
             // The other kind of Pub/Sub would only show who does not belong here.
@@ -343,6 +355,18 @@ mod tests {
         for other in ["", "socket.io", "socket.io#", "socket.io#chat#", "other#/#", "socket.io#/chat"] {
             assert_eq!(parts("socket.io", other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_server_that_comes_or_goes_is_no_stranger() {
+        let counts = |channels: &[(&str, u64)]| -> Counts {
+            channels.iter().map(|(channel, count)| ((*channel).to_owned(), *count)).collect()
+        };
+        // The second server has been counted before its own channel was there.
+        let early = counts(&[("requests", 2), ("one", 1)]);
+        let late = counts(&[("requests", 1), ("one", 1), ("two", 1)]);
+        let merged = merged(early, late);
+        assert_eq!(merged, counts(&[("requests", 1), ("one", 1), ("two", 1)]));
     }
 
     #[test]
