@@ -17,25 +17,27 @@ pub(crate) enum Adapter {
     Classic,
     /// createShardedAdapter of @socket.io/redis-adapter
     Sharded,
+    /// Servers of streams-0.2 and streams-0.3 at once, as in the middle of an upgrade
+    Bridge,
 }
 
 /// The options that all commands need to speak as the servers do.
 #[derive(Debug, Args)]
 pub(crate) struct AdapterArgs {
     /// Adapter of the cluster's servers
-    #[arg(long, value_enum, default_value_t, value_name = "DIALECT")]
+    #[arg(long, value_enum, default_value_t, value_name = "DIALECT", env = "SIO_STREAMS_DIALECT")]
     dialect: Adapter,
 
     /// streamName: the stream's key, or the first part of it
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
+    #[arg(long, value_name = "NAME", default_value = "socket.io", env = "SIO_STREAMS_STREAM")]
     stream: String,
 
     /// streamCount: how many streams there are
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, env = "SIO_STREAMS_STREAM_COUNT")]
     stream_count: u32,
 
     /// channelPrefix, or key: the first part of the channels' names
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
+    #[arg(long, value_name = "NAME", default_value = "socket.io", env = "SIO_STREAMS_PREFIX")]
     prefix: String,
 }
 
@@ -48,6 +50,7 @@ impl AdapterArgs {
                 Adapter::Streams03 => Dialect::Streams03,
                 Adapter::Classic => Dialect::Classic,
                 Adapter::Sharded => Dialect::Sharded,
+                Adapter::Bridge => Dialect::Bridge,
             },
             stream_name: self.stream.clone().into(),
             stream_count: self.stream_count,

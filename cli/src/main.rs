@@ -2,16 +2,23 @@
 
 mod adapter;
 mod ask;
+mod config;
 mod demo;
+mod doctor;
 mod emit;
+mod lag;
 mod link;
+mod look;
+#[cfg(feature = "manual")]
+mod manual;
 mod server;
+mod sessions;
 mod tail;
 mod timeline;
 
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// Socket.IO servers in Rust that share a cluster with Node, over Redis Streams.
 ///
@@ -46,6 +53,21 @@ enum Command {
     /// Each section checks what every client has received. Takes a few seconds.
     #[command(after_help = EXAMPLES, after_long_help = EXAMPLES)]
     Demo(DemoArgs),
+    /// Say what is wrong with a cluster, and what to do
+    ///
+    /// Looks at the Redis servers, the streams, the channels and the rights. It changes nothing,
+    /// publishes nothing, and no server notices it.
+    #[command(after_help = doctor::EXAMPLES, after_long_help = doctor::EXAMPLES)]
+    Doctor(doctor::DoctorArgs),
+    /// Measure how fast the streams grow, and how far they reach back
+    #[command(after_help = lag::EXAMPLES, after_long_help = lag::EXAMPLES)]
+    Lag(lag::LagArgs),
+    /// Look at the stored sessions of clients that are away
+    ///
+    /// Says how many there are, how old and how large they are, and which of them would not be
+    /// restored.
+    #[command(after_help = sessions::EXAMPLES, after_long_help = sessions::EXAMPLES)]
+    Sessions(sessions::SessionsArgs),
     /// Speak into a cluster from outside
     ///
     /// Sends an event to clients or servers, or moves sockets, as a server of the cluster would,
@@ -73,6 +95,19 @@ enum Command {
     /// Measure how long the servers of a cluster take to answer
     #[command(after_help = ask::EXAMPLES, after_long_help = ask::EXAMPLES)]
     Ping(ask::PingArgs),
+    /// Print the completions for a shell
+    #[cfg(feature = "manual")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages of all commands into a directory
+    #[cfg(feature = "manual")]
+    Man {
+        /// The directory; it is made if it is not there
+        directory: std::path::PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -102,17 +137,33 @@ struct DemoArgs {
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
+    let configured = config::File::load().and_then(|file| {
+        let command = file.apply(Cli::command())?;
+        server::configure(file);
+        Ok(command)
+    });
+    let parsed = match configured {
+        Ok(command) => Cli::from_arg_matches(&command.get_matches()),
+        Err(error) => return complain(&error.to_string(), 2),
+    };
+    match parsed.unwrap_or_else(|error| error.exit()).command {
         Command::Demo(args) => {
             let DemoArgs { redis, dialect, stream, patience } = args;
             demo::run(demo::Plan { dialect, redis, stream, patience })
         }
+        Command::Doctor(args) => doctor::run(args),
+        Command::Lag(args) => lag::run(args),
+        Command::Sessions(args) => sessions::run(args),
         Command::Emit(args) => emit::run(args),
         Command::Tail(args) => tail::run(args),
         Command::Nodes(args) => ask::nodes(&args),
         Command::Sockets(args) => ask::sockets(&args),
         Command::Rooms(args) => ask::rooms(&args),
         Command::Ping(args) => ask::ping(&args),
+        #[cfg(feature = "manual")]
+        Command::Completions { shell } => manual::completions(shell),
+        #[cfg(feature = "manual")]
+        Command::Man { directory } => manual::pages(&directory),
     }
 }
 

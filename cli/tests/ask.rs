@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
+mod schema;
+
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -32,7 +34,9 @@ impl Asking<'_> {
         let output = self.run(&[args, &["--json", "--timeout", "60"]].concat()).await;
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {error}");
-        objects(&output)
+        let objects = objects(&output);
+        objects.iter().for_each(|object| schema::check(args[0], object));
+        objects
     }
 }
 
@@ -136,6 +140,39 @@ async fn beside_node_servers_of_the_classic_adapter() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_node_servers_of_the_sharded_adapter() -> Result<()> {
     is_told(Generation::Sharded, Dialect::Sharded, "sharded").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_in_the_middle_of_an_upgrade_is_asked_in_one_go() -> Result<()> {
+    let redis = RedisServer::start()?;
+    let url = redis.url();
+    let old = Peer::start(PeerConfig::new(Generation::V02, &url).quick()).await?;
+    let new = Peer::start(PeerConfig::new(Generation::V03, &url)).await?;
+    let bridge = OurServer::start(quick(Dialect::Bridge), &url, &["/"]).await?;
+    let (one, two) = (old.connect("/").await?, new.connect("/").await?);
+    let three = bridge.connect("/").await?;
+    let asking = Asking { url: &url, dialect: "bridge" };
+    let heartbeats = ["--heartbeat-timeout", "60000"];
+    let nodes = asking.objects(&[&["nodes"], &heartbeats[..]].concat()).await;
+    let outcome = json!({
+        "kind": "outcome", "servers": 3, "answered": 3, "missing": [], "missingUnnamed": 0,
+    });
+    assert_eq!(nodes.last(), Some(&outcome), "{nodes:?}");
+    for (uid, generation) in [(old.uid("/"), "0.2"), (new.uid("/"), "0.3"), (bridge.uid(), "both")] {
+        let node = nodes.iter().find(|node| node["node"] == uid).unwrap();
+        assert_eq!((&node["generation"], &node["sockets"]), (&json!(generation), &json!(1)), "{nodes:?}");
+    }
+    let sockets = asking.objects(&[&["sockets"], &heartbeats[..]].concat()).await;
+    let mut found: Vec<_> =
+        of_kind(&sockets, "socket").iter().map(|socket| socket["socket"].clone()).collect();
+    let mut expected = [json!(one.sid), json!(two.sid), json!(three)];
+    found.sort_by_key(Value::to_string);
+    expected.sort_by_key(Value::to_string);
+    assert_eq!(found, expected);
+    let text = asking.run(&[&["nodes"], &heartbeats[..]].concat()).await.stdout;
+    let text = String::from_utf8(text).unwrap();
+    assert!(text.lines().next().unwrap().ends_with("HEARD  SPEAKS"), "{text}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end in a panic")]
 
+mod schema;
 mod tailing;
 
 use std::process::{Command, Output};
@@ -83,6 +84,7 @@ fn the_page_describes_every_key_of_the_json() {
         let objects = objects(&tail(&redis, &["--json", "--payload", depth]));
         assert_eq!(objects.len(), 6);
         for object in objects {
+            schema::check("tail", &object);
             for (key, value) in object.as_object().unwrap() {
                 let described = table.iter().find(|(name, _)| name == key);
                 assert!(described.is_some_and(|(_, kind)| is(value, kind)), "{key} of {object}");
@@ -116,7 +118,7 @@ fn filters_and_bounds_select() {
     assert_eq!(kinds(&["--count", "2"]), ["heartbeat", "broadcast"]);
     let range = |from: &str, until: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sio-streams"));
-        let range = ["--from", from, "--until", until, "--json"];
+        let range = ["--since", from, "--until", until, "--json"];
         let output = command.args(["tail", "--redis", &redis.url()]).args(range).output().unwrap();
         objects(&output).len()
     };

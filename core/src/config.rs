@@ -477,7 +477,7 @@ impl Config {
         (index < 0).then(|| self.numbered(index))
     }
 
-    fn numbered(&self, index: i64) -> ByteString {
+    pub(crate) fn numbered(&self, index: i64) -> ByteString {
         format!("{}-{index}", self.stream_name).into()
     }
 }

@@ -160,7 +160,7 @@ pub use id::{EntryId, InvalidEntryId, NodeId, RequestId, Ticket};
 pub use link::LinkState;
 pub use message::{Body, Message};
 pub use msgpack::MAX_DEPTH;
-pub use observer::{Observed, Observer};
+pub use observer::{AckSays, Observed, ObservedAck, Observer};
 pub use packet::{BroadcastOptions, Flags, Handshake, LocalSocket, Packet, RemoteSocket};
 pub use payload::{DecodeError, Encoding, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};

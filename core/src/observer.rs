@@ -9,7 +9,8 @@ use crate::config::{Config, ConfigError, Dialect};
 use crate::error::CallError;
 use crate::id::{NodeId, RequestId};
 use crate::message::{Body, Message};
-use crate::packet::{BroadcastOptions, RemoteSocket};
+use crate::packet::{BroadcastOptions, Packet, RemoteSocket};
+use crate::payload::Payload;
 use crate::wire::classic::{Asked, Response, decode_response};
 use crate::wire::{WireError, entry, pubsub};
 
@@ -49,6 +50,26 @@ pub struct Observed {
     pub nsp: Option<ByteString>,
     /// The sockets that the question matched on this node.
     pub sockets: Vec<RemoteSocket>,
+}
+
+/// What one node says of a broadcast with acknowledgements: see [`Observer::broadcast_with_ack`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObservedAck {
+    /// The id of the broadcast.
+    pub request_id: RequestId,
+    /// The node that says it. In the classic dialect answers bear no name.
+    pub node: Option<NodeId>,
+    /// What it says.
+    pub says: AckSays,
+}
+
+/// The two things that a node says of a broadcast with acknowledgements.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AckSays {
+    /// So many of its clients will be asked. Each node says this once.
+    Clients(u64),
+    /// One of its clients has answered with this value.
+    Answer(Payload),
 }
 
 impl Observer {
@@ -104,6 +125,35 @@ impl Observer {
         self.config.dialect.has_streams().then(|| self.config.stream_of(nsp))
     }
 
+    /// Returns the keys of all streams that the nodes of a cluster with these options read, if the
+    /// dialect has streams.
+    pub fn streams(&self) -> Vec<ByteString> {
+        match (self.config.dialect.has_streams(), self.config.stream_count) {
+            (false, _) => Vec::new(),
+            (true, 1) => vec![self.config.stream_name.clone()],
+            (true, count) => (0..count).map(|index| self.config.numbered(index.into())).collect(),
+        }
+    }
+
+    /// Returns the key of the stream to which Node servers write the namespace although none of
+    /// them reads it: if there are several streams, and the namespace's hash is negative.
+    pub fn lost_stream(&self, nsp: &str) -> Option<ByteString> {
+        self.config.dialect.has_streams().then(|| self.config.lost_stream_of(nsp)).flatten()
+    }
+
+    /// Returns the channel to which every node of the namespace subscribes, and which
+    /// [`count`](Self::count) counts. Returns `None` if nodes do not subscribe.
+    pub fn channel(&self, nsp: &str) -> Option<ByteString> {
+        self.config.dialect.subscribes().then(|| self.config.request_channel(nsp))
+    }
+
+    /// Returns the common prefix of the channels that single nodes of the namespace have, each for
+    /// itself: the node's name and `#` follow. In [`Dialect::Sharded`], channels of rooms have the
+    /// same form. Returns `None` if nodes do not subscribe.
+    pub fn private_channels(&self, nsp: &str) -> Option<ByteString> {
+        self.config.dialect.subscribes().then(|| self.config.response_prefix(nsp))
+    }
+
     /// Returns the command that asks all nodes for the sockets that `opts` match. The id must be
     /// one that nobody else draws. In [`Dialect::Streams02`] the question is an entry of the stream,
     /// as are the answers.
@@ -123,6 +173,48 @@ impl Observer {
         self.config.message(&NodeId::EMITTER, &nsp.into(), &Body::FetchSockets { opts, request_id })
     }
 
+    /// Returns the command that sends an event to the clients that `opts` match, and asks them for
+    /// an answer. Clients wait for `opts.flags.timeout`, or for the time that their server sets.
+    /// [`read_ack`](Self::read_ack) and [`read_ack_entry`](Self::read_ack_entry) read what comes
+    /// back. The id must be one that nobody else draws.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError::InvalidNamespace`], [`CallError::Payload`], [`CallError::Binary`].
+    pub fn broadcast_with_ack(
+        &self,
+        nsp: &str,
+        packet: Packet,
+        opts: BroadcastOptions,
+        request_id: RequestId,
+    ) -> Result<Command, CallError> {
+        if !nsp.starts_with('/') {
+            return Err(CallError::InvalidNamespace(nsp.into()));
+        }
+        let request_id = Some(request_id);
+        self.config.message(&NodeId::EMITTER, &nsp.into(), &Body::Broadcast { packet, opts, request_id })
+    }
+
+    /// Reads a message that came over a channel. Returns `None` if it says nothing of a broadcast
+    /// with acknowledgements.
+    ///
+    /// # Errors
+    ///
+    /// If no message of the dialect can be read from it.
+    pub fn read_ack(&self, payload: &Bytes) -> Result<Option<ObservedAck>, WireError> {
+        Ok(self.message(payload, Asked::Acks)?.and_then(|(node, body)| observed_ack(node, body)))
+    }
+
+    /// Does the same with an entry of the [stream](Self::stream).
+    ///
+    /// # Errors
+    ///
+    /// If no message can be read from it.
+    pub fn read_ack_entry(&self, fields: &Fields) -> Result<Option<ObservedAck>, WireError> {
+        let Message { uid, body, .. } = entry::decode(fields)?;
+        Ok(observed_ack(uid.named(), body))
+    }
+
     /// Reads a message that came over a channel. Returns `None` if it answers no such question.
     ///
     /// # Errors
@@ -131,10 +223,9 @@ impl Observer {
     pub fn read(&self, payload: &Bytes) -> Result<Option<Observed>, WireError> {
         let message = match self.config.dialect {
             Dialect::Classic => {
-                let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
-                // An answer to another kind of question has no sockets.
-                return Ok(match decode_response(&payload, Asked::Sockets) {
-                    Ok(Response::Common(Body::FetchSocketsResponse { request_id, sockets })) => {
+                let Some((_, body)) = self.message(payload, Asked::Sockets)? else { return Ok(None) };
+                return Ok(match body {
+                    Body::FetchSocketsResponse { request_id, sockets } => {
                         Some(Observed { request_id, node: None, nsp: None, sockets })
                     }
                     _ => None,
@@ -144,6 +235,23 @@ impl Observer {
             _ => pubsub::decode(payload)?,
         };
         Ok(observed(message))
+    }
+
+    /// Reads the sender and the content. In the classic dialect an answer can be read only by what
+    /// was asked, and does not say whose it is; one to another kind of question is `None`.
+    fn message(&self, payload: &Bytes, asked: Asked) -> Result<Option<(Option<NodeId>, Body)>, WireError> {
+        let Message { uid, body, .. } = match self.config.dialect {
+            Dialect::Classic => {
+                let payload = self.config.unparsed(payload).map_err(WireError::Codec)?;
+                return Ok(match decode_response(&payload, asked) {
+                    Ok(Response::Common(body)) => Some((None, body)),
+                    _ => None,
+                });
+            }
+            Dialect::Sharded => pubsub::decode_sharded(payload)?,
+            _ => pubsub::decode(payload)?,
+        };
+        Ok(Some((uid.named(), body)))
     }
 
     /// Reads an entry of the [stream](Self::stream). Returns `None` if it answers no such question.
@@ -162,5 +270,43 @@ fn observed(message: Message) -> Option<Observed> {
             Some(Observed { request_id, node: message.uid.named(), nsp: Some(message.nsp), sockets })
         }
         _ => None,
+    }
+}
+
+fn observed_ack(node: Option<NodeId>, body: Body) -> Option<ObservedAck> {
+    let (request_id, says) = match body {
+        Body::BroadcastClientCount { request_id, client_count } => {
+            (request_id, AckSays::Clients(client_count))
+        }
+        Body::BroadcastAck { request_id, packet } => (request_id, AckSays::Answer(packet)),
+        _ => return None,
+    };
+    Some(ObservedAck { request_id, node, says })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn observer(dialect: Dialect, stream_count: u32) -> Observer {
+        Observer::new(Config { dialect, stream_count, ..Config::default() }).unwrap()
+    }
+
+    #[test]
+    fn the_places_of_a_cluster_are_those_of_its_nodes() {
+        let one = observer(Dialect::Streams02, 1);
+        assert_eq!(one.streams(), ["socket.io"]);
+        assert_eq!((one.channel("/"), one.private_channels("/")), (None, None));
+        assert_eq!(one.lost_stream("/notifications"), None);
+        let several = observer(Dialect::Streams03, 3);
+        assert_eq!(several.streams(), ["socket.io-0", "socket.io-1", "socket.io-2"]);
+        assert_eq!(several.channel("/chat").as_deref(), Some("socket.io#/chat#"));
+        assert_eq!(several.lost_stream("/"), None);
+        let lost = several.lost_stream("/notifications").unwrap();
+        assert!(lost.starts_with("socket.io--"), "{lost}");
+        let classic = observer(Dialect::Classic, 1);
+        assert_eq!(classic.streams(), [""; 0]);
+        assert_eq!(classic.channel("/").as_deref(), Some("socket.io-request#/#"));
+        assert_eq!(classic.private_channels("/").as_deref(), Some("socket.io-response#/#"));
     }
 }

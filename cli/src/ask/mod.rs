@@ -3,10 +3,11 @@
 mod nodes;
 mod outcome;
 mod ping;
+mod road;
 mod rooms;
 mod round;
 mod sockets;
-mod table;
+pub(crate) mod table;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -21,6 +22,7 @@ use crate::server::ServerArgs;
 
 pub(crate) use nodes::NodesArgs;
 pub(crate) use ping::PingArgs;
+pub(crate) use road::Road;
 pub(crate) use rooms::RoomsArgs;
 pub(crate) use sockets::SocketsArgs;
 
@@ -99,7 +101,7 @@ impl Selection {
 }
 
 /// Reads a positive number of seconds.
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
     match Duration::try_from_secs_f64(seconds) {
         Ok(time) if !time.is_zero() && time <= Duration::from_secs(86_400) => Ok(time),
@@ -134,7 +136,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    fn exit_code(&self) -> u8 {
+    pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Error::Config(_) | Error::Redis(_) | Error::Call(_) => 2,
             _ => 1,

@@ -50,7 +50,7 @@ fn rows(round: &Round) -> impl Iterator<Item = Row<'_>> {
 fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
     if as_json {
         for Row { node, answer, heard } in rows(round) {
-            let line = json!({
+            let mut line = json!({
                 "kind": "node",
                 "node": node.map(NodeId::as_str),
                 "answeredMs": answer.map(|answer| ms(answer.after)),
@@ -58,11 +58,15 @@ fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
                 "heardMsAgo": heard.map(|heard| heard.ago.as_millis() as u64),
                 "bridge": heard.map(|heard| heard.is_bridge),
             });
+            if let Some(generations) = &round.generations {
+                let generation = node.and_then(|node| generations.get(node)).map(|found| found.name());
+                line["generation"] = generation.into();
+            }
             writeln!(out, "{line}")?;
         }
         return Ok(());
     }
-    let mut table = Table::new(["SERVER", ">ANSWERED", ">SOCKETS", ">HEARD"]);
+    let mut table = Table::new(["SERVER", ">ANSWERED", ">SOCKETS", ">HEARD", generation_heading(round)]);
     let dash = || "-".to_owned();
     for Row { node, answer, heard } in rows(round) {
         table.row([
@@ -70,7 +74,19 @@ fn show(round: &Round, as_json: bool, out: &mut dyn Write) -> io::Result<()> {
             answer.map_or_else(|| "no".to_owned(), |answer| format!("{:.1} ms", ms(answer.after))),
             answer.map_or_else(dash, |answer| answer.sockets.len().to_string()),
             heard.map_or_else(dash, |heard| format!("{:.1} s ago", heard.ago.as_secs_f64())),
+            match &round.generations {
+                Some(generations) => {
+                    let generation = node.and_then(|node| generations.get(node));
+                    generation.map_or_else(dash, |generation| generation.name().to_owned())
+                }
+                None => String::new(),
+            },
         ]);
     }
     table.write(out)
+}
+
+/// The heading of the column that is there only if several generations were asked.
+fn generation_heading(round: &Round) -> &'static str {
+    if round.generations.is_some() { "SPEAKS" } else { "" }
 }

@@ -1,30 +1,12 @@
 //! One question to all servers, and their answers.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use sio_streams_driver::backend::{
-    Backend as _, BoxedBackend, BoxedConnection, Connection as _, PushReceiver, PushSender,
-};
-use sio_streams_driver::sio_streams_core::{
-    Body, BroadcastOptions, ByteString, Command, EntryId, Lane, NodeId, Observed, Observer, RemoteSocket,
-    Reply, RequestId, wire::entry,
-};
-use tokio::time::timeout;
+use sio_streams_driver::sio_streams_core::{BroadcastOptions, Dialect, NodeId, RemoteSocket};
 
+use super::road::Road;
 use super::{ClusterArgs, Error};
-
-/// The time limit for a connection, and for a reply.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The number of answers, and of their bytes, that may wait to be looked at.
-const WAITING: (usize, usize) = (50_000, 256 << 20);
-
-/// The number of entries that are read at once.
-const PAGE: u32 = 1_000;
-
-/// The time for which a read waits for an entry.
-const BLOCK: Duration = Duration::from_secs(1);
 
 /// What the stream shows of a server that sends heartbeats.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +35,28 @@ pub(super) struct Round {
     pub(super) heard: BTreeMap<NodeId, Heard>,
     /// The answers, in their order.
     pub(super) answers: Vec<Answer>,
-    by_heartbeats: bool,
+    /// Servers are expected by their heartbeats.
+    pub(super) by_heartbeats: bool,
+    /// The generations of the servers, if several were asked.
+    pub(super) generations: Option<BTreeMap<NodeId, Generation>>,
+}
+
+/// The generation that a server speaks, in a cluster that has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Generation {
+    V02,
+    V03,
+    Both,
+}
+
+impl Generation {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Generation::V02 => "0.2",
+            Generation::V03 => "0.3",
+            Generation::Both => "both",
+        }
+    }
 }
 
 impl Round {
@@ -74,6 +77,46 @@ impl Round {
     pub(super) fn is_complete(&self) -> bool {
         self.silent().is_empty() && self.silent_unnamed() == 0
     }
+
+    /// Joins what servers of 0.2 have answered on the stream with what those of 0.3 have answered on
+    /// the channel. A bridge answers both questions, and counts once.
+    fn joined(old: Round, new: Round) -> Self {
+        let mut generations = BTreeMap::new();
+        let mut note = |node: Option<&NodeId>, generation| {
+            if let Some(node) = node {
+                let known = generations.entry(node.clone()).or_insert(generation);
+                if *known != generation {
+                    *known = Generation::Both;
+                }
+            }
+        };
+        old.answers.iter().for_each(|answer| note(answer.node.as_ref(), Generation::V02));
+        new.answers.iter().for_each(|answer| note(answer.node.as_ref(), Generation::V03));
+        for (node, heard) in &old.heard {
+            note(Some(node), if heard.is_bridge { Generation::Both } else { Generation::V02 });
+        }
+        // A bridge that is silent on the stream has a name, and need not be missed without one, too.
+        let has_answered =
+            |node: &NodeId| new.answers.iter().any(|answer| answer.node.as_ref() == Some(node));
+        let silent = old.silent();
+        let is_missed = |node: &&&NodeId| old.heard[**node].is_bridge && !has_answered(node);
+        let silent_bridges = silent.iter().filter(is_missed).count() as u64;
+        let missing = new.silent_unnamed().saturating_sub(silent_bridges);
+        let mut answers = old.answers;
+        for answer in new.answers {
+            match answers.iter_mut().find(|known| known.node.is_some() && known.node == answer.node) {
+                Some(known) => known.after = known.after.min(answer.after),
+                None => answers.push(answer),
+            }
+        }
+        Round {
+            subscribers: Some(answers.len() as u64 + missing),
+            heard: old.heard,
+            answers,
+            by_heartbeats: true,
+            generations: Some(generations),
+        }
+    }
 }
 
 /// Returns the name of a server for people, who are told if it is not known.
@@ -85,198 +128,81 @@ pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The connections on which a cluster is asked.
-pub(super) struct Asker {
-    observer: Observer,
-    nsp: String,
-    patience: Duration,
-    heartbeat_timeout: Duration,
-    writer: BoxedConnection,
-    /// The connection that hears the answers, and those that came. `None` if they come by the
-    /// stream.
-    subscriber: Option<(BoxedConnection, PushReceiver)>,
-    reader: Option<BoxedConnection>,
-}
-
-async fn connect(backend: &BoxedBackend, lane: Lane, pushes: PushSender) -> Result<BoxedConnection, Error> {
-    match timeout(PATIENCE, backend.connect(&lane, pushes)).await {
-        Ok(connection) => Ok(connection?),
-        Err(_) => Err(Error::Silent(PATIENCE)),
-    }
-}
-
-/// Executes one command within the time limit.
-async fn execute(connection: &mut BoxedConnection, command: Command) -> Result<Reply, Error> {
-    match timeout(PATIENCE, connection.execute(vec![command])).await {
-        Ok(mut replies) => Ok(replies.pop().ok_or(Error::Unexpected)??),
-        Err(_) => Err(Error::Silent(PATIENCE)),
-    }
-}
-
-/// Draws an id that nobody else has.
-fn request_id() -> Result<RequestId, Error> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(Error::Random)?;
-    Ok(RequestId::new(format!("{:016x}", u64::from_be_bytes(bytes))))
+/// The connections on which a cluster is asked: one road, or one for each generation.
+pub(crate) struct Asker {
+    roads: Vec<Road>,
 }
 
 impl Asker {
     /// Connects to the server, and begins to listen.
-    pub(super) async fn connect(args: &ClusterArgs) -> Result<Self, Error> {
-        let backend = args.server.backend()?;
+    pub(crate) async fn connect(args: &ClusterArgs) -> Result<Self, Error> {
         let config = args.config();
-        let heartbeat_timeout = config.heartbeat_timeout;
-        let observer = Observer::new(config)?;
-        // A namespace that can't be asked is an error before anything is connected.
-        observer.fetch_sockets(&args.nsp, BroadcastOptions::all(), request_id()?)?;
-        let nobody = || PushSender::to(|_, _| {});
-        let writer = connect(&backend, Lane::Writer, nobody()).await?;
-        let subscriber = match observer.listen(&args.nsp) {
-            Some(listen) => {
-                let (sender, pushes) = PushSender::bounded(WAITING.0, WAITING.1);
-                let mut connection = connect(&backend, Lane::Subscriber, sender).await?;
-                execute(&mut connection, listen).await?;
-                Some((connection, pushes))
-            }
-            None => None,
+        let dialects: &[Dialect] = match config.dialect {
+            Dialect::Bridge => &[Dialect::Streams02, Dialect::Streams03],
+            dialect => &[dialect],
         };
-        let reader = match (&subscriber, observer.stream(&args.nsp)) {
-            (None, Some(stream)) => Some(connect(&backend, Lane::Reader(stream), nobody()).await?),
-            _ => None,
-        };
-        Ok(Asker {
-            observer,
-            nsp: args.nsp.clone(),
-            patience: args.timeout,
-            heartbeat_timeout,
-            writer,
-            subscriber,
-            reader,
-        })
+        let mut roads = Vec::with_capacity(dialects.len());
+        for &dialect in dialects {
+            let config = config.clone().dialect(dialect);
+            roads.push(Road::connect(args.server.backend()?, &args.nsp, args.timeout, config).await?);
+        }
+        Ok(Asker { roads })
     }
 
     /// Asks all servers for the sockets that `opts` match. Waits until all that are expected have
     /// answered, or the time is up.
     pub(super) async fn ask(&mut self, opts: BroadcastOptions) -> Result<Round, Error> {
-        let id = request_id()?;
-        let question = self.observer.fetch_sockets(&self.nsp, opts, id.clone())?;
-        let subscribers = match self.observer.count(&self.nsp) {
-            Some(count) => match execute(&mut self.writer, count).await? {
-                Reply::Counts(counts) => Some(counts.first().copied().ok_or(Error::Unexpected)?),
-                _ => return Err(Error::Unexpected),
-            },
-            None => None,
-        };
-        let asked = Instant::now();
-        let reply = execute(&mut self.writer, question).await?;
-        let mut round = Round {
-            subscribers,
-            heard: BTreeMap::new(),
-            answers: Vec::new(),
-            by_heartbeats: subscribers.is_none(),
-        };
-        match (reply, self.observer.stream(&self.nsp)) {
-            (Reply::Added(entry), Some(stream)) => {
-                self.members(&stream, entry, &mut round).await?;
-                self.read_answers(&stream, entry, &id, asked, &mut round).await?;
+        match &mut self.roads[..] {
+            [old, new] => {
+                let (old, new) = tokio::try_join!(old.ask(opts.clone()), new.ask(opts))?;
+                Ok(Round::joined(old, new))
             }
-            _ => self.hear_answers(&id, asked, &mut round).await?,
+            [road, ..] => road.ask(opts).await,
+            [] => Err(Error::Unexpected),
         }
-        Ok(round)
-    }
-
-    /// Finds those that were heard in the stream within the time limit for heartbeats.
-    async fn members(
-        &mut self,
-        stream: &ByteString,
-        question: EntryId,
-        round: &mut Round,
-    ) -> Result<(), Error> {
-        let span = u64::try_from(self.heartbeat_timeout.as_millis()).unwrap_or(u64::MAX);
-        let mut after = EntryId { ms: question.ms.saturating_sub(span), seq: 0 };
-        loop {
-            let page = Command::XRange { stream: stream.clone(), after, count: PAGE };
-            let Reply::Entries(entries) = execute(&mut self.writer, page).await? else {
-                return Err(Error::Unexpected);
-            };
-            for message in &entries {
-                if message.id >= question {
-                    return Ok(());
-                }
-                // What can't be read comes from nobody.
-                let Ok(read) = entry::decode(&message.fields) else { continue };
-                if read.nsp != self.nsp || read.uid.is_emitter() {
-                    continue;
-                }
-                if matches!(read.body, Body::AdapterClose) {
-                    round.heard.remove(&read.uid);
-                    continue;
-                }
-                let ago = Duration::from_millis(question.ms.saturating_sub(message.id.ms));
-                let says = message.fields.get(entry::BRIDGE_FIELD).is_some();
-                let heard = round.heard.entry(read.uid).or_insert(Heard { ago, is_bridge: says });
-                *heard = Heard { ago, is_bridge: heard.is_bridge || says };
-            }
-            match entries.last() {
-                Some(last) => after = last.id,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// Takes answers from the stream.
-    async fn read_answers(
-        &mut self,
-        stream: &ByteString,
-        question: EntryId,
-        id: &RequestId,
-        asked: Instant,
-        round: &mut Round,
-    ) -> Result<(), Error> {
-        let reader = self.reader.as_mut().ok_or(Error::Unexpected)?;
-        let mut after = question;
-        while !round.is_complete() {
-            let left = self.patience.saturating_sub(asked.elapsed());
-            if left.is_zero() {
-                break;
-            }
-            let block = left.clamp(Duration::from_millis(1), BLOCK);
-            let read = Command::XRead { stream: stream.clone(), after, count: PAGE, block };
-            let Reply::Entries(entries) = execute(reader, read).await? else { return Err(Error::Unexpected) };
-            for entry in entries {
-                after = entry.id;
-                // The answers of others may be unreadable.
-                if let Ok(Some(observed)) = self.observer.read_entry(&entry.fields) {
-                    take(observed, id, asked, round);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes answers from the channel.
-    async fn hear_answers(&mut self, id: &RequestId, asked: Instant, round: &mut Round) -> Result<(), Error> {
-        let (connection, pushes) = self.subscriber.as_mut().ok_or(Error::Unexpected)?;
-        while !round.is_complete() {
-            let left = self.patience.saturating_sub(asked.elapsed());
-            let push = tokio::select! {
-                push = pushes.recv() => push.ok_or(Error::Lost)?,
-                _ = connection.lost() => return Err(Error::Lost),
-                () = tokio::time::sleep(left) => break,
-            };
-            if let Ok(Some(observed)) = self.observer.read(&push.payload) {
-                take(observed, id, asked, round);
-            }
-        }
-        Ok(())
     }
 }
 
-/// Takes an answer, if it is one to this question. A server answers once.
-fn take(observed: Observed, id: &RequestId, asked: Instant, round: &mut Round) {
-    let known = |answer: &Answer| answer.node.is_some() && answer.node == observed.node;
-    if observed.request_id == *id && !round.answers.iter().any(known) {
-        let Observed { node, sockets, .. } = observed;
-        round.answers.push(Answer { node, after: asked.elapsed(), sockets });
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(nodes: &[&'static str]) -> Vec<Answer> {
+        let answer = |node: &&'static str| Answer {
+            node: Some(NodeId::new(*node)),
+            after: Duration::from_millis(1),
+            sockets: Vec::new(),
+        };
+        nodes.iter().map(answer).collect()
+    }
+
+    #[test]
+    fn two_generations_are_one_cluster() {
+        let heard = |is_bridge| Heard { ago: Duration::ZERO, is_bridge };
+        let beats = [("old", false), ("mute", false), ("bridge", true), ("mute bridge", true)];
+        let old = Round {
+            subscribers: None,
+            heard: beats.map(|(node, is_bridge)| (NodeId::new(node), heard(is_bridge))).into(),
+            answers: answers(&["old", "bridge"]),
+            by_heartbeats: true,
+            generations: None,
+        };
+        // Of five subscribers two have answered; one of the others is the bridge that is mute.
+        let new = Round {
+            subscribers: Some(5),
+            heard: BTreeMap::new(),
+            answers: answers(&["new", "bridge"]),
+            by_heartbeats: false,
+            generations: None,
+        };
+        let joined = Round::joined(old, new);
+        let names: Vec<_> = joined.answers.iter().filter_map(|answer| answer.node.as_ref()).collect();
+        assert_eq!(names, [&NodeId::new("old"), &NodeId::new("bridge"), &NodeId::new("new")]);
+        assert_eq!(joined.silent(), [&NodeId::new("mute"), &NodeId::new("mute bridge")]);
+        assert_eq!(joined.silent_unnamed(), 2);
+        let generations = joined.generations.unwrap();
+        for (node, generation) in [("old", "0.2"), ("new", "0.3"), ("bridge", "both"), ("mute", "0.2")] {
+            assert_eq!(generations[node].name(), generation, "{node}");
+        }
     }
 }

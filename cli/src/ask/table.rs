@@ -6,7 +6,7 @@ use crate::tail::text::clean;
 
 /// A table whose columns are as wide as their widest cell.
 #[derive(Debug)]
-pub(super) struct Table<const N: usize> {
+pub(crate) struct Table<const N: usize> {
     rows: Vec<[String; N]>,
     /// The columns with numbers, which are aligned to the right.
     numbers: [bool; N],
@@ -14,17 +14,17 @@ pub(super) struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     /// Creates a table. A heading that begins with `>` is that of a column of numbers.
-    pub(super) fn new(headings: [&str; N]) -> Self {
+    pub(crate) fn new(headings: [&str; N]) -> Self {
         let numbers = headings.map(|heading| heading.starts_with('>'));
         let heading = headings.map(|heading| heading.trim_start_matches('>').to_owned());
         Table { rows: vec![heading], numbers }
     }
 
-    pub(super) fn row(&mut self, cells: [String; N]) {
+    pub(crate) fn row(&mut self, cells: [String; N]) {
         self.rows.push(cells.map(|cell| clean(&cell).into_owned()));
     }
 
-    pub(super) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    pub(crate) fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let mut widths = [0; N];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {

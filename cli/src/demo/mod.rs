@@ -183,7 +183,7 @@ async fn delete(target: &Target<'_>, stream: &str, limit: Duration) {
         // Without limits of the crate's own, which are short.
         let unlimited = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut info = redis::IntoConnectionInfo::into_connection_info(target.url)?;
-        if let Some(password) = crate::server::password() {
+        if let Some(password) = crate::server::password(target.url) {
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }

@@ -10,7 +10,7 @@ mod record;
 mod retry;
 mod stream;
 pub(crate) mod text;
-mod when;
+pub(crate) mod when;
 
 use std::io;
 use std::process::ExitCode;
@@ -49,19 +49,19 @@ pub(crate) struct TailArgs {
     ///
     /// The channels of Pub/Sub are followed, too, if the adapter has any: with streams-0.3 the
     /// requests and answers, with classic and sharded all messages.
-    #[arg(long, value_enum, value_name = "DIALECT")]
+    #[arg(long, value_enum, value_name = "DIALECT", env = "SIO_STREAMS_DIALECT")]
     dialect: Option<Adapter>,
 
     /// streamName: the stream's key, or the first part of it
-    #[arg(long, value_name = "NAME", default_value = "socket.io", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", default_value = "socket.io", env = "SIO_STREAMS_STREAM", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stream: String,
 
     /// streamCount: how many streams there are
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    #[arg(long, value_name = "N", default_value_t = 1, env = "SIO_STREAMS_STREAM_COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     stream_count: u32,
 
     /// channelPrefix, or key: the first part of the channels' names
-    #[arg(long, value_name = "NAME", default_value = "socket.io")]
+    #[arg(long, value_name = "NAME", default_value = "socket.io", env = "SIO_STREAMS_PREFIX")]
     prefix: String,
 
     /// useShardedPubSub of streams-0.3
@@ -78,7 +78,7 @@ pub(crate) struct TailArgs {
 
     /// Begin with this entry, at this time, or this long ago: 1764410400000-0,
     /// 2025-11-29T10:00:00Z, 10m; 0 is the beginning of the stream
-    #[arg(long, value_name = "WHEN", value_parser = When::parse)]
+    #[arg(long, visible_alias = "since", value_name = "WHEN", value_parser = When::parse)]
     from: Option<When>,
 
     /// End with this entry, at this time, or this long ago; now is the end of the stream
@@ -194,7 +194,7 @@ fn try_run(args: TailArgs) -> Result<(), Error> {
     }
     let language = match args.dialect {
         None | Some(Adapter::Streams02) => None,
-        Some(Adapter::Streams03) => Some(Language::Streams),
+        Some(Adapter::Streams03 | Adapter::Bridge) => Some(Language::Streams),
         Some(Adapter::Classic) => Some(Language::Classic),
         Some(Adapter::Sharded) => Some(Language::Sharded),
     };

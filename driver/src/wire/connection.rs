@@ -58,13 +58,25 @@ impl<W: Wire> WireConnection<W> {
     /// See [`Connection::execute`].
     pub async fn ask(&mut self, args: &[&str]) -> Result<Value, CommandError> {
         let args: Vec<_> = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
-        match self.send(vec![args.into()]).await.pop() {
-            Some(result) => match result? {
-                Value::Error { code, message } => Err(CommandError::Server { code, message }),
-                value => Ok(value),
-            },
-            None => Err(missing()),
+        self.ask_all(vec![args.into()]).await.pop().unwrap_or_else(|| Err(missing()))
+    }
+
+    /// Sends commands that are not the engine's, at once, and returns one result for each.
+    ///
+    /// # Errors
+    ///
+    /// Each result as that of [`ask`](Self::ask).
+    pub async fn ask_all(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
+        let mut results = self.send(commands).await;
+        for result in &mut results {
+            if let Ok(Value::Error { code, message }) = result {
+                *result = Err(CommandError::Server {
+                    code: core::mem::take(code),
+                    message: core::mem::take(message),
+                });
+            }
         }
+        results
     }
 
     async fn send(&mut self, commands: Vec<Args>) -> Vec<Result<Value, CommandError>> {
