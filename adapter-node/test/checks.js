@@ -10,16 +10,15 @@ const REQUESTS_MS = 500;
 
 let lastName = 0;
 
-// Runs all checks with these options, with and without recovery where the dialect has it.
-// `redis` is a function: Redis is started after the tests have been named.
-function describeChecks(what, redis, options) {
-  const hasStreams = !["classic", "sharded"].includes(options.dialect);
+// Runs all checks with these options, and those of recovery where the dialect has it. With `isTwice`, all of them
+// run with recovery, too. `redis` is a function: Redis is started after the tests have been named.
+function describeChecks(what, redis, options, isTwice = false) {
   describe(what, () => checks(redis, options, false));
-  if (hasStreams) {
-    describe(`${what}, with recovery`, () => {
-      checks(redis, options, true);
-      recoveryChecks(redis, options);
-    });
+  if (isTwice) {
+    describe(`${what}, with recovery`, () => checks(redis, options, true));
+  }
+  if (!["classic", "sharded"].includes(options.dialect)) {
+    describe(`${what}: recovery`, () => recoveryChecks(redis, options));
   }
 }
 

@@ -39,10 +39,8 @@ const HALVES = ["\ud800", "\udc00x"];
 const KEYS = ["a", "b", "", "0", "17", "\n", "é", "constructor", "toString", "length", "type", "num", "nsp", "data"];
 const VIEWS = [Int8Array, Uint8Array, Uint8ClampedArray, Int16Array, Uint16Array, Int32Array, Float32Array, Float64Array, BigInt64Array, BigUint64Array];
 
-// Makes values. `isWrong` becomes true if no adapter can send what was made.
+// Makes values.
 class Values {
-  isWrong = false;
-  hasBytes = false;
   #random;
   #bytes;
   #wrong;
@@ -106,7 +104,6 @@ class Values {
   }
 
   #binary() {
-    this.hasBytes = true;
     const length = this.#random() < 0.05 ? 100_000 : this.#below(20);
     const bytes = Uint8Array.from({ length: length + 8 }, () => this.#below(256));
     switch (this.#below(4)) {
@@ -169,7 +166,6 @@ class Values {
 
   // What can't be sent: the value, or a place in it.
   #broken(depth) {
-    this.isWrong = true;
     const fail = () => {
       throw new Error("own words");
     };
