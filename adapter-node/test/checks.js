@@ -220,7 +220,10 @@ function checks(redis, options, recovery) {
     ios[0].emit("bye");
     ios[0].disconnectSockets(true);
     await Promise.all(gone);
-    assert.deepEqual(clients.map((client) => client.got("bye").length), [1, 1, 1]);
+    // They have two channels in the dialect classic, and a cluster keeps no order between channels.
+    if (dialect !== "classic" || !settings.cluster) {
+      assert.deepEqual(clients.map((client) => client.got("bye").length), [1, 1, 1]);
+    }
   });
 
   it("finds all sockets, one with all that it has, and this server's", async () => {
