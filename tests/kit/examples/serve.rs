@@ -16,17 +16,17 @@ use std::io::{self, BufRead, Write};
 use sio_streams_testkit::{RedisCluster, RedisSentinel, RedisServer};
 
 enum Redis {
-    Tls(RedisServer),
+    Tls(Box<RedisServer>),
     Cluster(RedisCluster),
-    Sentinel(RedisSentinel),
+    Sentinel(Box<RedisSentinel>),
 }
 
 fn main() -> io::Result<()> {
     let kind = std::env::args().nth(1).unwrap_or_default();
     let redis = match &*kind {
-        "tls" => Redis::Tls(RedisServer::builder().requirepass("secret").tls().start()?),
+        "tls" => Redis::Tls(Box::new(RedisServer::builder().requirepass("secret").tls().start()?)),
         "cluster" => Redis::Cluster(RedisCluster::start(3)?),
-        "sentinel" => Redis::Sentinel(RedisSentinel::start()?),
+        "sentinel" => Redis::Sentinel(Box::new(RedisSentinel::start()?)),
         _ => return Err(io::Error::other(format!("{kind:?} is none of tls, cluster and sentinel"))),
     };
     say(&redis.addresses()?)?;
