@@ -1,4 +1,4 @@
-import type { Adapter } from "socket.io-adapter";
+import type { Adapter, Room } from "socket.io-adapter";
 
 /** The servers that an adapter can talk to. */
 export type Dialect = "streams-0.2" | "streams-0.3" | "bridge" | "sharded" | "classic";
@@ -93,6 +93,20 @@ export declare class SioStreamsAdapter extends Adapter {
   private constructor();
   /** The server's name in the cluster. */
   get uid(): string;
+  /** The names of the rooms of all servers. It works in the dialect `classic`, as with the official adapter. */
+  allRooms(): Promise<Set<Room>>;
+
+  /** The notices, and the events of rooms: see the base class. */
+  on<E extends keyof Notices>(event: E, listener: (notice: Notices[E]) => void): this;
+  on(event: string | symbol, listener: (...args: any[]) => void): this;
+  once<E extends keyof Notices>(event: E, listener: (notice: Notices[E]) => void): this;
+  once(event: string | symbol, listener: (...args: any[]) => void): this;
+  off<E extends keyof Notices>(event: E, listener: (notice: Notices[E]) => void): this;
+  off(event: string | symbol, listener: (...args: any[]) => void): this;
+  addListener<E extends keyof Notices>(event: E, listener: (notice: Notices[E]) => void): this;
+  addListener(event: string | symbol, listener: (...args: any[]) => void): this;
+  removeListener<E extends keyof Notices>(event: E, listener: (notice: Notices[E]) => void): this;
+  removeListener(event: string | symbol, listener: (...args: any[]) => void): this;
 }
 
 /** Makes the adapter of a server: `new Server({ adapter: createAdapter({ url }) })`. */

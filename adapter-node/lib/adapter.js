@@ -89,6 +89,29 @@ class SioStreamsAdapter extends Adapter {
     });
   }
 
+  // The names of the rooms of all servers. Only servers of one dialect ask each other for them.
+  allRooms() {
+    const { dialect } = this.#options;
+    if (dialect !== "classic") {
+      return Promise.reject(new Error(`allRooms() works only in the dialect classic, and this one is ${dialect}`));
+    }
+    return new Promise((resolve, reject) => {
+      const own = [...this.rooms.keys()];
+      if (this.#closed !== undefined) {
+        return resolve(new Set(own));
+      }
+      const answers = (outcome, names) => {
+        if (outcome.timedOut) {
+          reject(new Error("timeout reached while waiting for allRooms response"));
+        } else {
+          resolve(new Set([...own, ...names]));
+        }
+      };
+      const call = this.#node.expect({ adapter: this, answers, done: reject });
+      this.#batch.record("G", this.#number, call);
+    });
+  }
+
   broadcast(packet, opts) {
     const event = EncodedEvent.of(packet.data, this.#options.onlyPlaintext);
     const others = this.#others(opts);
@@ -190,10 +213,18 @@ class SioStreamsAdapter extends Adapter {
     this.#batch.record("Q", this.#number, call).value(value);
   }
 
-  // Where the official adapters send what servers say to each other as MessagePack, so does this one.
-  #encode(value) {
-    const { dialect } = this.#options;
-    return encodeValue(value, dialect !== "streams-0.2" && dialect !== "bridge");
+  // In the form in which the official adapter of the dialect sends it. `isAck`: a client has said it.
+  #encode(value, isAck) {
+    switch (this.#options.dialect) {
+      case "streams-0.3":
+        return encodeValue(value, "msgpack");
+      case "classic":
+        return encodeValue(value, isAck ? "msgpack" : "json");
+      case "sharded":
+        return encodeValue(value, "like json");
+      default:
+        return encodeValue(value);
+    }
   }
 
   // The words of the official adapter of the same dialect.
@@ -216,7 +247,7 @@ class SioStreamsAdapter extends Adapter {
       return;
     }
     try {
-      const value = encodeValue(data, true);
+      const value = encodeValue(data, "msgpack");
       this.#batch.record("P", this.#number, 0).name(sid).name(pid).names(nameable(rooms)).value(value);
     } catch (error) {
       this.notice("failed", { what: "to store a session", error });
@@ -322,7 +353,7 @@ class SioStreamsAdapter extends Adapter {
   #answer(kind, question, value) {
     let encoded = encodeValue(null);
     try {
-      encoded = this.#encode(value);
+      encoded = this.#encode(value, kind === "K");
     } finally {
       this.#batch.record(kind, question).value(encoded);
     }

@@ -47,7 +47,7 @@ function bytesOf(value) {
 
 // Puts placeholders in the place of binary values, as socket.io's parser does.
 function detach(value, attachments, inJson) {
-  if (!value || typeof value !== "object") {
+  if (!value || typeof value !== "object" || value instanceof Date) {
     return value;
   }
   if (isBinary(value)) {
@@ -148,26 +148,33 @@ function isOwnParser(encoder) {
 }
 
 // A value for another server's application: a field of text, and bytes if it is in MessagePack. That keeps what JSON
-// can't, such as dates; the official adapters use it for everything that does not go through the stream.
-function encodeValue(value, asMsgpack) {
-  if (asMsgpack || holdsBinary(value)) {
-    return { text: "m", attachments: [Buffer.from(msgpack.encode(withoutArrayBuffers(value)))] };
+// can't, such as dates and bytes. The forms are those of the official adapters: "json" and "msgpack" always are what
+// they say, the others are JSON unless there are bytes. With "like json" MessagePack leaves out what JSON does.
+function encodeValue(value, form) {
+  if (form === "msgpack" || (form !== "json" && holdsBinary(value))) {
+    return { text: "m", attachments: [Buffer.from(msgpack.encode(packable(value, form === "like json")))] };
   }
   return { text: `j${JSON.stringify(value) ?? "null"}`, attachments: none };
 }
 
-// The encoder knows views, and takes an ArrayBuffer for an empty object.
-function withoutArrayBuffers(value, depth = 0) {
+// What the encoder takes. It knows views of bytes, and takes an ArrayBuffer for an empty object.
+function packable(value, isLikeJson, depth = 0) {
   if (value instanceof ArrayBuffer) {
     return new Uint8Array(value);
   }
   if (!value || typeof value !== "object" || ArrayBuffer.isView(value) || value instanceof Date || depth > 100) {
     return value;
   }
+  const inner = (part) => packable(part, isLikeJson, depth + 1);
   if (Array.isArray(value)) {
-    return value.map((inner) => withoutArrayBuffers(inner, depth + 1));
+    return value.map(inner);
   }
-  return Object.fromEntries(Object.keys(value).map((key) => [key, withoutArrayBuffers(value[key], depth + 1)]));
+  if (isLikeJson && typeof value.toJSON === "function") {
+    return inner(value.toJSON());
+  }
+  const isLeftOut = (part) => isLikeJson && (part === undefined || typeof part === "function");
+  const entries = Object.keys(value).map((key) => [key, value[key]]);
+  return Object.fromEntries(entries.filter(([, part]) => !isLeftOut(part)).map(([key, part]) => [key, inner(part)]));
 }
 
 function decodeValue(bytes) {

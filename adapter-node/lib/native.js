@@ -3,11 +3,13 @@
 
 const path = require("node:path");
 
-const file = process.env.SIO_STREAMS_NODE_BINARY ?? path.join(__dirname, "..", "sio-streams.node");
+const root = path.join(__dirname, "..");
+const file = process.env.SIO_STREAMS_NODE_BINARY ?? path.join(root, "sio-streams.node");
 
 try {
   module.exports = require(file);
 } catch (error) {
-  const hint = `the native module ${file} can't be loaded; build it with: npm run build (it needs Rust, https://rustup.rs)`;
-  throw new Error(hint, { cause: error });
+  // npm runs the script only if it is allowed to.
+  const build = `node ${path.join(root, "scripts", "build.mjs")}`;
+  throw new Error(`the native module ${file} can't be loaded; build it with: ${build} (it needs Rust, https://rustup.rs)`, { cause: error });
 }

@@ -135,6 +135,7 @@ class ClusterNode {
       case "r":
         this.#end(number, reader.text());
         return false;
+      case "g":
       case "s":
       case "m":
         this.#answer(number, kind, reader);
@@ -201,8 +202,8 @@ class ClusterNode {
 
   #answer(number, kind, reader) {
     const outcome = reader.json();
-    const count = reader.number();
-    const answers = [];
+    const count = kind === "g" ? 0 : reader.number();
+    const answers = kind === "g" ? reader.names() : [];
     for (let at = 0; at < count; at++) {
       const socket = () => ({ id: reader.json(), handshake: reader.value(), rooms: reader.names(), data: reader.value() });
       answers.push(kind === "s" ? socket() : reader.value());

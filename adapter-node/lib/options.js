@@ -36,6 +36,9 @@ const LIMITS = {
   requests: [count, "requests"],
 };
 
+const TLS = { ca: [text, "ca"], cert: [text, "cert"], key: [text, "key"] };
+const SENTINEL = { name: [text, "name"], url: [text, "url"] };
+
 // A loop of JavaScript may say much before anything can be sent, and has no way to wait.
 const ROOMY = { in_flight: 1_000_000, in_flight_bytes: 256 << 20 };
 
@@ -74,15 +77,16 @@ function read(options, table, path) {
   return result;
 }
 
-function part(options, name, keys) {
+// Reads an option that has options of its own.
+function part(options, name, table) {
   const value = options[name];
   if (value === undefined) {
     return undefined;
   }
-  if (value === null || typeof value !== "object") {
-    throw new TypeError(`the option ${name} is an object, not ${describe(value)}`);
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    throw new TypeError(`the option ${name} is an object, not ${Array.isArray(value) ? "an array" : describe(value)}`);
   }
-  return read(value, Object.fromEntries(Object.entries(keys).map(([key, isValid]) => [key, [isValid, key]])), `${name}.`);
+  return read(value, table, `${name}.`);
 }
 
 // Reads what `createAdapter` is given.
@@ -97,9 +101,9 @@ function readOptions(options = {}) {
   const others = {};
   // Each option is read once.
   const given = { ...options };
-  const tls = part(given, "tls", { ca: text, cert: text, key: text });
-  const sentinel = part(given, "sentinel", { name: text, url: text });
-  const limits = given.limits === undefined ? {} : read(given.limits, LIMITS, "limits.");
+  const tls = part(given, "tls", TLS);
+  const sentinel = part(given, "sentinel", SENTINEL);
+  const limits = part(given, "limits", LIMITS);
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined || ["tls", "sentinel", "limits"].includes(name)) {
       continue;
@@ -131,6 +135,11 @@ function readOptions(options = {}) {
   };
 }
 
+// The names of all options.
+function optionNames() {
+  return [...Object.keys(CONFIG), ...Object.keys(OTHERS), "tls", "sentinel", "limits"];
+}
+
 // Puts the engine's words into those of the options.
 function inOptionsWords(message) {
   const names = Object.entries({ ...CONFIG, ...LIMITS }).map(([name, [, engine]]) => [engine, name]);
@@ -139,4 +148,4 @@ function inOptionsWords(message) {
   return message.replace(/\b[a-z]+(?:_[a-z]+)+\b/g, (word) => byEngine.get(word) ?? word);
 }
 
-module.exports = { readOptions, inOptionsWords };
+module.exports = { readOptions, optionNames, inOptionsWords };

@@ -8,8 +8,8 @@ use serde_json::Value;
 use sio_streams_driver::sio_streams_core::Answer;
 use sio_streams_driver::sio_streams_core::wire::FrameError;
 use sio_streams_driver::{
-    Acks, Error, Namespace, Node, Outcome, Packet, Payload, PayloadError, Publishing, Queued, RemoteSocket,
-    Responses, Session, Sockets,
+    Acks, Error, Names, Namespace, Node, Outcome, Packet, Payload, PayloadError, Publishing, Queued,
+    RemoteSocket, Responses, Session, Sockets,
 };
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
@@ -108,7 +108,9 @@ impl Calls {
                 let number: u32 = fields.number()?;
                 match &*kind {
                     b"B" | b"J" | b"L" | b"D" | b"E" => self.publish(&kind, number, fields)?,
-                    b"A" | b"F" | b"Q" | b"N" | b"P" | b"R" | b"X" => self.ask(&kind, number, fields)?,
+                    b"A" | b"F" | b"G" | b"Q" | b"N" | b"P" | b"R" | b"X" => {
+                        self.ask(&kind, number, fields)?
+                    }
                     b"V" => {
                         let (occupied, rooms) = (fields.number::<u8>()? == 1, fields.names()?);
                         if let Some(nsp) = self.shared.namespace(number) {
@@ -195,6 +197,7 @@ impl Calls {
                 let opts = fields.opts()?;
                 nsp.map(|nsp| Box::pin(sockets(nsp.fetch_sockets(opts), call, shared)) as _)
             }
+            b"G" => nsp.map(|nsp| Box::pin(rooms(nsp.all_rooms(), call, shared)) as _),
             b"Q" => {
                 let packet = fields.value()?.map_err(Refusal::from);
                 let asked = nsp.and_then(|nsp| Ok(nsp.server_side_emit_with_ack(packet?)));
@@ -350,6 +353,15 @@ async fn sockets(asked: Queued<Sockets>, call: u32, shared: Arc<Shared>) -> Resu
         for socket in &found.sockets {
             records.name(&socket.id).value(&socket.handshake).names(&socket.rooms).value(&socket.data);
         }
+    });
+    Ok(())
+}
+
+async fn rooms(asked: Queued<Names>, call: u32, shared: Arc<Shared>) -> Result<(), Error> {
+    let found = asked.await?;
+    shared.queue.tell(|records| {
+        records.field("g").number(call);
+        records.field(&outcome(&shared, &found.outcome).to_string()).names(&found.names);
     });
     Ok(())
 }

@@ -7,6 +7,7 @@ const { createServer } = require("node:http");
 const net = require("node:net");
 const { tmpdir } = require("node:os");
 const { join } = require("node:path");
+const { createInterface } = require("node:readline");
 const { setTimeout: sleep } = require("node:timers/promises");
 const { Server } = require("socket.io");
 const { io: connect } = require("socket.io-client");
@@ -69,6 +70,35 @@ async function startRedis(...args) {
   };
 }
 
+// Servers of the kinds `tls`, `cluster` and `sentinel`: see tests/kit/examples/serve.rs. They end with this process.
+async function serve(kind) {
+  const child = spawn(process.env.SIO_STREAMS_NODE_SERVE, [kind], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = new Promise((resolve) => child.once("exit", resolve));
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await lines.next();
+    const said = done ? { error: `it has ended with ${await ended}` } : JSON.parse(value);
+    if (said.error !== undefined) {
+      throw new Error(`servers of the kind ${kind}: ${said.error}`);
+    }
+    return said;
+  };
+  return {
+    ...(await next()),
+    failOver() {
+      child.stdin.write("fail over\n");
+      return next();
+    },
+    stop() {
+      child.stdin.end();
+      return ended;
+    },
+  };
+}
+
+// What an adapter tells, beside `ready`.
+const EVENTS = ["gap", "rewound", "skipped", "repeated", "name_taken", "node_up", "node_down", "link", "refused", "failed"];
+
 const QUICK = { heartbeatInterval: 100, heartbeatTimeout: 5_000 };
 
 // One of this package's servers. `notices` has what its adapter has told.
@@ -77,8 +107,7 @@ async function startOurs({ url, dialect, namespaces = ["/"], server, ...options 
   const io = new Server(http, { adapter: createAdapter({ url, dialect, ...QUICK, ...options }), ...server });
   const notices = [];
   const adapters = namespaces.map((nsp) => io.of(nsp).adapter);
-  const all = ["gap", "rewound", "skipped", "repeated", "name_taken", "node_up", "node_down", "link", "refused", "failed"];
-  for (const event of all) {
+  for (const event of EVENTS) {
     adapters[0].on(event, (detail) => notices.push({ event, ...detail }));
   }
   await Promise.all(adapters.map((adapter) => new Promise((resolve) => adapter.once("ready", resolve))));
@@ -145,4 +174,4 @@ async function withAll(action) {
   }
 }
 
-module.exports = { PEERS, until, sleep, freePort, startRedis, startOurs, startOfficial, acquainted, startClient, withAll };
+module.exports = { EVENTS, PEERS, until, sleep, freePort, startRedis, serve, startOurs, startOfficial, acquainted, startClient, withAll };

@@ -36,6 +36,7 @@ describe("values that are broadcast", () => {
     "a date": new Date(5),
     "a date beside bytes": [new Date(5), Buffer.from("x")],
     "toJSON()": { toJSON: () => ({ said: "this" }) },
+    "toJSON() that gives a date, beside bytes": [{ toJSON: () => new Date(5) }, Buffer.from("x")],
     "toJSON() beside bytes": [{ toJSON: () => ({ said: "this" }) }, Buffer.from("x")],
     "an object in which something is undefined": { a: undefined, b: [undefined] },
     "the same beside bytes": { a: undefined, b: [undefined, Buffer.from("x")] },
