@@ -1,10 +1,13 @@
-// The native module, which scripts/build.mjs has built.
+// The native module: one that scripts/build.mjs has built here, or that of the package for this platform.
 "use strict";
 
+const { existsSync } = require("node:fs");
 const path = require("node:path");
+const { platformPackage } = require("./platform.js");
 
 const root = path.join(__dirname, "..");
-const file = process.env.SIO_STREAMS_NODE_BINARY ?? path.join(root, "sio-streams.node");
+const built = path.join(root, "sio-streams.node");
+const file = process.env.SIO_STREAMS_NODE_BINARY ?? (existsSync(built) ? built : platformPackage());
 
 try {
   module.exports = require(file);

@@ -1,14 +1,20 @@
 // Builds the native module and puts it where lib/native.js looks for it. It needs Rust: https://rustup.rs
 //
-// SIO_STREAMS_NODE_PROFILE names another profile of cargo than `release`.
+// SIO_STREAMS_NODE_PROFILE names another profile of cargo than `release`, and SIO_STREAMS_NODE_OUTPUT another file.
+// With `--unless-compiled` nothing is built if the package for this platform has a module that can be loaded.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, existsSync, renameSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const profile = process.env.SIO_STREAMS_NODE_PROFILE ?? "release";
+
+if (process.argv.includes("--unless-compiled") && isCompiled()) {
+  process.exit(0);
+}
 
 // A package from the registry brings all crates along; in the repository they are beside this directory.
 const packed = join(root, "rust");
@@ -28,5 +34,18 @@ if (status !== 0) {
 const library = { darwin: "libsio_streams_node.dylib", win32: "sio_streams_node.dll" }[process.platform] ?? "libsio_streams_node.so";
 const built = join(target, profile === "dev" ? "debug" : profile, library);
 // A process that runs with the former module keeps it.
-copyFileSync(built, join(root, "sio-streams.node.new"));
-renameSync(join(root, "sio-streams.node.new"), join(root, "sio-streams.node"));
+const output = process.env.SIO_STREAMS_NODE_OUTPUT ?? join(root, "sio-streams.node");
+copyFileSync(built, `${output}.new`);
+renameSync(`${output}.new`, output);
+
+function isCompiled() {
+  const require = createRequire(import.meta.url);
+  const name = require("../lib/platform.js").platformPackage();
+  try {
+    require(name);
+    return true;
+  } catch (error) {
+    console.log(`${name} can't be used (${error.message.split("\n")[0]}), so that the module is built here`);
+    return false;
+  }
+}

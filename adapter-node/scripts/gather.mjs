@@ -11,10 +11,11 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const repository = join(root, "..");
 const packed = join(root, "rust");
 
-const LICENCES = ["LICENSE-APACHE", "LICENSE-MIT"];
+// Files of the repository that belong to every package.
+const SHARED = ["CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 rmSync(packed, { recursive: true, force: true });
 if (process.argv.includes("--remove")) {
-  LICENCES.forEach((licence) => rmSync(join(root, licence)));
+  SHARED.forEach((file) => rmSync(join(root, file), { force: true }));
   process.exit(0);
 }
 mkdirSync(packed);
@@ -24,11 +25,15 @@ const withoutTests = (manifest) =>
     .split(/^(?=\[)/m)
     .filter((table) => !/^\[(dev-dependencies|\[?(test|bench|example))/.test(table))
     .join("");
+// The files that `include` in a manifest leaves out, which are for tests.
+const leftOut = (manifest) => [...manifest.matchAll(/^ *"!\/(.*?)\/?",$/gm)].map(([, path]) => path);
 const gather = (from, to, files) => {
+  const manifest = readFileSync(join(from, "Cargo.toml"), "utf8");
+  const tests = leftOut(manifest).map((path) => join(from, path));
   for (const file of files) {
-    cpSync(join(from, file), join(to, file), { recursive: true });
+    cpSync(join(from, file), join(to, file), { recursive: true, filter: (path) => !tests.includes(path) });
   }
-  writeFileSync(join(to, "Cargo.toml"), withoutTests(readFileSync(join(from, "Cargo.toml"), "utf8")));
+  writeFileSync(join(to, "Cargo.toml"), withoutTests(manifest));
 };
 for (const crate of CRATES) {
   gather(join(repository, crate), join(packed, crate), ["src"]);
@@ -39,8 +44,6 @@ const workspace = readFileSync(join(repository, "Cargo.toml"), "utf8")
   .replace(/^default-members.*\n/m, "")
   .replace(/^exclude = .*/m, 'exclude = ["adapter-node"]');
 writeFileSync(join(packed, "Cargo.toml"), workspace);
-// The documentation of the driver's crate shows the repository's page.
-cpSync(join(repository, "README.md"), join(packed, "README.md"));
-for (const licence of LICENCES) {
-  cpSync(join(repository, licence), join(root, licence));
+for (const file of SHARED) {
+  cpSync(join(repository, file), join(root, file));
 }

@@ -5,6 +5,7 @@
 //! A [`Cluster`] is made of a node and its events. It is the state of each namespace's
 //! [`SioStreamsAdapter`], and the handle for what socketioxide has no methods for. One task for each
 //! node takes its events, and does what they say with the sockets of its namespaces.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod adapter;

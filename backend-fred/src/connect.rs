@@ -113,7 +113,7 @@ impl FredBackend {
             Protocols::Best | Protocols::Resp2 => RespVersion::RESP2,
             Protocols::Resp3 => RespVersion::RESP3,
         };
-        let client = self.client(protocol, address);
+        let client = self.client(protocol, address)?;
         let task = connected(&client).await?;
         let mut wire = FredWire::new(client, task, Gone::new());
         // The name is for people who look at CLIENT LIST. It does without the right to set it.
@@ -121,12 +121,17 @@ impl FredBackend {
         Ok(wire)
     }
 
-    fn client(&self, protocol: RespVersion, address: &Address) -> Client {
+    fn client(&self, protocol: RespVersion, address: &Address) -> Result<Client, Error> {
         let server = match address {
             Address::Tcp(host, port) => {
                 ServerConfig::Centralized { server: Server::new(host.clone(), *port) }
             }
+            #[cfg(unix)]
             Address::Unix(path) => ServerConfig::Unix { path: path.clone() },
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                return Err(Error::new(ErrorKind::Config, "this system has no Unix sockets"));
+            }
         };
         let config = Config {
             server,
@@ -154,7 +159,7 @@ impl FredBackend {
         };
         // A connection that is lost stays lost; the driver opens the next.
         let no_policy: Option<ReconnectPolicy> = None;
-        Client::new(config, Some(performance), Some(connection), no_policy)
+        Ok(Client::new(config, Some(performance), Some(connection), no_policy))
     }
 }
 

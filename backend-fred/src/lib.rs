@@ -54,6 +54,12 @@
 //! It never connects or sends a second time by itself, as `fred` would if it were left to: that is
 //! for the engine to decide. It sets no time limits either, except for its own heartbeat; the
 //! driver has its own.
+//!
+//! [Running on Redis], a page of the repository, describes servers, clusters and connections.
+//!
+//! [Running on Redis]: https://github.com/sio-streams/sio-streams/blob/main/docs/redis.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod connect;
@@ -66,3 +72,8 @@ mod wire;
 pub use config::{Builder, ConfigError, FredBackend};
 pub use connect::FredConnection;
 pub use wire::FredWire;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

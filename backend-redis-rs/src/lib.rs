@@ -74,6 +74,12 @@
 //!
 //! It never connects or sends a second time by itself. That is for the engine to decide. It sets no
 //! time limits either, except for its own heartbeat. The driver has its own.
+//!
+//! [Running on Redis], a page of the repository, describes servers, clusters and connections.
+//!
+//! [Running on Redis]: https://github.com/sio-streams/sio-streams/blob/main/docs/redis.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod config;
 mod connect;
@@ -86,3 +92,8 @@ mod wire;
 pub use config::{Builder, ConfigError, RedisBackend};
 pub use connect::RedisConnection;
 pub use wire::RedisWire;
+
+/// The README's example, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -64,7 +64,7 @@
 //! assert_eq!(delivered, 1);
 //! ```
 //!
-//! `examples/by_hand.rs` drives a small cluster by hand.
+//! [`examples/by_hand.rs`] drives a small cluster by hand.
 //!
 //! # Where to look
 //!
@@ -91,6 +91,21 @@
 //!   entries behind it.
 //! - Every Node peer can read what the engine writes.
 //! - The fate of a command is one of three: done, failed, or unknown.
+//!
+//! # Guides
+//!
+//! These pages of the repository go further: [Architecture], [Protocol] with what is on the wire,
+//! [Guarantees], [Connection state recovery], the [Glossary], and [Fuzzing].
+//!
+//! [`examples/by_hand.rs`]: https://github.com/sio-streams/sio-streams/blob/main/core/examples/by_hand.rs
+//! [Architecture]: https://github.com/sio-streams/sio-streams/blob/main/docs/architecture.md
+//! [Connection state recovery]: https://github.com/sio-streams/sio-streams/blob/main/docs/recovery.md
+//! [Fuzzing]: https://github.com/sio-streams/sio-streams/blob/main/docs/fuzzing.md
+//! [Glossary]: https://github.com/sio-streams/sio-streams/blob/main/docs/glossary.md
+//! [Guarantees]: https://github.com/sio-streams/sio-streams/blob/main/docs/guarantees.md
+//! [Protocol]: https://github.com/sio-streams/sio-streams/blob/main/docs/protocol.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 /// Returns `true` if the named deliberate bug is active. That happens only when the simulator tests
 /// itself; see `mutants.rs`.
@@ -166,3 +181,8 @@ pub use payload::{DecodeError, Encoding, MAX_PAYLOAD, Payload, PayloadError};
 pub use rooms::{RoomChange, Rooms};
 pub use session::{MAX_PID, Missed, NotRecovered, Restored, Session};
 pub use time::Time;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

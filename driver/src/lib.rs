@@ -41,6 +41,22 @@
 //! Take events steadily. While they are not taken, the streams are not read any further. Nothing is
 //! lost, but answers to requests that come by a stream wait there, too. So don't wait for a request
 //! in the task that takes the events: spawn another one for it.
+//!
+//! # Guides
+//!
+//! These pages of the repository go further: [A server of your own] builds a Socket.IO server on
+//! this crate, [Opening and closing] describes the life of a node, [Running on Redis] describes
+//! servers and connections, [Operating] lists logs and metrics, [Writing a backend] explains the
+//! traits, and [Guarantees] says what holds when something breaks.
+//!
+//! [A server of your own]: https://github.com/sio-streams/sio-streams/blob/main/docs/framework.md
+//! [Guarantees]: https://github.com/sio-streams/sio-streams/blob/main/docs/guarantees.md
+//! [Opening and closing]: https://github.com/sio-streams/sio-streams/blob/main/docs/lifecycle.md
+//! [Operating]: https://github.com/sio-streams/sio-streams/blob/main/docs/operating.md
+//! [Running on Redis]: https://github.com/sio-streams/sio-streams/blob/main/docs/redis.md
+//! [Writing a backend]: https://github.com/sio-streams/sio-streams/blob/main/docs/writing-a-backend.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acceptance;
 #[cfg(feature = "admin-ui")]
@@ -113,5 +129,5 @@ pub use start::{StartError, start};
 
 /// The README's example, compiled and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct Readme;

@@ -45,6 +45,10 @@
 //! - Subscribed clients may execute any command, as with RESP3.
 //! - Lists of channels are in alphabetical order. Redis returns them in no order.
 //! - A read whose time is up is answered before all other events of the same time.
+//!
+//! [Running on Redis], a page of the repository, tells what a cluster needs of a real server.
+//!
+//! [Running on Redis]: https://github.com/sio-streams/sio-streams/blob/main/docs/redis.md
 
 mod blocked;
 mod errors;
@@ -235,3 +239,8 @@ impl RedisModel {
         }
     }
 }
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

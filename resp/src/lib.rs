@@ -36,7 +36,11 @@
 //! assert_eq!(expected.parse(reply.value), Ok(Reply::Entries(vec![])));
 //! ```
 //!
+//! [Writing a backend] and [Running on Redis] are pages of the repository that go further.
+//!
 //! [`Command`]: sio_streams_core::Command
+//! [Running on Redis]: https://github.com/sio-streams/sio-streams/blob/main/docs/redis.md
+//! [Writing a backend]: https://github.com/sio-streams/sio-streams/blob/main/docs/writing-a-backend.md
 #![warn(missing_docs)]
 
 mod args;
@@ -72,3 +76,8 @@ pub use sio_streams_core::{ByteString, Bytes, CommandError, Reply};
 pub use subscription::{Subscription, SubscriptionKind};
 pub use text::{client_name, for_log};
 pub use value::{Value, refusal};
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

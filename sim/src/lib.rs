@@ -81,6 +81,12 @@
 //!
 //! With the feature `proptest` (on by default) [`harmless_faults`] draws faults for a
 //! property-based test, which shrinks what it found: `tests/presence.rs` is one.
+//!
+//! [Simulator] is the guide to the command and the campaign.
+//!
+//! [Simulator]: https://github.com/sio-streams/sio-streams/blob/main/docs/simulator.md
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod adapter;
 mod app;

@@ -40,9 +40,9 @@ pub(crate) enum Task {
     },
     /// Run setup, then all tests
     ///
-    /// Runs `cargo test --workspace --locked --no-fail-fast` with the given arguments, and the same in
-    /// the workspace of the adapter for socketioxide, and then the tests of the adapter for Node.js; with
-    /// `-p <package>`, that package instead.
+    /// Runs `cargo test --workspace --locked --no-fail-fast` with the given arguments, and the same
+    /// in the workspace of the adapter for socketioxide, and then the tests of the adapter for
+    /// Node.js; with `-p <package>`, that package instead.
     #[command(after_help = "Examples:\n  cargo xtask test\n  \
                             cargo xtask test -p sio-streams-interop a_pair_of_0_3 -- --nocapture")]
     Test {
@@ -91,10 +91,40 @@ pub(crate) enum Task {
     /// Measure
     #[command(subcommand)]
     Bench(Bench),
+    /// Compare the public API of the published crates with the snapshots in api/
+    Api {
+        /// Write the snapshots instead
+        #[arg(long)]
+        write: bool,
+    },
+    /// Check the links between the pages of the repository, and from the crates' documentation to
+    /// them
+    Links,
+    /// Check the spelling with typos; installs it if it is missing
+    Spelling,
+    /// Check the licences and sources of all dependencies, by deny.toml, and docs/dependencies.md
+    Supply,
+    /// Check what would be published
+    ///
+    /// Packs each crate, and builds it from its package alone; builds and runs the example of the
+    /// README in a project outside of the repository; packs the command line, and the npm package
+    /// with a compiled one for this platform, and installs both. Builds the documentation as
+    /// docs.rs does, and the crates with the oldest dependencies that they allow. What was packed
+    /// is in target/release-check. Takes some minutes. Nothing is published.
+    Release {
+        /// Check; there is nothing else to do here
+        #[arg(long, required = true)]
+        check: bool,
+        /// Only these steps, with what was packed before: contents, packages, outside, program,
+        /// docs.rs, minimal, npm
+        #[arg(long, value_name = "STEP", value_delimiter = ',')]
+        only: Vec<String>,
+    },
     /// Check everything that a change must pass
     ///
-    /// Checks formatting, lints, documentation, the minimum Rust version, the tests and the
-    /// budgets, then simulates and fuzzes for a short time. Stops at the first failure.
+    /// Checks formatting, links, spelling, licences, the packages' contents, lints, documentation,
+    /// the minimum Rust version, the tests and the budgets, then simulates and fuzzes for a short
+    /// time. Stops at the first failure.
     Ci,
 }
 
@@ -249,6 +279,11 @@ fn passed_on(task: &mut Task) -> Option<&mut Vec<String>> {
         | Task::Setup { .. }
         | Task::Fuzz(_)
         | Task::Corpus { .. }
+        | Task::Api { .. }
+        | Task::Links
+        | Task::Spelling
+        | Task::Supply
+        | Task::Release { .. }
         | Task::Ci => None,
     }
 }
@@ -323,6 +358,18 @@ mod tests {
         assert_eq!(parse_words("bench budgets"), Ok(Task::Bench(Bench::Budgets { args: Vec::new() })));
         let args = words("--minutes 1");
         assert_eq!(parse_words("soak --minutes 1"), Ok(Task::Soak { args }));
+    }
+
+    #[test]
+    fn a_release_is_checked_and_nothing_else() {
+        assert_eq!(parse_words("release --check"), Ok(Task::Release { check: true, only: Vec::new() }));
+        let only = vec!["outside".to_owned(), "npm".to_owned()];
+        assert_eq!(
+            parse_words("release --check --only outside,npm"),
+            Ok(Task::Release { check: true, only })
+        );
+        assert_eq!(parse_words("release"), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(parse_words("api --write"), Ok(Task::Api { write: true }));
     }
 
     #[test]

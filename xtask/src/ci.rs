@@ -1,31 +1,27 @@
 //! `cargo xtask ci`: everything that a change must pass. A missing tool is a failure, not a skip.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::args::{Adapter, Browser, FuzzOptions, Interop};
 use crate::error::{Error, Result};
+use crate::steps::Step;
 use crate::workspace::Workspace;
-use crate::{adapter, bench, fuzz, msrv, node_adapter, process, test};
+use crate::{
+    adapter, bench, fuzz, links, msrv, node_adapter, process, release, spelling, steps, supply, test,
+};
 
 /// Time for all targets together.
 const FUZZ_SECONDS: u64 = 12;
 
 const SIMULATED_SEEDS: &str = "600";
 
-enum Outcome {
-    Passed,
-    Failed,
-}
-
-struct Step {
-    name: &'static str,
-    run: fn(&Workspace) -> Result<()>,
-}
-
 /// Quick ones first.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 12] = [
     Step { name: "format", run: format },
+    Step { name: "links", run: links::run },
+    Step { name: "spelling", run: spelling::run },
+    Step { name: "supply", run: supply::run },
+    Step { name: "packages", run: release::packages },
     Step { name: "clippy", run: clippy },
     Step { name: "docs", run: docs },
     Step { name: "msrv", run: msrv::run },
@@ -36,45 +32,7 @@ const STEPS: [Step; 8] = [
 ];
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    let mut rows = Vec::new();
-    let mut failure = None;
-    for Step { name, run } in STEPS {
-        eprintln!("\n=== {name} ===");
-        let started = Instant::now();
-        let outcome = match run(workspace) {
-            Ok(()) => Outcome::Passed,
-            Err(error) => {
-                failure = Some(Error::Step { step: name, source: Box::new(error) });
-                Outcome::Failed
-            }
-        };
-        rows.push((name, outcome, started.elapsed()));
-        if failure.is_some() {
-            break;
-        }
-    }
-    eprintln!("\n{}", table(&rows));
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
-}
-
-fn table(rows: &[(&str, Outcome, Duration)]) -> String {
-    let mut lines = Vec::new();
-    for (name, outcome, time) in rows {
-        let outcome = match outcome {
-            Outcome::Passed => "passed",
-            Outcome::Failed => "FAILED",
-        };
-        lines.push(format!("{name:<12}{:>8.1} s  {outcome}", time.as_secs_f64()));
-    }
-    for Step { name, .. } in &STEPS[rows.len().min(STEPS.len())..] {
-        lines.push(format!("{name:<12}{:>8}    not run", "-"));
-    }
-    let sum: Duration = rows.iter().map(|(_, _, time)| *time).sum();
-    lines.push(format!("{:<12}{:>8.1} s", "altogether", sum.as_secs_f64()));
-    lines.join("\n")
+    steps::run(workspace, &STEPS)
 }
 
 fn format(workspace: &Workspace) -> Result<()> {
@@ -144,23 +102,4 @@ fn ensure_component(workspace: &Workspace, component: &str, subcommand: &str) ->
             ),
         )
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_shows_what_ran_and_what_did_not() {
-        let second = Duration::from_secs(1);
-        let rows = [("format", Outcome::Passed, second), ("clippy", Outcome::Failed, 2 * second)];
-        let table = table(&rows);
-        let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.len(), STEPS.len() + 1);
-        assert_eq!(lines[0], "format           1.0 s  passed");
-        assert_eq!(lines[1], "clippy           2.0 s  FAILED");
-        assert_eq!(lines[2], "docs               -    not run");
-        assert_eq!(lines[5], "budgets            -    not run");
-        assert_eq!(lines[8], "altogether       3.0 s");
-    }
 }

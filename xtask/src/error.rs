@@ -31,8 +31,15 @@ pub(crate) enum Error {
     #[error("not compatible with the workspace's rust-version {rust_version}:\n{}", offences.join("\n"))]
     Msrv { rust_version: String, offences: Vec<String> },
 
+    /// A check has found something wrong.
+    #[error("{what}:\n{}", offences.join("\n"))]
+    Offences { what: &'static str, offences: Vec<String> },
+
     #[error("no fuzz target is called {name}; there are: {known}")]
     UnknownTarget { name: String, known: String },
+
+    #[error("no step is called {name}; there are: {known}")]
+    UnknownStep { name: String, known: String },
 
     #[error("the corpus has an input called {name} already, with other content")]
     NameTaken { name: String },

@@ -5,19 +5,31 @@
 #![allow(clippy::print_stderr, reason = "a program for people at a terminal")]
 
 mod adapter;
+mod api;
 mod args;
 mod bench;
+mod bootstrap;
 mod ci;
 mod corpus;
 mod coverage;
 mod error;
+#[cfg(test)]
+mod figures;
 mod fuzz;
+mod licence;
+mod links;
 mod miri;
 mod msrv;
 mod node_adapter;
 mod process;
+mod published;
+mod release;
+mod server;
 mod setup;
 mod soak;
+mod spelling;
+mod steps;
+mod supply;
 mod test;
 mod tools;
 mod version;
@@ -30,6 +42,9 @@ use error::Result;
 use workspace::Workspace;
 
 fn main() -> ExitCode {
+    if let Some(exit) = bootstrap::stand_in() {
+        return exit;
+    }
     let task = args::parse(std::env::args().skip(1)).unwrap_or_else(|usage| usage.exit());
     match run(task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,6 +77,13 @@ fn run(task: Task) -> Result<()> {
         Task::Bench(Bench::Recovery) => {
             test::run(&workspace, Interop::With, Adapter::Without, Browser::Without, &ignored("stampede"))
         }
+        Task::Api { write } => {
+            api::run(&workspace, if write { api::Snapshots::Write } else { api::Snapshots::Compare })
+        }
+        Task::Links => links::run(&workspace),
+        Task::Spelling => spelling::run(&workspace),
+        Task::Supply => supply::run(&workspace),
+        Task::Release { check: _, only } => release::check(&workspace, &only),
         Task::Ci => ci::run(&workspace),
     }
 }

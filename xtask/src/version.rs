@@ -25,6 +25,11 @@ impl Version {
         parts.next().is_none().then_some(version)
     }
 
+    /// Returns `true` if this is that release, or a later one that only mends it.
+    pub(crate) fn is_of_release(self, release: Self) -> bool {
+        (self.major, self.minor) == (release.major, release.minor)
+    }
+
     /// Reads the first line of `redis-server --version`, which looks like `Redis server v=7.0.15
     /// sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0`. Valkey's is alike.
     pub(crate) fn of_redis(line: &str) -> Option<Self> {

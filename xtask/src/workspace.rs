@@ -45,6 +45,14 @@ impl Workspace {
         self.command(&env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")))
     }
 
+    /// Cargo for packages outside of the workspace. It takes what has been compiled for the
+    /// workspace, whose profile leaves out debug information of dependencies.
+    pub(crate) fn cargo_outside(&self) -> Command {
+        let mut command = self.cargo();
+        command.env("CARGO_TARGET_DIR", self.path("target")).env("CARGO_PROFILE_DEV_DEBUG", "false");
+        command
+    }
+
     /// The cargo of another toolchain. It goes through rustup, whose choice the environment must
     /// not overrule.
     pub(crate) fn cargo_of(&self, toolchain: &str) -> Command {

@@ -81,3 +81,9 @@ pub fn take(event: Event, app: &mut impl Application) {
         other => app.told(other),
     }
 }
+
+/// The example in the README of the repository, compiled and run. It is here because no published
+/// package may need a file outside of it.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

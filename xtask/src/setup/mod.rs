@@ -13,6 +13,8 @@ use crate::args::{Browser, Interop};
 use crate::error::Result;
 use crate::say;
 use crate::workspace::Workspace;
+pub(crate) use node::ensure as node;
+pub(crate) use redis::ensure as redis;
 pub(crate) use valgrind::ensure as valgrind;
 
 /// The programs that were found or installed.

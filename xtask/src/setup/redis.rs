@@ -34,6 +34,10 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
+    pub(crate) fn binary(&self) -> &OsStr {
+        &self.binary
+    }
+
     /// The environment variable that the tests need to find this server, if any.
     pub(crate) fn environment(&self) -> Option<(&'static str, &OsStr)> {
         (self.binary != DEFAULT).then_some((VARIABLE, self.binary.as_os_str()))
