@@ -1,4 +1,4 @@
-//! Spelling, by typos (https://github.com/crate-ci/typos).
+//! Spelling, by [typos](https://github.com/crate-ci/typos).
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -96,8 +96,8 @@ enum Action {
     },
     /// Send the events that a file has, one a line
     ///
-    /// Each line is a JSON object: {"event": "news", "args": [1], "nsp": "/chat", "to": ["room1"],
-    /// "except": [], "volatile": true, "compress": false}. Only "event" must be there; for what is
+    /// Each line is a JSON object: `{"event": "news", "args": [1], "nsp": "/chat", "to": ["room1"],
+    /// "except": [], "volatile": true, "compress": false}`. Only "event" must be there; for what is
     /// not, the options count. Many lines are sent at once, in their order.
     Lines {
         /// The file; - is standard input
