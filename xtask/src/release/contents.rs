@@ -21,7 +21,7 @@ const LIMITS: [(&str, u64); 9] = [
     ("sio-streams-redis-rs", 50),
     ("sio-streams-fred", 50),
     ("sio-streams-sim", 190),
-    ("sio-streams-cli", 100),
+    ("sio-streams-cli", 150),
     ("sio-streams-socketioxide", 60),
 ];
 
