@@ -85,6 +85,7 @@ mutants! {
     NumbersOfNobody: "numbers count in entries of emitters and of nobody, too",
     NumbersBelieved: "a number is believed, however far it is from what its author has written",
     GarbledIsRefused: "a reply that is not understood is taken for a refusal",
+    BridgeForgotten: "a bridge that fell silent and comes back is taken for a node that does not subscribe until its next heartbeat",
     RefusalNotDivided: "if one of several rooms' channels is refused, each is taken for refused",
     RefusedForGood: "a room's channel that was refused is not tried again on the same connection",
     NamespaceRefusedForGood: "a namespace whose channels were refused is not tried again on the same connection",

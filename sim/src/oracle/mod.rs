@@ -327,9 +327,9 @@ impl Oracle {
             if let Err(reason) = peer_validity::entry(&written.fields) {
                 self.fail("an entry that Node servers can't process", format!("{id}: {reason}"));
             }
-            let is_first = self.numbered(stream, id, &written);
-            // A late copy is no sign of life: its author wrote it long ago.
-            if let Some(message) = written.message.as_ref().filter(|_| is_first) {
+            let is_new = self.numbered(stream, id, &written);
+            // What comes late is no sign of life: its author wrote it long ago.
+            if let Some(message) = written.message.as_ref().filter(|_| is_new) {
                 self.spoke(&message.nsp, &message.uid);
             }
         }
@@ -350,23 +350,26 @@ impl Oracle {
     }
 
     /// A sequence number means one message. Returns `true` if this entry is the first with the
-    /// number.
+    /// number, and none with a higher one came before it.
     fn numbered(&mut self, stream: &ByteString, id: EntryId, written: &Rc<Written>) -> bool {
         let (Some(seq), Some(message)) = (written.seq, &written.message) else {
             self.fail("an entry without a number", format!("{:?}", written.fields));
             return true;
         };
         let (key, at) = ((message.uid.clone(), stream.clone(), seq), self.now);
+        let above = (message.uid.clone(), stream.clone(), seq.saturating_add(1))
+            ..=(message.uid.clone(), stream.clone(), u64::MAX);
+        let is_overtaken = self.numbers.range(above).next().is_some();
         let first = || Numbered { first: written.clone(), id, at, times: 0 };
         let numbered = self.numbers.entry(key).or_insert_with(first);
         (numbered.id, numbered.at) = (id, at);
         numbered.times += 1;
-        let is_first = numbered.times == 1;
+        let is_new = numbered.times == 1 && !is_overtaken;
         if numbered.first.fields != written.fields {
             let details = format!("{seq}: {:?} and {:?}", numbered.first.fields, written.fields);
             self.fail("one number for two messages", details);
         }
-        is_first
+        is_new
     }
 
     /// A node hands out an entry. Not for the second time, unless it has looked for the first one,

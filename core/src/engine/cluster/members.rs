@@ -1,7 +1,7 @@
 //! The nodes of a namespace, as far as they send heartbeats.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::id::NodeId;
 use crate::time::Time;
@@ -25,8 +25,10 @@ pub(in crate::engine) struct Members {
     /// longest silent first. Nodes that were seen since then are skipped. So not all nodes are
     /// examined for each one that falls silent. The queue is empty while no node falls silent.
     queue: VecDeque<(Time, NodeId)>,
-    /// The nodes that fell silent and have not said that they leave. Some of them may be alive.
-    former: BTreeSet<NodeId>,
+    /// The nodes that fell silent and have not said that they leave, and which of them subscribe, too.
+    /// Some of them may be alive. Only heartbeats tell who subscribes, and other messages may come
+    /// first.
+    former: BTreeMap<NodeId, bool>,
 }
 
 impl Members {
@@ -40,15 +42,15 @@ impl Members {
         }
         let room = self.all.len() < limit;
         if room {
-            self.former.remove(node);
-            self.all.insert(node.owned(), Member { last_seen: now, bridge });
+            let was_bridge = self.former.remove(node).unwrap_or(false) && !mutant!(BridgeForgotten);
+            self.all.insert(node.owned(), Member { last_seen: now, bridge: bridge || was_bridge });
         }
         room
     }
 
     /// Returns `true` if the node was a member and fell silent.
     pub(in crate::engine) fn was(&self, node: &NodeId) -> bool {
-        self.former.contains(node)
+        self.former.contains_key(node)
     }
 
     /// Notes a sign of life that does not make the node a member.
@@ -78,14 +80,14 @@ impl Members {
             && is_silent(last_seen)
             && let Some((_, node)) = self.queue.pop_front()
         {
-            self.remove(&node);
+            self.falls_silent(&node);
             silent.push(node);
         }
         if self.queue.is_empty() {
             let rest = self.all.iter().filter(|(_, member)| is_silent(member.last_seen));
             let found: Vec<NodeId> = rest.map(|(node, _)| node.clone()).collect();
             for node in &found {
-                self.remove(node);
+                self.falls_silent(node);
             }
             if !found.is_empty() {
                 self.queue = self.all.iter().map(|(node, member)| (member.last_seen, node.clone())).collect();
@@ -94,15 +96,17 @@ impl Members {
             silent.extend(found);
         }
         silent.sort_unstable();
-        for node in &silent {
-            if self.former.len() >= FORMER {
-                self.former.pop_first();
-            }
-            self.former.insert(node.clone());
-        }
         let first = self.queue.front().map(|(last_seen, _)| *last_seen);
         let oldest = first.or_else(|| self.all.values().map(|member| member.last_seen).min());
         (silent, oldest.map(|last_seen| last_seen + timeout + Duration::from_micros(1)))
+    }
+
+    fn falls_silent(&mut self, node: &NodeId) {
+        let Some(member) = self.all.remove(node) else { return };
+        if self.former.len() >= FORMER {
+            self.former.pop_first();
+        }
+        self.former.insert(node.clone(), member.bridge);
     }
 
     /// Returns the time at which the longest silent node was last seen, if the queue has it.
@@ -139,6 +143,20 @@ mod tests {
 
     fn at(second: u64) -> Time {
         Time::from_micros(second * 1_000_000)
+    }
+
+    #[test]
+    fn a_bridge_that_comes_back_is_one_before_it_says_so_again() {
+        let mut members = Members::default();
+        let (bridge, other) = (NodeId::new("bridge"), NodeId::new("other"));
+        assert!(members.seen(&bridge, true, at(0), 10) && members.seen(&other, false, at(0), 10));
+        assert_eq!(members.expire(at(60), TIMEOUT).0.len(), 2);
+        assert!(members.was(&bridge) && members.seen(&bridge, false, at(60), 10));
+        assert!(members.was(&other) && members.seen(&other, false, at(60), 10));
+        assert_eq!(members.bridge_names().collect::<Vec<_>>(), [&bridge]);
+        // One that says that it leaves is forgotten.
+        assert!(members.remove(&bridge) && members.seen(&bridge, false, at(61), 10));
+        assert_eq!(members.bridge_names().count(), 0);
     }
 
     /// The definition in its plain form: returns the nodes that were silent for too long.
