@@ -1,7 +1,8 @@
 //! Tests of servers that refuse some channels to a node and grant it all others.
 
 use sio_streams_core::{
-    BroadcastOptions, ByteString, Command, Config, Dialect, Event, Lane, Reply, SubscriptionMode,
+    BroadcastOptions, ByteString, Command, CommandError, Config, Dialect, Event, Lane, Reply,
+    SubscriptionMode,
 };
 use sio_streams_redis_model::Executed;
 
@@ -141,6 +142,22 @@ fn a_refused_channel_is_left_out_on_the_next_connection_and_tried_by_itself() {
     cluster.settle();
     assert_eq!(in_force(&mut cluster, 10), except(10, &[5]));
     assert_eq!(told(&mut cluster), [Some(channel(5))]);
+}
+
+/// An attempt may fail for another reason, and the channel is tried again all the same.
+#[test]
+fn a_refused_channel_is_tried_again_whatever_befalls_an_attempt() {
+    let mut cluster = one();
+    withhold(&mut cluster, &[7]);
+    join(&mut cluster, 0..10);
+    cluster.settle();
+    let error = CommandError::Server { code: "LOADING".into(), message: "Redis is loading".into() };
+    cluster.store.refuse_with(Some(error));
+    assert!(attempts(&mut cluster, 1_000) > 0);
+    cluster.store.refuse_with(None);
+    withhold(&mut cluster, &[]);
+    cluster.pass(10_000);
+    assert_eq!(in_force(&mut cluster, 10), except(10, &[]));
 }
 
 #[test]

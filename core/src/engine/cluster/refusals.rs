@@ -111,10 +111,19 @@ impl Cluster {
         command: Option<Box<Command>>,
         error: CommandError,
     ) {
-        let mut channels = match command.map(|command| *command) {
-            Some(Command::Subscribe { channels, .. }) if error.refuses_channels() => channels,
-            _ => return self.subscribe_failed(cx, vec![nsp], false, error),
+        let Some(Command::Subscribe { mut channels, .. }) = command.map(|command| *command) else {
+            return self.subscribe_failed(cx, vec![nsp], false, error);
         };
+        if !error.refuses_channels() {
+            // What was refused before is tried again by itself, and everything else with the
+            // namespace.
+            channels.retain(|channel| !self.waits_again(cx, channel));
+            self.await_refused(cx);
+            if !channels.is_empty() {
+                self.subscribe_failed(cx, vec![nsp], false, error);
+            }
+            return;
+        }
         let is_wanted =
             |channel: &ByteString| self.channels.get(channel) == Some(&(nsp.clone(), Carries::Room));
         channels.retain(is_wanted);
@@ -146,6 +155,17 @@ impl Cluster {
         let due = cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
         refused.due = (!mutant!(RefusedForGood)).then_some(due);
         self.await_refused(cx);
+    }
+
+    /// Has a channel that was refused before wait for another attempt, after one that does not tell
+    /// whether it is still refused. Returns `false` if it was not refused.
+    fn waits_again(&mut self, cx: &mut Context, channel: &ByteString) -> bool {
+        let Some(refused) = self.refusals.0.get_mut(channel) else { return false };
+        let due = cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
+        // All are tried on the next connection.
+        let down = cx.lanes.is_down(&Lane::Subscriber);
+        refused.due = Some(due).filter(|_| !down && !mutant!(RefusedForGood));
+        true
     }
 
     /// Arms the timer for the next attempt.
