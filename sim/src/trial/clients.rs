@@ -129,7 +129,9 @@ impl Trial<'_> {
         let Some(recovery) = &config.recovery else { return Ok(()) };
         // An entry that is trimmed at once, or may not be replayed, is nobody's fault. A session is
         // read, some pages, and the session is taken: that takes its time.
-        let in_time = recovery.timeout >= self.plan.network.latency.1 * 20;
+        // Small pages take many round trips.
+        let trips = if recovery.page_entries >= 20 { 20 } else { 200 };
+        let in_time = recovery.timeout >= self.plan.network.latency.1 * trips;
         let brisk =
             self.is_brisk() && in_time && config.max_len >= 10_000 && recovery.replay_entries >= 1_000;
         let patience = recovery.timeout + Duration::from_secs(5);
