@@ -359,17 +359,22 @@ fn faults(
     let longest = *pick(rng, &[50, 500, 3_000]);
     (0..count)
         .map(|_| {
-            // Things break while they are used.
-            let at = match often(rng, 60) && !calls.is_empty() {
-                true => *pick(rng, calls),
-                false => ms(rng.u64(..chaos.as_millis() as u64)),
-            };
+            let at = moment(rng, 60, chaos, calls);
             let about = *pick(rng, &[300, 3_000, 30_000]);
             let at = at + Duration::from_micros(rng.u64(..about));
             let fault = fault(rng, &weights, hosts.len(), longest, config, namespaces);
             Step { at, action: Action::Fault(fault) }
         })
         .collect()
+}
+
+/// Draws the time of a fault: in the given number of 100 cases that of a call, since things break
+/// while they are used.
+fn moment(rng: &mut Rng, percent: u64, chaos: Duration, calls: &[Duration]) -> Duration {
+    match often(rng, percent) && !calls.is_empty() {
+        true => *pick(rng, calls),
+        false => ms(rng.u64(..chaos.as_millis() as u64)),
+    }
 }
 
 fn fault(

@@ -183,6 +183,13 @@ impl Cluster {
         }
     }
 
+    /// Returns the commands that a node hands out while so many milliseconds pass.
+    pub(crate) fn noted_while(&mut self, index: usize, millis: u64) -> Vec<Command> {
+        self.nodes[index].noted = Some(Vec::new());
+        self.pass(millis);
+        self.nodes[index].noted.take().unwrap_or_default()
+    }
+
     /// Lets time pass, from one due timer to the next.
     pub(crate) fn pass(&mut self, millis: u64) {
         let end = self.millis + millis;

@@ -147,25 +147,21 @@ fn what_the_server_can_not_take_now_is_sent_when_it_can() {
     }
 }
 
-/// What a server refuses is tried ever more seldom, and as often as at first once it was taken.
+/// A command that is refused is tried ever more seldom, and the next one as often as at first.
 #[test]
 fn a_server_that_refuses_is_not_asked_all_the_time() {
     let mut cluster = Cluster::ready(&[Dialect::Streams02]);
     for _ in 0..2 {
         cluster.store.refuse_writes_with(Some(refusal("OOM")));
         burst(&mut cluster, 0, 1);
-        cluster.nodes[0].noted = Some(Vec::new());
-        cluster.pass(600);
-        let tried = |cluster: &mut Cluster| {
-            let noted = cluster.nodes[0].noted.replace(Vec::new()).unwrap();
+        let tried = |cluster: &mut Cluster, millis| {
+            let noted = cluster.noted_while(0, millis);
             noted.iter().filter(|command| matches!(command, Command::XAdd { .. })).count()
         };
-        let soon = tried(&mut cluster);
+        let soon = tried(&mut cluster, 600);
         assert!((1..=3).contains(&soon), "{soon}");
         cluster.pass(2_400);
-        tried(&mut cluster);
-        cluster.pass(4_000);
-        let later = tried(&mut cluster);
+        let later = tried(&mut cluster, 4_000);
         assert!((3..=6).contains(&later), "{later}");
         cluster.store.refuse_writes_with(None);
         cluster.pass(1_000);
@@ -181,9 +177,7 @@ fn a_reader_that_is_refused_asks_ever_more_seldom() {
     cluster.cut(0, &Lane::Reader("socket.io".into()));
     cluster.mend(0, &Lane::Reader("socket.io".into()));
     cluster.pass(10_000);
-    cluster.nodes[0].noted = Some(Vec::new());
-    cluster.pass(4_000);
-    let noted = cluster.nodes[0].noted.take().unwrap();
+    let noted = cluster.noted_while(0, 4_000);
     let reads = noted.iter().filter(|command| matches!(command, Command::XRead { .. })).count();
     assert!((3..=6).contains(&reads), "{reads}");
     cluster.store.refuse_reads_with(None);

@@ -55,9 +55,7 @@ fn told(cluster: &mut Cluster) -> Vec<Option<ByteString>> {
 
 /// Returns the number of commands that subscribe to something, from now on and for this long.
 fn attempts(cluster: &mut Cluster, millis: u64) -> usize {
-    cluster.nodes[0].noted = Some(Vec::new());
-    cluster.pass(millis);
-    let noted = cluster.nodes[0].noted.take().unwrap();
+    let noted = cluster.noted_while(0, millis);
     noted.iter().filter(|command| matches!(command, Command::Subscribe { .. })).count()
 }
 

@@ -119,8 +119,6 @@ impl Oracle {
     pub(super) fn spoke(&mut self, nsp: &ByteString, node: &NodeId) {
         let now = self.now;
         self.silences.spoke.entry((nsp.clone(), node.clone())).or_default().push(now);
-        // A restart can cut another one short.
-        self.silences.server.worked(now);
     }
 
     pub(super) fn silenced_by(&mut self, fault: &Fault) {

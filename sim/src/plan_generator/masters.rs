@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use fastrand::Rng;
 use sio_streams_core::Config;
 
-use super::{foreign, ms, often, pick, stream};
+use super::{foreign, moment, ms, often, pick, stream};
 use crate::fault::Fault;
 use crate::plan::{Action, Step};
 
@@ -25,10 +25,7 @@ pub(super) fn steps(
     let longest = *pick(rng, &[30, 300, 3_000]);
     (0..*pick(rng, &[1, 1, 2, 4]))
         .map(|_| {
-            let at = match often(rng, 70) && !calls.is_empty() {
-                true => *pick(rng, calls),
-                false => ms(rng.u64(..chaos.as_millis() as u64)),
-            };
+            let at = moment(rng, 70, chaos, calls);
             let lasts = ms(rng.u64(1..longest));
             let mut entries: Vec<_> = (0..*pick(rng, &[0, 1, 3, 20, 150]))
                 .map(|_| {

@@ -6,7 +6,7 @@ use bytestring::ByteString;
 use fastrand::Rng;
 use sio_streams_core::{Config, Dialect};
 
-use super::{ms, often, pick};
+use super::{moment, ms, often, pick};
 use crate::fault::Fault;
 use crate::plan::{Action, Step};
 
@@ -25,10 +25,7 @@ pub(super) fn steps(
     let longest = *pick(rng, &[300, 3_000, 30_000]);
     let mut steps: Vec<Step> = (0..*pick(rng, &[1, 1, 2, 5]))
         .map(|_| {
-            let at = match often(rng, 50) && !calls.is_empty() {
-                true => *pick(rng, calls),
-                false => ms(rng.u64(..chaos.as_millis() as u64)),
-            };
+            let at = moment(rng, 50, chaos, calls);
             let channels = (0..*pick(rng, &[1, 1, 2, 4])).map(|_| channel(rng, config, namespaces));
             let channels = channels.collect();
             Step { at, action: Action::Fault(Fault::Withhold { channels, lasts: ms(rng.u64(1..longest)) }) }

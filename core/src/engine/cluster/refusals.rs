@@ -115,7 +115,7 @@ impl Cluster {
             return self.subscribe_failed(cx, vec![nsp], false, error);
         };
         if !error.refuses_channels() {
-            // What was refused before is tried again by itself, and everything else with the
+            // A channel that was refused before is tried again by itself, all others with the
             // namespace.
             channels.retain(|channel| !self.waits_again(cx, channel));
             self.await_refused(cx);
@@ -150,15 +150,13 @@ impl Cluster {
             cx.events.push_back(Event::Refused { lane: Lane::Subscriber, channel, error: error.clone() });
         }
         let fresh = || Refused { error: error.clone(), pauses: Pauses::default(), due: None };
-        let refused = self.refusals.0.entry(channel).or_insert_with(fresh);
-        refused.error = error;
-        let due = cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);
-        refused.due = (!mutant!(RefusedForGood)).then_some(due);
+        self.refusals.0.entry(channel.clone()).or_insert_with(fresh).error.clone_from(&error);
+        self.waits_again(cx, &channel);
         self.await_refused(cx);
     }
 
-    /// Has a channel that was refused before wait for another attempt, after one that does not tell
-    /// whether it is still refused. Returns `false` if it was not refused.
+    /// Has a refused channel wait for another attempt, whatever became of the last one. Returns
+    /// `false` if the channel was not refused.
     fn waits_again(&mut self, cx: &mut Context, channel: &ByteString) -> bool {
         let Some(refused) = self.refusals.0.get_mut(channel) else { return false };
         let due = cx.now + refused.pauses.next(&mut cx.rng, Pauses::OF_RIGHTS);

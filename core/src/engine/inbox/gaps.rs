@@ -119,7 +119,7 @@ impl GapDetector {
 
     /// Compares with the server's answer. `cursor` is the last entry that came. `held` has the
     /// entries that have come behind it and are not entered yet; others may be missing in between.
-    /// If the server's last entry is before the end of `held`, these entries must not be entered.
+    /// The server still has the last of them.
     pub(super) fn check(&mut self, cursor: EntryId, held: &[Entry], info: &StreamInfo) -> Option<Finding> {
         let StreamInfo { last_generated_id: last, entries_added, .. } = *info;
         self.added = entries_added;
@@ -128,16 +128,10 @@ impl GapDetector {
         {
             self.due = None;
         }
-        let end = held.last().map_or(cursor, |entry| entry.id);
-        if last < end {
-            let had = self.number.map(|number| number.saturating_add(held.len() as u64));
-            let lost = had.zip(entries_added).map(|(had, added)| had.saturating_sub(added));
+        if last < cursor {
+            let lost = self.number.zip(entries_added).map(|(had, added)| had.saturating_sub(added));
             *self = GapDetector::open(info);
-            return Some(Finding::Rewound {
-                cursor: end,
-                last,
-                lost: lost.map_or(Lost::Unknown, Lost::Exactly),
-            });
+            return Some(Finding::Rewound { cursor, last, lost: lost.map_or(Lost::Unknown, Lost::Exactly) });
         }
         let finding = match info.first_entry_id {
             // Trimming removes the oldest entries first, so everything behind the cursor is there.

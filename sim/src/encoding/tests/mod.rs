@@ -1,3 +1,4 @@
+mod faults;
 mod samples;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +9,7 @@ use super::*;
 use crate::fault::Fault;
 use crate::trace::Tracer;
 use crate::watch::Watch;
+use faults::faults;
 use samples::*;
 
 fn encoded<T: Encode + ?Sized>(value: &T) -> Vec<u8> {
