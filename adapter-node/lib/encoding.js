@@ -157,7 +157,7 @@ function encodeValue(value, form) {
   return { text: `j${JSON.stringify(value) ?? "null"}`, attachments: none };
 }
 
-// What the encoder takes. It knows views of bytes, and takes an ArrayBuffer for an empty object.
+// Returns the value in a form that the encoder takes. It knows views of bytes, and takes an ArrayBuffer for an empty object.
 function packable(value, isLikeJson, depth = 0) {
   if (value instanceof ArrayBuffer) {
     return new Uint8Array(value);

@@ -1,4 +1,4 @@
-// What the test suites of the official adapters check, on three servers of this package.
+// The checks of the official adapters' test suites, on three servers of this package.
 "use strict";
 
 const assert = require("node:assert");
@@ -65,7 +65,7 @@ function checks(redis, options, recovery) {
     await until("nobody to be there", () => ios.every((io) => io.of("/").sockets.size === 0));
   });
 
-  // Who has got an event, by what comes to all after it. In a cluster of channels an event to a room may be overtaken by
+  // Returns the clients that have got an event, by what comes to all after it. In a cluster of channels an event to a room may be overtaken by
   // one to all, so that those who should get it are waited for.
   const getters = async (event, expected) => {
     for (const at of expected) {

@@ -1,4 +1,4 @@
-// What the official adapters' own test suites check, in each dialect and each way of using it.
+// The checks of the official adapters' own test suites, in each dialect and each way of using it.
 "use strict";
 
 const { after, before } = require("node:test");

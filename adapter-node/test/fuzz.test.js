@@ -46,7 +46,7 @@ function withoutHalves(text) {
   return text?.replace(/(\\ud[89ab]..\\ud[c-f]..)|\\ud[89a-f]../g, (_, whole) => whole ?? "\\ufffd");
 }
 
-// What a client gets by socket.io's parser: { value }, or { error }.
+// Returns what a client gets by socket.io's parser: { value }, or { error }.
 function parsed(value) {
   try {
     const frames = new Encoder().encode({ type: 2, nsp: "/", data: ["v", value] });
@@ -99,7 +99,7 @@ function valuesOf(dialect, generation) {
     const values = (bytes) => new Values(seed, { ...options, bytes }).value();
     return parsed(values(options.bytes)).attachments > MOST_ATTACHMENTS ? values(false) : values(options.bytes);
   };
-  // What the official adapter is given for what servers send each other.
+  // Makes the value that the official adapter is given for what servers send each other.
   const makeOfficial = (at) => (dialect === "classic" ? make(at) : withBuffers(make(at)));
   const numbers = Array.from({ length: COUNT }, (_, at) => at);
   const told = (at) => `${dialect}, value ${at} of SIO_STREAMS_FUZZ_SEED=${SEED}`;
@@ -240,7 +240,7 @@ describe("options", () => {
     cluster: [[false, undefined], ["yes", null, 1]],
     url: [[undefined], ["", 5, null, new URL("redis://localhost")]],
   };
-  // What can't be read at all.
+  // These values can't be read at all.
   const hostile = [
     () => new Proxy({}, { ownKeys: () => { throw new Error("own words"); } }),
     () => Object.defineProperty({}, "url", { enumerable: true, get: () => { throw new Error("own words"); } }),

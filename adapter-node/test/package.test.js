@@ -1,4 +1,4 @@
-// What `npm pack` makes is installed in an empty folder, builds itself there, and runs.
+// The package that `npm pack` makes is installed in an empty folder, builds itself there, and runs.
 "use strict";
 
 const assert = require("node:assert");
@@ -27,7 +27,7 @@ it("a package builds itself in an empty folder, and its server runs", async () =
     const [packed, application] = ["packed", "application"].map((name) => join(directory, name));
     [packed, application].forEach((path) => mkdirSync(path));
     await run("npm", ["pack", "--pack-destination", packed], { cwd: ROOT });
-    // What was gathered for the package is gone again.
+    // The files that were gathered for the package are gone again.
     assert.deepEqual(["rust", "LICENSE-MIT", "LICENSE-APACHE"].filter((name) => existsSync(join(ROOT, name))), []);
 
     writeFileSync(join(application, "package.json"), JSON.stringify({ name: "application", private: true }));
@@ -35,7 +35,7 @@ it("a package builds itself in an empty folder, and its server runs", async () =
     const env = {
       ...process.env,
       NODE_PATH: "",
-      // What the repository's own build has compiled of other crates need not be compiled again.
+      // Other crates that the repository's own build has compiled need not be compiled again.
       CARGO_TARGET_DIR: process.env.CARGO_TARGET_DIR ?? join(ROOT, "../target"),
       SIO_STREAMS_NODE_PROFILE: process.env.SIO_STREAMS_NODE_PROFILE ?? "dev",
     };

@@ -96,7 +96,7 @@ async function serve(kind) {
   };
 }
 
-// What an adapter tells, beside `ready`.
+// The events of an adapter, beside `ready`.
 const EVENTS = ["gap", "rewound", "skipped", "repeated", "name_taken", "node_up", "node_down", "link", "refused", "failed"];
 
 const QUICK = { heartbeatInterval: 100, heartbeatTimeout: 5_000 };

@@ -164,7 +164,7 @@ class Values {
     return object;
   }
 
-  // What can't be sent: the value, or a place in it.
+  // A value that can't be sent, as a whole or in one place.
   #broken(depth) {
     const fail = () => {
       throw new Error("own words");

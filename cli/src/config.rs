@@ -31,7 +31,7 @@ pub(crate) enum Error {
     Unknown(String, usize, String),
 }
 
-/// What the file says.
+/// The contents of the file.
 #[derive(Clone, Default)]
 pub(crate) struct File {
     path: String,

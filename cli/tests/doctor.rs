@@ -306,7 +306,7 @@ fn each_right_that_is_missing_is_named() {
         for right in rights.iter().filter(|right| right.starts_with(['+', '~'])) {
             let others: Vec<_> = rights.iter().copied().filter(|other| other != right).collect();
             let found = diagnosis(&others);
-            // What only servers of this project use is not asked for.
+            // Rights that only servers of this project use are not asked for.
             if ["+ping", "+xinfo|stream", "+getrange", "+xrevrange"].contains(right)
                 || right.starts_with("+unsubscribe")
                 || right.starts_with("+sunsubscribe")
@@ -409,7 +409,7 @@ fn a_server_that_refuses_resp3() {
     let diagnosis = examine(&redis);
     assert_eq!((diagnosis.codes(), diagnosis.code), (vec!["resp3-refused"], Some(0)));
     diagnosis.has("resp3-refused", "note", "HELLO is refused");
-    // Who asks for RESP2 knows it.
+    // A user who asks for RESP2 knows it.
     assert_eq!(doctor(&format!("{}?protocol=resp2", redis.url()), &[]).codes(), [""; 0]);
 }
 

@@ -55,7 +55,7 @@ fn a_stream_is_measured() {
     assert!(line["memory"].as_u64() > Some(500), "{line}");
     // Nothing was trimmed: whoever was away has missed nothing.
     assert_eq!((&line["trimmed"], &line["enough"], code), (&json!(false), &json!(true), Some(0)));
-    // What is left was written just now.
+    // The entries that are left were written just now.
     for _ in 0..10 {
         beat(&redis, "*", "10");
     }
@@ -121,7 +121,7 @@ async fn sessions_of_node_servers_are_told_from_what_is_none() -> Result<()> {
     assert!(session["ageMs"].as_u64() < Some(600_000) && session["expiresMs"].as_u64() <= Some(600_000));
     assert_eq!((&summary["count"], &summary["notRestorable"], code), (&json!(1), &json!(0), Some(0)));
 
-    // What is wrong with these, no server restores.
+    // No server restores sessions with such faults.
     let key = redis.command(&["KEYS", "sio:session:*"]).items()[0].as_str().unwrap().to_owned();
     let stored = redis.command(&["GET", &key]).as_str().unwrap().to_owned();
     redis.command(&["SET", "sio:session:a", "no session", "PX", "500000"]);

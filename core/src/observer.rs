@@ -52,14 +52,14 @@ pub struct Observed {
     pub sockets: Vec<RemoteSocket>,
 }
 
-/// What one node says of a broadcast with acknowledgements: see [`Observer::broadcast_with_ack`].
+/// A node's statement about a broadcast with acknowledgements: see [`Observer::broadcast_with_ack`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObservedAck {
     /// The id of the broadcast.
     pub request_id: RequestId,
     /// The node that says it. In the classic dialect answers bear no name.
     pub node: Option<NodeId>,
-    /// What it says.
+    /// The statement itself.
     pub says: AckSays,
 }
 

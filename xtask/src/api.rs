@@ -140,7 +140,7 @@ fn read(one: &Crate, described: &std::path::Path) -> Result<String> {
     Ok(lines.into_iter().map(|line| line + "\n").collect())
 }
 
-/// What is only before, and what is only now.
+/// Returns the lines that are only before, and those that are only now.
 fn differences<'a>(before: &'a str, now: &'a str) -> impl Iterator<Item = String> {
     let only = |these: &'a str, those: &'a str, sign: char| {
         these

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::workspace::Workspace;
 
-/// What a command begins with in a text.
+/// The beginnings of commands in a text.
 const COMMANDS: [&str; 4] = ["`cargo ", "COMPILE_TIMES=", "`valgrind ", "bench/run.mjs`"];
 
 /// The lines with tables of figures in whose section no command comes before them. A table has

@@ -107,7 +107,7 @@ impl Rules {
                 if git.starts_with("git+") && self.git.iter().any(|url| git[4..].starts_with(&**url)) => {}
             Some(other) => offences.push(format!("comes from {other}, which deny.toml does not allow")),
         }
-        // What others ask for is theirs.
+        // The demands of other crates are theirs.
         let is_ours = package["source"].is_null();
         for dependency in package["dependencies"].as_array().into_iter().flatten().filter(|_| is_ours) {
             if dependency["req"] == "*" && dependency["path"].is_null() {

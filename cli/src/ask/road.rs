@@ -165,7 +165,7 @@ impl Road {
                 if message.id >= question {
                     return Ok(all);
                 }
-                // What can't be read comes from nobody.
+                // An entry that can't be read comes from nobody.
                 let Ok(read) = entry::decode(&message.fields) else { continue };
                 if read.nsp != self.nsp || read.uid.is_emitter() {
                     continue;
@@ -287,7 +287,7 @@ pub(crate) struct Acked {
     heard: BTreeMap<NodeId, Heard>,
     /// How many clients each server asks.
     clients: Vec<(Option<NodeId>, u64)>,
-    /// What clients have answered, in the order of arrival.
+    /// The clients' answers, in the order of arrival.
     pub(crate) answers: Vec<Payload>,
 }
 

@@ -1,4 +1,4 @@
-//! What the doctor can find.
+//! The findings of the doctor.
 
 use crate::look::Refusal;
 
@@ -99,7 +99,7 @@ impl Code {
         }
     }
 
-    /// What such a finding means.
+    /// Returns what such a finding means.
     pub(super) fn means(self) -> &'static str {
         match self {
             Code::MixedGenerations => {
@@ -170,11 +170,11 @@ impl Code {
 pub(super) struct Finding {
     pub(super) severity: Severity,
     pub(super) code: Code,
-    /// What it is about: a server, a stream, a namespace.
+    /// The subject: a server, a stream, a namespace.
     pub(super) about: String,
-    /// What was seen.
+    /// The facts that were seen.
     pub(super) seen: String,
-    /// What to do.
+    /// The advice.
     pub(super) todo: String,
 }
 

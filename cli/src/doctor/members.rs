@@ -1,4 +1,4 @@
-//! Who is there: by the streams, and by the subscribers of channels.
+//! The servers that are there, by the streams and by the subscribers of channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 

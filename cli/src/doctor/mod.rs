@@ -89,7 +89,7 @@ pub(crate) struct DoctorArgs {
     json: bool,
 }
 
-/// What the checks go by.
+/// The options that the checks go by.
 #[derive(Debug)]
 struct Plan {
     config: Config,

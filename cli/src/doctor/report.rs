@@ -1,4 +1,4 @@
-//! What the doctor says.
+//! The doctor's report.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 use super::finding::{Finding, Severity};
 use crate::tail::text::clean;
 
-/// What was looked at.
+/// The number of things that were looked at.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
     pub(super) servers: usize,

@@ -1,4 +1,4 @@
-//! What is to be known of a Redis server.
+//! The facts about a Redis server.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ pub(super) struct Buffers {
     pub(super) query: u64,
 }
 
-/// What the other checks need of a server.
+/// The facts about a server that other checks need.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) version: Option<(u32, u32)>,

@@ -1,4 +1,4 @@
-//! What is to be known of a stream: who writes to it, what can't be read, and how far it reaches
+//! The facts about a stream: its writers, the entries that can't be read, and how far it reaches
 //! back.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +26,7 @@ const EXAMPLES: usize = 3;
 /// The number of times between messages that tell a node's heartbeat interval, at least.
 const INTERVALS: usize = 5;
 
-/// What the stream shows of a node in one namespace.
+/// The traces of a node in the stream, in one namespace.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     /// The time of its newest entry, in milliseconds since 1970.
@@ -178,7 +178,7 @@ impl Stream {
         let message = match entry::decode(fields) {
             Ok(message) => message,
             Err(error) => {
-                // What has a namespace and a type is meant for servers.
+                // An entry with a namespace and a type is meant for servers.
                 let is_meant = fields.get("nsp").is_some() && fields.get("type").is_some();
                 let list = if is_meant { &mut self.poison } else { &mut self.foreign };
                 return list.add(*id, error.to_string());
@@ -286,7 +286,7 @@ impl Stream {
         let needed = u64::try_from(plan.outage.as_millis()).unwrap_or(u64::MAX);
         let rate = self.rate().unwrap_or_default();
         let is_trimmed = self.is_trimmed().unwrap_or(self.info.length >= plan.config.max_len);
-        // What is not trimmed yet will be, at this rate.
+        // A stream that is not trimmed yet will be, at this rate.
         let reach = match is_trimmed {
             true => horizon,
             false if self.looked_at >= 1_000 && rate > 0.0 => {

@@ -35,7 +35,7 @@ struct Line {
     compress: Option<bool>,
 }
 
-/// What comes from the thread that reads the file.
+/// The lines that come from the thread that reads the file.
 type Lines = mpsc::Receiver<io::Result<(u64, String)>>;
 
 /// Reads lines in a thread of their own, since standard input blocks.
@@ -110,7 +110,7 @@ pub(super) async fn send(
             match command(&emitter, nsp, &opts, &line) {
                 Ok(Some(command)) => batch.push((number, command)),
                 Ok(None) => {}
-                // What stands before it is sent.
+                // The lines before it are sent.
                 Err(reason) => wrong = Some((number, reason)),
             }
             if wrong.is_none() && batch.len() < most {

@@ -1,4 +1,4 @@
-//! What ends such a command, and what does not.
+//! The errors that end such a command, and the refusals that do not.
 
 use std::io;
 use std::time::Duration;

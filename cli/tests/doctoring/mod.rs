@@ -7,7 +7,7 @@ use std::thread;
 
 use serde_json::Value;
 
-/// What a run of the doctor has said.
+/// The output of a run of the doctor.
 #[derive(Debug)]
 pub(crate) struct Diagnosis {
     pub(crate) code: Option<i32>,

@@ -37,7 +37,7 @@ pub(super) struct Hearing {
     down: bool,
     /// All that it has asked for on this connection, without what was refused.
     asked: BTreeSet<Heard>,
-    /// What it hears, by the answers that have come.
+    /// The subscriptions in force, by the answers that have come.
     granted: BTreeSet<Heard>,
     /// The requests without an answer so far, in order.
     awaited: Vec<Wish>,
@@ -138,7 +138,7 @@ impl HostView {
         heard.flat_map(|(own, apart)| own.into_iter().chain(apart)).collect()
     }
 
-    /// What this node should hear of a namespace: the namespace's own channels, and those of rooms.
+    /// Returns the channels that this node should hear: the namespace's own, and those of rooms.
     pub(super) fn heard_in(&self, nsp: &str, rooms: &RoomModel) -> (Vec<Heard>, Vec<Heard>) {
         let prefix = &self.config.channel_prefix;
         let channel = |text: String| Heard::Channel(text.into());
@@ -211,7 +211,7 @@ impl Oracle {
         let Err(error) = reply else { return };
         hearing.refused = Some(now);
         if wish.more {
-            // What is refused here may be in force by another request.
+            // A channel that is refused here may be in force by another request.
             let mut asked = hearing.granted.clone();
             hearing.awaited.iter().for_each(|wish| Hearing::grant(&mut asked, wish));
             hearing.asked = asked;

@@ -328,7 +328,7 @@ impl Oracle {
                 self.fail("an entry that Node servers can't process", format!("{id}: {reason}"));
             }
             let is_new = self.numbered(stream, id, &written);
-            // What comes late is no sign of life: its author wrote it long ago.
+            // An entry that comes late is no sign of life: its author wrote it long ago.
             if let Some(message) = written.message.as_ref().filter(|_| is_new) {
                 self.spoke(&message.nsp, &message.uid);
             }

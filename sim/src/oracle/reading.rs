@@ -27,13 +27,13 @@ pub(super) struct ReaderView {
     /// It has begun to look whether entries that have come are still there, and nothing shows yet
     /// that it is done with that.
     pub(super) searching: bool,
-    /// What has come last does not begin with the entry that was read last: it is held back, and may
+    /// The last batch does not begin with the entry that was read last: it is held back, and may
     /// have to be read again.
     pub(super) doubtful: bool,
     /// The last entry before those.
     sure: EntryId,
-    /// What was held back when the server lost some of it. The reader has taken it, or reads the
-    /// rest again. Nothing shows yet which of the two it is.
+    /// The entries that were held back when the server lost some of them. The reader has taken them,
+    /// or reads the rest again. Nothing shows yet which of the two it is.
     undecided: Option<Undecided>,
     /// Another master has given an entry's id to one that is just like it. Then nobody can tell the
     /// two streams apart there.
@@ -199,7 +199,7 @@ impl Oracle {
         }
         reader.first_told = info.and_then(|info| info.first_entry_id).unwrap_or_default();
         reader.overgrown |= reader.behind > 0 && reader.cursor < Some(reader.first_told);
-        // What was trimmed does not come, even if a third master still has it.
+        // Entries that were trimmed do not come, even if a third master still has them.
         reader.owed.retain(|id| *id >= reader.first_told);
         if reader.cursor.is_none() {
             reader.start = info.map_or(EntryId::ZERO, |info| info.last_generated_id);
@@ -242,8 +242,8 @@ impl Oracle {
         let now = self.now;
         let reader = self.reader(host, stream);
         if core::mem::take(&mut reader.probing) {
-            // What was trimmed before the reader has found out that there was another master does
-            // not come.
+            // Entries that were trimmed before the reader found out that there was another master
+            // do not come.
             let (after, first) = (reader.asked_behind, entries.first().map(|entry| entry.id));
             reader.owed.retain(|id| *id <= after || first.is_some_and(|first| first <= *id));
             return;

@@ -39,8 +39,8 @@ impl Withheld {
 }
 
 impl HostView {
-    /// What this node should hear and may be without: the rooms' channels that are withheld, and all
-    /// of a namespace one of whose own channels is.
+    /// Returns the channels that this node should hear and may be without: those of rooms that are
+    /// withheld, and all of a namespace one of whose own channels is.
     pub(super) fn may_miss(&self, withheld: &Withheld, now: Time) -> BTreeSet<Heard> {
         let mut missing = BTreeSet::new();
         if withheld.0.is_empty() {

@@ -16,7 +16,7 @@ pub(super) struct OtherMaster {
     redis: RedisModel,
     /// The number of entries that were ever added to each stream when it was promoted.
     added: Vec<(ByteString, u64)>,
-    /// What it has taken since.
+    /// The entries that it has taken since.
     taken: Vec<(ByteString, EntryId, Fields)>,
 }
 

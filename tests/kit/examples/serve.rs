@@ -1,5 +1,5 @@
-//! Redis for tests in other languages: it starts servers, writes their addresses as a line of JSON, and follows
-//! the lines that it reads. The servers end with its standard input.
+//! Redis for tests in other languages: it starts servers, writes their addresses as a line of JSON,
+//! and follows the lines that it reads. The servers end with its standard input.
 //!
 //! ```console
 //! $ cargo run -p sio-streams-testkit --example serve -- cluster
@@ -8,8 +8,9 @@
 //! {"done": "fail over"}
 //! ```
 //!
-//! The kinds are `tls` (one server), `cluster` (three masters, each with a replica) and `sentinel` (a master with a
-//! replica, and three sentinels). `fail over` kills a master, and waits until its replica has taken its place.
+//! The kinds are `tls` (one server), `cluster` (three masters, each with a replica) and `sentinel`
+//! (a master with a replica, and three sentinels). `fail over` kills a master, and waits until its
+//! replica has taken its place.
 
 use std::io::{self, BufRead, Write};
 

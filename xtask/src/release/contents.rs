@@ -1,4 +1,4 @@
-//! What is in a package: what everybody expects there, and nothing that only tests need.
+//! The contents of a package: all that everybody expects there, and nothing that only tests need.
 
 use std::collections::BTreeSet;
 use std::fs;

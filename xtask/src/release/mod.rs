@@ -60,7 +60,7 @@ fn verified(workspace: &Workspace) -> Result<()> {
     pack::all(workspace, pack::Build::Yes).map(drop)
 }
 
-/// What is kept of a check: the packages.
+/// Returns the directory in which a check keeps its packages.
 fn results(workspace: &Workspace, part: &str) -> Result<PathBuf> {
     let directory = workspace.path("target/release-check").join(part);
     fs::create_dir_all(&directory).map_err(|e| Error::file(&directory, e))?;

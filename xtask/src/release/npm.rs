@@ -90,7 +90,7 @@ fn pack(workspace: &Workspace, from: &Path, to: &Path, limit: u64) -> Result<Pat
     npm.args(["pack", "--json", "--pack-destination"]).arg(to).current_dir(from);
     let answer = process::read(&mut npm)?;
     let unreadable = || Error::unreadable("what `npm pack --json` prints", &answer);
-    // What scripts of the package print comes before it.
+    // The output of the package's scripts comes before it.
     let list: Value =
         answer.find("[\n").and_then(|at| serde_json::from_str(&answer[at..]).ok()).ok_or_else(unreadable)?;
     let packed = &list[0];

@@ -24,7 +24,7 @@ const PROGRAMS: [(&str, &str); 3] = [
     ("example_on_fred", "sio_streams_fred::FredBackend::new(&std::env::args().nth(1).unwrap()).unwrap()"),
 ];
 
-/// What the project depends on, besides tokio.
+/// The dependencies of the project, besides tokio.
 const CRATES: [&str; 4] =
     ["sio-streams-core", "sio-streams-driver", "sio-streams-redis-rs", "sio-streams-fred"];
 

@@ -10,7 +10,7 @@ use crate::published::{self, Crate};
 use crate::workspace::Workspace;
 use crate::{adapter, process};
 
-/// Whether cargo builds each package from what is in it.
+/// The choice to have cargo build each package from its contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Build {
     Yes,
@@ -48,7 +48,7 @@ pub(crate) fn all(workspace: &Workspace, build: Build) -> Result<Vec<Packed>> {
     Ok(packed)
 }
 
-/// What an earlier step has packed.
+/// Returns the packages of an earlier step.
 pub(crate) fn again(workspace: &Workspace) -> Result<Vec<Packed>> {
     let mut crates = published::of_workspace(workspace)?;
     crates.push(published::adapter(workspace)?);

@@ -15,7 +15,7 @@ const PACKAGE: &str = "sio-streams-cli";
 
 const PROGRAM: &str = "sio-streams";
 
-/// What goes with the program, from its own directory.
+/// The files that go with the program, from its own directory.
 const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
 /// The largest size of the archive in MiB.

@@ -39,14 +39,14 @@ pub(super) struct Search {
     step: Step,
 }
 
-/// What is asked next.
+/// The next question to the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Whether the newest of the entries in question is there.
+    /// Is the newest of the entries in question there?
     Newest,
-    /// Whether the entry in the middle of those in question is there.
+    /// Is the entry in the middle of those in question there?
     Middle,
-    /// Which entry follows the newest common one.
+    /// Which entry follows the newest common one?
     Next,
     /// Nothing.
     Done(Verdict),
